@@ -1,0 +1,68 @@
+//! Files that are either whole or absent.
+
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+/// Writes a file so that a reader, a full disk or a killed process never meets half of it.
+///
+/// The contents go to a temporary file in the same folder, are flushed to the disk, and take the name
+/// `path` in one rename; an existing file is replaced. On any error the temporary file is removed and
+/// `path` is untouched.
+///
+/// # Errors
+/// Whatever `write` returns, and every I/O error of creating, flushing or renaming.
+///
+/// # Examples
+/// ```
+/// use std::io::Write;
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("note.txt");
+/// sail_core::write_atomic(&path, |out| out.write_all(b"whole"))?;
+/// assert_eq!(std::fs::read(&path)?, b"whole");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn write_atomic<E: From<io::Error>>(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> Result<(), E>,
+) -> Result<(), E> {
+    // A bare file name has the empty parent, which is the current folder.
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".tmp-");
+    // A temporary file is private by default; a result is as readable as any other new file.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut file = builder.tempfile_in(folder)?;
+    let mut buffered = BufWriter::with_capacity(1 << 20, &mut file);
+    write(&mut buffered)?;
+    buffered.flush()?;
+    drop(buffered);
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    // The rename itself must survive a power cut; only Unix can open a folder to flush it.
+    #[cfg(unix)]
+    std::fs::File::open(folder)?.sync_all()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file_and_no_temporary() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kept");
+        write_atomic(&path, |out| out.write_all(b"old")).unwrap();
+        let failed = write_atomic(&path, |out| {
+            out.write_all(b"half")?;
+            Err(io::Error::from(io::ErrorKind::StorageFull))
+        });
+        assert_eq!(failed.unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert_eq!(std::fs::read(&path).unwrap(), b"old");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}

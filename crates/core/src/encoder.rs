@@ -1,0 +1,87 @@
+//! What a frozen backbone gives.
+
+use burn::tensor::{Bool, Int, Tensor};
+
+/// The patch tokens of a batch of images and the grid they lie on.
+#[derive(Debug, Clone)]
+pub struct PatchTokens {
+    /// Tokens in row-major order of the grid, `[batch, rows * columns, hidden]`.
+    pub tokens: Tensor<3>,
+    /// Rows and columns of the grid.
+    pub grid: [usize; 2],
+}
+
+/// Everything a vision backbone says about a batch of images; pooling chooses from it.
+///
+/// A part is `None` where the architecture has none: I-JEPA has no class token, a plain ViT no pooled output.
+#[derive(Debug, Clone)]
+pub struct ImageFeatures {
+    /// The class token after the last layer, `[batch, hidden]`.
+    pub class_token: Option<Tensor<2>>,
+    /// The patch tokens after the last layer.
+    pub patches: Option<PatchTokens>,
+    /// The model's own pooled output, `[batch, dim]`.
+    pub pooled: Option<Tensor<2>>,
+}
+
+/// A batch of tokenised texts, padded to one length.
+#[derive(Debug, Clone)]
+pub struct TokenBatch {
+    /// Token ids, `[batch, length]`.
+    pub ids: Tensor<2, Int>,
+    /// True where a token is real and false where it is padding, `[batch, length]`.
+    pub mask: Tensor<2, Bool>,
+}
+
+/// Everything a text backbone says about a batch of texts; pooling chooses from it.
+#[derive(Debug, Clone)]
+pub struct TextFeatures {
+    /// Token states after the last layer, `[batch, length, hidden]`.
+    pub tokens: Tensor<3>,
+    /// True where a token takes part in pooling, `[batch, length]`.
+    pub mask: Tensor<2, Bool>,
+    /// The sentence embedding as the model itself defines it, `[batch, dim]`, where it does.
+    pub pooled: Option<Tensor<2>>,
+}
+
+/// An encoder that cannot take its input.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EncodeError {
+    /// The input has another shape than the model takes.
+    #[error("{what} has shape {found:?}, expected {expected}")]
+    Shape {
+        /// The input's name.
+        what: &'static str,
+        /// Its shape.
+        found: Vec<usize>,
+        /// The shapes the model takes, in words.
+        expected: String,
+    },
+}
+
+/// A frozen vision backbone.
+///
+/// Any type that implements this can be paired with any [`TextEncoder`]; the workspace needs nothing else of it.
+pub trait ImageEncoder: Send + Sync {
+    /// Encodes preprocessed images.
+    ///
+    /// # Shapes
+    /// - pixels: `[batch, 3, height, width]`, normalised as the model's preprocessing defines
+    ///
+    /// # Errors
+    /// [`EncodeError`] when the model cannot take this shape.
+    fn encode_images(&self, pixels: Tensor<4>) -> Result<ImageFeatures, EncodeError>;
+}
+
+/// A frozen text backbone.
+pub trait TextEncoder: Send + Sync {
+    /// Encodes tokenised texts. A row gives the same result alone as in a batch with longer ones.
+    ///
+    /// # Shapes
+    /// - ids and mask: `[batch, length]`
+    ///
+    /// # Errors
+    /// [`EncodeError`] when the texts are longer than the model's positions reach.
+    fn encode_texts(&self, tokens: TokenBatch) -> Result<TextFeatures, EncodeError>;
+}

@@ -1,0 +1,38 @@
+//! Contracts of the SAIL workspace: the traits that join encoders, alignment heads, losses and data,
+//! and the plain values that travel between them.
+//!
+//! Aligning two frozen encoders has four replaceable parts, one trait each:
+//!
+//! | part | trait | implemented in |
+//! |---|---|---|
+//! | a frozen backbone | [`ImageEncoder`], [`TextEncoder`] | `sail-encoders`, or your crate |
+//! | rows of frozen features | [`FeatureSource`] | `sail-data`, or your crate |
+//! | the trained head | [`AlignmentHead`] | `sail-layers`, or your crate |
+//! | the objective | [`ContrastiveLoss`] | `sail-losses`, or your crate |
+//!
+//! Training and evaluation know these traits only, so any part can come from outside the workspace.
+//!
+//! Deliberate absences: no model, no loss, no choice of backend or device. The only I/O is
+//! [`write_atomic`], because every crate that saves a file must save it the same way.
+
+mod atomic;
+mod check;
+mod encoder;
+mod features;
+mod head;
+mod loss;
+mod normalize;
+mod pooling;
+mod provenance;
+
+pub use atomic::write_atomic;
+pub use check::{Check, ConfigError, ensure};
+pub use encoder::{
+    EncodeError, ImageEncoder, ImageFeatures, PatchTokens, TextEncoder, TextFeatures, TokenBatch,
+};
+pub use features::{FeatureError, FeatureSource, gather_checked};
+pub use head::{AlignmentHead, HeadError, Side};
+pub use loss::{ContrastiveLoss, EmbeddingBatch, LossError, LossGradients};
+pub use normalize::l2_normalize;
+pub use pooling::{ImagePooling, PoolingError, TextPooling};
+pub use provenance::{Modality, Provenance};

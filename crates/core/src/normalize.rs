@@ -1,0 +1,22 @@
+//! Unit length.
+
+use burn::tensor::Tensor;
+
+/// Scales every row to unit Euclidean length: `x / max(|x|, 1e-12)`, as PyTorch's `normalize` does.
+///
+/// # Shapes
+/// - x: `[rows, dim]`
+///
+/// # Examples
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// let x = Tensor::<2>::from_floats([[3.0, 4.0], [0.0, 0.0]], &Device::flex());
+/// let unit = sail_core::l2_normalize(x).into_data().try_to_vec::<f32>()?;
+/// assert_eq!(unit, [0.6, 0.8, 0.0, 0.0]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn l2_normalize(x: Tensor<2>) -> Tensor<2> {
+    // Clamped below the root, where the derivative at zero would be infinite.
+    let norm = (x.clone() * x.clone()).sum_dim(1).clamp_min(1e-24).sqrt();
+    x / norm
+}

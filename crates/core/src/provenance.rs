@@ -1,0 +1,100 @@
+//! Where features come from.
+
+use serde::{Deserialize, Serialize};
+
+/// What a row of features describes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Modality {
+    /// Pictures.
+    Image,
+    /// Texts.
+    Text,
+}
+
+impl std::fmt::Display for Modality {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Modality::Image => "image",
+            Modality::Text => "text",
+        })
+    }
+}
+
+/// The backbone and the settings that made a set of features.
+///
+/// A head remembers the provenance of the features it was trained on, because another backbone's features
+/// mean something else even where their size agrees.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Provenance {
+    /// Hub id or name of the model.
+    pub model: String,
+    /// Revision of the model, such as a commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+    /// SHA-256 of the model's weights, in hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights_sha256: Option<String>,
+    /// How the model's input was prepared, in the words of the encoder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preprocessing: Option<String>,
+    /// How token states became one row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pooling: Option<String>,
+}
+
+impl Provenance {
+    /// A provenance of which only the model's name is known.
+    pub fn new(model: impl Into<String>) -> Self {
+        Self {
+            model: model.into(),
+            revision: None,
+            weights_sha256: None,
+            preprocessing: None,
+            pooling: None,
+        }
+    }
+
+    /// The first field in which the two contradict each other: both state it, and differently.
+    ///
+    /// # Examples
+    /// ```
+    /// use sail_core::Provenance;
+    /// let trained = Provenance { pooling: Some("mean".into()), ..Provenance::new("all-MiniLM-L6-v2") };
+    /// assert_eq!(trained.contradiction(&Provenance::new("all-MiniLM-L6-v2")), None);
+    /// let other = Provenance::new("bge-small-en");
+    /// assert_eq!(trained.contradiction(&other), Some("model"));
+    /// ```
+    pub fn contradiction(&self, other: &Provenance) -> Option<&'static str> {
+        fn differ(a: &Option<String>, b: &Option<String>) -> bool {
+            matches!((a, b), (Some(a), Some(b)) if a != b)
+        }
+        if self.model != other.model {
+            Some("model")
+        } else if differ(&self.revision, &other.revision) {
+            Some("revision")
+        } else if differ(&self.weights_sha256, &other.weights_sha256) {
+            Some("weights_sha256")
+        } else if differ(&self.preprocessing, &other.preprocessing) {
+            Some("preprocessing")
+        } else if differ(&self.pooling, &other.pooling) {
+            Some("pooling")
+        } else {
+            None
+        }
+    }
+}
+
+impl std::fmt::Display for Provenance {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.model)?;
+        if let Some(revision) = &self.revision {
+            write!(f, "@{revision}")?;
+        }
+        if let Some(pooling) = &self.pooling {
+            write!(f, " ({pooling})")?;
+        }
+        Ok(())
+    }
+}
