@@ -1,0 +1,248 @@
+//! What a head is made of.
+
+use sail_core::{Check, ConfigError, Provenance, ensure};
+use serde::{Deserialize, Serialize};
+
+use crate::ProjectorConfig;
+
+/// Features wider than this are taken for a mistake in a file, not for a backbone.
+const MAX_DIM: usize = 1 << 20;
+
+/// More weights than this on one side are taken for a mistake, not for a head; the paper's largest side has 302 M.
+const MAX_WEIGHTS: u128 = 1 << 36;
+
+/// One side of a head.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SideConfig {
+    /// Dimension of the frozen features.
+    pub input: usize,
+    /// Whether a LayerNorm precedes the projector.
+    pub norm: bool,
+    /// The layer.
+    pub projector: ProjectorConfig,
+    /// The backbone that the side was trained on, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trained_on: Option<Provenance>,
+}
+
+impl SideConfig {
+    /// A side with the usual LayerNorm; the identity goes without one and leaves the features as they are.
+    pub fn new(input: usize, projector: ProjectorConfig) -> Self {
+        let norm = projector != ProjectorConfig::Identity {};
+        Self {
+            input,
+            norm,
+            projector,
+            trained_on: None,
+        }
+    }
+
+    fn check(&self, dim: usize) -> Result<(), ConfigError> {
+        ensure(
+            (1..=MAX_DIM).contains(&self.input),
+            "input",
+            self.input,
+            format!("1 to {MAX_DIM}"),
+        )?;
+        self.projector.check()?;
+        if self.projector == (ProjectorConfig::Identity {}) {
+            let expected = format!("{dim}, the head's `dim`: the projector is the identity");
+            ensure(self.input == dim, "input", self.input, expected)?;
+        }
+        let weights = self.weights(dim);
+        let expected = format!("at most {MAX_WEIGHTS}");
+        ensure(
+            weights <= MAX_WEIGHTS,
+            self.projector.name(),
+            format!("{weights} weights"),
+            expected,
+        )
+    }
+
+    /// How many numbers the side's matrices hold.
+    fn weights(&self, dim: usize) -> u128 {
+        let (input, dim) = (self.input as u128, dim as u128);
+        match self.projector {
+            ProjectorConfig::Identity {} => 0,
+            ProjectorConfig::Linear {} => input * dim,
+            ProjectorConfig::Mlp { expansion } => expansion as u128 * input * (input + dim),
+            ProjectorConfig::Glu { width } | ProjectorConfig::SwiGlu { width } => {
+                width as u128 * input * (2 * input + dim)
+            }
+            ProjectorConfig::ShareLock { layers: 1, .. } => input * dim,
+            ProjectorConfig::ShareLock { hidden, layers, .. } => {
+                let (hidden, inner) = (hidden as u128, layers.saturating_sub(2) as u128);
+                let square = hidden.saturating_mul(hidden).saturating_mul(inner);
+                square.saturating_add(hidden * (input + dim))
+            }
+        }
+    }
+}
+
+/// The configuration of a [`Head`](crate::Head).
+///
+/// # Examples
+/// ```
+/// use sail_core::Check;
+/// use sail_layers::{HeadConfig, ProjectorConfig};
+/// let config = HeadConfig::new(2048, 1024, 1024, ProjectorConfig::GLU);
+/// config.check()?;
+/// assert!(HeadConfig { dim: 0, ..config }.check().is_err());
+/// # Ok::<(), sail_core::ConfigError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeadConfig {
+    /// Dimension of the shared space; 1024 in the paper, 2048 for its linear probes.
+    pub dim: usize,
+    /// The image side, or none.
+    pub image: Option<SideConfig>,
+    /// The text side, or none.
+    pub text: Option<SideConfig>,
+    /// Initial logit scale.
+    pub initial_scale: f64,
+    /// Initial logit bias.
+    pub initial_bias: f64,
+    /// Bound on the logit scale.
+    pub max_scale: f64,
+}
+
+impl HeadConfig {
+    /// A head with the same kind of layer on both sides and the paper's scalars: scale 20 (at most 100), bias -10.
+    pub fn new(
+        image_input: usize,
+        text_input: usize,
+        dim: usize,
+        projector: ProjectorConfig,
+    ) -> Self {
+        Self {
+            dim,
+            image: Some(SideConfig::new(image_input, projector.clone())),
+            text: Some(SideConfig::new(text_input, projector)),
+            initial_scale: 20.0,
+            initial_bias: -10.0,
+            max_scale: 100.0,
+        }
+    }
+
+    /// The least a file of such a head weighs, in bytes.
+    pub(crate) fn weight_bytes(&self) -> u128 {
+        let sides = self.image.iter().chain(&self.text);
+        4 * sides.map(|side| side.weights(self.dim)).sum::<u128>()
+    }
+}
+
+impl Check for HeadConfig {
+    fn check(&self) -> Result<(), ConfigError> {
+        ensure(
+            (1..=MAX_DIM).contains(&self.dim),
+            "dim",
+            self.dim,
+            format!("1 to {MAX_DIM}"),
+        )?;
+        ensure(
+            self.image.is_some() || self.text.is_some(),
+            "image",
+            "absent",
+            "at least one side",
+        )?;
+        for side in self.image.iter().chain(&self.text) {
+            side.check(self.dim)?;
+        }
+        let scale = self.initial_scale;
+        ensure(
+            self.max_scale.is_finite() && self.max_scale >= 1.0,
+            "max_scale",
+            self.max_scale,
+            "at least 1",
+        )?;
+        ensure(
+            (1.0..=self.max_scale).contains(&scale),
+            "initial_scale",
+            scale,
+            format!("1 to {}", self.max_scale),
+        )?;
+        ensure(
+            self.initial_bias.is_finite(),
+            "initial_bias",
+            self.initial_bias,
+            "a finite number",
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(config: HeadConfig) -> String {
+        config.check().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let valid = HeadConfig::new(8, 6, 4, ProjectorConfig::GLU);
+        valid.check().unwrap();
+        let with = |projector| HeadConfig::new(8, 6, 4, projector);
+        assert_eq!(
+            message(with(ProjectorConfig::Glu { width: 0 })),
+            "`width` is 0, expected at least 1"
+        );
+        assert!(message(with(ProjectorConfig::Glu { width: usize::MAX })).contains("weights"));
+        assert!(message(with(ProjectorConfig::Identity {})).contains("expected 4"));
+        let dropout = ProjectorConfig::ShareLock {
+            hidden: 8,
+            layers: 2,
+            dropout: f64::NAN,
+        };
+        assert!(message(with(dropout)).starts_with("`dropout` is NaN"));
+        assert!(
+            message(HeadConfig {
+                initial_scale: -1.0,
+                ..valid.clone()
+            })
+            .starts_with("`initial_scale`")
+        );
+        assert!(
+            message(HeadConfig {
+                max_scale: f64::INFINITY,
+                ..valid.clone()
+            })
+            .starts_with("`max_scale`")
+        );
+        assert!(
+            message(HeadConfig {
+                initial_bias: f64::NAN,
+                ..valid.clone()
+            })
+            .starts_with("`initial_bias`")
+        );
+        assert!(
+            message(HeadConfig {
+                image: None,
+                text: None,
+                ..valid
+            })
+            .contains("at least one side")
+        );
+    }
+
+    #[test]
+    fn unknown_keys_and_kinds_are_refused() {
+        let json = serde_json::to_value(HeadConfig::new(8, 6, 4, ProjectorConfig::GLU)).unwrap();
+        assert!(serde_json::from_value::<HeadConfig>(json.clone()).is_ok());
+        let mut extra = json.clone();
+        extra["image"]["projector"]["depth"] = 3.into();
+        assert!(serde_json::from_value::<HeadConfig>(extra).is_err());
+        let mut other = json;
+        other["text"]["projector"]["kind"] = "transformer".into();
+        let error = serde_json::from_value::<HeadConfig>(other)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("glu") && error.contains("sharelock"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,186 @@
+//! A head and its configuration in one safetensors file.
+
+use std::path::Path;
+
+use burn::module::Module;
+use burn::tensor::Device;
+use burn_store::{
+    ApplyError, BurnToPyTorchAdapter, ModuleSnapshot, PyTorchToBurnAdapter, SafetensorsStore,
+};
+use safetensors::{Dtype, SafeTensors};
+use sail_core::{AlignmentHead, Check, HeadError, write_atomic};
+use serde::{Deserialize, Serialize};
+
+use crate::{Head, HeadConfig};
+
+/// The one entry of the file's metadata. A single entry, because a map of several has no fixed order and the
+/// same head must give the same bytes.
+const METADATA: &str = "sail_head";
+
+/// Raised when the meaning of the file changes.
+const VERSION: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Description {
+    version: u32,
+    config: HeadConfig,
+}
+
+fn format(reason: impl std::fmt::Display) -> HeadError {
+    HeadError::Format {
+        reason: reason.to_string(),
+    }
+}
+
+/// Tensor names and layouts are PyTorch's (`weight` of shape `[out, in]`), without the name of the layer's kind.
+fn store(bytes: Option<Vec<u8>>) -> SafetensorsStore {
+    SafetensorsStore::from_bytes(bytes)
+        .clear_metadata()
+        .with_to_adapter(BurnToPyTorchAdapter)
+        .with_from_adapter(PyTorchToBurnAdapter)
+        .skip_enum_variants(true)
+}
+
+pub(crate) fn to_bytes(head: &Head) -> Result<Vec<u8>, HeadError> {
+    let description = Description {
+        version: VERSION,
+        config: head.config().clone(),
+    };
+    let json = serde_json::to_string(&description).map_err(format)?;
+    let mut store = store(None).metadata(METADATA, json);
+    head.valid().save_into(&mut store).map_err(format)?;
+    store.get_bytes().map_err(format)
+}
+
+impl Head {
+    /// Saves the head and its configuration as one file, whole or not at all.
+    ///
+    /// The tensors are `{image,text}.norm.{weight,bias}`, `{image,text}.projector.*` with PyTorch's names and
+    /// `[out, in]` layout, `logit.log_scale` and `logit.bias`; the configuration is JSON in the metadata.
+    ///
+    /// # Errors
+    /// [`HeadError::Io`] when the file cannot be written; an existing file is then untouched.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), HeadError> {
+        let path = path.as_ref();
+        let bytes = self.to_bytes()?;
+        write_atomic(path, |out| out.write_all(&bytes)).map_err(|source| HeadError::Io {
+            path: path.to_owned(),
+            source,
+        })
+    }
+
+    /// Loads a head that [`save`](Head::save) wrote.
+    ///
+    /// # Errors
+    /// [`HeadError::Io`], [`HeadError::Format`] for another kind of file, [`HeadError::Config`] for an invalid
+    /// configuration, and [`HeadError::Tensors`] naming every tensor that is missing, unused, of another shape or
+    /// type, or not finite.
+    ///
+    /// # Examples
+    /// ```
+    /// # use burn::tensor::Device;
+    /// # use sail_layers::{Head, HeadConfig, ProjectorConfig};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("head.safetensors");
+    /// # let device = Device::flex();
+    /// # Head::new(&HeadConfig::new(8, 6, 4, ProjectorConfig::GLU), 0, &device)?.save(&path)?;
+    /// let head = Head::load(&path, &device)?;
+    /// println!("{:?}", head.config());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self, HeadError> {
+        let path = path.as_ref();
+        let bytes = std::fs::read(path).map_err(|source| HeadError::Io {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::from_bytes(bytes, device)
+    }
+
+    /// Loads a head from the bytes of its file.
+    ///
+    /// # Errors
+    /// As [`load`](Head::load), without [`HeadError::Io`].
+    pub fn from_bytes(bytes: Vec<u8>, device: &Device) -> Result<Self, HeadError> {
+        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(format)?;
+        let json = header
+            .metadata()
+            .as_ref()
+            .and_then(|metadata| metadata.get(METADATA));
+        let json = json.ok_or_else(|| {
+            format(format_args!(
+                "a safetensors file without the metadata entry `{METADATA}`"
+            ))
+        })?;
+        let description: Description = serde_json::from_str(json).map_err(format)?;
+        if description.version != VERSION {
+            return Err(format(format_args!(
+                "version {} of the format, expected {VERSION}: use a newer release",
+                description.version
+            )));
+        }
+        description.config.check()?;
+        // A configuration may promise more than the file holds; believe the file before allocating.
+        let mut problems = Vec::new();
+        let tensors = SafeTensors::deserialize(&bytes).map_err(format)?;
+        for (name, tensor) in tensors.iter() {
+            if tensor.dtype() != Dtype::F32 {
+                problems.push(format!(
+                    "`{name}` has type {:?}, expected F32",
+                    tensor.dtype()
+                ));
+            } else if !tensor.data().chunks_exact(4).all(finite) {
+                problems.push(format!("`{name}` is not finite"));
+            }
+        }
+        let expected = description.config.weight_bytes();
+        let found: u128 = tensors
+            .iter()
+            .map(|(_, tensor)| tensor.data().len() as u128)
+            .sum();
+        if found < expected {
+            problems.push(format!("{found} bytes of weights, expected {expected}"));
+        }
+        if !problems.is_empty() {
+            problems.sort();
+            return Err(HeadError::Tensors { problems });
+        }
+        let mut head = Head::new(&description.config, 0, device)?;
+        let mut store = store(Some(bytes)).validate(false).allow_partial(true);
+        let result = head.load_from(&mut store).map_err(format)?;
+        problems.extend(
+            result
+                .missing
+                .iter()
+                .map(|(name, _)| format!("`{name}` is missing")),
+        );
+        problems.extend(
+            result
+                .unused
+                .iter()
+                .map(|name| format!("`{name}` is not part of this head")),
+        );
+        problems.extend(result.errors.iter().map(|error| match error {
+            ApplyError::ShapeMismatch {
+                path,
+                expected,
+                found,
+            } => {
+                format!("`{path}` has shape {found:?}, expected {expected:?}")
+            }
+            other => other.to_string(),
+        }));
+        if problems.is_empty() {
+            return Ok(head);
+        }
+        problems.sort();
+        Err(HeadError::Tensors { problems })
+    }
+}
+
+fn finite(bytes: &[u8]) -> bool {
+    bytes
+        .try_into()
+        .is_ok_and(|bytes| f32::from_le_bytes(bytes).is_finite())
+}

@@ -1,0 +1,188 @@
+//! The trained head: two sides and the logit scale.
+
+use burn::module::Module;
+use burn::nn::{LayerNorm, LayerNormConfig};
+use burn::tensor::{Device, Tensor};
+use sail_core::{AlignmentHead, Check, ConfigError, HeadError, Provenance, Side};
+
+use crate::{HeadConfig, LogitScale, Projector, SideConfig, WeightInit};
+
+/// One side of a head: LayerNorm (optional) and projector.
+#[derive(Module, Debug)]
+pub struct HeadSide {
+    norm: Option<LayerNorm>,
+    projector: Projector,
+}
+
+impl HeadSide {
+    fn new(config: &SideConfig, dim: usize, init: &mut WeightInit) -> Self {
+        Self {
+            norm: config
+                .norm
+                .then(|| LayerNormConfig::new(config.input).init(init.device())),
+            projector: config.projector.init(config.input, dim, init),
+        }
+    }
+
+    /// Projects features of this side's backbone.
+    ///
+    /// # Shapes
+    /// - features: `[batch, input]`
+    /// - result: `[batch, dim]`, not normalised
+    pub fn forward(&self, features: Tensor<2>) -> Tensor<2> {
+        let features = match &self.norm {
+            Some(norm) => norm.forward(features),
+            None => features,
+        };
+        self.projector.forward(features)
+    }
+}
+
+/// The head that SAIL trains between two frozen backbones.
+///
+/// # Examples
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use sail_core::AlignmentHead;
+/// use sail_layers::{Head, HeadConfig, ProjectorConfig};
+///
+/// let device = Device::flex();
+/// let config = HeadConfig::new(1280, 384, 512, ProjectorConfig::Glu { width: 2 });
+/// let head = Head::new(&config, 0, &device)?;
+/// let embedded = head.project_images(Tensor::zeros([4, 1280], &device))?;
+/// assert_eq!(embedded.dims(), [4, 512]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Module, Debug)]
+pub struct Head {
+    image: Option<HeadSide>,
+    text: Option<HeadSide>,
+    logit: LogitScale,
+    #[module(skip)]
+    config: HeadConfig,
+}
+
+impl Head {
+    /// A head with the initial weights of `seed`.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for an invalid configuration, before anything is built.
+    pub fn new(config: &HeadConfig, seed: u64, device: &Device) -> Result<Self, ConfigError> {
+        config.check()?;
+        // A stream a side, so that a change to one side leaves the other's weights as they were.
+        let side = |side: &Option<SideConfig>, stream| {
+            let build =
+                |side| HeadSide::new(side, config.dim, &mut WeightInit::new(seed, stream, device));
+            side.as_ref().map(build)
+        };
+        Ok(Self {
+            image: side(&config.image, 1),
+            text: side(&config.text, 2),
+            logit: LogitScale::new(
+                config.initial_scale,
+                config.initial_bias,
+                config.max_scale,
+                device,
+            ),
+            config: config.clone(),
+        })
+    }
+
+    /// What the head is made of.
+    pub fn config(&self) -> &HeadConfig {
+        &self.config
+    }
+
+    /// Records which backbones the head is trained on; a side whose backbone is unknown keeps what it has.
+    pub fn with_provenance(
+        mut self,
+        image: Option<&Provenance>,
+        text: Option<&Provenance>,
+    ) -> Self {
+        let sides = [
+            (&mut self.config.image, image),
+            (&mut self.config.text, text),
+        ];
+        for (side, provenance) in sides {
+            if let (Some(side), Some(provenance)) = (side, provenance) {
+                side.trained_on = Some(provenance.clone());
+            }
+        }
+        self
+    }
+
+    /// Checks that features of this size and origin are what a side was made for.
+    ///
+    /// Features or heads that do not state their backbone are compared by size alone.
+    ///
+    /// # Errors
+    /// [`HeadError::AbsentSide`], [`HeadError::Dimension`] or [`HeadError::Provenance`].
+    pub fn accepts(
+        &self,
+        side: Side,
+        dim: usize,
+        provenance: Option<&Provenance>,
+    ) -> Result<(), HeadError> {
+        let config = match side {
+            Side::Image => &self.config.image,
+            Side::Text => &self.config.text,
+        };
+        let config = config.as_ref().ok_or(HeadError::AbsentSide { side })?;
+        if dim != config.input {
+            return Err(HeadError::Dimension {
+                side,
+                found: dim,
+                expected: config.input,
+            });
+        }
+        if let (Some(found), Some(expected)) = (provenance, &config.trained_on)
+            && let Some(field) = expected.contradiction(found)
+        {
+            return Err(HeadError::Provenance {
+                side,
+                field,
+                found: Box::new(found.clone()),
+                expected: Box::new(expected.clone()),
+            });
+        }
+        Ok(())
+    }
+
+    fn project(
+        &self,
+        side: Side,
+        layers: &Option<HeadSide>,
+        features: Tensor<2>,
+    ) -> Result<Tensor<2>, HeadError> {
+        self.accepts(side, features.dims()[1], None)?;
+        let layers = layers.as_ref().ok_or(HeadError::AbsentSide { side })?;
+        Ok(layers.forward(features))
+    }
+}
+
+impl AlignmentHead for Head {
+    fn project_images(&self, features: Tensor<2>) -> Result<Tensor<2>, HeadError> {
+        self.project(Side::Image, &self.image, features)
+    }
+
+    fn project_texts(&self, features: Tensor<2>) -> Result<Tensor<2>, HeadError> {
+        self.project(Side::Text, &self.text, features)
+    }
+
+    fn log_scale(&self) -> Tensor<1> {
+        self.logit.log_scale()
+    }
+
+    fn bias(&self) -> Tensor<1> {
+        self.logit.bias()
+    }
+
+    fn clamp_parameters(mut self) -> Self {
+        self.logit = self.logit.clamp();
+        self
+    }
+
+    fn to_bytes(&self) -> Result<Vec<u8>, HeadError> {
+        crate::file::to_bytes(self)
+    }
+}

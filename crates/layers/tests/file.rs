@@ -1,0 +1,213 @@
+//! Heads survive the way to disk and back, and no file can do harm.
+
+use burn::tensor::{Device, Tensor};
+use proptest::prelude::*;
+use safetensors::SafeTensors;
+use safetensors::tensor::TensorView;
+use sail_core::{AlignmentHead, HeadError, Provenance, Side};
+use sail_layers::{Head, HeadConfig, ProjectorConfig, SideConfig};
+
+fn config() -> HeadConfig {
+    HeadConfig::new(8, 6, 4, ProjectorConfig::Glu { width: 2 })
+}
+
+fn head() -> Head {
+    let image = Provenance {
+        pooling: Some("concat".into()),
+        ..Provenance::new("facebook/dinov2-large")
+    };
+    Head::new(&config(), 5, &Device::flex())
+        .unwrap()
+        .with_provenance(Some(&image), None)
+}
+
+/// The head's file with its tensors and metadata changed by `edit`.
+fn edited(edit: impl FnOnce(&mut Vec<(String, Vec<usize>, Vec<u8>)>, &mut String)) -> Vec<u8> {
+    let bytes = head().to_bytes().unwrap();
+    let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+    let mut json = header.metadata().as_ref().unwrap()["sail_head"].clone();
+    let mut tensors: Vec<_> = SafeTensors::deserialize(&bytes)
+        .unwrap()
+        .iter()
+        .map(|(name, view)| {
+            (
+                name.to_string(),
+                view.shape().to_vec(),
+                view.data().to_vec(),
+            )
+        })
+        .collect();
+    edit(&mut tensors, &mut json);
+    let views = tensors.iter().map(|(name, shape, data)| {
+        (
+            name,
+            TensorView::new(safetensors::Dtype::F32, shape.clone(), data).unwrap(),
+        )
+    });
+    let metadata = [("sail_head".to_string(), json)].into();
+    safetensors::serialize(views, Some(metadata)).unwrap()
+}
+
+fn load(bytes: Vec<u8>) -> Result<Head, HeadError> {
+    Head::from_bytes(bytes, &Device::flex())
+}
+
+fn problems(bytes: Vec<u8>) -> Vec<String> {
+    match load(bytes) {
+        Err(HeadError::Tensors { problems }) => problems,
+        other => panic!("expected tensor problems, found {other:?}"),
+    }
+}
+
+#[test]
+fn a_head_comes_back_byte_for_byte() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("head.safetensors");
+    for projector in [
+        ProjectorConfig::Linear {},
+        ProjectorConfig::MLP,
+        ProjectorConfig::Glu { width: 3 },
+        ProjectorConfig::SwiGlu { width: 2 },
+        ProjectorConfig::ShareLock {
+            hidden: 8,
+            layers: 3,
+            dropout: 0.2,
+        },
+    ] {
+        let config = HeadConfig::new(8, 6, 4, projector);
+        let head = Head::new(&config, 1, &Device::flex()).unwrap();
+        head.save(&path).unwrap();
+        let loaded = Head::load(&path, &Device::flex()).unwrap();
+        assert_eq!(loaded.config(), &config);
+        assert_eq!(loaded.to_bytes().unwrap(), std::fs::read(&path).unwrap());
+        let x = Tensor::<2>::ones([2, 8], &Device::flex());
+        let project = |head: &Head| head.project_images(x.clone()).unwrap().into_data();
+        assert_eq!(project(&loaded), project(&head));
+    }
+}
+
+#[test]
+fn a_side_may_be_absent_or_the_identity() {
+    let mut config = config();
+    config.text = None;
+    config.image = Some(SideConfig::new(4, ProjectorConfig::Identity {}));
+    let head = load(
+        Head::new(&config, 0, &Device::flex())
+            .unwrap()
+            .to_bytes()
+            .unwrap(),
+    )
+    .unwrap();
+    let x = Tensor::<2>::ones([1, 4], &Device::flex());
+    assert!(head.project_images(x.clone()).is_ok());
+    assert!(matches!(
+        head.project_texts(x),
+        Err(HeadError::AbsentSide { side: Side::Text })
+    ));
+}
+
+#[test]
+fn a_head_refuses_another_backbone() {
+    let head = load(head().to_bytes().unwrap()).unwrap();
+    let dimension = head
+        .project_images(Tensor::ones([1, 7], &Device::flex()))
+        .unwrap_err()
+        .to_string();
+    assert_eq!(
+        dimension,
+        "image features have 7 dimensions, expected 8: the head was made for another backbone"
+    );
+    let same = Provenance::new("facebook/dinov2-large");
+    head.accepts(Side::Image, 8, Some(&same)).unwrap();
+    head.accepts(Side::Image, 8, None).unwrap();
+    let other = Provenance {
+        pooling: Some("class".into()),
+        ..same
+    };
+    let error = head
+        .accepts(Side::Image, 8, Some(&other))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("(class)") && error.contains("(concat)") && error.contains("`pooling`"),
+        "{error}"
+    );
+    assert!(
+        head.accepts(Side::Text, 6, Some(&other)).is_ok(),
+        "its text backbone is unknown"
+    );
+}
+
+#[test]
+fn every_tensor_that_does_not_fit_is_named() {
+    let bytes = edited(|tensors, _| {
+        tensors.retain(|(name, ..)| name != "image.norm.bias");
+        for (name, shape, _) in tensors.iter_mut() {
+            if name == "text.projector.output.weight" {
+                shape.reverse();
+            }
+        }
+        tensors.push(("extra".into(), vec![1], vec![0; 4]));
+    });
+    let problems = problems(bytes);
+    assert_eq!(problems.len(), 3, "{problems:?}");
+    assert_eq!(problems[0], "`extra` is not part of this head");
+    assert!(problems[1].contains("image.norm") && problems[1].ends_with("is missing"));
+    assert!(
+        problems[2].contains("text.projector.output.weight") && problems[2].contains("has shape")
+    );
+}
+
+#[test]
+fn numbers_that_are_not_finite_are_refused() {
+    let bytes = edited(|tensors, _| {
+        let (_, _, data) = tensors
+            .iter_mut()
+            .find(|(name, ..)| name == "logit.bias")
+            .unwrap();
+        data.copy_from_slice(&f32::NAN.to_le_bytes());
+    });
+    assert_eq!(problems(bytes), ["`logit.bias` is not finite"]);
+}
+
+#[test]
+fn a_configuration_that_promises_more_than_the_file_holds_allocates_nothing() {
+    let bytes = edited(|_, json| *json = json.replace("\"width\":2", "\"width\":2000000"));
+    assert!(problems(bytes)[0].contains("bytes of weights"));
+}
+
+#[test]
+fn other_files_are_not_heads() {
+    let reason = |bytes| load(bytes).unwrap_err().to_string();
+    assert!(reason(vec![]).starts_with("not a head file"));
+    assert!(reason(b"a picture, perhaps, or a text".to_vec()).starts_with("not a head file"));
+    let plain = safetensors::serialize::<&str, TensorView, _>([], None).unwrap();
+    assert!(reason(plain).contains("`sail_head`"));
+    assert!(
+        reason(edited(
+            |_, json| *json = json.replace("\"version\":1", "\"version\":2")
+        ))
+        .contains("version 2")
+    );
+    assert!(reason(edited(|_, json| json.push('}'))).starts_with("not a head file"));
+    let zero = load(edited(|_, json| {
+        *json = json.replace("\"width\":2", "\"width\":0")
+    }));
+    assert!(matches!(zero, Err(HeadError::Config(error)) if error.field == "width"));
+    let missing = Head::load("/no/such/head.safetensors", &Device::flex());
+    assert!(matches!(missing, Err(HeadError::Io { .. })));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn damaged_files_never_panic(at in 0usize..4000, byte: u8, cut in 0usize..4000) {
+        let mut bytes = head().to_bytes().unwrap();
+        let length = bytes.len();
+        bytes[at % length] = byte;
+        let _ = load(bytes.clone());
+        bytes.truncate(cut % length);
+        prop_assert!(load(bytes).is_err());
+    }
+}
