@@ -1,6 +1,6 @@
 //! The trained part: two projections into one space.
 
-use burn::module::Module;
+use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Tensor;
 
 use crate::{ConfigError, Modality, Provenance};
@@ -74,7 +74,7 @@ pub enum HeadError {
 /// cosine into a logit, `logit = exp(log_scale) * cos + bias`.
 ///
 /// It is a burn [`Module`], so that its parameters can be optimised and recorded.
-pub trait AlignmentHead: Module + std::fmt::Display + 'static {
+pub trait AlignmentHead: Module + ModuleDisplay + 'static {
     /// Projects image features. The result is *not* normalised.
     ///
     /// # Shapes

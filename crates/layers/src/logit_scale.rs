@@ -40,7 +40,11 @@ impl LogitScale {
         let max_log = self.max_log;
         self.log_scale = self.log_scale.map(|log_scale| {
             // The clamp is no part of the model: it must not enter the graph of the next step.
-            Tensor::from_inner(log_scale.inner().clamp(0.0, max_log)).require_grad()
+            if log_scale.device().is_autodiff() {
+                Tensor::from_inner(log_scale.inner().clamp(0.0, max_log))
+            } else {
+                log_scale.clamp(0.0, max_log)
+            }
         });
         self
     }

@@ -1,1 +1,43 @@
-//! DOC-train
+//! Training of an alignment head on frozen features.
+//!
+//! A [`Trainer`] joins four parts that know nothing of each other: an [`AlignmentHead`](sail_core::AlignmentHead),
+//! a [`ContrastiveLoss`](sail_core::ContrastiveLoss), the [`Pairs`](sail_data::Pairs) of features, and a
+//! [`TrainConfig`]. It runs burn-train's [`Learner`](burn::train::Learner) over them step by step.
+//!
+//! - **Exact.** Batch order, initial weights and dropout depend on the seed alone, and the loss's gradients enter
+//!   the head's graph without a detour, so that a loss may compute them any way it likes.
+//! - **Resumable.** With a [`RunFolder`], a run that was killed at any moment ends in the same head, byte for byte
+//!   on the same device, as one that was not.
+//! - **Observable.** Every step and evaluation goes to `metrics.jsonl` and to any [`Observer`].
+//!
+//! Why not burn-train's `SupervisedTraining` as a whole: its checkpoints are three files an epoch that a kill can
+//! leave unlike each other, reading them back panics, and its metrics average over batches, which retrieval over
+//! a set cannot.
+
+mod checkpoint;
+mod config;
+mod error;
+mod folder;
+mod observer;
+mod optimizer;
+#[cfg(feature = "progress")]
+mod progress;
+mod record;
+mod schedule;
+mod task;
+mod trainer;
+
+pub use config::{OptimizerConfig, TrainConfig};
+pub use error::TrainError;
+pub use folder::RunFolder;
+pub use observer::{Event, Observer};
+pub use optimizer::optimizer;
+#[cfg(feature = "progress")]
+pub use progress::Progress;
+pub use record::{EvaluationRecord, History, StepRecord};
+pub use schedule::WarmupCosine;
+pub use task::{AlignmentBatch, AlignmentTask, StepOutput};
+pub use trainer::{Best, Finish, Outcome, Trainer};
+
+/// The handle that stops a run between two steps.
+pub use burn::train::Interrupter;

@@ -1,0 +1,66 @@
+//! What a command can end with.
+
+use std::error::Error;
+
+use sail_vl::core::{ConfigError, FeatureError, HeadError};
+use sail_vl::data::DataError;
+use sail_vl::device::DeviceError;
+use sail_vl::eval::EvalError;
+use sail_vl::train::TrainError;
+
+/// A failed command.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CliError {
+    #[error("{0}")]
+    Usage(String),
+    #[error("wrong setting")]
+    Config(#[from] ConfigError),
+    #[error("wrong `--device`")]
+    Device(#[from] DeviceError),
+    #[error("cannot use {spec}")]
+    Input { spec: String, source: DataError },
+    #[error("cannot use {spec}")]
+    Features { spec: String, source: FeatureError },
+    #[error("cannot use the head {path}")]
+    HeadFile { path: String, source: HeadError },
+    #[error("the data does not fit together")]
+    Data(#[from] DataError),
+    #[error("the head does not fit the features")]
+    Head(#[from] HeadError),
+    #[error("the evaluation failed")]
+    Eval(#[from] EvalError),
+    #[error("the training stopped")]
+    Train(#[from] TrainError),
+    #[error("interrupted after {steps} steps: continue with the same command and `--resume`")]
+    Interrupted { steps: usize },
+    #[error("cannot print the result")]
+    Json(#[from] serde_json::Error),
+}
+
+impl CliError {
+    /// 2 for what another command line would have avoided, 1 for everything else.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage(_) | Self::Config(_) | Self::Device(_) => 2,
+            Self::Train(
+                TrainError::Config(_)
+                | TrainError::Exists { .. }
+                | TrainError::NoRun { .. }
+                | TrainError::Changed { .. },
+            ) => 2,
+            _ => 1,
+        }
+    }
+
+    /// The error and everything behind it, on one line.
+    pub(crate) fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        text
+    }
+}

@@ -1,0 +1,183 @@
+//! `sail eval`.
+
+use std::sync::Arc;
+
+use clap::{Args, Subcommand};
+use sail_vl::core::FeatureSource;
+use sail_vl::data::{DataError, Pairs, read_indices, split_tensor_spec};
+use sail_vl::device;
+use sail_vl::eval::{
+    BlockSize, class_weights, project_images, project_texts, retrieval, zero_shot,
+};
+
+use crate::error::CliError;
+use crate::inputs::{self, PairArgs};
+
+/// Rows that go through the head at once.
+const CHUNK: usize = 4096;
+
+#[derive(Subcommand)]
+pub(crate) enum EvalCommand {
+    /// Image-to-text and text-to-image retrieval, every caption of a key counting as right.
+    Retrieval(RetrievalArgs),
+    /// Classification of images by the text features of class prompts.
+    ZeroShot(ZeroShotArgs),
+}
+
+#[derive(Args)]
+struct Common {
+    /// The head file.
+    #[arg(long)]
+    head: String,
+    /// Use only the rows that `sail train` held out with this number and the seed.
+    #[arg(long, value_name = "ROWS")]
+    holdout: Option<usize>,
+    /// The seed of that run.
+    #[arg(long, default_value_t = 42)]
+    seed: u64,
+    /// Device to compute on.
+    #[arg(long, default_value = "flex")]
+    device: String,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct RetrievalArgs {
+    #[command(flatten)]
+    pairs: PairArgs,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Args)]
+pub(crate) struct ZeroShotArgs {
+    /// Image features: a store, FILE.safetensors or FILE.safetensors:TENSOR.
+    #[arg(long, value_name = "FEATURES")]
+    images: String,
+    /// Text features of the class prompts. In a store, the prompts of one class share a key, and classes are
+    /// numbered in the order of their first prompt; in a single file, row N is the one prompt of class N.
+    #[arg(long, value_name = "FEATURES")]
+    prompts: String,
+    /// The class of each image: an integer tensor, FILE.safetensors:TENSOR.
+    #[arg(long, value_name = "TENSOR")]
+    labels: String,
+    /// Use features as they are, without checking checksums and every row first.
+    #[arg(long)]
+    no_verify: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+pub(crate) fn run(command: &EvalCommand) -> Result<(), CliError> {
+    match command {
+        EvalCommand::Retrieval(args) => run_retrieval(args),
+        EvalCommand::ZeroShot(args) => run_zero_shot(args),
+    }
+}
+
+fn run_retrieval(args: &RetrievalArgs) -> Result<(), CliError> {
+    let device = device::parse(&args.common.device)?;
+    let verify = !args.pairs.no_verify;
+    let images = inputs::features(&args.pairs.images, verify)?;
+    let texts = inputs::features(&args.pairs.texts, verify)?;
+    let head = inputs::head(&args.common.head, &device, &*images, &*texts)?;
+    let pairs = inputs::holdout(
+        Pairs::new(images, vec![texts])?,
+        args.common.holdout,
+        args.common.seed,
+    )?;
+    let image_rows: Vec<usize> = (0..pairs.len()).map(|pair| pairs.image_row(pair)).collect();
+    let (text_rows, text_to_image) = pairs.text_to_image(0);
+    let images = project_images(&head, &**pairs.images(), &image_rows, &device, CHUNK)?;
+    let texts = project_texts(&head, &**pairs.captions(0), &text_rows, &device, CHUNK)?;
+    let result = retrieval(images, texts, &text_to_image, &BlockSize::default())?;
+    if args.common.json {
+        println!("{}", serde_json::to_string(&result)?);
+        return Ok(());
+    }
+    println!("{} images, {} texts", result.n_images, result.n_texts);
+    println!(
+        "{:<15}{:>7}{:>7}{:>7}{:>11}{:>13}",
+        "", "R@1", "R@5", "R@10", "mean rank", "median rank"
+    );
+    for (direction, scores) in [
+        ("image to text", &result.i2t),
+        ("text to image", &result.t2i),
+    ] {
+        println!(
+            "{direction:<15}{:>7.2}{:>7.2}{:>7.2}{:>11.1}{:>13.1}",
+            scores.r1, scores.r5, scores.r10, scores.mean_rank, scores.median_rank
+        );
+    }
+    Ok(())
+}
+
+fn run_zero_shot(args: &ZeroShotArgs) -> Result<(), CliError> {
+    let device = device::parse(&args.common.device)?;
+    let images = inputs::features(&args.images, !args.no_verify)?;
+    let prompts = inputs::features(&args.prompts, !args.no_verify)?;
+    let input = |source: DataError| CliError::Input {
+        spec: args.labels.clone(),
+        source,
+    };
+    let (path, tensor) = split_tensor_spec(&args.labels);
+    let labels = read_indices(path, tensor).map_err(input)?;
+    if labels.len() != images.rows() {
+        let message = format!(
+            "{} has {} labels, expected {}, one an image",
+            args.labels,
+            labels.len(),
+            images.rows()
+        );
+        return Err(CliError::Usage(message));
+    }
+    let head = inputs::head(&args.common.head, &device, &*images, &*prompts)?;
+    let mut rows: Vec<usize> = (0..images.rows()).collect();
+    if args.common.holdout.is_some() {
+        // The images paired with themselves split as they do with any texts: by key alone.
+        let images: Arc<dyn FeatureSource> = images.clone();
+        let pairs = inputs::holdout(
+            Pairs::new(images.clone(), vec![images])?,
+            args.common.holdout,
+            args.common.seed,
+        )?;
+        rows = (0..pairs.len()).map(|pair| pairs.image_row(pair)).collect();
+    }
+    let label = |&row: &usize| {
+        let class = labels[row];
+        usize::try_from(class).map_err(|_| {
+            CliError::Usage(format!(
+                "image {row} has the label {class}, expected 0 or more"
+            ))
+        })
+    };
+    let labels = rows.iter().map(label).collect::<Result<Vec<_>, _>>()?;
+    let (class_of_prompt, classes) = number_classes(&*prompts);
+    let prompt_rows: Vec<usize> = (0..prompts.rows()).collect();
+    let prompts = project_texts(&head, &*prompts, &prompt_rows, &device, CHUNK)?;
+    let weights = class_weights(prompts, &class_of_prompt, classes)?;
+    let images = project_images(&head, &*images, &rows, &device, CHUNK)?;
+    let result = zero_shot(images, weights, &labels)?;
+    if args.common.json {
+        println!("{}", serde_json::to_string(&result)?);
+        return Ok(());
+    }
+    println!("{} images, {} classes", result.n_images, result.n_classes);
+    println!("top-1           {:>7.2}", result.top1);
+    println!("top-5           {:>7.2}", result.top5);
+    println!("per-class mean  {:>7.2}", result.per_class_mean);
+    Ok(())
+}
+
+/// The class of every prompt, and how many classes there are.
+fn number_classes(prompts: &dyn FeatureSource) -> (Vec<usize>, usize) {
+    let mut numbers = std::collections::HashMap::new();
+    let class = |row| {
+        let next = numbers.len();
+        *numbers.entry(prompts.key(row).into_owned()).or_insert(next)
+    };
+    let classes: Vec<usize> = (0..prompts.rows()).map(class).collect();
+    (classes, numbers.len())
+}

@@ -1,0 +1,84 @@
+//! Features, heads and pairs from the command line.
+
+use std::io::{IsTerminal, stderr};
+use std::sync::Arc;
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use sail_vl::burn::tensor::Device;
+use sail_vl::core::{FeatureSource, Side};
+use sail_vl::data::{Features, Pairs, open_features, scan};
+use sail_vl::layers::Head;
+
+use crate::error::CliError;
+
+/// The pairs to work on.
+#[derive(Args)]
+pub(crate) struct PairArgs {
+    /// Image features: a store, FILE.safetensors or FILE.safetensors:TENSOR.
+    #[arg(long, value_name = "FEATURES")]
+    pub(crate) images: String,
+    /// Text features, paired with the images by key.
+    #[arg(long, value_name = "FEATURES")]
+    pub(crate) texts: String,
+    /// Use features as they are, without checking checksums and every row first.
+    #[arg(long)]
+    pub(crate) no_verify: bool,
+}
+
+/// Opens features and, unless told not to, reads all of them once: checksums, and rows that cannot be used.
+pub(crate) fn features(spec: &str, verify: bool) -> Result<Arc<Features>, CliError> {
+    let input = |source| CliError::Input {
+        spec: spec.to_owned(),
+        source,
+    };
+    let features = open_features(spec).map_err(input)?;
+    if verify {
+        let bar = bar(features.rows() as u64, &format!("checks {spec}"));
+        features.verify(|_| ()).map_err(input)?;
+        let checked = scan(&features, |rows| bar.inc(rows as u64));
+        checked.map_err(|source| CliError::Features {
+            spec: spec.to_owned(),
+            source,
+        })?;
+        bar.finish_and_clear();
+    }
+    Ok(Arc::new(features))
+}
+
+/// A progress bar on a terminal, nothing elsewhere.
+fn bar(length: u64, label: &str) -> ProgressBar {
+    if !stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{prefix}  {wide_bar} {pos}/{len} rows  {eta} left");
+    let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(length)
+        .with_style(style)
+        .with_prefix(label.to_owned())
+}
+
+/// Loads a head and checks that it was made for these features.
+pub(crate) fn head(
+    path: &str,
+    device: &Device,
+    images: &dyn FeatureSource,
+    texts: &dyn FeatureSource,
+) -> Result<Head, CliError> {
+    let head = Head::load(path, device).map_err(|source| CliError::HeadFile {
+        path: path.to_owned(),
+        source,
+    })?;
+    for (side, features) in [(Side::Image, images), (Side::Text, texts)] {
+        head.accepts(side, features.dim(), features.provenance())?;
+    }
+    Ok(head)
+}
+
+/// Pairs features, and keeps the holdout of a run alone where one is asked for.
+pub(crate) fn holdout(pairs: Pairs, holdout: Option<usize>, seed: u64) -> Result<Pairs, CliError> {
+    match holdout {
+        None => Ok(pairs),
+        Some(rows) => Ok(pairs.split(rows, seed)?.holdout),
+    }
+}

@@ -1,0 +1,52 @@
+//! The `sail` command.
+//!
+//! It parses, calls the library and prints: a result for people or, with `--json`, one JSON object on standard
+//! output; progress and errors on standard error. Exit code 0, 1 when something failed, 2 for wrong usage.
+
+// A command's output is what it prints.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod error;
+mod eval;
+mod head;
+mod inputs;
+mod train;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Align a frozen vision encoder with a frozen text encoder.
+#[derive(Parser)]
+#[command(name = "sail", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Train a head on frozen features.
+    Train(Box<train::TrainArgs>),
+    /// Measure how well a head works.
+    #[command(subcommand)]
+    Eval(eval::EvalCommand),
+    /// Look at a head file.
+    #[command(subcommand)]
+    Head(head::HeadCommand),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Train(args) => train::run(&args),
+        Command::Eval(command) => eval::run(&command),
+        Command::Head(command) => head::run(&command),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", error.chain());
+            ExitCode::from(error.exit_code())
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! `sail train`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use sail_vl::core::{Check, FeatureSource};
+use sail_vl::data::Pairs;
+use sail_vl::device;
+use sail_vl::layers::{Head, HeadConfig, ProjectorConfig, SideConfig};
+use sail_vl::losses::{Blocks, Direction, LossConfig, Normalization};
+use sail_vl::train::{
+    Finish, Interrupter, OptimizerConfig, Outcome, Progress, RunFolder, TrainConfig, Trainer,
+};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::error::CliError;
+use crate::inputs::{self, PairArgs};
+
+/// A layer by name.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum HeadKind {
+    Linear,
+    Mlp,
+    Glu,
+    Swiglu,
+    /// A deep perceptron on the text side; image features stay as they are.
+    Sharelock,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum LossKind {
+    Sigmoid,
+    InfoNce,
+    BarlowTwins,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum NormalizationKind {
+    /// By B², the paper's.
+    Pairs,
+    /// By B, SigLIP's.
+    Batch,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum BlocksKind {
+    /// As the reference code does.
+    Mean,
+    /// As the paper writes it.
+    Sum,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum OptimizerKind {
+    Lion,
+    Adamw,
+}
+
+#[derive(Args)]
+pub(crate) struct TrainArgs {
+    #[command(flatten)]
+    pairs: PairArgs,
+    /// More captions of the same pictures, as extra positives; may be given several times.
+    #[arg(long, value_name = "FEATURES")]
+    extra_texts: Vec<String>,
+    /// Folder of the run.
+    #[arg(long, value_name = "RUN")]
+    out: String,
+    /// Continue the run in that folder.
+    #[arg(long)]
+    resume: bool,
+
+    /// Layer of both sides.
+    #[arg(long, value_enum, default_value = "glu")]
+    head: HeadKind,
+    /// Hidden width as a multiple of the features' [default: 8, or 4 for mlp].
+    #[arg(long)]
+    width: Option<usize>,
+    /// Dimension of the shared space.
+    #[arg(long, default_value_t = 1024)]
+    dim: usize,
+
+    /// The objective.
+    #[arg(long, value_enum, default_value = "sigmoid")]
+    loss: LossKind,
+    /// What the sigmoid loss divides by.
+    #[arg(long, value_enum, default_value = "pairs")]
+    normalization: NormalizationKind,
+    /// How the sigmoid loss joins the captions and the extra ones.
+    #[arg(long, value_enum, default_value = "mean")]
+    blocks: BlocksKind,
+
+    /// Rows of a batch.
+    #[arg(long, default_value_t = 32_768)]
+    batch: usize,
+    /// Passes over the data.
+    #[arg(long, default_value_t = 50)]
+    epochs: usize,
+    /// Peak learning rate.
+    #[arg(long, default_value_t = 1e-5)]
+    lr: f64,
+    /// Decoupled weight decay.
+    #[arg(long, default_value_t = 1e-4)]
+    weight_decay: f64,
+    /// Update rule.
+    #[arg(long, value_enum, default_value = "lion")]
+    optimizer: OptimizerKind,
+    /// Share of the steps in which the learning rate rises.
+    #[arg(long, default_value_t = 0.1)]
+    warmup: f64,
+    /// Source of initial weights, batch order and holdout.
+    #[arg(long, default_value_t = 42)]
+    seed: u64,
+
+    /// Pairs kept out of the training and used to evaluate it.
+    #[arg(long, default_value_t = 0, value_name = "ROWS")]
+    holdout: usize,
+    /// Epochs between evaluations; 0 for the end only.
+    #[arg(long, default_value_t = 5, value_name = "EPOCHS")]
+    evaluate_every: usize,
+    /// Stop after so many evaluations without a new best.
+    #[arg(long, value_name = "EVALUATIONS")]
+    patience: Option<usize>,
+    /// Seconds between checkpoints.
+    #[arg(long, default_value_t = 60.0, value_name = "SECONDS")]
+    checkpoint_every: f64,
+
+    /// Device to compute on.
+    #[arg(long, default_value = "flex")]
+    device: String,
+    /// Print one JSON object at the end.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What `config.json` holds: all that decides the result.
+#[derive(Serialize)]
+struct RunConfig<'a> {
+    images: &'a str,
+    texts: &'a str,
+    extra_texts: &'a [String],
+    rows: usize,
+    holdout: usize,
+    head: &'a HeadConfig,
+    loss: &'a LossConfig,
+    train: &'a TrainConfig,
+}
+
+impl TrainArgs {
+    fn head_config(&self, image_dim: usize, text_dim: usize) -> Result<HeadConfig, CliError> {
+        let projector = match self.head {
+            HeadKind::Linear => ProjectorConfig::Linear {},
+            HeadKind::Mlp => ProjectorConfig::Mlp {
+                expansion: self.width.unwrap_or(4),
+            },
+            HeadKind::Glu => ProjectorConfig::Glu {
+                width: self.width.unwrap_or(8),
+            },
+            HeadKind::Swiglu => ProjectorConfig::SwiGlu {
+                width: self.width.unwrap_or(8),
+            },
+            HeadKind::Sharelock => ProjectorConfig::SHARELOCK,
+        };
+        if self.width.is_some() && matches!(self.head, HeadKind::Linear | HeadKind::Sharelock) {
+            return Err(CliError::Usage(
+                "`--width` has no meaning for this `--head`".into(),
+            ));
+        }
+        let mut config = HeadConfig::new(image_dim, text_dim, self.dim, projector);
+        if matches!(self.head, HeadKind::Sharelock) {
+            config.image = Some(SideConfig::new(image_dim, ProjectorConfig::Identity {}));
+        }
+        config.check()?;
+        Ok(config)
+    }
+
+    fn loss_config(&self) -> LossConfig {
+        match self.loss {
+            LossKind::Sigmoid => LossConfig::Sigmoid {
+                normalization: match self.normalization {
+                    NormalizationKind::Pairs => Normalization::PairCount,
+                    NormalizationKind::Batch => Normalization::Batch,
+                },
+                blocks: match self.blocks {
+                    BlocksKind::Mean => Blocks::Mean,
+                    BlocksKind::Sum => Blocks::Sum,
+                },
+            },
+            LossKind::InfoNce => LossConfig::InfoNce {
+                direction: Direction::default(),
+            },
+            LossKind::BarlowTwins => LossConfig::BarlowTwins { lambda: 5e-3 },
+        }
+    }
+
+    fn train_config(&self) -> Result<TrainConfig, CliError> {
+        let config = TrainConfig {
+            epochs: self.epochs,
+            batch: self.batch,
+            learning_rate: self.lr,
+            weight_decay: self.weight_decay,
+            optimizer: match self.optimizer {
+                OptimizerKind::Lion => OptimizerConfig::LION,
+                OptimizerKind::Adamw => OptimizerConfig::ADAMW,
+            },
+            warmup: self.warmup,
+            seed: self.seed,
+            evaluate_every: self.evaluate_every,
+            patience: self.patience,
+        };
+        config.check()?;
+        Ok(config)
+    }
+}
+
+pub(crate) fn run(args: &TrainArgs) -> Result<(), CliError> {
+    // Everything that can be wrong with the command is said before a file is read.
+    let train = args.train_config()?;
+    let loss = args.loss_config();
+    let objective = loss.build()?;
+    let device = device::parse(&args.device)?;
+    let checkpoint_every = Duration::try_from_secs_f64(args.checkpoint_every)
+        .map_err(|_| CliError::Usage("`--checkpoint-every` is not a number of seconds".into()))?;
+    args.head_config(args.dim, args.dim)?;
+
+    let verify = !args.pairs.no_verify;
+    let images = inputs::features(&args.pairs.images, verify)?;
+    let texts = inputs::features(&args.pairs.texts, verify)?;
+    let mut captions: Vec<Arc<dyn FeatureSource>> = vec![texts.clone()];
+    for spec in &args.extra_texts {
+        let extra = inputs::features(spec, verify)?;
+        if extra.dim() != texts.dim() {
+            let message = format!(
+                "{spec} has {} dimensions, expected {} as {} has",
+                extra.dim(),
+                texts.dim(),
+                args.pairs.texts
+            );
+            return Err(CliError::Usage(message));
+        }
+        captions.push(extra);
+    }
+    let head_config = args.head_config(images.dim(), texts.dim())?;
+    let head = Head::new(&head_config, args.seed, &device)?
+        .with_provenance(images.provenance(), texts.provenance());
+    let pairs = Pairs::new(images, captions)?;
+    let config = RunConfig {
+        images: &args.pairs.images,
+        texts: &args.pairs.texts,
+        extra_texts: &args.extra_texts,
+        rows: pairs.len(),
+        holdout: args.holdout,
+        head: &head_config,
+        loss: &loss,
+        train: &train,
+    };
+    let split = pairs.split(args.holdout, args.seed)?;
+    let folder = if args.resume {
+        RunFolder::resume(&args.out, &config)
+    } else {
+        RunFolder::create(&args.out, &config)
+    };
+    let interrupter = Interrupter::new();
+    let handle = interrupter.clone();
+    // Where no handler can be set, an interrupt kills the process, which a resume survives as well.
+    let _ = ctrlc::set_handler(move || handle.stop(Some("interrupted")));
+    let outcome = Trainer::new(train, head, objective.into(), split.train)
+        .holdout(split.holdout)
+        .folder(folder?)
+        .checkpoint_every(checkpoint_every)
+        .observer(Progress::new("train"))
+        .interrupter(interrupter)
+        .run()?;
+    report(args, &outcome)
+}
+
+fn report(args: &TrainArgs, outcome: &Outcome<Head>) -> Result<(), CliError> {
+    let steps = outcome.history.steps.len();
+    if outcome.finish == Finish::Interrupted {
+        return Err(CliError::Interrupted { steps });
+    }
+    let head = format!("{}/head.safetensors", args.out.trim_end_matches('/'));
+    let loss = outcome.history.steps.last().map(|step| step.loss);
+    let holdout = outcome
+        .history
+        .evaluations
+        .last()
+        .map(|evaluation| &evaluation.holdout);
+    if args.json {
+        let holdout = holdout.map(|scores| json!({"i2t": scores.i2t, "t2i": scores.t2i}));
+        let result = json!({
+            "holdout": holdout, "loss": loss, "steps": steps, "seconds": outcome.seconds, "head": head,
+            "stopped_early": outcome.finish == Finish::Early,
+        });
+        println!("{result}");
+        return Ok(());
+    }
+    let rate = outcome.seconds / steps.max(1) as f64;
+    println!(
+        "{steps} steps in {:.1} s ({rate:.3} s a step), loss {:.6}",
+        outcome.seconds,
+        loss.unwrap_or(f64::NAN)
+    );
+    if let Some(scores) = holdout {
+        println!(
+            "image to text  R@1 {:5.2}  R@5 {:5.2}  R@10 {:5.2}",
+            scores.i2t.r1, scores.i2t.r5, scores.i2t.r10
+        );
+        println!(
+            "text to image  R@1 {:5.2}  R@5 {:5.2}  R@10 {:5.2}",
+            scores.t2i.r1, scores.t2i.r5, scores.t2i.r10
+        );
+    }
+    println!("head: {head}");
+    Ok(())
+}

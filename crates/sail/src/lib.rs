@@ -1,0 +1,37 @@
+//! Swift Alignment of Image and Language: two frozen encoders that never met, one small trained head, one space.
+//!
+//! This crate is a facade: it joins the crates of the workspace under one name and forwards burn's backends as
+//! features. Its only code of its own is [`device`], because the choice of a backend is made here and nowhere
+//! below.
+//!
+//! | module | what it has |
+//! |---|---|
+//! | [`core`] | the traits that join the parts |
+//! | [`encoders`] | frozen backbones |
+//! | [`layers`] | alignment layers and the [`Head`](layers::Head) |
+//! | [`losses`] | sigmoid, multi-positive, InfoNCE, Barlow Twins |
+//! | [`data`] | embedding stores, pairing, batches |
+//! | [`train`] | the [`Trainer`](train::Trainer) |
+//! | [`eval`] | retrieval and zero-shot classification |
+//! | [`report`] | self-contained HTML reports |
+//!
+//! The [README](https://docs.rs/crate/sail-vl) has a first example; `examples/quickstart.rs` is a whole job.
+
+pub mod device;
+
+pub use sail_core as core;
+pub use sail_data as data;
+pub use sail_encoders as encoders;
+pub use sail_eval as eval;
+pub use sail_layers as layers;
+pub use sail_losses as losses;
+pub use sail_report as report;
+pub use sail_train as train;
+
+/// burn, in the version that this workspace is built on.
+pub use burn;
+
+/// The README's examples, compiled and run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+pub struct Readme;

@@ -1,0 +1,102 @@
+//! What can go wrong in a run.
+
+use std::path::{Path, PathBuf};
+
+use sail_core::{ConfigError, FeatureError, HeadError, LossError};
+
+/// A run that cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// The configuration is invalid.
+    #[error("invalid training configuration")]
+    Config(#[from] ConfigError),
+    /// The data cannot be paired or batched.
+    #[error("cannot train on this data")]
+    Data(#[from] sail_data::DataError),
+    /// Features could not be read, or a row cannot be used.
+    #[error("cannot use the features")]
+    Features(#[from] FeatureError),
+    /// The head does not take the features.
+    #[error("the head does not fit")]
+    Head(#[from] HeadError),
+    /// The loss does not take the batch.
+    #[error("the loss does not fit")]
+    Loss(#[from] LossError),
+    /// The holdout cannot be evaluated.
+    #[error("cannot evaluate the holdout")]
+    Evaluation(#[from] sail_eval::EvalError),
+    /// The loss or a weight is no longer a finite number.
+    #[error(
+        "{what} is {value} at step {step}: the run stopped before it could spoil a checkpoint; \
+         lower the learning rate and start again, or resume from the last checkpoint"
+    )]
+    NotFinite {
+        /// The loss, or a weight.
+        what: &'static str,
+        /// The step, from 0.
+        step: usize,
+        /// NaN or an infinity.
+        value: f64,
+    },
+    /// A file of the run could not be read or written.
+    #[error("cannot access {path}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A new run would overwrite something.
+    #[error("{path} exists: choose another folder, or resume the run in it")]
+    Exists {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// There is no run to resume.
+    #[error("{path} holds no run to resume: it has no config.json")]
+    NoRun {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The run was started with another configuration.
+    #[error("the run in {path} was started with other settings, which differ in {}", fields.join(", "))]
+    Changed {
+        /// The folder.
+        path: PathBuf,
+        /// The fields that differ.
+        fields: Vec<String>,
+    },
+    /// Another process holds the folder.
+    #[error("another process is training in {path}")]
+    Busy {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file of the run is damaged.
+    #[error("{path} is damaged: {reason}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl TrainError {
+    /// Wraps an I/O error with the path that it concerns, for `map_err`.
+    pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { path, source }
+    }
+
+    /// A damaged file, for `map_err`.
+    pub(crate) fn damaged<E: std::fmt::Display>(path: &Path) -> impl FnOnce(E) -> Self {
+        let path = path.to_owned();
+        move |reason| Self::Damaged {
+            path,
+            reason: reason.to_string(),
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! The folder of a run.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use sail_core::write_atomic;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::record::Record;
+use crate::{History, TrainError};
+
+/// The folder that a run keeps its files in.
+///
+/// | file | what it is |
+/// |---|---|
+/// | `config.json` | the settings, written first |
+/// | `metrics.jsonl` | a line for every step and every evaluation |
+/// | `checkpoint.safetensors` | all that a resume needs, replaced as the run goes on |
+/// | `best.safetensors` | the head that did best on the holdout |
+/// | `head.safetensors` | the head at the end: its presence says that the run is complete |
+///
+/// One process at a time: the folder is locked for as long as the value lives.
+#[derive(Debug)]
+pub struct RunFolder {
+    path: PathBuf,
+    metrics: File,
+    resumed: bool,
+}
+
+impl RunFolder {
+    /// Starts a run: makes the folder and writes `config` into it.
+    ///
+    /// # Errors
+    /// [`TrainError::Exists`] when there is something of that name, and [`TrainError::Io`].
+    pub fn create(path: impl AsRef<Path>, config: &impl Serialize) -> Result<Self, TrainError> {
+        let path = path.as_ref();
+        if path.exists() {
+            return Err(TrainError::Exists {
+                path: path.to_owned(),
+            });
+        }
+        fs::create_dir_all(path).map_err(TrainError::io(path))?;
+        let folder = Self::open(path, false)?;
+        let config_path = folder.file("config.json");
+        let json = serde_json::to_vec_pretty(config).map_err(TrainError::damaged(&config_path))?;
+        write_atomic(&config_path, |out| out.write_all(&json))
+            .map_err(TrainError::io(&config_path))?;
+        Ok(folder)
+    }
+
+    /// Opens a run that was cut off, to continue it under the same settings.
+    ///
+    /// # Errors
+    /// [`TrainError::NoRun`], [`TrainError::Changed`] when `config` is not what the run was started with,
+    /// [`TrainError::Busy`], [`TrainError::Damaged`] and [`TrainError::Io`].
+    pub fn resume(path: impl AsRef<Path>, config: &impl Serialize) -> Result<Self, TrainError> {
+        let path = path.as_ref();
+        let config_path = path.join("config.json");
+        if !config_path.is_file() {
+            return Err(TrainError::NoRun {
+                path: path.to_owned(),
+            });
+        }
+        let json = fs::read(&config_path).map_err(TrainError::io(&config_path))?;
+        let found: Value =
+            serde_json::from_slice(&json).map_err(TrainError::damaged(&config_path))?;
+        // Through text, as the stored one went, so that numbers compare alike.
+        let text = serde_json::to_vec(config).map_err(TrainError::damaged(&config_path))?;
+        let asked = serde_json::from_slice(&text).map_err(TrainError::damaged(&config_path))?;
+        let mut fields = Vec::new();
+        differences("", &found, &asked, &mut fields);
+        if !fields.is_empty() {
+            return Err(TrainError::Changed {
+                path: path.to_owned(),
+                fields,
+            });
+        }
+        Self::open(path, true)
+    }
+
+    fn open(path: &Path, resumed: bool) -> Result<Self, TrainError> {
+        let metrics_path = path.join("metrics.jsonl");
+        let mut options = OpenOptions::new();
+        let options = options.read(true).write(true).create(true).truncate(false);
+        let metrics = options
+            .open(&metrics_path)
+            .map_err(TrainError::io(&metrics_path))?;
+        match metrics.try_lock() {
+            Ok(()) => Ok(Self {
+                path: path.to_owned(),
+                metrics,
+                resumed,
+            }),
+            Err(TryLockError::WouldBlock) => Err(TrainError::Busy {
+                path: path.to_owned(),
+            }),
+            Err(TryLockError::Error(source)) => Err(TrainError::Io {
+                path: metrics_path,
+                source,
+            }),
+        }
+    }
+
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The path of a file in the folder.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    pub(crate) fn checkpoint(&self) -> PathBuf {
+        self.file("checkpoint.safetensors")
+    }
+
+    /// True where an earlier process may have left a checkpoint.
+    pub(crate) fn resumed(&self) -> bool {
+        self.resumed
+    }
+
+    pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> Result<PathBuf, TrainError> {
+        let path = self.file(name);
+        write_atomic(&path, |out| out.write_all(bytes)).map_err(TrainError::io(&path))?;
+        Ok(path)
+    }
+
+    /// Appends a record to the metrics.
+    pub(crate) fn record(&mut self, record: &Record) -> Result<(), TrainError> {
+        let path = self.file("metrics.jsonl");
+        let mut line = serde_json::to_vec(record).map_err(TrainError::damaged(&path))?;
+        line.push(b'\n');
+        self.metrics.write_all(&line).map_err(TrainError::io(&path))
+    }
+
+    /// Flushes the metrics to the disk and tells their length, which a checkpoint remembers.
+    pub(crate) fn sync_metrics(&mut self) -> Result<u64, TrainError> {
+        let path = self.file("metrics.jsonl");
+        self.metrics.sync_data().map_err(TrainError::io(&path))?;
+        self.metrics
+            .stream_position()
+            .map_err(TrainError::io(&path))
+    }
+
+    /// Drops what was recorded after the checkpoint, and reads what was recorded before it.
+    pub(crate) fn rewind_metrics(&mut self, length: u64) -> Result<History, TrainError> {
+        let path = self.file("metrics.jsonl");
+        let found = self
+            .metrics
+            .metadata()
+            .map_err(TrainError::io(&path))?
+            .len();
+        if found < length {
+            let reason = format!("{found} bytes, expected at least the {length} of the checkpoint");
+            return Err(TrainError::Damaged { path, reason });
+        }
+        self.metrics
+            .set_len(length)
+            .map_err(TrainError::io(&path))?;
+        self.metrics.rewind().map_err(TrainError::io(&path))?;
+        let mut history = History::default();
+        for line in BufReader::new(&self.metrics).lines() {
+            let line = line.map_err(TrainError::io(&path))?;
+            history.push(serde_json::from_str(&line).map_err(TrainError::damaged(&path))?);
+        }
+        self.metrics
+            .seek(SeekFrom::Start(length))
+            .map_err(TrainError::io(&path))?;
+        Ok(history)
+    }
+}
+
+/// Collects the paths of the fields in which two JSON values differ.
+fn differences(path: &str, a: &Value, b: &Value, fields: &mut Vec<String>) {
+    if let (Value::Object(a), Value::Object(b)) = (a, b) {
+        for key in a.keys().chain(b.keys().filter(|key| !a.contains_key(*key))) {
+            let inner = if path.is_empty() {
+                key.clone()
+            } else {
+                format!("{path}.{key}")
+            };
+            let (a, b) = (
+                a.get(key).unwrap_or(&Value::Null),
+                b.get(key).unwrap_or(&Value::Null),
+            );
+            differences(&inner, a, b, fields);
+        }
+    } else if a != b {
+        fields.push(format!("`{path}` ({a}, now {b})"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_run_resumes_only_under_its_own_settings() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("run");
+        let config = json!({"train": {"epochs": 5, "learning_rate": 1e-4}, "data": "a"});
+        let missing = RunFolder::resume(&path, &config).unwrap_err();
+        assert!(matches!(missing, TrainError::NoRun { .. }));
+        let first = RunFolder::create(&path, &config).unwrap();
+        assert!(matches!(
+            RunFolder::create(&path, &config),
+            Err(TrainError::Exists { .. })
+        ));
+        assert!(matches!(
+            RunFolder::resume(&path, &config),
+            Err(TrainError::Busy { .. })
+        ));
+        drop(first);
+        RunFolder::resume(&path, &config).unwrap();
+        let other = json!({"train": {"epochs": 6, "learning_rate": 1e-4}, "data": "a"});
+        let error = RunFolder::resume(&path, &other).unwrap_err().to_string();
+        assert!(
+            error.ends_with("differ in `train.epochs` (5, now 6)"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn half_a_line_after_the_checkpoint_is_dropped() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("run");
+        let mut folder = RunFolder::create(&path, &json!({})).unwrap();
+        let step = crate::StepRecord {
+            step: 0,
+            epoch: 0,
+            loss: 0.5,
+            learning_rate: 1e-4,
+            scale: 20.0,
+            bias: -10.0,
+        };
+        folder.record(&Record::Step(step)).unwrap();
+        let length = folder.sync_metrics().unwrap();
+        folder.metrics.write_all(b"{\"step\":1,\"ep").unwrap();
+        drop(folder);
+        let mut folder = RunFolder::resume(&path, &json!({})).unwrap();
+        let history = folder.rewind_metrics(length).unwrap();
+        assert_eq!(history.steps, [step]);
+        assert_eq!(folder.sync_metrics().unwrap(), length);
+        assert!(matches!(
+            folder.rewind_metrics(length + 1),
+            Err(TrainError::Damaged { .. })
+        ));
+    }
+}

@@ -1,0 +1,108 @@
+//! Progress for people: a bar on a terminal, plain lines elsewhere.
+
+use std::io::{IsTerminal, Write, stderr};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::{EvaluationRecord, Event, Observer};
+
+/// How often a log that nobody watches gets a line.
+const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
+
+/// An [`Observer`] that shows a run on standard error.
+///
+/// On a terminal it is a bar with rate, time left and loss; elsewhere a line every ten seconds and one for every
+/// evaluation.
+#[derive(Debug)]
+pub struct Progress {
+    label: String,
+    bar: Option<ProgressBar>,
+    steps: usize,
+    last_line: Instant,
+}
+
+impl Progress {
+    /// A display under the given label, such as the name of the run.
+    pub fn new(label: impl Into<String>) -> Self {
+        let bar = stderr().is_terminal().then(ProgressBar::hidden);
+        Self {
+            label: label.into(),
+            bar,
+            steps: 0,
+            last_line: Instant::now(),
+        }
+    }
+
+    fn line(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(format!("{}  {text}", self.label)),
+            // A display that cannot be written to is no reason to stop a run.
+            None => drop(writeln!(stderr(), "{}  {text}", self.label)),
+        }
+    }
+}
+
+fn summary(evaluation: &EvaluationRecord) -> String {
+    let (i2t, t2i) = (&evaluation.holdout.i2t, &evaluation.holdout.t2i);
+    format!(
+        "epoch {:>3}  image to text R@1 {:4.1} R@10 {:4.1}  text to image R@1 {:4.1} R@10 {:4.1}",
+        evaluation.epochs, i2t.r1, i2t.r10, t2i.r1, t2i.r10
+    )
+}
+
+impl Observer for Progress {
+    fn observe(&mut self, event: Event<'_>) {
+        match event {
+            Event::Started {
+                start,
+                steps,
+                parameters,
+                ..
+            } => {
+                self.steps = steps;
+                self.last_line = Instant::now();
+                if let Some(bar) = &mut self.bar {
+                    let template =
+                        "{prefix}  {wide_bar} {pos}/{len} steps  {per_sec}  {eta} left  {msg}";
+                    let style = ProgressStyle::with_template(template);
+                    *bar = ProgressBar::new(steps as u64)
+                        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+                        .with_prefix(self.label.clone())
+                        .with_position(start as u64);
+                }
+                let millions = parameters as f64 / 1e6;
+                if start > 0 {
+                    self.line(&format!(
+                        "continues at step {start} of {steps}, {millions:.1} M parameters"
+                    ));
+                } else {
+                    self.line(&format!("{steps} steps, {millions:.1} M parameters"));
+                }
+            }
+            Event::Step(step) => match &self.bar {
+                Some(bar) => {
+                    bar.set_position(step.step as u64 + 1);
+                    bar.set_message(format!("loss {:.5}", step.loss));
+                }
+                None if self.last_line.elapsed() >= PLAIN_INTERVAL => {
+                    self.last_line = Instant::now();
+                    self.line(&format!(
+                        "step {} of {}  loss {:.5}",
+                        step.step + 1,
+                        self.steps,
+                        step.loss
+                    ));
+                }
+                None => {}
+            },
+            Event::Evaluated(evaluation) => self.line(&summary(evaluation)),
+            Event::Saved { .. } => {}
+            Event::Finished => {
+                if let Some(bar) = &self.bar {
+                    bar.finish_and_clear();
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The head and the loss as burn-train sees them.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use burn::module::Module;
+use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
+use burn::optim::{GradientsParams, ModuleOptimizer};
+use burn::tensor::{Device, ExecutionError, Tensor, TensorData};
+use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
+use sail_core::{AlignmentHead, ContrastiveLoss, EmbeddingBatch, l2_normalize};
+use sail_data::PairBatch;
+
+use crate::TrainError;
+
+/// A batch of paired features on a device. Row `i` of the images belongs with row `i` of every caption set.
+#[derive(Debug, Clone)]
+pub struct AlignmentBatch {
+    /// Image features, `[batch, image_dim]`.
+    pub images: Tensor<2>,
+    /// Text features, for each caption set `[batch, text_dim]`.
+    pub texts: Vec<Tensor<2>>,
+}
+
+impl AlignmentBatch {
+    /// Moves a batch to a device.
+    pub fn new(batch: PairBatch, device: &Device) -> Self {
+        let rows = batch.rows;
+        let matrix = |values: Vec<f32>| {
+            let dim = values.len() / rows.max(1);
+            Tensor::from_data(TensorData::new(values, [rows, dim]), device)
+        };
+        Self {
+            images: matrix(batch.images),
+            texts: batch.texts.into_iter().map(matrix).collect(),
+        }
+    }
+}
+
+/// The task of aligning: a head to train and the loss to train it with.
+#[derive(Module, Debug)]
+pub struct AlignmentTask<H: AlignmentHead> {
+    head: H,
+    #[module(skip)]
+    loss: SharedLoss,
+    #[module(skip)]
+    snapshot: Snapshot,
+}
+
+#[derive(Clone)]
+struct SharedLoss(Arc<dyn ContrastiveLoss>);
+
+impl std::fmt::Debug for SharedLoss {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ContrastiveLoss")
+    }
+}
+
+/// Where the optimiser leaves a copy of itself when one is asked for.
+///
+/// The learner owns its optimiser and shows it to nobody but the task's `optimize`.
+#[derive(Clone, Default)]
+struct Snapshot(Arc<Mutex<SnapshotState>>);
+
+#[derive(Default)]
+enum SnapshotState {
+    #[default]
+    Unwanted,
+    Wanted,
+    Taken(ModuleOptimizer),
+}
+
+impl std::fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Snapshot")
+    }
+}
+
+impl Snapshot {
+    fn replace(&self, state: SnapshotState) -> SnapshotState {
+        // A panic elsewhere leaves this value whole, so a poisoned lock is still good.
+        std::mem::replace(
+            &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner),
+            state,
+        )
+    }
+}
+
+/// What a step says about itself.
+#[derive(Debug)]
+pub struct StepOutput(Result<Tensor<1>, TrainError>);
+
+impl StepOutput {
+    /// Loss, logarithm of the scale, and bias, all before the step.
+    ///
+    /// # Errors
+    /// [`TrainError`] when the head or the loss did not take the batch; the step then has no gradients.
+    pub fn read(self) -> Result<[f64; 3], TrainError> {
+        let values: Vec<f32> = self.0?.into_data().iter::<f32>().collect();
+        Ok([0, 1, 2].map(|index| values.get(index).copied().map_or(f64::NAN, f64::from)))
+    }
+}
+
+impl ItemLazy for StepOutput {
+    fn sync(self) -> Result<Self, ExecutionError> {
+        Ok(self)
+    }
+}
+
+impl<H: AlignmentHead> AlignmentTask<H> {
+    /// A task over a head and a loss.
+    pub fn new(head: H, loss: Arc<dyn ContrastiveLoss>) -> Self {
+        Self {
+            head,
+            loss: SharedLoss(loss),
+            snapshot: Snapshot::default(),
+        }
+    }
+
+    /// The head.
+    pub fn head(&self) -> &H {
+        &self.head
+    }
+
+    /// Asks the next optimiser step for a copy of the optimiser after it.
+    pub(crate) fn request_optimizer(&self) {
+        self.snapshot.replace(SnapshotState::Wanted);
+    }
+
+    /// The copy that was asked for.
+    pub(crate) fn take_optimizer(&self) -> Option<ModuleOptimizer> {
+        match self.snapshot.replace(SnapshotState::Unwanted) {
+            SnapshotState::Taken(optimizer) => Some(optimizer),
+            _ => None,
+        }
+    }
+
+    /// Unit-length embeddings of both sides.
+    fn embed(&self, batch: AlignmentBatch) -> Result<(Tensor<2>, Vec<Tensor<2>>), TrainError> {
+        let images = l2_normalize(self.head.project_images(batch.images)?);
+        let texts = batch.texts.into_iter();
+        let texts = texts.map(|texts| Ok(l2_normalize(self.head.project_texts(texts)?)));
+        Ok((images, texts.collect::<Result<_, TrainError>>()?))
+    }
+
+    fn gradients(&self, batch: AlignmentBatch) -> Result<(GradientsParams, Tensor<1>), TrainError> {
+        let (images, texts) = self.embed(batch)?;
+        let (log_scale, bias) = (self.head.log_scale(), self.head.bias());
+        let loss = self.loss.0.gradients(EmbeddingBatch {
+            images: images.clone().inner(),
+            texts: texts.iter().map(|texts| texts.clone().inner()).collect(),
+            log_scale: log_scale.clone().inner(),
+            bias: bias.clone().inner(),
+        })?;
+        let summary = Tensor::cat(
+            vec![loss.value, log_scale.clone().inner(), bias.clone().inner()],
+            0,
+        );
+        // The derivative of sum(x * g) with respect to x is exactly g, so that this scalar carries the loss's
+        // gradients into the head's graph however they were computed.
+        let carry = |x: Tensor<2>, g: Tensor<2>| (x * Tensor::from_inner(g)).sum();
+        let surrogate = carry(images, loss.images)
+            + log_scale * Tensor::from_inner(loss.log_scale)
+            + bias * Tensor::from_inner(loss.bias);
+        let surrogate = texts
+            .into_iter()
+            .zip(loss.texts)
+            .fold(surrogate, |sum, (x, g)| sum + carry(x, g));
+        Ok((
+            GradientsParams::from_grads(surrogate.backward(), self),
+            summary,
+        ))
+    }
+}
+
+impl<H: AlignmentHead> TrainStep for AlignmentTask<H> {
+    type Input = AlignmentBatch;
+    type Output = StepOutput;
+
+    fn step(&self, batch: AlignmentBatch) -> TrainOutput<StepOutput> {
+        match self.gradients(batch) {
+            Ok((grads, summary)) => TrainOutput {
+                grads,
+                item: StepOutput(Ok(summary)),
+            },
+            Err(error) => TrainOutput {
+                grads: GradientsParams::new(),
+                item: StepOutput(Err(error)),
+            },
+        }
+    }
+
+    fn optimize(
+        self,
+        optimizer: &mut ModuleOptimizer,
+        learning_rate: ModuleLearningRate,
+        grads: GradientsParams,
+    ) -> Self {
+        let mut task = optimizer.step(learning_rate, self, grads);
+        task.head = task.head.clamp_parameters();
+        let wanted = task.snapshot.replace(SnapshotState::Unwanted);
+        if matches!(wanted, SnapshotState::Wanted) {
+            task.snapshot
+                .replace(SnapshotState::Taken(optimizer.clone()));
+        }
+        task
+    }
+}
+
+/// The loss of a batch, without a graph; burn-train asks every model for it.
+impl<H: AlignmentHead> InferenceStep for AlignmentTask<H> {
+    type Input = AlignmentBatch;
+    type Output = StepOutput;
+
+    fn step(&self, batch: AlignmentBatch) -> StepOutput {
+        let loss = || {
+            let (images, texts) = self.embed(batch)?;
+            let (log_scale, bias) = (self.head.log_scale(), self.head.bias());
+            let parts = EmbeddingBatch {
+                images,
+                texts,
+                log_scale: log_scale.clone(),
+                bias: bias.clone(),
+            };
+            Ok(Tensor::cat(
+                vec![self.loss.0.forward(parts)?, log_scale, bias],
+                0,
+            ))
+        };
+        StepOutput(loss())
+    }
+}

@@ -1,0 +1,497 @@
+//! The run itself.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::{Duration, Instant};
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{Device, Tensor};
+use burn::train::{Interrupter, Learner};
+use sail_core::{AlignmentHead, Check, ContrastiveLoss, FeatureError};
+use sail_data::{BatchSampler, PairBatch, Pairs};
+use sail_eval::{BlockSize, project_images, project_texts, retrieval};
+use serde::{Deserialize, Serialize};
+
+use crate::checkpoint::{self, Progress};
+use crate::optimizer::optimizer;
+use crate::record::Record;
+use crate::{
+    AlignmentBatch, AlignmentTask, EvaluationRecord, Event, History, Observer, RunFolder,
+    StepRecord, TrainConfig, TrainError, WarmupCosine,
+};
+
+/// Rows that go through the head at once in an evaluation.
+const EVALUATION_CHUNK: usize = 1024;
+
+/// Batches that are read ahead while the device computes.
+const PREFETCH: usize = 2;
+
+/// The best evaluation of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    /// Steps taken before it.
+    pub steps: usize,
+    /// Its mean recall, in percent.
+    pub mean_recall: f64,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finish {
+    /// All steps were taken.
+    Complete,
+    /// The holdout did not improve for as many evaluations as the patience allows.
+    Early,
+    /// Somebody used the [`Interrupter`]; the run can be resumed.
+    Interrupted,
+}
+
+/// What a run gives.
+#[derive(Debug)]
+pub struct Outcome<H> {
+    /// The head at the end, ready for inference.
+    pub head: H,
+    /// The head that did best on the holdout, if this process saw it.
+    pub best_head: Option<H>,
+    /// When the best evaluation was, and how good.
+    pub best: Option<Best>,
+    /// How the run ended.
+    pub finish: Finish,
+    /// Every step and evaluation, those before a resume included.
+    pub history: History,
+    /// Time spent in the loop, in seconds, that before a resume included.
+    pub seconds: f64,
+}
+
+/// Trains a head.
+///
+/// # Examples
+/// ```
+/// use std::sync::Arc;
+/// use burn::tensor::Device;
+/// use sail_data::{MatrixFeatures, Pairs};
+/// use sail_layers::{Head, HeadConfig, ProjectorConfig};
+/// use sail_losses::SigmoidLoss;
+/// use sail_train::{TrainConfig, Trainer};
+///
+/// let features = |dim: usize, phase: f32| {
+///     let values = (0..64 * dim).map(|i| (i as f32 * 0.37 + phase).sin()).collect();
+///     Ok::<_, sail_data::DataError>(Arc::new(MatrixFeatures::new(dim, values)?))
+/// };
+/// let pairs = Pairs::new(features(12, 0.0)?, vec![features(8, 1.0)?])?;
+/// let head = Head::new(&HeadConfig::new(12, 8, 16, ProjectorConfig::Glu { width: 2 }), 0, &Device::flex())?;
+/// let config = TrainConfig { batch: 32, epochs: 3, learning_rate: 1e-3, ..TrainConfig::default() };
+/// let outcome = Trainer::new(config, head, Arc::new(SigmoidLoss::new()), pairs).run()?;
+/// assert_eq!(outcome.history.steps.len(), 6);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Trainer<'a, H: AlignmentHead> {
+    config: TrainConfig,
+    head: H,
+    loss: Arc<dyn ContrastiveLoss>,
+    pairs: Pairs,
+    holdout: Option<Pairs>,
+    folder: Option<RunFolder>,
+    checkpoint_every: Duration,
+    observers: Vec<Box<dyn Observer + 'a>>,
+    interrupter: Interrupter,
+}
+
+impl<'a, H: AlignmentHead> Trainer<'a, H> {
+    /// A run on the device that the head is on, without holdout, folder or observers.
+    pub fn new(config: TrainConfig, head: H, loss: Arc<dyn ContrastiveLoss>, pairs: Pairs) -> Self {
+        Self {
+            config,
+            head,
+            loss,
+            pairs,
+            holdout: None,
+            folder: None,
+            checkpoint_every: Duration::from_secs(60),
+            observers: Vec::new(),
+            interrupter: Interrupter::new(),
+        }
+    }
+
+    /// Evaluates on these pairs as the run goes on. An empty set is no holdout.
+    pub fn holdout(mut self, pairs: Pairs) -> Self {
+        self.holdout = Some(pairs).filter(|pairs| !pairs.is_empty());
+        self
+    }
+
+    /// Keeps the run's files in this folder, and continues from its checkpoint if it has one.
+    pub fn folder(mut self, folder: RunFolder) -> Self {
+        self.folder = Some(folder);
+        self
+    }
+
+    /// How much work a kill may cost; 60 seconds at first. The result does not depend on it.
+    pub fn checkpoint_every(mut self, interval: Duration) -> Self {
+        self.checkpoint_every = interval;
+        self
+    }
+
+    /// Sends the run's events to an observer.
+    pub fn observer(mut self, observer: impl Observer + 'a) -> Self {
+        self.observers.push(Box::new(observer));
+        self
+    }
+
+    /// Stops the run when this handle says so: after the step at hand, with a checkpoint.
+    pub fn interrupter(mut self, interrupter: Interrupter) -> Self {
+        self.interrupter = interrupter;
+        self
+    }
+
+    /// Trains to the end.
+    ///
+    /// # Errors
+    /// [`TrainError`] before the first step for anything that can be known by then: the configuration, the size
+    /// of the data, a head or a loss that does not fit. Later for features that cannot be used, a full disk, and
+    /// a loss that is not finite, which is never saved.
+    pub fn run(self) -> Result<Outcome<H>, TrainError> {
+        self.config.check()?;
+        let sampler = BatchSampler::new(self.pairs.len(), self.config.batch, self.config.seed)?;
+        self.rehearse()?;
+        Run::start(self, sampler)?.finish()
+    }
+
+    /// Sends two rows through the head and the loss, so that what does not fit is said at once.
+    fn rehearse(&self) -> Result<(), TrainError> {
+        let task = AlignmentTask::new(self.head.valid(), self.loss.clone());
+        let device = device(&self.head).inner();
+        let batch = self.pairs.batch(&[0, 1], 0, self.config.seed)?;
+        let output = burn::train::InferenceStep::step(&task, AlignmentBatch::new(batch, &device));
+        output.read().map(drop)
+    }
+}
+
+fn device(head: &impl AlignmentHead) -> Device {
+    head.log_scale().device()
+}
+
+/// A run under way.
+struct Run<'a, H: AlignmentHead> {
+    trainer: Trainer<'a, H>,
+    sampler: BatchSampler,
+    learner: Learner<AlignmentTask<H>>,
+    device: Device,
+    progress: Progress,
+    best_head: Option<H>,
+    history: History,
+    steps: usize,
+    started: Instant,
+    saved: Instant,
+}
+
+impl<'a, H: AlignmentHead> Run<'a, H> {
+    fn start(mut trainer: Trainer<'a, H>, sampler: BatchSampler) -> Result<Self, TrainError> {
+        let device = device(&trainer.head).inner().autodiff();
+        let config = &trainer.config;
+        let steps = config.epochs * sampler.steps_per_epoch();
+        let task = AlignmentTask::new(
+            trainer.head.clone().fork(&device).train(),
+            trainer.loss.clone(),
+        );
+        let optimizer = optimizer(config, &task);
+        let rows = trainer.pairs.len();
+        let fresh = Progress {
+            steps: 0,
+            rows,
+            metrics: 0,
+            best: None,
+            stale: 0,
+            stopped: false,
+            seconds: 0.0,
+        };
+        let (progress, task, optimizer) = match &trainer.folder {
+            Some(folder) if folder.resumed() && folder.checkpoint().exists() => {
+                let path = folder.checkpoint();
+                let (progress, task, optimizer) = checkpoint::load(&path, task, optimizer)?;
+                if progress.rows != rows || progress.steps > steps {
+                    let reason = format!(
+                        "made after {} steps on {} rows, expected at most {steps} steps on {rows} rows: the data changed",
+                        progress.steps, progress.rows
+                    );
+                    return Err(TrainError::Damaged { path, reason });
+                }
+                (progress, task, optimizer)
+            }
+            _ => (fresh, task, optimizer),
+        };
+        let history = match &mut trainer.folder {
+            Some(folder) => folder.rewind_metrics(progress.metrics)?,
+            None => History::default(),
+        };
+        let schedule =
+            WarmupCosine::new(config.learning_rate, steps, config.warmup, progress.steps);
+        let now = Instant::now();
+        Ok(Self {
+            learner: Learner::new(task, optimizer, schedule),
+            trainer,
+            sampler,
+            device,
+            progress,
+            best_head: None,
+            history,
+            steps,
+            started: now,
+            saved: now,
+        })
+    }
+
+    fn notify(&mut self, event: Event<'_>) {
+        for observer in &mut self.trainer.observers {
+            observer.observe(event);
+        }
+    }
+
+    fn record(&mut self, record: Record) -> Result<(), TrainError> {
+        if let Some(folder) = &mut self.trainer.folder {
+            folder.record(&record)?;
+        }
+        match &record {
+            Record::Step(step) => self.notify(Event::Step(step)),
+            Record::Evaluation(evaluation) => self.notify(Event::Evaluated(evaluation)),
+        }
+        self.history.push(record);
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Outcome<H>, TrainError> {
+        let event = Event::Started {
+            start: self.progress.steps,
+            steps: self.steps,
+            steps_per_epoch: self.sampler.steps_per_epoch(),
+            parameters: self.learner.model().num_params(),
+        };
+        self.notify(event);
+        let (pairs, sampler, seed) = (
+            self.trainer.pairs.clone(),
+            self.sampler.clone(),
+            self.trainer.config.seed,
+        );
+        let range = self.progress.steps..if self.progress.stopped {
+            self.progress.steps
+        } else {
+            self.steps
+        };
+        let (sender, batches) = sync_channel(PREFETCH);
+        let interrupted = std::thread::scope(|scope| {
+            scope.spawn(move || {
+                for step in range {
+                    let epoch = step / sampler.steps_per_epoch();
+                    let indices = sampler.indices(epoch as u64, step % sampler.steps_per_epoch());
+                    // The receiver is gone when the run stopped: nobody wants the rest.
+                    if sender
+                        .send(pairs.batch(&indices, epoch as u64, seed))
+                        .is_err()
+                    {
+                        return;
+                    }
+                }
+            });
+            self.steps(batches)
+        })?;
+        self.progress.seconds += self.started.elapsed().as_secs_f64();
+        let head = self.learner.model().valid().head().clone();
+        if let Some(folder) = &self.trainer.folder
+            && !interrupted
+        {
+            folder.write("head.safetensors", &head.to_bytes()?)?;
+        }
+        self.notify(Event::Finished);
+        let finish = match (interrupted, self.progress.stopped) {
+            (true, _) => Finish::Interrupted,
+            (false, true) => Finish::Early,
+            (false, false) => Finish::Complete,
+        };
+        Ok(Outcome {
+            head,
+            best_head: self.best_head,
+            best: self.progress.best,
+            finish,
+            history: self.history,
+            seconds: self.progress.seconds,
+        })
+    }
+
+    /// Takes the steps; true when interrupted.
+    fn steps(
+        &mut self,
+        batches: Receiver<Result<PairBatch, FeatureError>>,
+    ) -> Result<bool, TrainError> {
+        for batch in batches {
+            let interrupted = self.trainer.interrupter.should_stop();
+            let last = self.progress.steps + 1 == self.steps;
+            let evaluate = self.evaluation_is_due();
+            let save = interrupted || last || self.saved.elapsed() >= self.trainer.checkpoint_every;
+            // An evaluation can end the run, and then there is something to save as well.
+            let may_save = save || (evaluate && self.trainer.config.patience.is_some());
+            if self.trainer.folder.is_some() && may_save {
+                self.learner.model().request_optimizer();
+            }
+            self.step(batch?)?;
+            let stop = evaluate && self.evaluate()?;
+            self.progress.stopped = stop && !last;
+            if save || stop {
+                self.save()?;
+            } else {
+                drop(self.learner.model().take_optimizer());
+            }
+            if interrupted || stop {
+                // A run that was asked to stop after its last step is complete.
+                return Ok(interrupted && !last && !stop);
+            }
+        }
+        Ok(false)
+    }
+
+    fn step(&mut self, batch: PairBatch) -> Result<(), TrainError> {
+        let step = self.progress.steps;
+        // Dropout draws from the device: the same in a step however the run came there.
+        self.device
+            .seed(self.trainer.config.seed.wrapping_add(step as u64));
+        let output = self
+            .learner
+            .train_step(AlignmentBatch::new(batch, &self.device));
+        let [loss, log_scale, bias] = output.item.read()?;
+        if !loss.is_finite() {
+            return Err(TrainError::NotFinite {
+                what: "the loss",
+                step,
+                value: loss,
+            });
+        }
+        self.learner.lr_step();
+        self.learner.optimizer_step(output.grads);
+        self.progress.steps += 1;
+        self.record(Record::Step(StepRecord {
+            step,
+            epoch: step / self.sampler.steps_per_epoch(),
+            loss,
+            learning_rate: self.learner.lr_current().base(),
+            scale: log_scale.exp(),
+            bias,
+        }))
+    }
+
+    /// Whether the step to come ends an epoch that is to be evaluated.
+    fn evaluation_is_due(&self) -> bool {
+        let (done, per_epoch) = (self.progress.steps + 1, self.sampler.steps_per_epoch());
+        let every = self.trainer.config.evaluate_every;
+        let epoch_ends = done.is_multiple_of(per_epoch);
+        let due = done == self.steps || (every > 0 && (done / per_epoch).is_multiple_of(every));
+        self.trainer.holdout.is_some() && epoch_ends && due
+    }
+
+    /// Evaluates the holdout; true when the patience is over.
+    fn evaluate(&mut self) -> Result<bool, TrainError> {
+        let Some(holdout) = &self.trainer.holdout else {
+            return Ok(false);
+        };
+        let head = self.learner.model().valid().head().clone();
+        let record = EvaluationRecord {
+            steps: self.progress.steps,
+            epochs: self.progress.steps / self.sampler.steps_per_epoch(),
+            holdout: evaluate(&head, holdout, &self.device.clone().inner())?,
+        };
+        let mean_recall = record.mean_recall();
+        self.record(Record::Evaluation(record))?;
+        if self
+            .progress
+            .best
+            .is_none_or(|best| mean_recall > best.mean_recall)
+        {
+            self.progress.best = Some(Best {
+                steps: self.progress.steps,
+                mean_recall,
+            });
+            self.progress.stale = 0;
+            self.best_head = Some(head);
+        } else {
+            self.progress.stale += 1;
+        }
+        Ok(self
+            .trainer
+            .config
+            .patience
+            .is_some_and(|patience| self.progress.stale >= patience))
+    }
+
+    /// Writes a checkpoint, and the best head if it is newer than the last one.
+    fn save(&mut self) -> Result<(), TrainError> {
+        let task = self.learner.model();
+        let (Some(folder), Some(optimizer)) = (&mut self.trainer.folder, task.take_optimizer())
+        else {
+            return Ok(());
+        };
+        let mut finite = Finite(None);
+        task.visit(&mut finite);
+        if let Some(value) = finite.0 {
+            return Err(TrainError::NotFinite {
+                what: "a weight",
+                step: self.progress.steps - 1,
+                value,
+            });
+        }
+        // The best head goes first: a checkpoint must never speak of one that is not there.
+        if let Some(head) = &self.best_head {
+            folder.write("best.safetensors", &head.to_bytes()?)?;
+        }
+        let mut progress = self.progress.clone();
+        progress.metrics = folder.sync_metrics()?;
+        progress.seconds += self.started.elapsed().as_secs_f64();
+        let path = folder.checkpoint();
+        checkpoint::save(&path, &progress, task, &optimizer)?;
+        self.saved = Instant::now();
+        self.notify(Event::Saved {
+            path: &path,
+            steps: progress.steps,
+        });
+        Ok(())
+    }
+}
+
+/// Retrieval among pairs with the first caption set.
+fn evaluate<H: AlignmentHead>(
+    head: &H,
+    pairs: &Pairs,
+    device: &Device,
+) -> Result<sail_eval::Retrieval, TrainError> {
+    let image_rows: Vec<usize> = (0..pairs.len()).map(|pair| pairs.image_row(pair)).collect();
+    let (text_rows, text_to_image) = pairs.text_to_image(0);
+    let images = project_images(
+        head,
+        &**pairs.images(),
+        &image_rows,
+        device,
+        EVALUATION_CHUNK,
+    )?;
+    let texts = project_texts(
+        head,
+        &**pairs.captions(0),
+        &text_rows,
+        device,
+        EVALUATION_CHUNK,
+    )?;
+    Ok(retrieval(
+        images,
+        texts,
+        &text_to_image,
+        &BlockSize::default(),
+    )?)
+}
+
+/// Finds a parameter that is not finite.
+struct Finite(Option<f64>);
+
+impl ModuleVisitor for Finite {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        // A sum is finite only if all its terms are; one number leaves the device.
+        let sum = f64::from(param.val().inner().abs().sum().into_scalar::<f32>());
+        if !sum.is_finite() {
+            self.0 = Some(sum);
+        }
+    }
+}
