@@ -41,7 +41,7 @@ impl LogitScale {
         self.log_scale = self.log_scale.map(|log_scale| {
             // The clamp is no part of the model: it must not enter the graph of the next step.
             if log_scale.device().is_autodiff() {
-                Tensor::from_inner(log_scale.inner().clamp(0.0, max_log))
+                Tensor::from_inner(log_scale.inner().clamp(0.0, max_log)).require_grad()
             } else {
                 log_scale.clamp(0.0, max_log)
             }

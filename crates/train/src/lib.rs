@@ -18,6 +18,7 @@ mod checkpoint;
 mod config;
 mod error;
 mod folder;
+mod lion;
 mod observer;
 mod optimizer;
 #[cfg(feature = "progress")]

@@ -1,9 +1,10 @@
 //! The update rule and the parameters that it decays.
 
 use burn::module::{Module, ModuleVisitor, Param, ParamGroup, ParamId};
-use burn::optim::{AdamWConfig, LionConfig, ModuleOptimizer};
+use burn::optim::{AdamWConfig, ModuleOptimizer};
 use burn::tensor::Tensor;
 
+use crate::lion::FusedLion;
 use crate::{OptimizerConfig, TrainConfig};
 
 /// Vectors and scalars: the gains and biases of layers, and the logit's scale and bias.
@@ -22,13 +23,7 @@ impl ModuleVisitor for Vectors {
 pub fn optimizer(config: &TrainConfig, module: &impl Module) -> ModuleOptimizer {
     let decay = config.weight_decay as f32;
     match config.optimizer {
-        OptimizerConfig::Lion {
-            betas: [beta_1, beta_2],
-        } => LionConfig::new()
-            .with_beta_1(beta_1)
-            .with_beta_2(beta_2)
-            .with_weight_decay(decay)
-            .init(),
+        OptimizerConfig::Lion { betas } => FusedLion::new(betas, decay).into(),
         OptimizerConfig::AdamW {
             betas: [beta_1, beta_2],
             epsilon,

@@ -12,8 +12,8 @@ const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
 
 /// An [`Observer`] that shows a run on standard error.
 ///
-/// On a terminal it is a bar with rate, time left and loss; elsewhere a line every ten seconds and one for every
-/// evaluation.
+/// On a terminal it is a bar with rate, time left and loss; elsewhere a line every ten seconds. The last evaluation
+/// is always told.
 #[derive(Debug)]
 pub struct Progress {
     label: String,
@@ -32,6 +32,15 @@ impl Progress {
             steps: 0,
             last_line: Instant::now(),
         }
+    }
+
+    /// True once an interval.
+    fn line_is_due(&mut self) -> bool {
+        let due = self.last_line.elapsed() >= PLAIN_INTERVAL;
+        if due {
+            self.last_line = Instant::now();
+        }
+        due
     }
 
     fn line(&self, text: &str) {
@@ -80,23 +89,21 @@ impl Observer for Progress {
                     self.line(&format!("{steps} steps, {millions:.1} M parameters"));
                 }
             }
-            Event::Step(step) => match &self.bar {
-                Some(bar) => {
+            Event::Step(step) => {
+                if let Some(bar) = &self.bar {
                     bar.set_position(step.step as u64 + 1);
                     bar.set_message(format!("loss {:.5}", step.loss));
+                } else if self.line_is_due() {
+                    let (done, steps, loss) = (step.step + 1, self.steps, step.loss);
+                    self.line(&format!("step {done} of {steps}  loss {loss:.5}"));
                 }
-                None if self.last_line.elapsed() >= PLAIN_INTERVAL => {
-                    self.last_line = Instant::now();
-                    self.line(&format!(
-                        "step {} of {}  loss {:.5}",
-                        step.step + 1,
-                        self.steps,
-                        step.loss
-                    ));
+            }
+            Event::Evaluated(evaluation) => {
+                let last = evaluation.steps == self.steps;
+                if last || self.bar.is_none() && self.line_is_due() {
+                    self.line(&summary(evaluation));
                 }
-                None => {}
-            },
-            Event::Evaluated(evaluation) => self.line(&summary(evaluation)),
+            }
             Event::Saved { .. } => {}
             Event::Finished => {
                 if let Some(bar) = &self.bar {

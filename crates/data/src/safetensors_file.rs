@@ -1,0 +1,284 @@
+//! Single safetensors files, as anyone's feature extraction may have written them.
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use safetensors::tensor::TensorInfo;
+use sail_core::{FeatureError, FeatureSource, Provenance};
+
+use crate::gather::gather_rows;
+use crate::mapped::{Header, Mapped, MatrixView, describe};
+use crate::{DataError, Dtype};
+
+/// A two-dimensional float tensor of a safetensors file. It has no keys: its rows pair by position.
+#[derive(Debug)]
+pub struct SafetensorsFeatures {
+    file: Mapped,
+    matrix: MatrixView,
+}
+
+impl SafetensorsFeatures {
+    /// Maps a file; its numbers are not read yet. `tensor` may be `None` where only one tensor is
+    /// two-dimensional and F16, BF16 or F32.
+    ///
+    /// # Errors
+    /// [`DataError::NoTensor`] and [`DataError::SeveralTensors`], which list what there is;
+    /// [`DataError::Safetensors`] and [`DataError::Malformed`] for a damaged file; [`DataError::Io`].
+    pub fn open(path: impl AsRef<Path>, tensor: Option<&str>) -> Result<Self, DataError> {
+        let file = Mapped::open(path.as_ref())?;
+        let header = file.header()?;
+        let kind = "two-dimensional F16, BF16 or F32 tensor with at least one row";
+        let matrix = select(&file, &header, tensor, kind, |info| {
+            MatrixView::new(&header, info)
+        })?;
+        Ok(Self { file, matrix })
+    }
+
+    /// How a number is stored.
+    pub fn dtype(&self) -> Dtype {
+        self.matrix.dtype
+    }
+}
+
+impl FeatureSource for SafetensorsFeatures {
+    fn rows(&self) -> usize {
+        self.matrix.rows
+    }
+
+    fn dim(&self) -> usize {
+        self.matrix.dim
+    }
+
+    fn key(&self, row: usize) -> Cow<'_, str> {
+        row.to_string().into()
+    }
+
+    fn positional(&self) -> bool {
+        true
+    }
+
+    fn provenance(&self) -> Option<&Provenance> {
+        None
+    }
+
+    fn gather(&self, rows: &[usize], out: &mut [f32]) -> Result<(), FeatureError> {
+        self.file.unchanged()?;
+        gather_rows(self.matrix.rows, self.matrix.dim, rows, out, |row, out| {
+            self.matrix.copy_row(self.file.bytes(), row, out);
+        })
+    }
+}
+
+/// Reads a one-dimensional integer tensor (U8, I32 or I64), such as the class labels of a test set.
+/// `tensor` may be `None` where the file has only one.
+///
+/// # Errors
+/// Those of [`SafetensorsFeatures::open`].
+pub fn read_indices(path: impl AsRef<Path>, tensor: Option<&str>) -> Result<Vec<i64>, DataError> {
+    let file = Mapped::open(path.as_ref())?;
+    let header = file.header()?;
+    let read = |info: &TensorInfo| {
+        let bytes = &file.bytes()[header.range(info)];
+        match info.dtype {
+            _ if info.shape.len() != 1 => None,
+            safetensors::Dtype::U8 => Some(bytes.iter().map(|&x| i64::from(x)).collect()),
+            safetensors::Dtype::I32 => Some(
+                bytes
+                    .as_chunks()
+                    .0
+                    .iter()
+                    .map(|&x| i64::from(i32::from_le_bytes(x)))
+                    .collect(),
+            ),
+            safetensors::Dtype::I64 => Some(
+                bytes
+                    .as_chunks()
+                    .0
+                    .iter()
+                    .map(|&x| i64::from_le_bytes(x))
+                    .collect(),
+            ),
+            _ => None,
+        }
+    };
+    select(
+        &file,
+        &header,
+        tensor,
+        "one-dimensional U8, I32 or I64 tensor",
+        read,
+    )
+}
+
+/// Finds the tensor by its name, or else the only one that `read` accepts.
+fn select<T>(
+    file: &Mapped,
+    header: &Header,
+    name: Option<&str>,
+    kind: &str,
+    read: impl Fn(&TensorInfo) -> Option<T>,
+) -> Result<T, DataError> {
+    let tensors = header.metadata.offset_keys();
+    let info = |name: &str| header.metadata.info(name);
+    let missing = |wanted: String| DataError::NoTensor {
+        path: file.path().to_owned(),
+        wanted,
+        available: list(
+            tensors
+                .iter()
+                .filter_map(|name| Some(describe(name, info(name)?))),
+        ),
+    };
+    if let Some(name) = name {
+        return info(name)
+            .and_then(read)
+            .ok_or_else(|| missing(format!("{kind} named `{name}`")));
+    }
+    // Only the last is kept, so that listing the candidates does not read them all at once.
+    let mut found = None;
+    let mut candidates = Vec::new();
+    for name in &tensors {
+        let Some(info) = info(name) else { continue };
+        if let Some(tensor) = read(info) {
+            found = Some(tensor);
+            candidates.push(describe(name, info));
+        }
+    }
+    match found {
+        Some(tensor) if candidates.len() == 1 => Ok(tensor),
+        Some(_) => Err(DataError::SeveralTensors {
+            path: file.path().to_owned(),
+            candidates: list(candidates),
+        }),
+        None => Err(missing(kind.to_owned())),
+    }
+}
+
+/// The first ten of a list; a model's weights can have hundreds.
+fn list(items: impl IntoIterator<Item = String>) -> String {
+    let items: Vec<String> = items.into_iter().collect();
+    match items.len() {
+        0 => "no tensors".to_owned(),
+        1..=10 => items.join(", "),
+        more => format!("{} and {} more", items[..10].join(", "), more - 10),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use safetensors::tensor::{Dtype as D, TensorView};
+    use std::path::PathBuf;
+
+    fn write(folder: &Path, tensors: &[(&str, D, &[usize], &[u8])]) -> PathBuf {
+        let path = folder.join("file.safetensors");
+        let views = tensors.iter().map(|&(name, dtype, shape, bytes)| {
+            (name, TensorView::new(dtype, shape.to_vec(), bytes).unwrap())
+        });
+        std::fs::write(&path, safetensors::serialize(views, None).unwrap()).unwrap();
+        path
+    }
+
+    #[test]
+    fn the_only_matrix_is_found_among_other_tensors() {
+        let folder = tempfile::tempdir().unwrap();
+        let values: Vec<u8> = [1.0f32, 2.0, 3.0, 4.0]
+            .iter()
+            .flat_map(|x| x.to_le_bytes())
+            .collect();
+        let path = write(
+            folder.path(),
+            &[
+                ("labels", D::I32, &[1], &[7, 0, 0, 0]),
+                ("x", D::F32, &[2, 2], &values),
+                ("v", D::F32, &[4], &values),
+            ],
+        );
+        let features = SafetensorsFeatures::open(&path, None).unwrap();
+        assert_eq!(
+            (features.rows(), features.dim(), features.dtype()),
+            (2, 2, Dtype::F32)
+        );
+        assert!(features.positional() && features.key(1) == "1");
+        let mut out = [0.0; 4];
+        features.gather(&[1, 0], &mut out).unwrap();
+        assert_eq!(out, [3.0, 4.0, 1.0, 2.0]);
+
+        let error = SafetensorsFeatures::open(&path, Some("v"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("named `v`") && error.contains("`x` F32 [2, 2]"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn several_matrices_need_a_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = write(
+            folder.path(),
+            &[
+                ("image", D::F16, &[1, 2], &[0; 4]),
+                ("text", D::BF16, &[2, 1], &[0; 4]),
+            ],
+        );
+        let error = SafetensorsFeatures::open(&path, None)
+            .unwrap_err()
+            .to_string();
+        for part in [
+            "`image` F16 [1, 2]",
+            "`text` BF16 [2, 1]",
+            "FILE.safetensors:TENSOR",
+        ] {
+            assert!(error.contains(part), "{error}");
+        }
+        assert_eq!(
+            SafetensorsFeatures::open(&path, Some("text"))
+                .unwrap()
+                .rows(),
+            2
+        );
+    }
+
+    #[test]
+    fn empty_matrices_and_other_types_are_no_features() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = write(
+            folder.path(),
+            &[
+                ("a", D::F32, &[0, 3], &[]),
+                ("b", D::F32, &[3, 0], &[]),
+                ("c", D::F64, &[1, 1], &[0; 8]),
+            ],
+        );
+        let error = SafetensorsFeatures::open(&path, None).unwrap_err();
+        assert!(matches!(error, DataError::NoTensor { .. }), "{error}");
+        assert!(error.to_string().contains("`c` F64 [1, 1]"), "{error}");
+    }
+
+    #[test]
+    fn integer_types_read_as_i64() {
+        let folder = tempfile::tempdir().unwrap();
+        let bytes = [255, 255, 255, 255, 255, 255, 255, 127];
+        let path = write(
+            folder.path(),
+            &[
+                ("i64", D::I64, &[1], &bytes),
+                ("i32", D::I32, &[2], &bytes),
+                ("u8", D::U8, &[8], &bytes),
+            ],
+        );
+        assert_eq!(read_indices(&path, Some("i64")).unwrap(), [i64::MAX]);
+        assert_eq!(
+            read_indices(&path, Some("i32")).unwrap(),
+            [-1, i64::from(i32::MAX)]
+        );
+        assert_eq!(
+            read_indices(&path, Some("u8")).unwrap(),
+            [255, 255, 255, 255, 255, 255, 255, 127]
+        );
+        let error = read_indices(&path, None).unwrap_err();
+        assert!(matches!(error, DataError::SeveralTensors { .. }), "{error}");
+    }
+}

@@ -1,0 +1,174 @@
+//! `manifest.json`: what a store holds, and the list of its shards.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::Path;
+
+use sail_core::{Modality, Provenance, write_atomic};
+use serde::{Deserialize, Serialize};
+
+use crate::error::ensure_file;
+use crate::{DataError, Dtype};
+
+/// Present exactly in a finished store.
+pub(crate) const MANIFEST: &str = "manifest.json";
+/// The manifest so far of a store that is being written.
+pub(crate) const PARTIAL: &str = "partial.json";
+
+/// The widest backbone features have some ten thousand dimensions.
+pub(crate) const MAX_DIM: usize = 1 << 20;
+
+const FORMAT: &str = "sail-embeddings";
+const VERSION: u32 = 1;
+/// Room for a hundred thousand shards.
+const MAX_BYTES: u64 = 16 << 20;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Manifest {
+    format: String,
+    version: u32,
+    pub(crate) modality: Modality,
+    pub(crate) provenance: Provenance,
+    pub(crate) dim: usize,
+    pub(crate) dtype: Dtype,
+    pub(crate) rows: usize,
+    pub(crate) shards: Vec<ShardEntry>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ShardEntry {
+    pub(crate) file: String,
+    pub(crate) rows: usize,
+    pub(crate) bytes: u64,
+    pub(crate) sha256: String,
+}
+
+/// What every version has, read first so that a newer manifest is called newer and not broken.
+#[derive(Deserialize)]
+struct Preamble {
+    format: String,
+    version: u32,
+}
+
+/// The one name that a shard can have; a manifest that says otherwise is refused, so it cannot point
+/// elsewhere.
+pub(crate) fn shard_name(index: usize) -> String {
+    format!("shard-{index:05}.safetensors")
+}
+
+impl Manifest {
+    pub(crate) fn new(
+        modality: Modality,
+        provenance: Provenance,
+        dim: usize,
+        dtype: Dtype,
+    ) -> Self {
+        Self {
+            format: FORMAT.to_owned(),
+            version: VERSION,
+            modality,
+            provenance,
+            dim,
+            dtype,
+            rows: 0,
+            shards: Vec::new(),
+        }
+    }
+
+    /// Reads and checks a manifest. Nothing is said about the shards' files yet.
+    pub(crate) fn read(path: &Path) -> Result<Self, DataError> {
+        let metadata = fs::metadata(path).map_err(DataError::io(path))?;
+        ensure_file(
+            metadata.is_file(),
+            path,
+            "the entry",
+            "a folder or a device",
+            "a regular file",
+        )?;
+        let length = metadata.len();
+        ensure_file(
+            length <= MAX_BYTES,
+            path,
+            "the length",
+            length,
+            format!("at most {MAX_BYTES} bytes"),
+        )?;
+        let mut json = Vec::new();
+        File::open(path)
+            .and_then(|file| file.take(MAX_BYTES).read_to_end(&mut json))
+            .map_err(DataError::io(path))?;
+
+        let invalid = |source| DataError::Manifest {
+            path: path.to_owned(),
+            source,
+        };
+        let Preamble { format, version } = serde_json::from_slice(&json).map_err(invalid)?;
+        ensure_file(
+            format == FORMAT,
+            path,
+            "`format`",
+            format!("`{format}`"),
+            format!("`{FORMAT}`"),
+        )?;
+        ensure_file(version == VERSION, path, "`version`", version, VERSION)?;
+        let manifest: Self = serde_json::from_slice(&json).map_err(invalid)?;
+        manifest.check(path)?;
+        Ok(manifest)
+    }
+
+    fn check(&self, path: &Path) -> Result<(), DataError> {
+        let dim = self.dim;
+        ensure_file(
+            (1..=MAX_DIM).contains(&dim),
+            path,
+            "`dim`",
+            dim,
+            format!("1 to {MAX_DIM}"),
+        )?;
+        let mut rows = 0usize;
+        for (index, shard) in self.shards.iter().enumerate() {
+            let ShardEntry { file, sha256, .. } = shard;
+            let name = shard_name(index);
+            ensure_file(
+                *file == name,
+                path,
+                format!("the file of shard {index}"),
+                format!("`{file}`"),
+                name,
+            )?;
+            ensure_file(
+                shard.rows > 0,
+                path,
+                format!("`rows` of {file}"),
+                0,
+                "at least 1",
+            )?;
+            let hexadecimal = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+            ensure_file(
+                sha256.len() == 64 && sha256.bytes().all(hexadecimal),
+                path,
+                format!("`sha256` of {file}"),
+                format!("`{sha256}`"),
+                "64 lower-case hexadecimal digits",
+            )?;
+            rows = rows.saturating_add(shard.rows);
+        }
+        ensure_file(
+            self.rows == rows,
+            path,
+            "`rows`",
+            self.rows,
+            format!("{rows}, the sum over the shards"),
+        )
+    }
+
+    pub(crate) fn write(&self, path: &Path) -> Result<(), DataError> {
+        write_atomic(path, |out| {
+            serde_json::to_writer_pretty(&mut *out, self)?;
+            out.write_all(b"\n")
+        })
+        .map_err(DataError::io(path))
+    }
+}

@@ -1,0 +1,191 @@
+//! The embedding store: a folder of memory-mapped shards under one manifest.
+
+mod manifest;
+mod shard;
+mod writer;
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use sail_core::{FeatureError, FeatureSource, Modality, Provenance};
+
+use self::manifest::{MANIFEST, Manifest, PARTIAL};
+use self::shard::Shard;
+use crate::gather::gather_rows;
+use crate::{DataError, Dtype};
+
+pub use self::writer::{StoreConfig, StoreWriter};
+
+/// Frozen features on disk, as [`StoreWriter`] left them.
+///
+/// A store is a folder:
+///
+/// - `manifest.json`: `format` (`sail-embeddings`), `version` (1), `modality`, `provenance`, `dim`, `dtype`
+///   (`f16`, `bf16`, `f32`), `rows`, and `shards`, each with its `file`, `rows`, `bytes` and `sha256`.
+/// - `shard-00000.safetensors`, ...: plain safetensors files with `embeddings` `[rows, dim]` and the keys of
+///   the rows as `key_bytes` (U8, UTF-8, one after the other) and `key_offsets` (U64 `[rows + 1]`, from 0).
+///
+/// Rows and keys stay on disk and are mapped into memory, so opening is cheap and memory use does not
+/// grow with the store. The files must not be changed while they are mapped: shortening one under a
+/// running program ends it when the lost part is read. Each [`gather`](FeatureSource::gather) therefore
+/// looks at the sizes of the shards it will read first, which leaves only the moment in between.
+///
+/// # Examples
+/// ```
+/// use sail_core::{FeatureSource, Modality, Provenance};
+/// use sail_data::{EmbeddingStore, StoreConfig, StoreWriter};
+///
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("store");
+/// let config = StoreConfig::new(Modality::Text, Provenance::new("all-MiniLM-L6-v2"), 2);
+/// let mut writer = StoreWriter::create(&path, config)?;
+/// writer.push("first", &[1.0, 2.0])?;
+/// writer.push("second", &[3.0, 4.0])?;
+/// writer.finish()?;
+///
+/// let store = EmbeddingStore::open(&path)?;
+/// let mut row = [0.0; 2];
+/// store.gather(&[1], &mut row)?;
+/// assert_eq!((store.key(1).as_ref(), row), ("second", [3.0, 4.0]));
+/// store.verify(|_bytes| {})?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct EmbeddingStore {
+    path: PathBuf,
+    manifest: Manifest,
+    shards: Vec<Shard>,
+    /// The first row of each shard.
+    starts: Vec<usize>,
+}
+
+impl EmbeddingStore {
+    /// Opens a store: checks the manifest, each shard's header against it, and the keys. Embeddings are not
+    /// read; see [`verify`](EmbeddingStore::verify) and [`scan`](crate::scan()).
+    ///
+    /// # Errors
+    /// [`DataError::NotAStore`] and [`DataError::Unfinished`]; [`DataError::Manifest`],
+    /// [`DataError::Safetensors`], [`DataError::NoTensor`] and [`DataError::Malformed`] for
+    /// damaged or hostile files; [`DataError::Io`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, DataError> {
+        let path = path.as_ref();
+        let file = path.join(MANIFEST);
+        if path.is_dir() && !file.exists() {
+            let path = path.to_owned();
+            return Err(match path.join(PARTIAL).exists() {
+                true => DataError::Unfinished { path },
+                false => DataError::NotAStore {
+                    path,
+                    expected: MANIFEST,
+                },
+            });
+        }
+        let manifest = Manifest::read(&file)?;
+        if manifest.rows == 0 {
+            return Err(DataError::Empty);
+        }
+        Self::with_manifest(path, manifest)
+    }
+
+    fn with_manifest(path: &Path, manifest: Manifest) -> Result<Self, DataError> {
+        let open = |entry| Shard::open(path, &manifest, entry);
+        let shards = in_order(manifest.shards.par_iter().map(open).collect())?;
+        let starts = shards
+            .iter()
+            .scan(0, |next, shard: &Shard| {
+                let start = *next;
+                *next += shard.rows();
+                Some(start)
+            })
+            .collect();
+        Ok(Self {
+            path: path.to_owned(),
+            manifest,
+            shards,
+            starts,
+        })
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What a row describes.
+    pub fn modality(&self) -> Modality {
+        self.manifest.modality
+    }
+
+    /// How a number is stored.
+    pub fn dtype(&self) -> Dtype {
+        self.manifest.dtype
+    }
+
+    /// The size of all shards in bytes, which is what [`verify`](EmbeddingStore::verify) reads.
+    pub fn bytes(&self) -> u64 {
+        self.shards.iter().map(Shard::bytes).sum()
+    }
+
+    /// Compares every shard with its checksum, in parallel. `progress` is told the number of bytes read
+    /// since its last call, from any thread.
+    ///
+    /// # Errors
+    /// [`DataError::Checksum`] for the first shard that is damaged, and [`DataError::Io`].
+    pub fn verify(&self, progress: impl Fn(u64) + Sync) -> Result<(), DataError> {
+        let verify = |(shard, entry): (&Shard, &manifest::ShardEntry)| {
+            shard.verify(&entry.sha256, &progress)
+        };
+        let shards = self.shards.par_iter().zip(&self.manifest.shards);
+        in_order(shards.map(verify).collect()).map(drop)
+    }
+
+    /// The shard of a row and the row within it.
+    fn locate(&self, row: usize) -> (usize, usize) {
+        let shard = self.starts.partition_point(|&start| start <= row) - 1;
+        (shard, row - self.starts[shard])
+    }
+}
+
+/// The first error in the order of the shards, whichever thread was faster.
+fn in_order<T>(results: Vec<Result<T, DataError>>) -> Result<Vec<T>, DataError> {
+    results.into_iter().collect()
+}
+
+impl FeatureSource for EmbeddingStore {
+    fn rows(&self) -> usize {
+        self.manifest.rows
+    }
+
+    fn dim(&self) -> usize {
+        self.manifest.dim
+    }
+
+    fn key(&self, row: usize) -> Cow<'_, str> {
+        let (shard, row) = self.locate(row);
+        self.shards[shard].key(row)
+    }
+
+    fn provenance(&self) -> Option<&Provenance> {
+        Some(&self.manifest.provenance)
+    }
+
+    fn gather(&self, rows: &[usize], out: &mut [f32]) -> Result<(), FeatureError> {
+        let mut touched = vec![false; self.shards.len()];
+        for &row in rows.iter().filter(|&&row| row < self.rows()) {
+            touched[self.locate(row).0] = true;
+        }
+        for (shard, _) in self
+            .shards
+            .iter()
+            .zip(touched)
+            .filter(|(_, touched)| *touched)
+        {
+            shard.unchanged()?;
+        }
+        gather_rows(self.rows(), self.dim(), rows, out, |row, out| {
+            let (shard, row) = self.locate(row);
+            self.shards[shard].copy_row(row, out);
+        })
+    }
+}

@@ -1,0 +1,135 @@
+//! What a query finds.
+
+use std::cmp::Ordering;
+
+use burn::tensor::Tensor;
+use rayon::prelude::*;
+use sail_core::{Check, ensure};
+use serde::{Deserialize, Serialize};
+
+use crate::block::ranges;
+use crate::unit_rows::{UnitRows, product, same_dim};
+use crate::{BlockSize, EvalError};
+
+/// A row of the gallery that a query found.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Match {
+    /// The row.
+    pub index: usize,
+    /// Its cosine with the query, in -1 to 1 up to rounding.
+    pub score: f32,
+}
+
+/// The `k` rows of the gallery with the highest cosine for every query, best first; all of them where the
+/// gallery has fewer. Equal scores are ordered by index, the lower one first.
+///
+/// The embeddings need not be normalised. Memory beyond them and the result is a few blocks and `2 k` matches
+/// for each query of a block.
+///
+/// # Shapes
+/// - queries: `[n_queries, dim]`
+/// - gallery: `[n_gallery, dim]`
+/// - result: `n_queries` lists of `min(k, n_gallery)` matches
+///
+/// # Errors
+/// [`EvalError`] when `k` is 0, a side is empty or the two differ in dimension, when an embedding is not finite or
+/// all zeros, and when the device fails.
+///
+/// # Examples
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use sail_eval::{BlockSize, top_k};
+/// let device = Device::flex();
+/// let query = Tensor::<2>::from_floats([[1.0, 0.0]], &device);
+/// let gallery = Tensor::<2>::from_floats([[0.0, 1.0], [2.0, 0.0], [-1.0, 0.0]], &device);
+/// let found = top_k(query, gallery, 2, &BlockSize::default())?;
+/// assert_eq!((found[0][0].index, found[0][0].score), (1, 1.0));
+/// assert_eq!(found[0][1].index, 0);
+/// # Ok::<(), sail_eval::EvalError>(())
+/// ```
+pub fn top_k(
+    queries: Tensor<2>,
+    gallery: Tensor<2>,
+    k: usize,
+    block: &BlockSize,
+) -> Result<Vec<Vec<Match>>, EvalError> {
+    block.check()?;
+    ensure(k > 0, "k", k, "at least 1")?;
+    let queries = UnitRows::new(queries, "query")?;
+    let gallery = UnitRows::new(gallery, "gallery row")?;
+    same_dim(&queries, &gallery)?;
+    let k = k.min(gallery.len());
+    let mut found = Vec::with_capacity(queries.len());
+    for q in ranges(queries.len(), block.rows) {
+        let query_tensor = queries.upload(queries.read(q.clone())?);
+        let mut running: Vec<Running> = q.map(|_| Running::new(k)).collect();
+        for g in ranges(gallery.len(), block.columns) {
+            let scores = product(&query_tensor, &gallery.upload(gallery.read(g.clone())?))?;
+            running
+                .par_iter_mut()
+                .zip(scores.par_chunks_exact(g.len()))
+                .for_each(|(running, scores)| running.extend(g.start, scores));
+        }
+        found.par_extend(running.into_par_iter().map(Running::finish));
+    }
+    Ok(found)
+}
+
+/// The best `k` of the matches seen so far, among at most `2 k`.
+struct Running {
+    k: usize,
+    matches: Vec<Match>,
+    /// The score that a later match must exceed.
+    floor: f32,
+}
+
+impl Running {
+    fn new(k: usize) -> Self {
+        Self {
+            k,
+            matches: Vec::new(),
+            floor: f32::NEG_INFINITY,
+        }
+    }
+
+    fn extend(&mut self, first: usize, scores: &[f32]) {
+        for (offset, &score) in scores.iter().enumerate() {
+            if score > self.floor {
+                // Adding zero turns -0.0 into 0.0, which `total_cmp` would tell apart.
+                let (index, score) = (first + offset, score + 0.0);
+                self.matches.push(Match { index, score });
+                if self.matches.len() == 2 * self.k {
+                    self.matches.select_nth_unstable_by(self.k - 1, best_first);
+                    self.matches.truncate(self.k);
+                    // Indices rise, so a later match with this very score loses the tie.
+                    self.floor = self.matches[self.k - 1].score;
+                }
+            }
+        }
+    }
+
+    fn finish(mut self) -> Vec<Match> {
+        self.matches.sort_unstable_by(best_first);
+        self.matches.truncate(self.k);
+        self.matches.shrink_to_fit();
+        self.matches
+    }
+}
+
+fn best_first(a: &Match, b: &Match) -> Ordering {
+    b.score.total_cmp(&a.score).then(a.index.cmp(&b.index))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_score_of_zero_ties_whatever_its_sign() {
+        let mut running = Running::new(3);
+        running.extend(10, &[-0.0, 0.0, -0.5, -0.0]);
+        running.extend(14, &[0.0, 0.5]);
+        let found: Vec<usize> = running.finish().iter().map(|found| found.index).collect();
+        assert_eq!(found, [15, 10, 11]);
+    }
+}

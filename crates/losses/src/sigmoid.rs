@@ -1,0 +1,176 @@
+//! The sigmoid loss, for one caption set or several.
+
+use burn::tensor::Tensor;
+use burn::tensor::activation::{relu, softplus};
+use sail_core::{ContrastiveLoss, EmbeddingBatch, LossError, LossGradients};
+use serde::{Deserialize, Serialize};
+
+use crate::diagonal::flip_diagonal;
+
+/// What the sum over a `[batch, batch]` block of pairs is divided by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Normalization {
+    /// The number of pairs, `batch^2`, as in SAIL.
+    #[default]
+    PairCount,
+    /// The number of rows, `batch`, as in SigLIP.
+    Batch,
+}
+
+/// How the blocks of several caption sets are combined. Without extra captions both are the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Blocks {
+    /// Their mean, as in SAIL's reference code: the loss keeps its size however many captions there are.
+    #[default]
+    Mean,
+    /// Their sum, as in the text of SAIL's paper: `sets` times the mean, hence as much more learning rate for
+    /// an optimiser that sees the size of gradients.
+    Sum,
+}
+
+/// The sigmoid loss: every image-text pair is a binary decision of its own.
+///
+/// With `logit_ij = exp(log_scale) * <image_i, text_j> + bias` and `label_ij` +1 for `i = j` and -1
+/// elsewhere,
+///
+/// ```text
+/// loss = 1 / n * sum_ij -log sigmoid(label_ij * logit_ij)
+/// ```
+///
+/// where `n` is `batch^2` or `batch` ([`Normalization`]). Each extra caption set adds a block of pairs with
+/// the images and positives on its own diagonal ([`Blocks`]); captions are never compared with captions.
+///
+/// From Zhai et al. 2023, "Sigmoid Loss for Language Image Pre-Training" (arXiv 2303.15343); divided by the
+/// pair count and with extra positives in Zhang et al. 2024, SAIL (arXiv 2412.04616).
+///
+/// # Shapes
+/// - images and each caption set: `[batch, dim]`, `batch` at least 2
+/// - value: `[1]`
+///
+/// # Examples
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use sail_core::{ContrastiveLoss, EmbeddingBatch};
+/// use sail_losses::SigmoidLoss;
+///
+/// let device = Device::flex();
+/// let embeddings = Tensor::<2>::eye(2, &device);
+/// let batch = EmbeddingBatch {
+///     images: embeddings.clone(),
+///     texts: vec![embeddings],
+///     log_scale: Tensor::from_floats([20f32.ln()], &device),
+///     bias: Tensor::from_floats([-10.0], &device),
+/// };
+/// // Positives have the logit 10 and negatives -10: each pair costs ln(1 + exp(-10)).
+/// let loss = SigmoidLoss::new().gradients(batch)?.value.into_scalar::<f32>();
+/// assert!((loss - 4.5399e-5).abs() < 1e-9);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SigmoidLoss {
+    normalization: Normalization,
+    blocks: Blocks,
+}
+
+impl SigmoidLoss {
+    /// The loss as SAIL trains with it: [`Normalization::PairCount`], [`Blocks::Mean`].
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets what a block is divided by.
+    pub fn with_normalization(mut self, normalization: Normalization) -> Self {
+        self.normalization = normalization;
+        self
+    }
+
+    /// Sets how the blocks of several caption sets are combined.
+    pub fn with_blocks(mut self, blocks: Blocks) -> Self {
+        self.blocks = blocks;
+        self
+    }
+
+    /// What the sum over the pairs of all blocks is divided by.
+    fn divisor(self, rows: usize, sets: usize) -> f64 {
+        let rows = rows as f64;
+        let block = match self.normalization {
+            Normalization::PairCount => rows * rows,
+            Normalization::Batch => rows,
+        };
+        match self.blocks {
+            Blocks::Mean => block * sets as f64,
+            Blocks::Sum => block,
+        }
+    }
+}
+
+impl ContrastiveLoss for SigmoidLoss {
+    fn forward(&self, batch: EmbeddingBatch) -> Result<Tensor<1>, LossError> {
+        let divisor = self.divisor(batch.checked_rows()?, batch.texts.len());
+        let images = batch.images * batch.log_scale.exp().unsqueeze();
+        let block =
+            |texts| softplus(mistakes(images.clone(), texts, batch.bias.clone()), 1.0).sum();
+        let blocks = batch.texts.into_iter().map(block).collect();
+        Ok(Tensor::cat(blocks, 0).sum() / divisor)
+    }
+
+    fn gradients(&self, batch: EmbeddingBatch) -> Result<LossGradients, LossError> {
+        let divisor = self.divisor(batch.checked_rows()?, batch.texts.len());
+        let EmbeddingBatch {
+            images,
+            texts,
+            log_scale,
+            bias,
+        } = batch;
+        let scale = log_scale.exp().unsqueeze::<2>();
+        let scaled = images.clone() * scale.clone();
+
+        let mut value = bias.zeros_like();
+        let mut d_bias = bias.zeros_like();
+        let mut d_images = images.zeros_like();
+        let mut d_texts = Vec::with_capacity(texts.len());
+        for texts in texts {
+            let mistakes = mistakes(scaled.clone(), texts.clone(), bias.clone());
+            let (sum, sigmoid) = softplus_sum_and_sigmoid(mistakes);
+            let d_logits = flip_diagonal(sigmoid);
+            value = value + sum;
+            d_bias = d_bias + d_logits.clone().sum();
+            d_texts.push(d_logits.clone().transpose().matmul(scaled.clone()) / divisor);
+            d_images = d_images + d_logits.matmul(texts);
+        }
+        let d_images = d_images * (scale / divisor);
+
+        Ok(LossGradients {
+            value: value / divisor,
+            // d logit / d log_scale = scale * <image, text>, so the sum over pairs is one over rows.
+            log_scale: (images * d_images.clone()).sum(),
+            bias: d_bias / divisor,
+            images: d_images,
+            texts: d_texts,
+        })
+    }
+}
+
+/// `-label * logit` for every pair, `[batch, batch]`: the logit, with its sign flipped on the diagonal.
+///
+/// The loss of a pair is the softplus of it. Flipping before the softplus rather than subtracting the
+/// diagonal from the sum afterwards keeps a small loss exact when the positives' logits are large.
+fn mistakes(scaled_images: Tensor<2>, texts: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
+    flip_diagonal(scaled_images.matmul(texts.transpose()) + bias.unsqueeze())
+}
+
+/// `sum log(1 + exp(x))` and `sigmoid(x)` out of a single exponential.
+///
+/// `s = 1 / (1 + exp(-x))` is exact to rounding for every `x`, an overflowing exponential included. With
+/// `m = min(s, 1 - s)`, `softplus(x) = relu(x) - log(1 - m)`: a negative `x` keeps its small result to full
+/// relative precision, and for a positive one the rounding of `1 - s` is nothing beside `relu(x)`. Against
+/// [`softplus`] and `sigmoid` this saves an exponential and three temporaries.
+fn softplus_sum_and_sigmoid(x: Tensor<2>) -> (Tensor<1>, Tensor<2>) {
+    let positive_part = relu(x.clone()).sum();
+    let sigmoid = (x.neg().exp() + 1.0).recip();
+    let smaller = sigmoid.clone() - relu(sigmoid.clone() * 2.0 - 1.0);
+    let sum = positive_part - smaller.neg().log1p().sum();
+    (sum, sigmoid)
+}
