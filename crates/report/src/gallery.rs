@@ -1,0 +1,164 @@
+//! Pictures with the answers a model ranked for them.
+
+use std::fmt::{self, Formatter};
+
+use crate::axis::significant;
+use crate::escape::Escaped;
+use crate::picture::Picture;
+
+/// A grid of pictures, each with its ranked candidates.
+///
+/// Score bars run from zero to the highest score in the gallery, so that they compare between pictures;
+/// a score that is negative or not finite has an empty bar.
+#[derive(Clone, Debug, Default)]
+pub struct Gallery {
+    items: Vec<GalleryItem>,
+}
+
+/// One picture of a [`Gallery`].
+#[derive(Clone, Debug)]
+pub struct GalleryItem {
+    picture: Picture,
+    title: String,
+    note: String,
+    candidates: Vec<Candidate>,
+}
+
+#[derive(Clone, Debug)]
+struct Candidate {
+    label: String,
+    score: f64,
+    correct: bool,
+}
+
+impl Gallery {
+    /// An empty gallery.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a picture.
+    pub fn item(mut self, item: GalleryItem) -> Self {
+        self.items.push(item);
+        self
+    }
+
+    pub(crate) fn render(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        if self.items.is_empty() {
+            return out.write_str("<p class=\"note\">No pictures.</p>\n");
+        }
+        let scores = self
+            .items
+            .iter()
+            .flat_map(|item| &item.candidates)
+            .map(|candidate| candidate.score);
+        let highest = scores.filter(|score| score.is_finite()).fold(0.0, f64::max);
+        out.write_str("<ul class=\"gallery\">\n")?;
+        for item in &self.items {
+            item.render(highest, out)?;
+        }
+        out.write_str("</ul>\n")
+    }
+}
+
+impl FromIterator<GalleryItem> for Gallery {
+    fn from_iter<I: IntoIterator<Item = GalleryItem>>(items: I) -> Self {
+        Self {
+            items: items.into_iter().collect(),
+        }
+    }
+}
+
+impl GalleryItem {
+    /// A picture without a title or candidates.
+    pub fn new(picture: Picture) -> Self {
+        Self {
+            picture,
+            title: String::new(),
+            note: String::new(),
+            candidates: Vec::new(),
+        }
+    }
+
+    /// What the picture shows; also what a screen reader says for it.
+    pub fn title(mut self, title: impl Into<String>) -> Self {
+        self.title = title.into();
+        self
+    }
+
+    /// A remark under the title, such as the rank of the right answer.
+    pub fn note(mut self, note: impl Into<String>) -> Self {
+        self.note = note.into();
+        self
+    }
+
+    /// Adds the next-best candidate: its text, its score, and whether it is a right answer.
+    pub fn candidate(mut self, label: impl Into<String>, score: f64, correct: bool) -> Self {
+        self.candidates.push(Candidate {
+            label: label.into(),
+            score,
+            correct,
+        });
+        self
+    }
+
+    fn render(&self, highest: f64, out: &mut Formatter<'_>) -> fmt::Result {
+        out.write_str("<li>\n")?;
+        self.picture.render(&self.title, out)?;
+        out.write_str("<div class=\"answer\">\n")?;
+        if !self.title.is_empty() {
+            writeln!(out, "<h3>{}</h3>", Escaped(&self.title))?;
+        }
+        if !self.note.is_empty() {
+            writeln!(out, "<p class=\"note\">{}</p>", Escaped(&self.note))?;
+        }
+        if !self.candidates.is_empty() {
+            out.write_str("<ol>\n")?;
+            for candidate in &self.candidates {
+                candidate.render(highest, out)?;
+            }
+            out.write_str("</ol>\n")?;
+        }
+        out.write_str("</div>\n</li>\n")
+    }
+}
+
+impl Candidate {
+    fn render(&self, highest: f64, out: &mut Formatter<'_>) -> fmt::Result {
+        let (class, sign) = if self.correct {
+            ("right", "M2.5 8.5 6.5 12.5 13.5 4")
+        } else {
+            ("wrong", "M4.5 4.5 11.5 11.5M11.5 4.5 4.5 11.5")
+        };
+        let share = if self.score.is_finite() && highest > 0.0 {
+            self.score.max(0.0) / highest
+        } else {
+            0.0
+        };
+        let (label, score, width) = (Escaped(&self.label), Score(self.score), 100.0 * share);
+        writeln!(
+            out,
+            "<li class=\"{class}\">\
+             <svg class=\"sign\" role=\"img\" viewBox=\"0 0 16 16\"><title>{class}</title><path d=\"{sign}\"/></svg>\
+             <span class=\"label\">{label}</span> <span class=\"score\">{score}</span>\
+             <span class=\"bar\"><span style=\"width:{width:.1}%\"></span></span></li>"
+        )
+    }
+}
+
+/// A score to two decimals; scores too large for that in scientific notation.
+struct Score(f64);
+
+impl fmt::Display for Score {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        let Self(score) = *self;
+        if !score.is_finite() || score.abs() >= 1e6 {
+            return out.write_str(&significant(score));
+        }
+        // Rounding must not leave the sign of a small negative score on a zero.
+        match format!("{score:.2}").as_str() {
+            "-0.00" => out.write_str("0.00"),
+            rounded => out.write_str(&rounded.replace('-', "\u{2212}")),
+        }
+    }
+}

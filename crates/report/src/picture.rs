@@ -1,0 +1,93 @@
+//! Pictures inside the page.
+
+use std::fmt::{self, Formatter};
+
+use base64::display::Base64Display;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::error::ReportError;
+use crate::escape::Escaped;
+
+/// A picture of a gallery: a character shown large, or a PNG or JPEG file carried inside the page.
+#[derive(Clone, Debug)]
+pub struct Picture(Kind);
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Text(String),
+    Encoded {
+        media_type: &'static str,
+        bytes: Vec<u8>,
+    },
+}
+
+impl Picture {
+    /// Text in place of a picture: an emoji or another sign is set large, words in the size of text.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self(Kind::Text(text.into()))
+    }
+
+    /// The bytes of a PNG or JPEG file, embedded as they are.
+    ///
+    /// The format is read from the first bytes, never from a name. SVG is refused on purpose: it can carry
+    /// scripts and references to other files.
+    ///
+    /// # Errors
+    /// [`ReportError::PictureFormat`] when the bytes are of neither format.
+    ///
+    /// # Examples
+    /// ```
+    /// use sail_report::{Picture, ReportError};
+    /// let refused = Picture::encoded(b"GIF89a".to_vec());
+    /// assert!(matches!(refused, Err(ReportError::PictureFormat { .. })));
+    /// ```
+    pub fn encoded(bytes: impl Into<Vec<u8>>) -> Result<Self, ReportError> {
+        let bytes = bytes.into();
+        let media_type = if bytes.starts_with(b"\x89PNG\r\n\x1a\n") {
+            "image/png"
+        } else if bytes.starts_with(b"\xff\xd8\xff") {
+            "image/jpeg"
+        } else {
+            let first: Vec<String> = bytes
+                .iter()
+                .take(8)
+                .map(|byte| format!("{byte:02x}"))
+                .collect();
+            return Err(ReportError::PictureFormat {
+                found: first.join(" "),
+            });
+        };
+        Ok(Self(Kind::Encoded { media_type, bytes }))
+    }
+
+    /// Writes the picture; `name` is what a screen reader says.
+    pub(crate) fn render(&self, name: &str, out: &mut Formatter<'_>) -> fmt::Result {
+        let name = Escaped(if name.is_empty() { "picture" } else { name });
+        match &self.0 {
+            Kind::Text(text) => {
+                // A sign or two are set large; words would not fit.
+                let words = text
+                    .chars()
+                    .filter(|character| character.is_alphanumeric())
+                    .count()
+                    > 2;
+                let (class, text) = (
+                    if words { "picture words" } else { "picture" },
+                    Escaped(text),
+                );
+                writeln!(
+                    out,
+                    "<span class=\"{class}\" role=\"img\" aria-label=\"{name}\">{text}</span>"
+                )
+            }
+            Kind::Encoded { media_type, bytes } => {
+                let data = Base64Display::new(bytes, &STANDARD);
+                let source = format_args!("data:{media_type};base64,{data}");
+                writeln!(
+                    out,
+                    "<img class=\"picture\" alt=\"{name}\" src=\"{source}\"/>"
+                )
+            }
+        }
+    }
+}

@@ -1,0 +1,477 @@
+//! Line charts: the drawing.
+
+use std::fmt::{self, Formatter};
+
+use crate::axis::Axis;
+use crate::chart::{LineChart, Series};
+use crate::escape::Escaped;
+use crate::thin::thin;
+
+/// The size a chart is drawn at, in CSS pixels at its natural size.
+pub(crate) struct Frame {
+    class: &'static str,
+    width: f64,
+    height: f64,
+}
+
+/// For a chart that has the whole width of a desktop page.
+pub(crate) const WIDE: Frame = Frame {
+    class: "wide",
+    width: 800.0,
+    height: 340.0,
+};
+/// For half of that width, or a telephone.
+pub(crate) const NARROW: Frame = Frame {
+    class: "narrow",
+    width: 390.0,
+    height: 280.0,
+};
+
+const FONT: f64 = 12.5;
+const LINE: f64 = 16.0;
+/// Room above the plot for the label of the y axis, and below for ticks and the label of the x axis.
+const TOP: f64 = 30.0;
+const BOTTOM: f64 = 42.0;
+
+const COLOURS: usize = 6;
+const DASHES: [&str; 5] = ["", "7 4", "2 4", "10 4 2 4", "5 3 1.5 3 1.5 3"];
+/// Outlines about the origin: circle, square, triangle, diamond, triangle downwards, plus.
+const MARKS: [&str; 6] = [
+    "m-3.2 0a3.2 3.2 0 1 0 6.4 0a3.2 3.2 0 1 0-6.4 0z",
+    "m-2.9-2.9h5.8v5.8h-5.8z",
+    "m0-3.9 3.6 6.4h-7.2z",
+    "m0-4 4 4-4 4-4-4z",
+    "m0 3.9 3.6-6.4h-7.2z",
+    "m-3.6 0h7.2m-3.6-3.6v7.2",
+];
+/// A line of few points has a mark on each; a longer one has about this many, to tell it by.
+const FEW: usize = 12;
+
+/// Writes the key of series `index`: its dash, mark and name.
+pub(crate) fn legend_entry(index: usize, name: &str, out: &mut Formatter<'_>) -> fmt::Result {
+    let (colour, dash, mark) = look(index);
+    writeln!(
+        out,
+        "<li class=\"s{colour}\"><svg aria-hidden=\"true\" viewBox=\"0 0 34 12\">\
+         <path class=\"line\"{dash} d=\"M1 6H33\"/><path class=\"mark\" d=\"M17 6{mark}\"/></svg>{}</li>",
+        Escaped(name)
+    )
+}
+
+/// Colour, dash attribute and mark of series `index`; together they repeat after thirty series.
+fn look(index: usize) -> (usize, String, &'static str) {
+    let dash = match DASHES[index % DASHES.len()] {
+        "" => String::new(),
+        dash => format!(" stroke-dasharray=\"{dash}\""),
+    };
+    (index % COLOURS + 1, dash, MARKS[index % MARKS.len()])
+}
+
+/// Writes the chart as SVG.
+pub(crate) fn render(
+    chart: &LineChart,
+    description: &str,
+    frame: &Frame,
+    out: &mut Formatter<'_>,
+) -> fmt::Result {
+    let Frame {
+        class,
+        width,
+        height,
+    } = frame;
+    let (title, description) = (Escaped(&chart.title), Escaped(description));
+    writeln!(
+        out,
+        "<svg class=\"plot {class}\" role=\"img\" viewBox=\"0 0 {width} {height}\">\n\
+         <title>{title}</title>\n<desc>{description}</desc>"
+    )?;
+    match Plot::new(chart, frame) {
+        Some(plot) => plot.render(chart, out)?,
+        None => {
+            let (x, y) = (width / 2.0, height / 2.0);
+            writeln!(
+                out,
+                "<text class=\"middle\" x=\"{x}\" y=\"{y}\">No values to draw.</text>"
+            )?;
+        }
+    }
+    out.write_str("</svg>\n")
+}
+
+/// A chart laid out in its frame.
+struct Plot {
+    x: Axis,
+    y: Axis,
+    left: f64,
+    right: f64,
+    bottom: f64,
+    labels: Vec<EndLabel>,
+}
+
+/// The name of a series beside the end of its line.
+struct EndLabel {
+    series: usize,
+    /// Height of the line's end, and of the label once it has made room for others.
+    end: f64,
+    y: f64,
+}
+
+impl Plot {
+    fn new(chart: &LineChart, frame: &Frame) -> Option<Self> {
+        let points = || {
+            let all = chart.series.iter().flat_map(|series| &series.points);
+            all.copied().filter(|point| chart.draws(*point))
+        };
+        let bottom = frame.height - BOTTOM;
+        let count = ((bottom - TOP) / 40.0) as usize;
+        let heights = points().map(|(_, y)| y);
+        let y = if chart.log_y {
+            Axis::logarithmic(heights, count)
+        } else {
+            Axis::linear(heights, count, false, true)
+        }?;
+        let widest = |axis: &Axis| {
+            axis.ticks
+                .iter()
+                .map(|(_, label)| width_of(label))
+                .fold(0.0, f64::max)
+        };
+        let left = widest(&y) + 12.0;
+
+        let last_x = points().map(|(x, _)| x).fold(f64::NEG_INFINITY, f64::max);
+        let first_x = points().map(|(x, _)| x).fold(f64::INFINITY, f64::min);
+        let near_the_end = last_x - 0.02 * (last_x - first_x);
+        let room = 0.3 * frame.width;
+        let mut labels: Vec<EndLabel> = Vec::new();
+        let mut margin: f64 = 12.0;
+        for (index, series) in chart.series.iter().enumerate() {
+            let end = series
+                .points
+                .iter()
+                .rev()
+                .find(|point| chart.draws(**point));
+            let width = width_of(&series.name) + 18.0;
+            if let Some((x, height)) = end
+                && *x >= near_the_end
+                && width <= room
+                && !series.name.is_empty()
+            {
+                let end = bottom - y.position(*height) * (bottom - TOP);
+                labels.push(EndLabel {
+                    series: index,
+                    end,
+                    y: end,
+                });
+                margin = margin.max(width);
+            }
+        }
+        if !spread(&mut labels, TOP, bottom) {
+            labels.clear();
+            margin = 12.0;
+        }
+        let right = frame.width - margin;
+
+        let whole = points().all(|(x, _)| x.fract() == 0.0);
+        // As many ticks as there is room for between their labels.
+        let x = (2..=(frame.width / 60.0) as usize)
+            .rev()
+            .find_map(|count| {
+                let axis = Axis::linear(points().map(|(x, _)| x), count, whole, false)?;
+                let needed = (widest(&axis) + 14.0) * axis.ticks.len() as f64;
+                (needed <= right - left || count == 2).then_some(axis)
+            })?;
+        Some(Self {
+            x,
+            y,
+            left,
+            right,
+            bottom,
+            labels,
+        })
+    }
+
+    fn place(&self, (x, y): (f64, f64)) -> (f64, f64) {
+        let across = self.left + self.x.position(x) * (self.right - self.left);
+        (
+            across,
+            self.bottom - self.y.position(y) * (self.bottom - TOP),
+        )
+    }
+
+    fn render(&self, chart: &LineChart, out: &mut Formatter<'_>) -> fmt::Result {
+        self.render_axes(chart, out)?;
+        for (index, series) in chart.series.iter().enumerate() {
+            self.render_series(chart, index, series, out)?;
+        }
+        for label in &self.labels {
+            let (x, text_x) = (self.right, self.right + 13.0);
+            let (colour, y) = (label.series % COLOURS + 1, label.y);
+            if (y - label.end).abs() > 3.0 {
+                let end = label.end;
+                writeln!(
+                    out,
+                    "<path class=\"leader s{colour}\" d=\"M{:.1} {end:.1}L{:.1} {y:.1}\"/>",
+                    x + 5.0,
+                    x + 11.0
+                )?;
+            }
+            let (y, name) = (y + 0.35 * FONT, Escaped(&chart.series[label.series].name));
+            writeln!(
+                out,
+                "<text class=\"end s{colour}\" x=\"{text_x:.1}\" y=\"{y:.1}\">{name}</text>"
+            )?;
+        }
+        Ok(())
+    }
+
+    fn render_axes(&self, chart: &LineChart, out: &mut Formatter<'_>) -> fmt::Result {
+        let Self {
+            left,
+            right,
+            bottom,
+            ..
+        } = self;
+        for (value, label) in &self.y.ticks {
+            let y = bottom - self.y.position(*value) * (bottom - TOP);
+            let (x, baseline) = (left - 8.0, y + 0.35 * FONT);
+            writeln!(
+                out,
+                "<path class=\"grid\" d=\"M{left:.1} {y:.1}H{right:.1}\"/>"
+            )?;
+            writeln!(
+                out,
+                "<text class=\"tick right\" x=\"{x:.1}\" y=\"{baseline:.1}\">{label}</text>"
+            )?;
+        }
+        writeln!(
+            out,
+            "<path class=\"axis\" d=\"M{left:.1} {bottom:.1}H{right:.1}\"/>"
+        )?;
+        for (value, label) in &self.x.ticks {
+            let x = left + self.x.position(*value) * (right - left);
+            writeln!(out, "<path class=\"axis\" d=\"M{x:.1} {bottom:.1}v4\"/>")?;
+            let y = bottom + 6.0 + FONT;
+            writeln!(
+                out,
+                "<text class=\"tick middle\" x=\"{x:.1}\" y=\"{y:.1}\">{label}</text>"
+            )?;
+        }
+        let scale = if chart.log_y { ", logarithmic" } else { "" };
+        let (x_label, y_label) = (Escaped(&chart.x_label), Escaped(&chart.y_label));
+        writeln!(
+            out,
+            "<text class=\"name\" x=\"0\" y=\"{FONT:.1}\">{y_label}{scale}</text>"
+        )?;
+        let y = bottom + BOTTOM - 4.0;
+        writeln!(
+            out,
+            "<text class=\"name right\" x=\"{right:.1}\" y=\"{y:.1}\">{x_label}</text>"
+        )
+    }
+
+    fn render_series(
+        &self,
+        chart: &LineChart,
+        index: usize,
+        series: &Series,
+        out: &mut Formatter<'_>,
+    ) -> fmt::Result {
+        let (colour, dash, mark) = look(index);
+        let runs: Vec<Vec<(f64, f64)>> = series
+            .points
+            .split(|point| !chart.draws(*point))
+            .map(|run| {
+                thin(
+                    &run.iter()
+                        .map(|point| self.place(*point))
+                        .collect::<Vec<_>>(),
+                )
+            })
+            .filter(|run| !run.is_empty())
+            .collect();
+        let lines: Vec<&Vec<(f64, f64)>> = runs.iter().filter(|run| run.len() > 1).collect();
+        if !lines.is_empty() {
+            write!(out, "<path class=\"line s{colour}\"{dash} d=\"")?;
+            for run in lines {
+                for (position, (x, y)) in run.iter().enumerate() {
+                    write!(
+                        out,
+                        "{}{x:.1} {y:.1}",
+                        if position == 0 { 'M' } else { 'L' }
+                    )?;
+                }
+            }
+            out.write_str("\"/>\n")?;
+        }
+        // Marks at every point of a short line; at spaced points of a long one, so placed that the marks
+        // of lines that run together do not cover each other. A point alone is always marked.
+        let drawn: usize = runs.iter().map(Vec::len).sum();
+        let stride = if drawn <= FEW {
+            1
+        } else {
+            drawn.div_ceil(FEW / 2)
+        };
+        let offset = stride * (2 * index + 1) / (2 * chart.series.len()).max(1) % stride;
+        let points = runs
+            .iter()
+            .flat_map(|run| run.iter().map(|point| (point, run.len() == 1)));
+        let marked: Vec<&(f64, f64)> = points
+            .enumerate()
+            .filter(|(position, (_, single))| *single || position % stride == offset)
+            .map(|(_, (point, _))| point)
+            .collect();
+        if marked.is_empty() {
+            return Ok(());
+        }
+        write!(out, "<path class=\"mark s{colour}\" d=\"")?;
+        for (x, y) in marked {
+            write!(out, "M{x:.1} {y:.1}{mark}")?;
+        }
+        out.write_str("\"/>\n")
+    }
+}
+
+/// Moves labels apart, each as little as it goes; `false` where there is no room for all of them.
+fn spread(labels: &mut [EndLabel], top: f64, bottom: f64) -> bool {
+    if labels.len() as f64 * LINE > bottom - top {
+        return false;
+    }
+    labels.sort_by(|a, b| a.end.total_cmp(&b.end));
+    let mut free = top;
+    for label in labels.iter_mut() {
+        label.y = label.end.max(free);
+        free = label.y + LINE;
+    }
+    let mut free = bottom;
+    for label in labels.iter_mut().rev() {
+        label.y = label.y.min(free);
+        free = label.y - LINE;
+    }
+    true
+}
+
+/// A generous estimate of how wide text is set, in pixels: fonts differ and cannot be asked.
+fn width_of(text: &str) -> f64 {
+    let ems = |character: char| match character {
+        'i' | 'j' | 'l' | 't' | 'f' | 'r' | '.' | ',' | ' ' | '\'' | ':' | ';' | '|' | '!' => 0.36,
+        'm' | 'w' | 'M' | 'W' | '@' | '%' => 0.95,
+        'A'..='Z' => 0.72,
+        '\u{0}'..='\u{10ff}' | '\u{2000}'..='\u{22ff}' => 0.58,
+        _ => 1.3,
+    };
+    FONT * text.chars().map(ems).sum::<f64>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn svg(chart: &LineChart) -> String {
+        fmt::from_fn(|out| render(chart, "", &WIDE, out)).to_string()
+    }
+
+    fn paths(svg: &str, class: &str) -> Vec<String> {
+        let start = format!("<path class=\"{class} s1\"");
+        let paths = svg
+            .split(&start)
+            .skip(1)
+            .filter_map(|rest| rest.split("d=\"").nth(1));
+        paths
+            .filter_map(|rest| rest.split('"').next())
+            .map(str::to_owned)
+            .collect()
+    }
+
+    fn chart(points: &[(f64, f64)]) -> LineChart {
+        LineChart::new("t", "x", "y").series("a", points.iter().copied())
+    }
+
+    #[test]
+    fn values_that_cannot_be_drawn_leave_a_gap_and_points_alone_keep_a_mark() {
+        let points = [
+            (0.0, 1.0),
+            (1.0, 2.0),
+            (2.0, f64::NAN),
+            (3.0, 3.0),
+            (4.0, f64::INFINITY),
+            (5.0, 1.0),
+            (6.0, 2.0),
+        ];
+        let svg = svg(&chart(&points));
+        assert_eq!(paths(&svg, "line")[0].matches('M').count(), 2);
+        assert_eq!(paths(&svg, "line")[0].matches('L').count(), 2);
+        assert_eq!(paths(&svg, "mark")[0].matches('M').count(), 5);
+        assert!(!svg.contains("NaN") && !svg.contains("inf"));
+    }
+
+    #[test]
+    fn a_logarithmic_axis_leaves_out_what_is_not_positive() {
+        let points = [(0.0, 0.0), (1.0, 0.1), (2.0, 0.01), (3.0, -1.0)];
+        let svg = svg(&chart(&points).log_y());
+        assert_eq!(paths(&svg, "line")[0].matches('L').count(), 1);
+        assert!(!svg.contains("NaN") && !svg.contains("inf"));
+    }
+
+    #[test]
+    fn nothing_one_point_and_extremes_are_drawn_without_a_number_that_is_not_finite() {
+        assert!(svg(&LineChart::new("t", "x", "y")).contains("No values to draw."));
+        assert!(svg(&chart(&[])).contains("No values to draw."));
+        assert!(svg(&chart(&[(f64::NAN, 1.0), (1.0, f64::MAX)])).contains("No values to draw."));
+        let one = svg(&chart(&[(1.0, 0.5)]));
+        assert!(paths(&one, "line").is_empty());
+        assert_eq!(paths(&one, "mark")[0].matches('M').count(), 1);
+        for points in [
+            [(1e150, -1e150), (-1e150, 1e150)],
+            [(0.0, 5e-324), (5e-324, 0.0)],
+            [(7.0, 2.0), (7.0, 9.0)],
+        ] {
+            let svg = svg(&chart(&points));
+            assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+        }
+    }
+
+    #[test]
+    fn a_long_line_costs_no_more_than_its_pixels() {
+        let points: Vec<(f64, f64)> = (0..200_000)
+            .map(|step| (f64::from(step), f64::from(step % 977)))
+            .collect();
+        let svg = svg(&chart(&points));
+        assert!(paths(&svg, "line")[0].matches('L').count() < 4 * 800);
+        assert!((2..=FEW).contains(&paths(&svg, "mark")[0].matches('M').count()));
+    }
+
+    #[test]
+    fn labels_at_line_ends_keep_their_distance_and_their_order() {
+        let label = |series, end| EndLabel {
+            series,
+            end,
+            y: end,
+        };
+        let mut labels = vec![
+            label(0, 100.0),
+            label(1, 98.0),
+            label(2, 300.0),
+            label(3, 299.0),
+            label(4, 30.0),
+        ];
+        assert!(spread(&mut labels, 30.0, 300.0));
+        assert_eq!(
+            labels.iter().map(|label| label.series).collect::<Vec<_>>(),
+            [4, 1, 0, 3, 2]
+        );
+        assert!(
+            labels
+                .windows(2)
+                .all(|pair| pair[1].y - pair[0].y >= LINE - 1e-9)
+        );
+        assert!(labels.iter().all(|label| (30.0..=300.0).contains(&label.y)));
+        let mut crowd: Vec<EndLabel> = (0..100).map(|index| label(index, 50.0)).collect();
+        assert!(!spread(&mut crowd, 30.0, 300.0));
+    }
+
+    #[test]
+    fn thirty_series_look_different_from_each_other() {
+        let looks: std::collections::BTreeSet<_> = (0..30).map(look).collect();
+        assert_eq!(looks.len(), 30);
+    }
+}
