@@ -35,3 +35,8 @@ pub use burn;
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 pub struct Readme;
+
+/// The recipes' examples, compiled and run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/recipes.md")]
+pub struct Recipes;
