@@ -109,10 +109,11 @@ pub fn gather_checked(
         });
     }
     source.gather(rows, out)?;
-    for (&row, values) in rows.iter().zip(out.chunks_exact(source.dim())) {
-        // One pass that vectorises: a sum of squares is finite and positive exactly for usable rows,
-        // save where it overflows or underflows, which the second look below decides.
-        let square: f32 = values.iter().map(|value| value * value).sum();
+    // A source without columns has nothing to check, and `chunks_exact` takes no 0.
+    for (&row, values) in rows.iter().zip(out.chunks_exact(source.dim().max(1))) {
+        // A sum of squares is finite and positive exactly for usable rows, save where it overflows or
+        // underflows, which the second look below decides.
+        let square = sum_of_squares(values);
         if square.is_finite() && square > 0.0 {
             continue;
         }
@@ -130,6 +131,19 @@ pub fn gather_checked(
         }
     }
     Ok(())
+}
+
+/// In sixteen partial sums: a single one would have to be added in order, which does not vectorise.
+fn sum_of_squares(values: &[f32]) -> f32 {
+    let mut lanes = [0f32; 16];
+    let chunks = values.chunks_exact(lanes.len());
+    let rest: f32 = chunks.remainder().iter().map(|value| value * value).sum();
+    for chunk in chunks {
+        for (lane, value) in lanes.iter_mut().zip(chunk) {
+            *lane += value * value;
+        }
+    }
+    rest + lanes.iter().sum::<f32>()
 }
 
 #[cfg(test)]

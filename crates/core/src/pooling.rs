@@ -25,7 +25,7 @@ pub enum ImagePooling {
 pub enum TextPooling {
     /// The mean of the tokens that the mask marks.
     Mean,
-    /// The first token.
+    /// The first token that the mask marks, wherever the padding is.
     Class,
     /// The last token that the mask marks, wherever the padding is.
     Last,
@@ -93,7 +93,7 @@ impl TextPooling {
     }
 
     /// Pools a batch. A text whose mask marks no token gives a row of zeros under `Mean` and its first token
-    /// under `Last`.
+    /// under `Class` and `Last`.
     ///
     /// # Shapes
     /// - result: `[batch, hidden]`, or `[batch, dim]` for `Pooled`
@@ -110,11 +110,12 @@ impl TextPooling {
                 let sum = (tokens * weights.unsqueeze_dim::<3>(2)).sum_dim(1);
                 Ok(sum.reshape([batch, hidden]) / count)
             }
-            Self::Class => Ok(tokens.narrow(1, 0, 1).reshape([batch, hidden])),
-            Self::Last => {
-                let positions = Tensor::<1, Int>::arange(0..length as i64, &tokens.device());
-                let last = (features.mask.clone().int() * positions.unsqueeze::<2>()).max_dim(1);
-                let index = last.unsqueeze_dim::<3>(2).repeat_dim(2, hidden);
+            // The marked token with the highest weight: weights that fall find the first, that rise the last.
+            Self::Class | Self::Last => {
+                let rising = Tensor::<1, Int>::arange(1..length as i64 + 1, &tokens.device());
+                let weights = if self == Self::Last { rising } else { rising.flip([0]) };
+                let index = (features.mask.clone().int() * weights.unsqueeze::<2>()).argmax(1);
+                let index = index.unsqueeze_dim::<3>(2).repeat_dim(2, hidden);
                 Ok(tokens.gather(1, index).reshape([batch, hidden]))
             }
             Self::Pooled => features.pooled.clone().ok_or(PoolingError {
@@ -173,7 +174,7 @@ mod tests {
         assert_eq!(rows(TextPooling::Last.pool(&features).unwrap()), [3.0, 8.0]);
         assert_eq!(
             rows(TextPooling::Class.pool(&features).unwrap()),
-            [1.0, 50.0]
+            [1.0, 4.0]
         );
     }
 }

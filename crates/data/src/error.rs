@@ -24,6 +24,24 @@ pub enum DataError {
     /// Rows that cannot be read or used.
     #[error(transparent)]
     Feature(#[from] FeatureError),
+    /// Rows without numbers.
+    #[error("the features have 0 dimensions, expected at least 1")]
+    NoDimensions,
+    /// Caption sets that are not of one kind.
+    #[error(
+        "caption set {set} has the {field} {found}, expected {expected} as the first set has: encode all \
+         captions in the same way"
+    )]
+    CaptionSets {
+        /// Which set, from 0.
+        set: usize,
+        /// What differs: the dimension, or a field of the provenance.
+        field: &'static str,
+        /// What the set has.
+        found: String,
+        /// What the first set has.
+        expected: String,
+    },
     /// A configuration out of its range.
     #[error("invalid store configuration")]
     Config(#[from] ConfigError),

@@ -63,13 +63,38 @@ pub struct PairBatch {
     pub rows: usize,
 }
 
+/// Checks that a caption set was made as the first one was: one side of a head takes them all.
+fn one_kind(
+    set: usize,
+    first: &dyn FeatureSource,
+    other: &dyn FeatureSource,
+) -> Result<(), DataError> {
+    let differ = |field, found: String, expected: String| DataError::CaptionSets {
+        set,
+        field,
+        found,
+        expected,
+    };
+    if other.dim() != first.dim() {
+        let (found, expected) = (other.dim().to_string(), first.dim().to_string());
+        return Err(differ("dimension", found, expected));
+    }
+    if let (Some(found), Some(expected)) = (other.provenance(), first.provenance())
+        && let Some(field) = expected.contradiction(found)
+    {
+        return Err(differ(field, found.to_string(), expected.to_string()));
+    }
+    Ok(())
+}
+
 impl Pairs {
     /// Joins images with one or several caption sets.
     ///
     /// # Errors
     /// [`DataError::DuplicateKeys`] for images that share a key, [`DataError::Unmatched`] where one side has
     /// keys that the other lacks, [`DataError::Positions`] where rows can only pair by position and their
-    /// numbers differ, [`DataError::NoCaptions`], [`DataError::Empty`] and [`DataError::TooManyRows`].
+    /// numbers differ, [`DataError::CaptionSets`] for captions of several models, [`DataError::NoCaptions`],
+    /// [`DataError::Empty`], [`DataError::NoDimensions`] and [`DataError::TooManyRows`].
     pub fn new(
         images: Arc<dyn FeatureSource>,
         captions: Vec<Arc<dyn FeatureSource>>,
@@ -83,6 +108,12 @@ impl Pairs {
                 found if found >= NONE as usize => return Err(DataError::TooManyRows { found }),
                 _ => {}
             }
+        }
+        if captions.iter().chain([&images]).any(|source| source.dim() == 0) {
+            return Err(DataError::NoDimensions);
+        }
+        for (set, source) in captions.iter().enumerate().skip(1) {
+            one_kind(set, &*captions[0], &**source)?;
         }
         let index = match images.positional() {
             true => None,

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use sail_core::{FeatureError, FeatureSource};
+use sail_core::{FeatureError, FeatureSource, Provenance};
 use sail_data::{DataError, MatrixFeatures, Pairs};
 
 /// One-dimensional features whose value is 1 + row, so that a gathered value tells its row.
@@ -244,4 +244,17 @@ fn an_unusable_row_in_a_batch_is_named() {
         pairs.batch(&[3], 0, 0),
         Err(FeatureError::OutOfRange { row: 3, rows: 3 })
     ));
+}
+
+#[test]
+fn caption_sets_must_be_made_alike() {
+    let matrix = |dim: usize, model: &str| {
+        let features = MatrixFeatures::new(dim, vec![1.0; 2 * dim]).unwrap();
+        Arc::new(features.with_provenance(Provenance::new(model))) as Arc<dyn FeatureSource>
+    };
+    let join = |other| Pairs::new(matrix(3, "vit"), vec![matrix(4, "bge"), other]);
+    assert!(join(matrix(4, "bge")).is_ok());
+    let message = |other| join(other).unwrap_err().to_string();
+    assert!(message(matrix(5, "bge")).contains("has the dimension 5, expected 4"));
+    assert!(message(matrix(4, "e5")).contains("caption set 1 has the model e5, expected bge"));
 }

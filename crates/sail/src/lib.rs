@@ -9,7 +9,7 @@
 //! | [`core`] | the traits that join the parts |
 //! | [`encoders`] | frozen backbones |
 //! | [`layers`] | alignment layers and the [`Head`](layers::Head) |
-//! | [`losses`] | sigmoid, multi-positive, InfoNCE, Barlow Twins |
+//! | [`losses`] | sigmoid with any number of caption sets, InfoNCE, Barlow Twins |
 //! | [`data`] | embedding stores, pairing, batches |
 //! | [`train`] | the [`Trainer`](train::Trainer) |
 //! | [`eval`] | retrieval and zero-shot classification |
