@@ -29,12 +29,14 @@ pub(crate) enum CliError {
     Head(#[from] HeadError),
     #[error("the evaluation failed")]
     Eval(#[from] EvalError),
-    #[error("the training stopped")]
+    #[error("the training failed")]
     Train(#[from] TrainError),
     #[error("interrupted after {steps} steps: continue with the same command and `--resume`")]
     Interrupted { steps: usize },
-    #[error("cannot print the result")]
+    #[error("cannot describe the result")]
     Json(#[from] serde_json::Error),
+    #[error("cannot print the result")]
+    Output(#[from] std::io::Error),
 }
 
 impl CliError {

@@ -1,9 +1,10 @@
 //! `sail eval`.
 
+use std::io::{Write, stdout};
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
-use sail_vl::core::FeatureSource;
+use sail_vl::core::{FeatureSource, Modality};
 use sail_vl::data::{DataError, Pairs, read_indices, split_tensor_spec};
 use sail_vl::device;
 use sail_vl::eval::{
@@ -80,8 +81,8 @@ pub(crate) fn run(command: &EvalCommand) -> Result<(), CliError> {
 fn run_retrieval(args: &RetrievalArgs) -> Result<(), CliError> {
     let device = device::parse(&args.common.device)?;
     let verify = !args.pairs.no_verify;
-    let images = inputs::features(&args.pairs.images, verify)?;
-    let texts = inputs::features(&args.pairs.texts, verify)?;
+    let images = inputs::features(&args.pairs.images, Modality::Image, verify)?;
+    let texts = inputs::features(&args.pairs.texts, Modality::Text, verify)?;
     let head = inputs::head(&args.common.head, &device, &*images, &*texts)?;
     let pairs = inputs::holdout(
         Pairs::new(images, vec![texts])?,
@@ -93,31 +94,34 @@ fn run_retrieval(args: &RetrievalArgs) -> Result<(), CliError> {
     let images = project_images(&head, &**pairs.images(), &image_rows, &device, CHUNK)?;
     let texts = project_texts(&head, &**pairs.captions(0), &text_rows, &device, CHUNK)?;
     let result = retrieval(images, texts, &text_to_image, &BlockSize::default())?;
+    let mut out = stdout().lock();
     if args.common.json {
-        println!("{}", serde_json::to_string(&result)?);
+        writeln!(out, "{}", serde_json::to_string(&result)?)?;
         return Ok(());
     }
-    println!("{} images, {} texts", result.n_images, result.n_texts);
-    println!(
+    writeln!(out, "{} images, {} texts", result.n_images, result.n_texts)?;
+    writeln!(
+        out,
         "{:<15}{:>7}{:>7}{:>7}{:>11}{:>13}",
         "", "R@1", "R@5", "R@10", "mean rank", "median rank"
-    );
+    )?;
     for (direction, scores) in [
         ("image to text", &result.i2t),
         ("text to image", &result.t2i),
     ] {
-        println!(
+        writeln!(
+            out,
             "{direction:<15}{:>7.2}{:>7.2}{:>7.2}{:>11.1}{:>13.1}",
             scores.r1, scores.r5, scores.r10, scores.mean_rank, scores.median_rank
-        );
+        )?;
     }
     Ok(())
 }
 
 fn run_zero_shot(args: &ZeroShotArgs) -> Result<(), CliError> {
     let device = device::parse(&args.common.device)?;
-    let images = inputs::features(&args.images, !args.no_verify)?;
-    let prompts = inputs::features(&args.prompts, !args.no_verify)?;
+    let images = inputs::features(&args.images, Modality::Image, !args.no_verify)?;
+    let prompts = inputs::features(&args.prompts, Modality::Text, !args.no_verify)?;
     let input = |source: DataError| CliError::Input {
         spec: args.labels.clone(),
         source,
@@ -160,14 +164,16 @@ fn run_zero_shot(args: &ZeroShotArgs) -> Result<(), CliError> {
     let weights = class_weights(prompts, &class_of_prompt, classes)?;
     let images = project_images(&head, &*images, &rows, &device, CHUNK)?;
     let result = zero_shot(images, weights, &labels)?;
+    let mut out = stdout().lock();
     if args.common.json {
-        println!("{}", serde_json::to_string(&result)?);
+        writeln!(out, "{}", serde_json::to_string(&result)?)?;
         return Ok(());
     }
-    println!("{} images, {} classes", result.n_images, result.n_classes);
-    println!("top-1           {:>7.2}", result.top1);
-    println!("top-5           {:>7.2}", result.top5);
-    println!("per-class mean  {:>7.2}", result.per_class_mean);
+    let (images, classes) = (result.n_images, result.n_classes);
+    writeln!(out, "{images} images, {classes} classes")?;
+    writeln!(out, "top-1           {:>7.2}", result.top1)?;
+    writeln!(out, "top-5           {:>7.2}", result.top5)?;
+    writeln!(out, "per-class mean  {:>7.2}", result.per_class_mean)?;
     Ok(())
 }
 

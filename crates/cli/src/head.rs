@@ -1,5 +1,7 @@
 //! `sail head`.
 
+use std::io::{Write, stdout};
+
 use clap::{Args, Subcommand};
 use sail_vl::burn::module::Module;
 use sail_vl::burn::tensor::Tensor;
@@ -50,22 +52,22 @@ pub(crate) fn run(command: &HeadCommand) -> Result<(), CliError> {
         scale: scalar(head.log_scale()).exp(),
         bias: scalar(head.bias()),
     };
+    let mut out = stdout().lock();
     if args.json {
-        println!("{}", serde_json::to_string(&shown)?);
+        writeln!(out, "{}", serde_json::to_string(&shown)?)?;
         return Ok(());
     }
-    println!("dimension   {}", shown.config.dim);
+    writeln!(out, "dimension   {}", shown.config.dim)?;
     for (name, side) in [
         ("image side", &shown.config.image),
         ("text side", &shown.config.text),
     ] {
-        println!(
-            "{name:<11} {}",
-            side.as_ref().map_or("absent".to_owned(), describe)
-        );
+        let side = side.as_ref().map_or("absent".to_owned(), describe);
+        writeln!(out, "{name:<11} {side}")?;
     }
-    println!("parameters  {}", shown.parameters);
-    println!("logit       {:.3} * cos + {:.3}", shown.scale, shown.bias);
+    writeln!(out, "parameters  {}", shown.parameters)?;
+    let (scale, bias) = (shown.scale, shown.bias);
+    writeln!(out, "logit       {scale:.3} * cos + {bias:.3}")?;
     Ok(())
 }
 

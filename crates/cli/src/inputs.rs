@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use sail_vl::burn::tensor::Device;
-use sail_vl::core::{FeatureSource, Side};
+use sail_vl::core::{FeatureSource, Modality, Side};
 use sail_vl::data::{Features, Pairs, open_features, scan};
 use sail_vl::layers::Head;
 
@@ -27,12 +27,22 @@ pub(crate) struct PairArgs {
 }
 
 /// Opens features and, unless told not to, reads all of them once: checksums, and rows that cannot be used.
-pub(crate) fn features(spec: &str, verify: bool) -> Result<Arc<Features>, CliError> {
+pub(crate) fn features(
+    spec: &str,
+    modality: Modality,
+    verify: bool,
+) -> Result<Arc<Features>, CliError> {
     let input = |source| CliError::Input {
         spec: spec.to_owned(),
         source,
     };
     let features = open_features(spec).map_err(input)?;
+    if let Some(found) = features.modality()
+        && found != modality
+    {
+        let message = format!("{spec} holds {found} features, expected {modality} features");
+        return Err(CliError::Usage(message));
+    }
     if verify {
         let bar = bar(features.rows() as u64, &format!("checks {spec}"));
         features.verify(|_| ()).map_err(input)?;

@@ -3,15 +3,13 @@
 //! It parses, calls the library and prints: a result for people or, with `--json`, one JSON object on standard
 //! output; progress and errors on standard error. Exit code 0, 1 when something failed, 2 for wrong usage.
 
-// A command's output is what it prints.
-#![allow(clippy::print_stdout, clippy::print_stderr)]
-
 mod error;
 mod eval;
 mod head;
 mod inputs;
 mod train;
 
+use std::io::{Write, stderr};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -45,7 +43,8 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", error.chain());
+            // Where nobody can be told, the exit code still says it.
+            let _ = writeln!(stderr(), "error: {}", error.chain());
             ExitCode::from(error.exit_code())
         }
     }

@@ -1,16 +1,19 @@
 //! `sail train`.
 
+use std::io::{Write, stdout};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use sail_vl::core::{Check, FeatureSource};
+use sail_vl::core::{Check, FeatureSource, Modality};
 use sail_vl::data::Pairs;
 use sail_vl::device;
 use sail_vl::layers::{Head, HeadConfig, ProjectorConfig, SideConfig};
 use sail_vl::losses::{Blocks, Direction, LossConfig, Normalization};
 use sail_vl::train::{
-    Finish, Interrupter, OptimizerConfig, Outcome, Progress, RunFolder, TrainConfig, Trainer,
+    Finish, Interrupter, OptimizerConfig, Outcome, Progress, RunFolder, TrainConfig, TrainError,
+    Trainer,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -58,7 +61,9 @@ enum OptimizerKind {
     Adamw,
 }
 
+// A negative number is a value that can be called wrong, not an option that is not known.
 #[derive(Args)]
+#[command(allow_negative_numbers = true)]
 pub(crate) struct TrainArgs {
     #[command(flatten)]
     pairs: PairArgs,
@@ -85,12 +90,12 @@ pub(crate) struct TrainArgs {
     /// The objective.
     #[arg(long, value_enum, default_value = "sigmoid")]
     loss: LossKind,
-    /// What the sigmoid loss divides by.
-    #[arg(long, value_enum, default_value = "pairs")]
-    normalization: NormalizationKind,
-    /// How the sigmoid loss joins the captions and the extra ones.
-    #[arg(long, value_enum, default_value = "mean")]
-    blocks: BlocksKind,
+    /// What the sigmoid loss divides by [default: pairs].
+    #[arg(long, value_enum)]
+    normalization: Option<NormalizationKind>,
+    /// How the sigmoid loss joins the captions and the extra ones [default: mean].
+    #[arg(long, value_enum)]
+    blocks: Option<BlocksKind>,
 
     /// Rows of a batch.
     #[arg(long, default_value_t = 32_768)]
@@ -143,9 +148,9 @@ struct RunConfig<'a> {
     extra_texts: &'a [String],
     rows: usize,
     holdout: usize,
-    head: &'a HeadConfig,
+    head: HeadConfig,
     loss: &'a LossConfig,
-    train: &'a TrainConfig,
+    train: TrainConfig,
 }
 
 impl TrainArgs {
@@ -176,23 +181,29 @@ impl TrainArgs {
         Ok(config)
     }
 
-    fn loss_config(&self) -> LossConfig {
-        match self.loss {
+    fn loss_config(&self) -> Result<LossConfig, CliError> {
+        let sigmoid = matches!(self.loss, LossKind::Sigmoid);
+        if !sigmoid && (self.normalization.is_some() || self.blocks.is_some()) {
+            return Err(CliError::Usage(
+                "`--normalization` and `--blocks` have no meaning for this `--loss`".into(),
+            ));
+        }
+        Ok(match self.loss {
             LossKind::Sigmoid => LossConfig::Sigmoid {
                 normalization: match self.normalization {
-                    NormalizationKind::Pairs => Normalization::PairCount,
-                    NormalizationKind::Batch => Normalization::Batch,
+                    None | Some(NormalizationKind::Pairs) => Normalization::PairCount,
+                    Some(NormalizationKind::Batch) => Normalization::Batch,
                 },
                 blocks: match self.blocks {
-                    BlocksKind::Mean => Blocks::Mean,
-                    BlocksKind::Sum => Blocks::Sum,
+                    None | Some(BlocksKind::Mean) => Blocks::Mean,
+                    Some(BlocksKind::Sum) => Blocks::Sum,
                 },
             },
             LossKind::InfoNce => LossConfig::InfoNce {
                 direction: Direction::default(),
             },
             LossKind::BarlowTwins => LossConfig::BarlowTwins { lambda: 5e-3 },
-        }
+        })
     }
 
     fn train_config(&self) -> Result<TrainConfig, CliError> {
@@ -211,6 +222,11 @@ impl TrainArgs {
             patience: self.patience,
         };
         config.check()?;
+        if self.patience.is_some() && self.holdout == 0 {
+            return Err(CliError::Usage(
+                "`--patience` has no meaning without a `--holdout`".into(),
+            ));
+        }
         Ok(config)
     }
 }
@@ -218,24 +234,40 @@ impl TrainArgs {
 pub(crate) fn run(args: &TrainArgs) -> Result<(), CliError> {
     // Everything that can be wrong with the command is said before a file is read.
     let train = args.train_config()?;
-    let loss = args.loss_config();
+    let loss = args.loss_config()?;
     let objective = loss.build()?;
     let device = device::parse(&args.device)?;
     let checkpoint_every = Duration::try_from_secs_f64(args.checkpoint_every)
         .map_err(|_| CliError::Usage("`--checkpoint-every` is not a number of seconds".into()))?;
     args.head_config(args.dim, args.dim)?;
+    let out = Path::new(&args.out);
+    let path = PathBuf::from(out);
+    match (args.resume, out.exists()) {
+        (false, true) => return Err(TrainError::Exists { path }.into()),
+        (true, false) => return Err(TrainError::NoRun { path }.into()),
+        _ => {}
+    }
 
     let verify = !args.pairs.no_verify;
-    let images = inputs::features(&args.pairs.images, verify)?;
-    let texts = inputs::features(&args.pairs.texts, verify)?;
+    let images = inputs::features(&args.pairs.images, Modality::Image, verify)?;
+    let texts = inputs::features(&args.pairs.texts, Modality::Text, verify)?;
     let mut captions: Vec<Arc<dyn FeatureSource>> = vec![texts.clone()];
     for spec in &args.extra_texts {
-        let extra = inputs::features(spec, verify)?;
+        let extra = inputs::features(spec, Modality::Text, verify)?;
         if extra.dim() != texts.dim() {
             let message = format!(
                 "{spec} has {} dimensions, expected {} as {} has",
                 extra.dim(),
                 texts.dim(),
+                args.pairs.texts
+            );
+            return Err(CliError::Usage(message));
+        }
+        if let (Some(found), Some(expected)) = (extra.provenance(), texts.provenance())
+            && let Some(field) = expected.contradiction(found)
+        {
+            let message = format!(
+                "{spec} comes from {found}, expected {expected} as {} does: `{field}` differs",
                 args.pairs.texts
             );
             return Err(CliError::Usage(message));
@@ -252,23 +284,24 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), CliError> {
         extra_texts: &args.extra_texts,
         rows: pairs.len(),
         holdout: args.holdout,
-        head: &head_config,
+        head: head.config().clone(),
         loss: &loss,
-        train: &train,
+        train: train.clone(),
     };
     let split = pairs.split(args.holdout, args.seed)?;
+    let trainer = Trainer::new(train, head, objective.into(), split.train).holdout(split.holdout);
+    trainer.check()?;
     let folder = if args.resume {
-        RunFolder::resume(&args.out, &config)
+        RunFolder::resume(out, &config)?
     } else {
-        RunFolder::create(&args.out, &config)
+        RunFolder::create(out, &config)?
     };
     let interrupter = Interrupter::new();
     let handle = interrupter.clone();
     // Where no handler can be set, an interrupt kills the process, which a resume survives as well.
     let _ = ctrlc::set_handler(move || handle.stop(Some("interrupted")));
-    let outcome = Trainer::new(train, head, objective.into(), split.train)
-        .holdout(split.holdout)
-        .folder(folder?)
+    let outcome = trainer
+        .folder(folder)
         .checkpoint_every(checkpoint_every)
         .observer(Progress::new("train"))
         .interrupter(interrupter)
@@ -288,31 +321,35 @@ fn report(args: &TrainArgs, outcome: &Outcome<Head>) -> Result<(), CliError> {
         .evaluations
         .last()
         .map(|evaluation| &evaluation.holdout);
+    let mut out = stdout().lock();
     if args.json {
         let holdout = holdout.map(|scores| json!({"i2t": scores.i2t, "t2i": scores.t2i}));
         let result = json!({
             "holdout": holdout, "loss": loss, "steps": steps, "seconds": outcome.seconds, "head": head,
             "stopped_early": outcome.finish == Finish::Early,
         });
-        println!("{result}");
+        writeln!(out, "{result}")?;
         return Ok(());
     }
     let rate = outcome.seconds / steps.max(1) as f64;
-    println!(
+    writeln!(
+        out,
         "{steps} steps in {:.1} s ({rate:.3} s a step), loss {:.6}",
         outcome.seconds,
         loss.unwrap_or(f64::NAN)
-    );
+    )?;
     if let Some(scores) = holdout {
-        println!(
-            "image to text  R@1 {:5.2}  R@5 {:5.2}  R@10 {:5.2}",
-            scores.i2t.r1, scores.i2t.r5, scores.i2t.r10
-        );
-        println!(
-            "text to image  R@1 {:5.2}  R@5 {:5.2}  R@10 {:5.2}",
-            scores.t2i.r1, scores.t2i.r5, scores.t2i.r10
-        );
+        for (direction, scores) in [
+            ("image to text", &scores.i2t),
+            ("text to image", &scores.t2i),
+        ] {
+            writeln!(
+                out,
+                "{direction}  R@1 {:5.2}  R@5 {:5.2}  R@10 {:5.2}",
+                scores.r1, scores.r5, scores.r10
+            )?;
+        }
     }
-    println!("head: {head}");
+    writeln!(out, "head: {head}")?;
     Ok(())
 }

@@ -11,10 +11,13 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use sail_core::write_atomic;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::{Best, TrainError};
 
 const METADATA: &str = "sail_checkpoint";
+/// SHA-256 of that entry and of the tensors' bytes. A weight with a flipped bit is still a weight.
+const CHECKSUM: &str = "sha256";
 const VERSION: u32 = 1;
 
 /// The state of a run beside its weights.
@@ -68,26 +71,43 @@ pub(crate) fn save<M: Module>(
         .into_iter()
         .collect::<Result<_, _>>()
         .map_err(TrainError::damaged(path))?;
-    let metadata = HashMap::from([(METADATA.to_owned(), json)]);
+    let checksum = checksum([json.as_bytes(), &module, &optimizer]);
+    let metadata = HashMap::from([
+        (METADATA.to_owned(), json),
+        (CHECKSUM.to_owned(), checksum),
+    ]);
     let file = safetensors::serialize(views, Some(metadata)).map_err(TrainError::damaged(path))?;
     write_atomic(path, |out| out.write_all(&file)).map_err(TrainError::io(path))
 }
 
+fn checksum(parts: [&[u8]; 3]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part);
+    }
+    let digest = hash.finalize();
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Reads a checkpoint into a module and an optimiser of the run's configuration.
+///
+/// The optimiser is built for the module that was read: it may tell parameters apart by their ids, and those come
+/// from the record.
 pub(crate) fn load<M: Module>(
     path: &Path,
     module: M,
-    optimizer: ModuleOptimizer,
+    optimizer: impl FnOnce(&M) -> ModuleOptimizer,
 ) -> Result<(Progress, M, ModuleOptimizer), TrainError> {
     let file = std::fs::read(path).map_err(TrainError::io(path))?;
     let (_, header) = SafeTensors::read_metadata(&file).map_err(TrainError::damaged(path))?;
-    let json = header
-        .metadata()
-        .as_ref()
-        .and_then(|metadata| metadata.get(METADATA));
-    let json = json
-        .ok_or("not a checkpoint")
-        .map_err(TrainError::damaged(path))?;
+    let entry = |name| {
+        let metadata = header.metadata().as_ref();
+        metadata
+            .and_then(|metadata| metadata.get(name))
+            .ok_or("not a checkpoint")
+            .map_err(TrainError::damaged(path))
+    };
+    let (json, expected) = (entry(METADATA)?, entry(CHECKSUM)?);
     let Description { version, progress } =
         serde_json::from_str(json).map_err(TrainError::damaged(path))?;
     if version != VERSION {
@@ -98,19 +118,25 @@ pub(crate) fn load<M: Module>(
         });
     }
     let tensors = SafeTensors::deserialize(&file).map_err(TrainError::damaged(path))?;
-    let record = |name| {
-        let bytes = tensors
-            .tensor(name)
-            .map_err(TrainError::damaged(path))?
-            .data()
-            .to_vec();
-        Ok::<_, TrainError>(Bytes::from_bytes_vec(bytes))
+    let tensor = |name| {
+        let tensor = tensors.tensor(name).map_err(TrainError::damaged(path))?;
+        Ok::<_, TrainError>(tensor.data())
     };
-    let weights = ModuleRecord::from_bytes(record("module")?).map_err(TrainError::damaged(path))?;
+    let (weights, state) = (tensor("module")?, tensor("optimizer")?);
+    let found = checksum([json.as_bytes(), weights, state]);
+    if found != *expected {
+        return Err(TrainError::Damaged {
+            path: path.to_owned(),
+            reason: format!("its SHA-256 is {found}, expected {expected}"),
+        });
+    }
+    let record = |bytes: &[u8]| Bytes::from_bytes_vec(bytes.to_vec());
+    let weights = ModuleRecord::from_bytes(record(weights)).map_err(TrainError::damaged(path))?;
     let module = module
         .try_load_record(weights)
         .map_err(TrainError::damaged(path))?;
     let state =
-        OptimizerRecord::from_bytes(record("optimizer")?).map_err(TrainError::damaged(path))?;
-    Ok((progress, module, optimizer.load_record(state)))
+        OptimizerRecord::from_bytes(record(state)).map_err(TrainError::damaged(path))?;
+    let optimizer = optimizer(&module).load_record(state);
+    Ok((progress, module, optimizer))
 }

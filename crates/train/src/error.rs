@@ -29,7 +29,7 @@ pub enum TrainError {
     /// The loss or a weight is no longer a finite number.
     #[error(
         "{what} is {value} at step {step}: the run stopped before it could spoil a checkpoint; \
-         lower the learning rate and start again, or resume from the last checkpoint"
+         lower the learning rate or check the scale of the features, and start again"
     )]
     NotFinite {
         /// The loss, or a weight.

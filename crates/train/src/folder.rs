@@ -11,6 +11,11 @@ use serde_json::Value;
 use crate::record::Record;
 use crate::{History, TrainError};
 
+const CONFIG: &str = "config.json";
+
+/// How the names of files begin that [`write_atomic`] has not finished.
+const TEMPORARY: &str = ".tmp-";
+
 /// The folder that a run keeps its files in.
 ///
 /// | file | what it is |
@@ -30,24 +35,41 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// Starts a run: makes the folder and writes `config` into it.
+    /// Starts a run: makes the folder, with `config` in it, or nothing at all.
     ///
     /// # Errors
     /// [`TrainError::Exists`] when there is something of that name, and [`TrainError::Io`].
     pub fn create(path: impl AsRef<Path>, config: &impl Serialize) -> Result<Self, TrainError> {
         let path = path.as_ref();
+        let exists = || TrainError::Exists {
+            path: path.to_owned(),
+        };
         if path.exists() {
-            return Err(TrainError::Exists {
-                path: path.to_owned(),
-            });
+            return Err(exists());
         }
-        fs::create_dir_all(path).map_err(TrainError::io(path))?;
-        let folder = Self::open(path, false)?;
-        let config_path = folder.file("config.json");
+        let parent = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        fs::create_dir_all(parent).map_err(TrainError::io(parent))?;
+        let config_path = path.join(CONFIG);
         let json = serde_json::to_vec_pretty(config).map_err(TrainError::damaged(&config_path))?;
-        write_atomic(&config_path, |out| out.write_all(&json))
+        // Filled under another name: a folder without a configuration could be neither resumed nor started anew.
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(TEMPORARY);
+        // A temporary folder is private by default; a run is as readable as any other new folder.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
+        let draft = builder.tempdir_in(parent).map_err(TrainError::io(path))?;
+        write_atomic(&draft.path().join(CONFIG), |out| out.write_all(&json))
             .map_err(TrainError::io(&config_path))?;
-        Ok(folder)
+        fs::rename(draft.path(), path).map_err(|source| match path.exists() {
+            true => exists(),
+            false => TrainError::io(path)(source),
+        })?;
+        // It has its name and is nobody's to remove any more.
+        let _ = draft.keep();
+        Self::open(path, false)
     }
 
     /// Opens a run that was cut off, to continue it under the same settings.
@@ -57,7 +79,7 @@ impl RunFolder {
     /// [`TrainError::Busy`], [`TrainError::Damaged`] and [`TrainError::Io`].
     pub fn resume(path: impl AsRef<Path>, config: &impl Serialize) -> Result<Self, TrainError> {
         let path = path.as_ref();
-        let config_path = path.join("config.json");
+        let config_path = path.join(CONFIG);
         if !config_path.is_file() {
             return Err(TrainError::NoRun {
                 path: path.to_owned(),
@@ -77,7 +99,20 @@ impl RunFolder {
                 fields,
             });
         }
-        Self::open(path, true)
+        let folder = Self::open(path, true)?;
+        folder.sweep()?;
+        Ok(folder)
+    }
+
+    /// Removes what a killed process was writing. The lock says that it was no other.
+    fn sweep(&self) -> Result<(), TrainError> {
+        for entry in fs::read_dir(&self.path).map_err(TrainError::io(&self.path))? {
+            let entry = entry.map_err(TrainError::io(&self.path))?;
+            if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
+                fs::remove_file(entry.path()).map_err(TrainError::io(&entry.path()))?;
+            }
+        }
+        Ok(())
     }
 
     fn open(path: &Path, resumed: bool) -> Result<Self, TrainError> {
@@ -100,6 +135,16 @@ impl RunFolder {
                 path: metrics_path,
                 source,
             }),
+        }
+    }
+
+    /// Removes a new folder again; one that was resumed, or has other files, stays.
+    pub(crate) fn discard(self) {
+        if !self.resumed {
+            // Another error is being reported, and what stays behind can be resumed.
+            let _ = fs::remove_file(self.file(CONFIG))
+                .and_then(|()| fs::remove_file(self.file("metrics.jsonl")))
+                .and_then(|()| fs::remove_dir(&self.path));
         }
     }
 

@@ -12,8 +12,8 @@ const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
 
 /// An [`Observer`] that shows a run on standard error.
 ///
-/// On a terminal it is a bar with rate, time left and loss; elsewhere a line every ten seconds. The last evaluation
-/// is always told.
+/// On a terminal it is a bar with rate, time left and loss; elsewhere a line every ten seconds. An evaluation after
+/// the last step is always told.
 #[derive(Debug)]
 pub struct Progress {
     label: String,

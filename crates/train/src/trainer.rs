@@ -23,6 +23,10 @@ use crate::{
 /// Rows that go through the head at once in an evaluation.
 const EVALUATION_CHUNK: usize = 1024;
 
+/// Recalls closer than this, in percent, are equal: a sum in another order, or a number that went through a
+/// checkpoint as decimal text, may differ in its last bit.
+const ROUNDING: f64 = 1e-9;
+
 /// Batches that are read ahead while the device computes.
 const PREFETCH: usize = 2;
 
@@ -143,17 +147,33 @@ impl<'a, H: AlignmentHead> Trainer<'a, H> {
         self
     }
 
+    /// Finds what [`run`](Trainer::run) would refuse, without training: a caller can ask before it makes a
+    /// [`RunFolder`].
+    ///
+    /// # Errors
+    /// [`TrainError`] for anything that can be known by now: the configuration, the size of the data, a head or a
+    /// loss that does not fit, a loss that is not finite from the start.
+    pub fn check(&self) -> Result<(), TrainError> {
+        self.sampler()?;
+        self.rehearse()
+    }
+
     /// Trains to the end.
     ///
     /// # Errors
-    /// [`TrainError`] before the first step for anything that can be known by then: the configuration, the size
-    /// of the data, a head or a loss that does not fit. Later for features that cannot be used, a full disk, and
-    /// a loss that is not finite, which is never saved.
+    /// Those of [`check`](Trainer::check) before the first step. Later for features that cannot be used, a full
+    /// disk, and a loss or a weight that is not finite, which is never saved. A new folder in which no step was
+    /// taken is removed again.
     pub fn run(self) -> Result<Outcome<H>, TrainError> {
-        self.config.check()?;
-        let sampler = BatchSampler::new(self.pairs.len(), self.config.batch, self.config.seed)?;
-        self.rehearse()?;
+        self.check()?;
+        let sampler = self.sampler()?;
         Run::start(self, sampler)?.finish()
+    }
+
+    fn sampler(&self) -> Result<BatchSampler, TrainError> {
+        let TrainConfig { batch, seed, .. } = self.config;
+        self.config.check()?;
+        Ok(BatchSampler::new(self.pairs.len(), batch, seed)?)
     }
 
     /// Sends two rows through the head and the loss, so that what does not fit is said at once.
@@ -162,8 +182,20 @@ impl<'a, H: AlignmentHead> Trainer<'a, H> {
         let device = device(&self.head).inner();
         let batch = self.pairs.batch(&[0, 1], 0, self.config.seed)?;
         let output = burn::train::InferenceStep::step(&task, AlignmentBatch::new(batch, &device));
-        output.read().map(drop)
+        let [loss, ..] = output.read()?;
+        check_loss(loss, 0)
     }
+}
+
+fn check_loss(loss: f64, step: usize) -> Result<(), TrainError> {
+    if loss.is_finite() {
+        return Ok(());
+    }
+    Err(TrainError::NotFinite {
+        what: "the loss",
+        step,
+        value: loss,
+    })
 }
 
 fn device(head: &impl AlignmentHead) -> Device {
@@ -178,6 +210,8 @@ struct Run<'a, H: AlignmentHead> {
     device: Device,
     progress: Progress,
     best_head: Option<H>,
+    /// Whether the best head is newer than its file.
+    best_is_new: bool,
     history: History,
     steps: usize,
     started: Instant,
@@ -188,12 +222,12 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
     fn start(mut trainer: Trainer<'a, H>, sampler: BatchSampler) -> Result<Self, TrainError> {
         let device = device(&trainer.head).inner().autodiff();
         let config = &trainer.config;
-        let steps = config.epochs * sampler.steps_per_epoch();
+        let steps = config.epochs.saturating_mul(sampler.steps_per_epoch());
         let task = AlignmentTask::new(
             trainer.head.clone().fork(&device).train(),
             trainer.loss.clone(),
         );
-        let optimizer = optimizer(config, &task);
+        let optimizer = |task: &_| optimizer(config, task);
         let rows = trainer.pairs.len();
         let fresh = Progress {
             steps: 0,
@@ -217,7 +251,10 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
                 }
                 (progress, task, optimizer)
             }
-            _ => (fresh, task, optimizer),
+            _ => {
+                let optimizer = optimizer(&task);
+                (fresh, task, optimizer)
+            }
         };
         let history = match &mut trainer.folder {
             Some(folder) => folder.rewind_metrics(progress.metrics)?,
@@ -233,6 +270,7 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
             device,
             progress,
             best_head: None,
+            best_is_new: false,
             history,
             steps,
             started: now,
@@ -292,7 +330,14 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
                 }
             });
             self.steps(batches)
-        })?;
+        });
+        if interrupted.is_err()
+            && self.progress.steps == 0
+            && let Some(folder) = self.trainer.folder.take()
+        {
+            folder.discard();
+        }
+        let interrupted = interrupted?;
         self.progress.seconds += self.started.elapsed().as_secs_f64();
         let head = self.learner.model().valid().head().clone();
         if let Some(folder) = &self.trainer.folder
@@ -332,6 +377,9 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
                 self.learner.model().request_optimizer();
             }
             self.step(batch?)?;
+            if evaluate || save {
+                self.check_weights()?;
+            }
             let stop = evaluate && self.evaluate()?;
             self.progress.stopped = stop && !last;
             if save || stop {
@@ -356,13 +404,7 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
             .learner
             .train_step(AlignmentBatch::new(batch, &self.device));
         let [loss, log_scale, bias] = output.item.read()?;
-        if !loss.is_finite() {
-            return Err(TrainError::NotFinite {
-                what: "the loss",
-                step,
-                value: loss,
-            });
-        }
+        check_loss(loss, step)?;
         self.learner.lr_step();
         self.learner.optimizer_step(output.grads);
         self.progress.steps += 1;
@@ -401,7 +443,7 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
         if self
             .progress
             .best
-            .is_none_or(|best| mean_recall > best.mean_recall)
+            .is_none_or(|best| mean_recall > best.mean_recall + ROUNDING)
         {
             self.progress.best = Some(Best {
                 steps: self.progress.steps,
@@ -409,6 +451,7 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
             });
             self.progress.stale = 0;
             self.best_head = Some(head);
+            self.best_is_new = true;
         } else {
             self.progress.stale += 1;
         }
@@ -419,25 +462,39 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
             .is_some_and(|patience| self.progress.stale >= patience))
     }
 
+    /// The task, with running statistics up to date: batch norm sets its last update aside until it is asked for
+    /// the next one or a validation copy.
+    fn settled(&self) -> AlignmentTask<H> {
+        let task = self.learner.model();
+        drop(task.valid());
+        task
+    }
+
+    /// Fails where the last step left a weight that is not finite, before it can be evaluated or saved.
+    fn check_weights(&self) -> Result<(), TrainError> {
+        let mut finite = Finite(None);
+        self.settled().visit(&mut finite);
+        match finite.0 {
+            None => Ok(()),
+            Some(value) => Err(TrainError::NotFinite {
+                what: "a weight",
+                step: self.progress.steps - 1,
+                value,
+            }),
+        }
+    }
+
     /// Writes a checkpoint, and the best head if it is newer than the last one.
     fn save(&mut self) -> Result<(), TrainError> {
-        let task = self.learner.model();
+        let task = self.settled();
         let (Some(folder), Some(optimizer)) = (&mut self.trainer.folder, task.take_optimizer())
         else {
             return Ok(());
         };
-        let mut finite = Finite(None);
-        task.visit(&mut finite);
-        if let Some(value) = finite.0 {
-            return Err(TrainError::NotFinite {
-                what: "a weight",
-                step: self.progress.steps - 1,
-                value,
-            });
-        }
         // The best head goes first: a checkpoint must never speak of one that is not there.
-        if let Some(head) = &self.best_head {
+        if let Some(head) = self.best_head.as_ref().filter(|_| self.best_is_new) {
             folder.write("best.safetensors", &head.to_bytes()?)?;
+            self.best_is_new = false;
         }
         let mut progress = self.progress.clone();
         progress.metrics = folder.sync_metrics()?;

@@ -1,0 +1,240 @@
+//! A temporary folder with small data, and the `sail` command in it.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use safetensors::tensor::{Dtype, TensorView};
+use sail_vl::core::{Modality, Provenance};
+use sail_vl::data::{StoreConfig, StoreWriter};
+use serde_json::Value;
+use tempfile::TempDir;
+
+pub(crate) const IMAGE_DIM: usize = 64;
+pub(crate) const TEXT_DIM: usize = 48;
+
+/// A small problem that a GLU of width 2 learns in some ten epochs.
+pub(crate) const TRAIN: &str =
+    "train --images images --texts texts --head glu --width 2 --dim 32 --batch 64 --lr 1e-3 --seed 7";
+
+/// A temporary folder, which is also the working directory of its commands.
+pub(crate) struct Lab(TempDir);
+
+/// A command that ended.
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Lab {
+    /// An empty folder.
+    pub(crate) fn empty() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    /// A folder with the stores `images`, `texts` (one to three captions a picture, in another order) and `more`
+    /// (one caption a picture).
+    pub(crate) fn new(rows: usize) -> Self {
+        let lab = Self::empty();
+        let images = (0..rows).map(|item| (key(item), row(item, 0, IMAGE_DIM)));
+        lab.store("images", Modality::Image, "vision", images);
+        let texts = (0..3 * rows).rev().map(|i| (i / 3, i % 3));
+        let texts = texts.filter(|(item, variant)| *variant <= item % 3);
+        let texts = texts.map(|(item, variant)| (key(item), row(item, 1 + variant, TEXT_DIM)));
+        lab.store("texts", Modality::Text, "language", texts);
+        let more = (0..rows).map(|item| (key(item), row(item, 9, TEXT_DIM)));
+        lab.store("more", Modality::Text, "language", more);
+        lab
+    }
+
+    /// Writes an embedding store in several shards.
+    pub(crate) fn store(
+        &self,
+        name: &str,
+        modality: Modality,
+        model: &str,
+        rows: impl IntoIterator<Item = (String, Vec<f32>)>,
+    ) {
+        let mut rows = rows.into_iter().peekable();
+        let dim = rows.peek().unwrap().1.len();
+        let config = StoreConfig {
+            rows_per_shard: 150,
+            ..StoreConfig::new(modality, Provenance::new(model), dim)
+        };
+        let mut writer = StoreWriter::create(self.path(name), config).unwrap();
+        writer.extend(rows).unwrap();
+        writer.finish().unwrap();
+    }
+
+    /// Writes matrices into a safetensors file.
+    pub(crate) fn matrices(&self, name: &str, matrices: &[(&str, Vec<Vec<f32>>)]) {
+        let bytes: Vec<Vec<u8>> = matrices
+            .iter()
+            .map(|(_, rows)| rows.concat().iter().flat_map(|x| x.to_le_bytes()).collect())
+            .collect();
+        let views = matrices.iter().zip(&bytes).map(|((tensor, rows), bytes)| {
+            let shape = vec![rows.len(), rows[0].len()];
+            (*tensor, TensorView::new(Dtype::F32, shape, bytes).unwrap())
+        });
+        let file = safetensors::serialize(views, None).unwrap();
+        std::fs::write(self.path(name), file).unwrap();
+    }
+
+    /// Writes class labels.
+    pub(crate) fn labels(&self, name: &str, labels: &[i64]) {
+        let bytes: Vec<u8> = labels.iter().flat_map(|x| x.to_le_bytes()).collect();
+        let view = TensorView::new(Dtype::I64, vec![labels.len()], &bytes).unwrap();
+        let file = safetensors::serialize([("labels", view)], None).unwrap();
+        std::fs::write(self.path(name), file).unwrap();
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub(crate) fn read(&self, name: &str) -> Vec<u8> {
+        let path = self.path(name);
+        std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    /// Every file and folder below, except those below `skipped`.
+    pub(crate) fn list(&self) -> BTreeSet<String> {
+        fn visit(root: &Path, folder: &Path, found: &mut BTreeSet<String>) {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                let name = path.strip_prefix(root).unwrap().to_str().unwrap();
+                found.insert(name.to_owned());
+                if path.is_dir() {
+                    visit(root, &path, found);
+                }
+            }
+        }
+        let mut found = BTreeSet::new();
+        visit(self.0.path(), self.0.path(), &mut found);
+        found
+    }
+
+    /// The names of the files of a run.
+    pub(crate) fn files(&self, run: &str) -> Vec<String> {
+        let prefix = format!("{run}/");
+        let list = self.list().into_iter();
+        list.filter_map(|name| Some(name.strip_prefix(&prefix)?.to_owned())).collect()
+    }
+
+    /// The lines of a run's metrics; a last one that is not whole counts as well.
+    pub(crate) fn metrics(&self, run: &str) -> Vec<String> {
+        let text = std::fs::read_to_string(self.path(run).join("metrics.jsonl"));
+        text.unwrap_or_default().lines().map(str::to_owned).collect()
+    }
+
+    /// How many steps a run's metrics have.
+    pub(crate) fn steps(&self, run: &str) -> usize {
+        let metrics = self.metrics(run);
+        metrics.iter().filter(|line| line.starts_with("{\"step\":")).count()
+    }
+
+    pub(crate) fn start(&self, arguments: &str) -> Child {
+        piped(self.command(env!("CARGO_BIN_EXE_sail")).args(arguments.split_whitespace()))
+            .spawn()
+            .unwrap()
+    }
+
+    pub(crate) fn run(&self, arguments: &str) -> Ran {
+        Ran::from(self.start(arguments).wait_with_output().unwrap())
+    }
+
+    /// Runs the command with files limited to some blocks of 512 bytes, beyond which a write fails as on a full disk.
+    #[cfg(unix)]
+    pub(crate) fn run_on_full_disk(&self, blocks: usize, arguments: &str) -> Ran {
+        let sail = env!("CARGO_BIN_EXE_sail");
+        let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec '{sail}' {arguments}");
+        let mut shell = self.command("sh");
+        Ran::from(piped(shell.args(["-c", &script])).output().unwrap())
+    }
+
+    /// Runs a command that must fail with an exit code and an error that has all of these words, print nothing
+    /// else, and leave the folder as it was.
+    pub(crate) fn refuses(&self, arguments: &str, code: i32, words: &[&str]) {
+        let before = self.list();
+        self.run(arguments).failed(code, words);
+        assert_eq!(self.list(), before, "{arguments}");
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(self.0.path());
+        command
+    }
+}
+
+fn piped(command: &mut Command) -> &mut Command {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped())
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+impl Ran {
+    pub(crate) fn succeeded(self) -> Self {
+        assert_eq!(self.code, Some(0), "{}", self.err);
+        self
+    }
+
+    pub(crate) fn failed(self, code: i32, words: &[&str]) -> Self {
+        assert_eq!(self.code, Some(code), "{}", self.err);
+        assert_eq!(self.out, "", "an error belongs on standard error");
+        // Progress may come before it; the error itself is one line, the last.
+        let error = self.err.lines().last().unwrap();
+        assert!(error.starts_with("error: "), "{}", self.err);
+        for word in words {
+            assert!(error.contains(word), "no {word:?} in: {error}");
+        }
+        self
+    }
+
+    /// Standard output, which must be one JSON object on one line.
+    pub(crate) fn json(self) -> Value {
+        let ran = self.succeeded();
+        assert_eq!(ran.out.lines().count(), 1, "{}", ran.out);
+        let value: Value = serde_json::from_str(&ran.out).unwrap();
+        assert!(value.is_object(), "{value}");
+        value
+    }
+}
+
+pub(crate) fn key(item: usize) -> String {
+    format!("picture-{item:04}")
+}
+
+/// Features of an item as one of several backbones sees it: a linear view of what the item is, and some noise.
+pub(crate) fn row(item: usize, view: usize, dim: usize) -> Vec<f32> {
+    // Captions of the same text backbone are the same view.
+    let backbone = view.min(1);
+    let value = |column| {
+        let signal = (0..8).map(|k| random(&[1, item, k]) * random(&[2, backbone, k, column]));
+        signal.sum::<f32>() + 0.3 * random(&[3, item, view, column])
+    };
+    (0..dim).map(value).collect()
+}
+
+/// A number from -1 to 1 that depends on the place alone.
+fn random(place: &[usize]) -> f32 {
+    let bits = place.iter().fold(0, |hash, &x| mix(hash ^ x as u64));
+    (bits >> 40) as f32 / (1 << 23) as f32 - 1.0
+}
+
+/// A step of SplitMix64.
+pub(crate) fn mix(x: u64) -> u64 {
+    let z = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}

@@ -1,0 +1,8 @@
+//! The `sail` command from the outside: real processes, real files, and what they print.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod bad_input;
+mod commands;
+mod lab;
+mod resume;
