@@ -1,0 +1,228 @@
+//! Whatever is wrong is said in one line that names it, and nothing half-made is left behind.
+
+use sail_vl::core::Modality;
+
+use crate::lab::{IMAGE_DIM, Lab, TEXT_DIM, TRAIN, key, row};
+
+fn images(rows: usize) -> Vec<Vec<f32>> {
+    (0..rows).map(|item| row(item, 0, IMAGE_DIM)).collect()
+}
+
+fn texts(rows: usize) -> Vec<Vec<f32>> {
+    (0..rows).map(|item| row(item, 1, TEXT_DIM)).collect()
+}
+
+/// A folder with `data.safetensors`, its tensors `image` and `text` changed by `edit`.
+fn bare(rows: usize, edit: impl FnOnce(&mut Vec<Vec<f32>>, &mut Vec<Vec<f32>>)) -> Lab {
+    let lab = Lab::empty();
+    let (mut image, mut text) = (images(rows), texts(rows));
+    edit(&mut image, &mut text);
+    lab.matrices("data.safetensors", &[("image", image), ("text", text)]);
+    lab
+}
+
+const BARE: &str = "train --images data.safetensors:image --texts data.safetensors:text --head glu --width 2 \
+                    --dim 32 --batch 64 --lr 1e-3 --out run";
+
+#[test]
+fn settings_out_of_their_range_are_wrong_usage() {
+    let lab = Lab::new(200);
+    let command = |change: &str| {
+        // The option that comes last stands in for the one that is there.
+        let option = change.split_whitespace().next().unwrap();
+        let mut words: Vec<&str> = TRAIN.split_whitespace().collect();
+        if let Some(place) = words.iter().position(|word| *word == option) {
+            words.drain(place..place + 2);
+        }
+        format!("{} {change} --out run", words.join(" "))
+    };
+    for (change, words) in [
+        ("--batch 1", ["`batch` is 1", "at least 2"]),
+        ("--width 0", ["`width` is 0", "at least 1"]),
+        ("--dim 0", ["`dim` is 0", "1 to"]),
+        ("--epochs 0", ["`epochs` is 0", "at least 1"]),
+        ("--lr -1", ["`learning_rate` is -1", "a positive number"]),
+        ("--lr NaN", ["`learning_rate` is NaN", "a positive number"]),
+        ("--weight-decay -0.1", ["`weight_decay` is -0.1", "0 to"]),
+        ("--warmup 1.5", ["`warmup` is 1.5", "0 to 1"]),
+        ("--holdout 10 --patience 0", ["`patience` is 0", "at least 1"]),
+        ("--checkpoint-every -1", ["--checkpoint-every", "seconds"]),
+        ("--device abacus", ["`abacus`", "flex"]),
+        ("--device flex:one", ["`flex:one`", "number"]),
+        ("--head linear --width 3", ["`--width`", "`--head`"]),
+        ("--loss info-nce --blocks sum", ["`--blocks`", "`--loss`"]),
+    ] {
+        let command = command(change);
+        // `--head linear` replaces `--head glu`, and with it the width that belongs to it.
+        let command = match change.contains("linear") {
+            true => command.replacen("--width 2", "", 1),
+            false => command,
+        };
+        lab.refuses(&command, 2, &words);
+    }
+    let unknown = lab.run("train --colour blue");
+    assert_eq!((unknown.code, unknown.out.as_str()), (Some(2), ""));
+}
+
+#[test]
+fn too_few_rows() {
+    let lab = Lab::new(50);
+    let train = format!("{TRAIN} --out run");
+    lab.refuses(&train, 1, &["50 rows", "64"]);
+    lab.refuses(&format!("{train} --holdout 50"), 1, &["50"]);
+    lab.refuses(&format!("{train} --holdout 51"), 1, &["51", "50"]);
+}
+
+#[test]
+fn features_that_are_not_there_or_not_features() {
+    let lab = Lab::new(100);
+    let with = |images: &str| format!("train --images {images} --texts texts --batch 64 --out run");
+    lab.refuses(&with("nowhere"), 1, &["cannot use nowhere", "not there"]);
+    lab.refuses(&with("nowhere.safetensors:x"), 1, &["cannot use nowhere.safetensors:x"]);
+    std::fs::create_dir(lab.path("empty")).unwrap();
+    lab.refuses(&with("empty"), 1, &["cannot use empty"]);
+    std::fs::write(lab.path("text.safetensors"), "no such luck").unwrap();
+    lab.refuses(&with("text.safetensors"), 1, &["text.safetensors"]);
+    lab.matrices("two.safetensors", &[("a", images(3)), ("b", texts(3))]);
+    let several = ["`a`", "`b`", "[3, 64]", ":TENSOR"];
+    lab.refuses(&with("two.safetensors"), 1, &several);
+    lab.refuses(&with("two.safetensors:c"), 1, &["`c`"]);
+    // Texts where images belong.
+    lab.refuses(&with("more"), 2, &["more holds text features, expected image features"]);
+}
+
+#[test]
+fn damaged_stores() {
+    let lab = Lab::new(400);
+    let train = format!("{TRAIN} --out run");
+    let shard = lab.path("images/shard-00001.safetensors");
+    let whole = std::fs::read(&shard).unwrap();
+    std::fs::write(&shard, &whole[..whole.len() - 100]).unwrap();
+    lab.refuses(&train, 1, &["shard-00001.safetensors", &whole.len().to_string()]);
+    let mut flipped = whole.clone();
+    let place = whole.len() - 1000;
+    flipped[place] ^= 4;
+    std::fs::write(&shard, flipped).unwrap();
+    lab.refuses(&train, 1, &["shard-00001.safetensors", "expected"]);
+    std::fs::remove_file(&shard).unwrap();
+    lab.refuses(&train, 1, &["shard-00001.safetensors"]);
+    std::fs::write(&shard, whole).unwrap();
+    let manifest = lab.path("images/manifest.json");
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    std::fs::write(&manifest, text.replacen("\"rows\": 400", "\"rows\": 401", 1)).unwrap();
+    assert_ne!(text, std::fs::read_to_string(&manifest).unwrap(), "the edit must hit");
+    lab.refuses(&train, 1, &["401", "400"]);
+    std::fs::remove_file(&manifest).unwrap();
+    lab.refuses(&train, 1, &["cannot use images"]);
+}
+
+#[test]
+fn rows_that_cannot_be_used_are_named() {
+    for (value, words) in [(f32::NAN, "NaN"), (f32::INFINITY, "inf"), (f32::NEG_INFINITY, "-inf")] {
+        let lab = bare(200, |image, _| image[137][5] = value);
+        lab.refuses(BARE, 1, &["data.safetensors:image", "row 137", words, "column 5"]);
+    }
+    let lab = bare(200, |_, text| text[42].fill(0.0));
+    lab.refuses(BARE, 1, &["data.safetensors:text", "row 42", "all zeros"]);
+    // Unchecked, the row is found when its batch comes; the folder of a run that never took a step is removed.
+    let lab = bare(200, |image, _| image.iter_mut().for_each(|row| row[0] = f32::NAN));
+    lab.refuses(&format!("{BARE} --no-verify"), 1, &["row", "NaN in column 0"]);
+}
+
+#[test]
+fn keys_that_do_not_match() {
+    let lab = Lab::new(100);
+    let texts = (3..103).map(|item| (key(item), row(item, 1, TEXT_DIM)));
+    lab.store("shifted", Modality::Text, "language", texts);
+    let words = ["picture-0000", "picture-0100"];
+    lab.refuses("train --images images --texts shifted --batch 64 --out run", 1, &words);
+    let twice = (0..100).map(|item| (key(item / 2), row(item, 0, IMAGE_DIM)));
+    lab.store("twice", Modality::Image, "vision", twice);
+    lab.refuses("train --images twice --texts texts --batch 64 --out run", 1, &["picture-0000"]);
+    lab.matrices("few.safetensors", &[("x", images(99))]);
+    lab.refuses("train --images few.safetensors --texts texts --batch 64 --out run", 1, &["99"]);
+    let other = (0..100).map(|item| (key(item), row(item, 1, TEXT_DIM)));
+    lab.store("other", Modality::Text, "another-model", other);
+    let words = ["another-model", "language", "model"];
+    lab.refuses("train --images images --texts texts --extra-texts other --batch 64 --out run", 2, &words);
+}
+
+#[test]
+fn heads_that_do_not_fit() {
+    let lab = Lab::new(200);
+    lab.run(&format!("{TRAIN} --epochs 1 --out run")).succeeded();
+    let eval = |head: &str, images: &str| format!("eval retrieval --head {head} --images {images} --texts texts");
+    let head = "run/head.safetensors";
+    lab.run(&eval(head, "images")).succeeded();
+    let narrow = (0..200).map(|item| (key(item), row(item, 0, 12)));
+    lab.store("narrow", Modality::Image, "vision", narrow);
+    lab.refuses(&eval(head, "narrow"), 1, &["image features have 12 dimensions, expected 64"]);
+    let other = (0..200).map(|item| (key(item), row(item, 0, IMAGE_DIM)));
+    lab.store("other", Modality::Image, "another-model", other);
+    lab.refuses(&eval(head, "other"), 1, &["another-model", "trained on vision", "`model`"]);
+    std::fs::write(lab.path("text"), "a head, honestly").unwrap();
+    lab.refuses(&eval("text", "images"), 1, &["not a head file"]);
+    lab.refuses(&eval("nowhere", "images"), 1, &["cannot access nowhere"]);
+    let checkpoint = "run/checkpoint.safetensors";
+    lab.refuses(&eval(checkpoint, "images"), 1, &["not a head file", "sail_head"]);
+    lab.refuses("head show images/shard-00000.safetensors", 1, &["not a head file"]);
+}
+
+#[test]
+fn labels_that_do_not_fit() {
+    let lab = Lab::new(100);
+    lab.run(&format!("{TRAIN} --epochs 1 --out run")).succeeded();
+    let prompts: Vec<Vec<f32>> = texts(4);
+    lab.matrices("prompts.safetensors", &[("prompts", prompts)]);
+    let eval = "eval zero-shot --head run/head.safetensors --images images --prompts prompts.safetensors --labels l";
+    lab.labels("l", &[0; 99]);
+    lab.refuses(eval, 2, &["99 labels, expected 100"]);
+    let mut labels = [1; 100];
+    labels[7] = 4;
+    lab.labels("l", &labels);
+    lab.refuses(eval, 1, &["4"]);
+    labels[7] = -1;
+    lab.labels("l", &labels);
+    lab.refuses(eval, 2, &["image 7 has the label -1"]);
+    std::fs::write(lab.path("l"), "cat, dog").unwrap();
+    lab.refuses(eval, 1, &["cannot use l"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_full_disk_leaves_whole_files_only() {
+    let lab = Lab::new(400);
+    let train = format!("{TRAIN} --holdout 100 --epochs 40 --evaluate-every 0");
+    lab.run(&format!("{train} --out calm")).succeeded();
+    let head = std::fs::metadata(lab.path("calm/head.safetensors")).unwrap().len() as usize;
+    // Room for the head and the metrics, but not for a checkpoint, which holds the momentum as well.
+    let room = head * 3 / 2 / 512;
+    let full = lab.run_on_full_disk(room, &format!("{train} --out run --checkpoint-every 0"));
+    full.failed(1, &["run/checkpoint.safetensors", "File too large"]);
+    assert_eq!(lab.files("run"), ["config.json", "metrics.jsonl"]);
+    // Room again.
+    lab.run(&format!("{train} --out run --resume")).succeeded();
+    assert!(lab.read("run/head.safetensors") == lab.read("calm/head.safetensors"));
+    // A folder that cannot even take its configuration is not made.
+    let before = lab.list();
+    lab.run_on_full_disk(0, &format!("{train} --out none")).failed(1, &["none"]);
+    assert_eq!(lab.list(), before);
+}
+
+#[test]
+fn a_loss_that_is_not_finite_stops_the_run_and_spoils_nothing() {
+    // A rate at which the weights leave the range of f32 after some steps.
+    let lab = Lab::new(400);
+    let train = format!("{TRAIN} --epochs 400 --warmup 1 --checkpoint-every 0 --weight-decay 0 --out run");
+    let train = train.replacen("--lr 1e-3", "--lr 1e13", 1).replacen("--head glu --width 2", "--head mlp", 1);
+    let ran = lab.run(&train);
+    let (steps, error) = (lab.steps("run"), ran.err.lines().last().unwrap().to_owned());
+    ran.failed(1, &["at step", "lower the learning rate"]);
+    assert!(steps > 1, "{error}");
+    assert!(!lab.path("run/head.safetensors").exists());
+    // The last checkpoint is whole: resuming reads it and fails at the same step for the same reason.
+    assert!(lab.path("run/checkpoint.safetensors").exists(), "{error}");
+    let again = lab.run(&format!("{train} --resume"));
+    assert!(again.err.contains("continues at step"), "{}", again.err);
+    assert_eq!(again.err.lines().last().unwrap(), error);
+}

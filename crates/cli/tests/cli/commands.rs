@@ -1,0 +1,125 @@
+//! What the commands do and print when all is well.
+
+use sail_vl::core::Modality;
+use serde_json::Value;
+
+use crate::lab::{IMAGE_DIM, Lab, TEXT_DIM, TRAIN, key, row};
+
+const FULL: &str = "--extra-texts more --holdout 100 --epochs 20";
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or_else(|| panic!("{value} is not a number"))
+}
+
+fn keys(value: &Value) -> Vec<&str> {
+    value.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+#[test]
+fn train_tells_what_it_reached() {
+    let lab = Lab::new(400);
+    let ran = lab.run(&format!("{TRAIN} {FULL} --json --out run"));
+    assert!(ran.err.contains("80 steps"), "progress belongs on standard error: {}", ran.err);
+    let result = ran.json();
+    assert_eq!(keys(&result), ["head", "holdout", "loss", "seconds", "steps", "stopped_early"]);
+    assert_eq!((&result["steps"], &result["head"]), (&80.into(), &"run/head.safetensors".into()));
+    for direction in ["i2t", "t2i"] {
+        let scores = &result["holdout"][direction];
+        assert_eq!(keys(scores), ["mean_rank", "median_rank", "r@1", "r@10", "r@5"]);
+        assert!(number(&scores["r@1"]) > 10.0, "the problem can be learned: {scores}");
+        assert!(number(&scores["r@10"]) >= number(&scores["r@5"]));
+    }
+    let first = lab.metrics("run").remove(0);
+    let first: Value = serde_json::from_str(&first).unwrap();
+    assert!(number(&result["loss"]) < number(&first["loss"]));
+
+    let text = lab.run(&format!("{TRAIN} {FULL} --out other")).succeeded();
+    assert!(text.out.contains("image to text") && text.out.contains("head: other/head.safetensors"), "{}", text.out);
+    assert!(lab.read("run/head.safetensors") == lab.read("other/head.safetensors"), "a seed means one head");
+}
+
+#[test]
+fn evaluation_repeats_the_figures_of_the_training() {
+    let lab = Lab::new(400);
+    let trained = lab.run(&format!("{TRAIN} {FULL} --json --out run")).json();
+    let eval = "eval retrieval --head run/head.safetensors --images images --texts texts";
+    let held_out = lab.run(&format!("{eval} --json --holdout 100 --seed 7")).json();
+    assert_eq!(keys(&held_out), ["i2t", "n_images", "n_texts", "t2i"]);
+    for direction in ["i2t", "t2i"] {
+        assert_eq!(held_out[direction], trained["holdout"][direction]);
+    }
+    assert_eq!(held_out["n_images"], 100);
+    let all = lab.run(&format!("{eval} --json")).json();
+    // One to three captions a picture.
+    assert_eq!((&all["n_images"], &all["n_texts"]), (&400.into(), &799.into()));
+    let text = lab.run(eval).succeeded();
+    assert!(text.out.starts_with("400 images, 799 texts"), "{}", text.out);
+}
+
+#[test]
+fn zero_shot_from_a_store_and_from_a_bare_file() {
+    let lab = Lab::new(200);
+    lab.run(&format!("{TRAIN} --epochs 20 --out run")).succeeded();
+    // Every picture is its own class; a class has its captions as prompts, the last class first.
+    let prompts = (0..400).map(|i| (199 - i / 2, 1 + i % 2));
+    let prompts = prompts.map(|(item, variant)| (key(item), row(item, variant, TEXT_DIM)));
+    lab.store("prompts", Modality::Text, "language", prompts);
+    let labels: Vec<i64> = (0..200).map(|item| 199 - item).collect();
+    lab.labels("labels.safetensors", &labels);
+    let eval = "eval zero-shot --head run/head.safetensors --images images --labels labels.safetensors:labels";
+    let result = lab.run(&format!("{eval} --prompts prompts --json")).json();
+    assert_eq!((&result["n_images"], &result["n_classes"]), (&200.into(), &200.into()));
+    assert!(number(&result["top1"]) > 20.0 && number(&result["top5"]) > number(&result["top1"]), "{result}");
+
+    let rows = (0..200).map(|item| row(199 - item, 1, TEXT_DIM)).collect();
+    lab.matrices("prompts.safetensors", &[("other", vec![vec![1.0; 3]]), ("prompts", rows)]);
+    let bare = format!("{eval} --prompts prompts.safetensors:prompts");
+    let single = lab.run(&format!("{bare} --json")).json();
+    assert!(number(&single["top1"]) > 20.0, "{single}");
+    let held_out = lab.run(&format!("{bare} --holdout 30 --seed 7 --json")).json();
+    assert_eq!((&held_out["n_images"], &held_out["n_classes"]), (&30.into(), &200.into()));
+    assert!(lab.run(&bare).succeeded().out.contains("top-1"));
+}
+
+#[test]
+fn heads_can_be_looked_at() {
+    let lab = Lab::new(100);
+    lab.run(&format!("{TRAIN} --epochs 1 --out run")).succeeded();
+    let shown = lab.run("head show run/head.safetensors --json").json();
+    assert_eq!(keys(&shown), ["bias", "config", "parameters", "scale"]);
+    assert_eq!(shown["config"]["image"]["projector"]["kind"], "glu");
+    assert_eq!(shown["config"]["text"]["trained_on"]["model"], "language");
+    let text = lab.run("head show run/head.safetensors").succeeded().out;
+    for words in ["dimension   32", "image side", "64 ->", "trained on vision", "parameters"] {
+        assert!(text.contains(words), "no {words:?} in:\n{text}");
+    }
+}
+
+#[test]
+fn every_head_and_loss_trains() {
+    let lab = Lab::new(200);
+    let rest = "--batch 64 --lr 1e-3 --seed 7 --epochs 10";
+    for (name, head, loss) in [
+        ("linear", "--head linear --dim 32", "--loss sigmoid --normalization batch --blocks sum"),
+        ("mlp", "--head mlp --dim 32", "--loss info-nce"),
+        ("swiglu", "--head swiglu --width 2 --dim 32", "--loss barlow-twins"),
+        ("adamw", "--head glu --width 2 --dim 32", "--optimizer adamw"),
+    ] {
+        let command = format!("train --images images --texts texts --extra-texts more {rest} {head} {loss}");
+        let last = lab.run(&format!("{command} --out {name} --json")).json();
+        let first: Value = serde_json::from_str(&lab.metrics(name)[0]).unwrap();
+        assert!(number(&last["loss"]) < 0.9 * number(&first["loss"]), "{name}: {first} {last}");
+        assert_eq!(last["holdout"], Value::Null);
+    }
+}
+
+#[test]
+fn a_bare_matrix_pairs_by_position() {
+    let lab = Lab::empty();
+    let images = (0..128).map(|item| row(item, 0, IMAGE_DIM)).collect();
+    let texts = (0..128).map(|item| row(item, 1, TEXT_DIM)).collect();
+    lab.matrices("data.safetensors", &[("image", images), ("text", texts)]);
+    let command = "train --images data.safetensors:image --texts data.safetensors:text --head linear --dim 32 \
+                   --batch 64 --lr 1e-3 --holdout 28 --epochs 1 --out run --json";
+    assert_eq!(lab.run(command).json()["steps"], 1);
+}

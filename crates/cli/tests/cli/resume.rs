@@ -115,7 +115,7 @@ fn killed_with_adamw_on_the_way_to_an_early_stop() {
 #[test]
 fn killed_with_dropout_and_batch_norm() {
     let lab = Lab::new(40);
-    let command = format!("{SHARELOCK} --batch 8 --holdout 24 --epochs 2 --evaluate-every 1");
+    let command = format!("{SHARELOCK} --batch 8 --holdout 24 --epochs 2 --evaluate-every 0");
     lab.run(&format!("{command} --out calm")).succeeded();
     assert_steps(&lab, "calm", 4);
     let command = format!("{command} --checkpoint-every 0");
@@ -154,22 +154,7 @@ fn a_complete_run_stays_as_it_is() {
     for result in [&mut first, &mut again] {
         assert!(result["seconds"].take().as_f64().unwrap() > 0.0);
     }
-    assert_close(&first, &again);
-}
-
-/// The same JSON, up to the last digit of a number that went through a file.
-fn assert_close(a: &Value, b: &Value) {
-    match (a, b) {
-        (Value::Object(a), Value::Object(b)) => {
-            assert!(a.keys().eq(b.keys()));
-            a.iter().for_each(|(key, value)| assert_close(value, &b[key]));
-        }
-        (Value::Number(a), Value::Number(b)) => {
-            let (a, b) = (a.as_f64().unwrap(), b.as_f64().unwrap());
-            assert!((a - b).abs() <= 1e-12 * a.abs(), "{a} {b}");
-        }
-        _ => assert_eq!(a, b),
-    }
+    assert_eq!(first, again);
 }
 
 #[cfg(unix)]
