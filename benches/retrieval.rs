@@ -19,9 +19,7 @@ const CAPTIONS: usize = 5;
 fn embeddings(n_images: usize, dim: usize) -> (Tensor<2>, Tensor<2>, Vec<usize>) {
     let device = Device::flex();
     device.seed(0);
-    let text_to_image: Vec<usize> = (0..n_images * CAPTIONS)
-        .map(|text| text / CAPTIONS)
-        .collect();
+    let text_to_image: Vec<usize> = (0..n_images * CAPTIONS).map(|text| text / CAPTIONS).collect();
     let images = Tensor::<2>::random([n_images, dim], Distribution::Normal(0.0, 1.0), &device);
     let noise = Tensor::<2>::random(
         [n_images * CAPTIONS, dim],
@@ -40,10 +38,7 @@ fn embeddings(n_images: usize, dim: usize) -> (Tensor<2>, Tensor<2>, Vec<usize>)
 fn sorted_rank(scores: impl Fn(usize) -> f32, n: usize, own: impl Fn(usize) -> bool) -> usize {
     let mut order: Vec<(f32, u32)> = (0..n).map(|c| (scores(c), c as u32)).collect();
     order.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
-    1 + order
-        .iter()
-        .position(|&(_, c)| own(c as usize))
-        .unwrap_or(n)
+    1 + order.iter().position(|&(_, c)| own(c as usize)).unwrap_or(n)
 }
 
 fn by_sorting(images: Tensor<2>, texts: Tensor<2>, text_to_image: &[usize]) -> Retrieval {
@@ -53,16 +48,13 @@ fn by_sorting(images: Tensor<2>, texts: Tensor<2>, text_to_image: &[usize]) -> R
     let scores = scores.as_slice::<f32>().expect("scores are f32");
     // Columns are sorted as rows of the transposed matrix, which is kinder to the cache than striding.
     let mut transposed = vec![0f32; scores.len()];
-    transposed
-        .par_chunks_mut(n_images * 16)
-        .enumerate()
-        .for_each(|(stripe, columns)| {
-            for image in 0..n_images {
-                for (c, column) in columns.chunks_exact_mut(n_images).enumerate() {
-                    column[image] = scores[image * n_texts + stripe * 16 + c];
-                }
+    transposed.par_chunks_mut(n_images * 16).enumerate().for_each(|(stripe, columns)| {
+        for image in 0..n_images {
+            for (c, column) in columns.chunks_exact_mut(n_images).enumerate() {
+                column[image] = scores[image * n_texts + stripe * 16 + c];
             }
-        });
+        }
+    });
     let rows: Vec<usize> = (0..n_images)
         .into_par_iter()
         .map(|i| {
@@ -74,20 +66,11 @@ fn by_sorting(images: Tensor<2>, texts: Tensor<2>, text_to_image: &[usize]) -> R
         .into_par_iter()
         .map(|t| {
             let column = &transposed[t * n_images..][..n_images];
-            sorted_rank(
-                |image| column[image],
-                n_images,
-                |image| text_to_image[t] == image,
-            )
+            sorted_rank(|image| column[image], n_images, |image| text_to_image[t] == image)
         })
         .collect();
     let summary = |ranks: &[usize]| RetrievalScores::from_ranks(ranks).expect("there are queries");
-    Retrieval {
-        i2t: summary(&rows),
-        t2i: summary(&columns),
-        n_images,
-        n_texts,
-    }
+    Retrieval { i2t: summary(&rows), t2i: summary(&columns), n_images, n_texts }
 }
 
 fn bench(criterion: &mut Criterion) {
@@ -95,9 +78,8 @@ fn bench(criterion: &mut Criterion) {
     let (n_images, dim) = if full { (5000, 1024) } else { (1000, 256) };
     let (images, texts, text_to_image) = embeddings(n_images, dim);
     let blocks = BlockSize::default();
-    let counted = || {
-        retrieval(images.clone(), texts.clone(), &text_to_image, &blocks).expect("valid embeddings")
-    };
+    let counted =
+        || retrieval(images.clone(), texts.clone(), &text_to_image, &blocks).expect("valid embeddings");
     let sorted = || by_sorting(images.clone(), texts.clone(), &text_to_image);
 
     // What both have to do, and so the least that either can take.
@@ -115,12 +97,8 @@ fn bench(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("retrieval");
     group.sample_size(10).sampling_mode(SamplingMode::Flat);
     let size = format!("{n_images}x{}x{dim}", n_images * CAPTIONS);
-    group.bench_function(BenchmarkId::new("counted", &size), |bencher| {
-        bencher.iter(|| black_box(counted()))
-    });
-    group.bench_function(BenchmarkId::new("sorted", &size), |bencher| {
-        bencher.iter(|| black_box(sorted()))
-    });
+    group.bench_function(BenchmarkId::new("counted", &size), |bencher| bencher.iter(|| black_box(counted())));
+    group.bench_function(BenchmarkId::new("sorted", &size), |bencher| bencher.iter(|| black_box(sorted())));
     group.bench_function(BenchmarkId::new("product_alone", &size), |bencher| {
         bencher.iter(|| black_box(product()))
     });

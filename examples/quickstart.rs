@@ -16,8 +16,7 @@ use sail_vl::burn::tensor::{Device, Tensor};
 use sail_vl::core::{FeatureSource, ImagePooling, Provenance};
 use sail_vl::data::{Pairs, SafetensorsFeatures, read_indices};
 use sail_vl::eval::{
-    BlockSize, Retrieval, ZeroShot, class_weights, project_images, project_texts, retrieval, top_k,
-    zero_shot,
+    BlockSize, Retrieval, ZeroShot, class_weights, project_images, project_texts, retrieval, top_k, zero_shot,
 };
 use sail_vl::layers::{Head, HeadConfig, ProjectorConfig};
 use sail_vl::losses::SigmoidLoss;
@@ -25,14 +24,8 @@ use sail_vl::report::{Facts, Gallery, GalleryItem, LineChart, Picture, Report, S
 use sail_vl::train::{History, Outcome, Progress, TrainConfig, Trainer};
 use serde::Deserialize;
 
-const FEATURES: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/../../examples/data/emoji-features.safetensors"
-);
-const ROWS: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/../../examples/data/emoji-rows.json"
-);
+const FEATURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/data/emoji-features.safetensors");
+const ROWS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/data/emoji-rows.json");
 const OUTPUT: &str = "target/quickstart";
 
 const SEED: u64 = 0;
@@ -68,15 +61,10 @@ fn load() -> Result<Dataset, Box<dyn Error>> {
     let open = |tensor| SafetensorsFeatures::open(FEATURES, Some(tensor)).map(Arc::new);
     let (images, labels, captions) = (open("image")?, open("label")?, open("caption")?);
     let class = |prompts, indices| -> Result<_, Box<dyn Error>> {
-        let indices = read_indices(FEATURES, Some(indices))?
-            .into_iter()
-            .map(usize::try_from);
+        let indices = read_indices(FEATURES, Some(indices))?.into_iter().map(usize::try_from);
         Ok((open(prompts)?, indices.collect::<Result<Vec<_>, _>>()?))
     };
-    let classes = [
-        class("group_prompt", "group")?,
-        class("subgroup_prompt", "subgroup")?,
-    ];
+    let classes = [class("group_prompt", "group")?, class("subgroup_prompt", "subgroup")?];
     let plain = Pairs::new(images.clone(), vec![labels.clone()])?.split(HOLDOUT, SEED)?;
     let extra = Pairs::new(images, vec![labels, captions])?.split(HOLDOUT, SEED)?;
     let rows: Rows = serde_json::from_slice(&std::fs::read(ROWS)?)?;
@@ -118,29 +106,13 @@ impl Entry {
         };
         let [group, subgroup] = [classify(&data.classes[0])?, classify(&data.classes[1])?];
         let retrieval = retrieval(images, texts, &text_to_image, &BlockSize::default())?;
-        Ok(Self {
-            name,
-            head,
-            history,
-            retrieval,
-            group,
-            subgroup,
-        })
+        Ok(Self { name, head, history, retrieval, group, subgroup })
     }
 
     /// The figures of the table: recall both ways, then accuracy.
     fn figures(&self) -> [f64; 8] {
         let Retrieval { i2t, t2i, .. } = &self.retrieval;
-        [
-            i2t.r1,
-            i2t.r5,
-            i2t.r10,
-            t2i.r1,
-            t2i.r5,
-            t2i.r10,
-            self.group.top1,
-            self.subgroup.top1,
-        ]
+        [i2t.r1, i2t.r5, i2t.r10, t2i.r1, t2i.r5, t2i.r10, self.group.top1, self.subgroup.top1]
     }
 
     fn mean(&self) -> f64 {
@@ -153,29 +125,20 @@ type Embedded = (Tensor<2>, Tensor<2>, Vec<usize>);
 
 fn embed(head: &Head, data: &Dataset, device: &Device) -> Result<Embedded, Box<dyn Error>> {
     let holdout = &data.holdout;
-    let rows: Vec<usize> = (0..holdout.len())
-        .map(|pair| holdout.image_row(pair))
-        .collect();
+    let rows: Vec<usize> = (0..holdout.len()).map(|pair| holdout.image_row(pair)).collect();
     let images = project_images(head, &**holdout.images(), &rows, device, CHUNK)?;
     let (text_rows, _) = holdout.text_to_image(0);
     let texts = project_texts(head, &**holdout.captions(0), &text_rows, device, CHUNK)?;
     Ok((images, texts, rows))
 }
 
-fn new_head(
-    projector: ProjectorConfig,
-    data: &Dataset,
-    device: &Device,
-) -> Result<Head, Box<dyn Error>> {
+fn new_head(projector: ProjectorConfig, data: &Dataset, device: &Device) -> Result<Head, Box<dyn Error>> {
     let (image_dim, text_dim) = (data.holdout.images().dim(), data.holdout.captions(0).dim());
     let image = Provenance {
         pooling: Some(ImagePooling::Pooled.name().into()),
         ..Provenance::new("efficientnet-lite0")
     };
-    let text = Provenance {
-        pooling: Some("mean".into()),
-        ..Provenance::new("all-MiniLM-L6-v2")
-    };
+    let text = Provenance { pooling: Some("mean".into()), ..Provenance::new("all-MiniLM-L6-v2") };
     let config = HeadConfig::new(image_dim, text_dim, 512, projector);
     Ok(Head::new(&config, SEED, device)?.with_provenance(Some(&image), Some(&text)))
 }
@@ -184,26 +147,23 @@ fn main() -> Result<(), Box<dyn Error>> {
     let device = Device::flex();
     let data = load()?;
     let glu = ProjectorConfig::Glu { width: 2 };
-    let train = |name: &'static str,
-                 projector,
-                 pairs: &Pairs,
-                 learning_rate|
-     -> Result<Entry, Box<dyn Error>> {
-        let config = TrainConfig {
-            batch: 370,
-            learning_rate,
-            seed: SEED,
-            evaluate_every: 2,
-            ..TrainConfig::default()
+    let train =
+        |name: &'static str, projector, pairs: &Pairs, learning_rate| -> Result<Entry, Box<dyn Error>> {
+            let config = TrainConfig {
+                batch: 370,
+                learning_rate,
+                seed: SEED,
+                evaluate_every: 2,
+                ..TrainConfig::default()
+            };
+            let head = new_head(projector, &data, &device)?;
+            let Outcome { head, history, .. } =
+                Trainer::new(config, head, Arc::new(SigmoidLoss::new()), pairs.clone())
+                    .holdout(data.holdout.clone())
+                    .observer(Progress::new(format!("{name:<18}")))
+                    .run()?;
+            Entry::evaluate(name, head, history, &data, &device)
         };
-        let head = new_head(projector, &data, &device)?;
-        let Outcome { head, history, .. } =
-            Trainer::new(config, head, Arc::new(SigmoidLoss::new()), pairs.clone())
-                .holdout(data.holdout.clone())
-                .observer(Progress::new(format!("{name:<18}")))
-                .run()?;
-        Entry::evaluate(name, head, history, &data, &device)
-    };
     let untrained = new_head(glu.clone(), &data, &device)?;
     let entries = [
         Entry::evaluate("untrained", untrained, History::default(), &data, &device)?,
@@ -224,31 +184,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     best.head.save(&head)?;
     let page = output.join("report.html");
     report(&entries, best, &gallery).save(&page)?;
-    println!(
-        "\nbest head  {} ({})\nreport     {}",
-        head.display(),
-        best.name,
-        page.display()
-    );
+    println!("\nbest head  {} ({})\nreport     {}", head.display(), best.name, page.display());
     Ok(())
 }
 
-const COLUMNS: [&str; 8] = [
-    "I2T R@1",
-    "I2T R@5",
-    "I2T R@10",
-    "T2I R@1",
-    "T2I R@5",
-    "T2I R@10",
-    "groups",
-    "subgroups",
-];
+const COLUMNS: [&str; 8] =
+    ["I2T R@1", "I2T R@5", "I2T R@10", "T2I R@1", "T2I R@5", "T2I R@10", "groups", "subgroups"];
 
 fn print_table(entries: &[Entry]) {
-    println!(
-        "\n{:<20}{:^21}{:^21}{:^21}",
-        "", "image to text", "text to image", "zero-shot accuracy"
-    );
+    println!("\n{:<20}{:^21}{:^21}{:^21}", "", "image to text", "text to image", "zero-shot accuracy");
     println!(
         "{:<20}{:>7}{:>7}{:>7}{:>7}{:>7}{:>7}{:>10}{:>11}",
         "held out, in %", "R@1", "R@5", "R@10", "R@1", "R@5", "R@10", "group", "subgroup"
@@ -256,9 +200,7 @@ fn print_table(entries: &[Entry]) {
     for entry in entries {
         let [a, b, c, d, e, f, group, subgroup] = entry.figures();
         let name = entry.name;
-        println!(
-            "{name:<20}{a:>7.1}{b:>7.1}{c:>7.1}{d:>7.1}{e:>7.1}{f:>7.1}{group:>10.1}{subgroup:>11.1}"
-        );
+        println!("{name:<20}{a:>7.1}{b:>7.1}{c:>7.1}{d:>7.1}{e:>7.1}{f:>7.1}{group:>10.1}{subgroup:>11.1}");
     }
 }
 
@@ -268,25 +210,14 @@ struct Shown<'a> {
     labels: Vec<(&'a str, f64)>,
 }
 
-fn gallery<'a>(
-    head: &Head,
-    data: &'a Dataset,
-    device: &Device,
-) -> Result<Vec<Shown<'a>>, Box<dyn Error>> {
+fn gallery<'a>(head: &Head, data: &'a Dataset, device: &Device) -> Result<Vec<Shown<'a>>, Box<dyn Error>> {
     let (images, texts, rows) = embed(head, data, device)?;
     let matches = top_k(images, texts, 5, &BlockSize::default())?;
     let label = |index: usize| data.rows[rows[index]].label.as_str();
-    let shown = matches
-        .iter()
-        .enumerate()
-        .step_by(rows.len() / SHOWN)
-        .take(SHOWN)
-        .map(|(index, matches)| Shown {
+    let shown =
+        matches.iter().enumerate().step_by(rows.len() / SHOWN).take(SHOWN).map(|(index, matches)| Shown {
             picture: &data.rows[rows[index]],
-            labels: matches
-                .iter()
-                .map(|found| (label(found.index), f64::from(found.score)))
-                .collect(),
+            labels: matches.iter().map(|found| (label(found.index), f64::from(found.score))).collect(),
         });
     Ok(shown.collect())
 }
@@ -296,10 +227,7 @@ fn print_gallery(gallery: &[Shown]) {
     for Shown { picture, labels } in gallery {
         let right = labels.iter().position(|(label, _)| *label == picture.label);
         let mark = right.map_or("   ".to_owned(), |rank| format!("#{} ", rank + 1));
-        let labels: Vec<_> = labels
-            .iter()
-            .map(|(label, score)| format!("{label} {score:.2}"))
-            .collect();
+        let labels: Vec<_> = labels.iter().map(|(label, score)| format!("{label} {score:.2}")).collect();
         println!("{mark} {}  {}", picture.emoji, labels.join(" | "));
     }
 }
@@ -315,55 +243,33 @@ fn report(entries: &[Entry], best: &Entry, gallery: &[Shown]) -> Report {
     }
     let mut loss = LineChart::new("Loss", "step", "loss").log_y();
     let mut recall = LineChart::new("Image to text, held out", "epoch", "R@1 in %");
-    for entry in entries
-        .iter()
-        .filter(|entry| !entry.history.steps.is_empty())
-    {
-        let steps = entry
-            .history
-            .steps
-            .iter()
-            .map(|step| ((step.step + 1) as f64, step.loss));
+    for entry in entries.iter().filter(|entry| !entry.history.steps.is_empty()) {
+        let steps = entry.history.steps.iter().map(|step| ((step.step + 1) as f64, step.loss));
         loss = loss.series(entry.name, steps);
         let evaluations = entry.history.evaluations.iter();
-        let evaluations =
-            evaluations.map(|evaluation| (evaluation.epochs as f64, evaluation.holdout.i2t.r1));
+        let evaluations = evaluations.map(|evaluation| (evaluation.epochs as f64, evaluation.holdout.i2t.r1));
         recall = recall.series(entry.name, evaluations);
     }
-    let pictures = gallery
-        .iter()
-        .fold(Gallery::new(), |gallery, Shown { picture, labels }| {
-            let item = GalleryItem::new(Picture::text(&picture.emoji)).title(&picture.label);
-            gallery.item(labels.iter().fold(item, |item, (label, score)| {
-                item.candidate(*label, *score, *label == picture.label)
-            }))
-        });
-    let facts = Facts::new()
-        .fact(
-            "image encoder",
-            "EfficientNet-Lite0, frozen, 1280 dimensions",
+    let pictures = gallery.iter().fold(Gallery::new(), |gallery, Shown { picture, labels }| {
+        let item = GalleryItem::new(Picture::text(&picture.emoji)).title(&picture.label);
+        gallery.item(
+            labels
+                .iter()
+                .fold(item, |item, (label, score)| item.candidate(*label, *score, *label == picture.label)),
         )
+    });
+    let facts = Facts::new()
+        .fact("image encoder", "EfficientNet-Lite0, frozen, 1280 dimensions")
         .fact("text encoder", "all-MiniLM-L6-v2, frozen, 384 dimensions")
         .fact("loss", "sigmoid over all pairs, divided by their number")
         .fact("optimiser", "Lion, 50 epochs of 2 batches of 370")
         .fact("seed", SEED.to_string());
     let percent = |value: f64| format!("{value:.1} %");
     Report::new("Two frozen encoders, aligned")
-        .subtitle(
-            "1,376 emoji pictures and their names; every figure is on the 370 pictures held out",
-        )
-        .key_figure(
-            percent(best.retrieval.i2t.r1),
-            "of pictures find their own name first among 370",
-        )
-        .key_figure(
-            percent(best.retrieval.i2t.r10),
-            "find it among the first ten",
-        )
-        .key_figure(
-            percent(best.group.top1),
-            "are put into the right one of 7 groups, unseen",
-        )
+        .subtitle("1,376 emoji pictures and their names; every figure is on the 370 pictures held out")
+        .key_figure(percent(best.retrieval.i2t.r1), "of pictures find their own name first among 370")
+        .key_figure(percent(best.retrieval.i2t.r10), "find it among the first ten")
+        .key_figure(percent(best.group.top1), "are put into the right one of 7 groups, unseen")
         .section(
             Section::new("Heads compared")
                 .text("The encoders are frozen; only the small head between them differs.")
@@ -372,10 +278,7 @@ fn report(entries: &[Entry], best: &Entry, gallery: &[Shown]) -> Report {
         .section(Section::new("Training").charts([loss, recall]))
         .section(
             Section::new("Held-out pictures")
-                .text(format!(
-                    "The five best of {HOLDOUT} labels under the {} head, by cosine.",
-                    best.name
-                ))
+                .text(format!("The five best of {HOLDOUT} labels under the {} head, by cosine.", best.name))
                 .gallery(pictures),
         )
         .section(Section::new("Settings").facts(facts))

@@ -7,9 +7,7 @@ use clap::{Args, Subcommand};
 use sail_vl::core::{FeatureSource, Modality};
 use sail_vl::data::{DataError, Pairs, read_indices, split_tensor_spec};
 use sail_vl::device;
-use sail_vl::eval::{
-    BlockSize, class_weights, project_images, project_texts, retrieval, zero_shot,
-};
+use sail_vl::eval::{BlockSize, class_weights, project_images, project_texts, retrieval, zero_shot};
 
 use crate::error::CliError;
 use crate::inputs::{self, PairArgs};
@@ -84,11 +82,7 @@ fn run_retrieval(args: &RetrievalArgs) -> Result<(), CliError> {
     let images = inputs::features(&args.pairs.images, Modality::Image, verify)?;
     let texts = inputs::features(&args.pairs.texts, Modality::Text, verify)?;
     let head = inputs::head(&args.common.head, &device, &*images, &*texts)?;
-    let pairs = inputs::holdout(
-        Pairs::new(images, vec![texts])?,
-        args.common.holdout,
-        args.common.seed,
-    )?;
+    let pairs = inputs::holdout(Pairs::new(images, vec![texts])?, args.common.holdout, args.common.seed)?;
     let image_rows: Vec<usize> = (0..pairs.len()).map(|pair| pairs.image_row(pair)).collect();
     let (text_rows, text_to_image) = pairs.text_to_image(0);
     let images = project_images(&head, &**pairs.images(), &image_rows, &device, CHUNK)?;
@@ -100,15 +94,8 @@ fn run_retrieval(args: &RetrievalArgs) -> Result<(), CliError> {
         return Ok(());
     }
     writeln!(out, "{} images, {} texts", result.n_images, result.n_texts)?;
-    writeln!(
-        out,
-        "{:<15}{:>7}{:>7}{:>7}{:>11}{:>13}",
-        "", "R@1", "R@5", "R@10", "mean rank", "median rank"
-    )?;
-    for (direction, scores) in [
-        ("image to text", &result.i2t),
-        ("text to image", &result.t2i),
-    ] {
+    writeln!(out, "{:<15}{:>7}{:>7}{:>7}{:>11}{:>13}", "", "R@1", "R@5", "R@10", "mean rank", "median rank")?;
+    for (direction, scores) in [("image to text", &result.i2t), ("text to image", &result.t2i)] {
         writeln!(
             out,
             "{direction:<15}{:>7.2}{:>7.2}{:>7.2}{:>11.1}{:>13.1}",
@@ -122,19 +109,12 @@ fn run_zero_shot(args: &ZeroShotArgs) -> Result<(), CliError> {
     let device = device::parse(&args.common.device)?;
     let images = inputs::features(&args.images, Modality::Image, !args.no_verify)?;
     let prompts = inputs::features(&args.prompts, Modality::Text, !args.no_verify)?;
-    let input = |source: DataError| CliError::Input {
-        spec: args.labels.clone(),
-        source,
-    };
+    let input = |source: DataError| CliError::Input { spec: args.labels.clone(), source };
     let (path, tensor) = split_tensor_spec(&args.labels);
     let labels = read_indices(path, tensor).map_err(input)?;
     if labels.len() != images.rows() {
-        let message = format!(
-            "{} has {} labels, expected {}, one an image",
-            args.labels,
-            labels.len(),
-            images.rows()
-        );
+        let message =
+            format!("{} has {} labels, expected {}, one an image", args.labels, labels.len(), images.rows());
         return Err(CliError::Usage(message));
     }
     let head = inputs::head(&args.common.head, &device, &*images, &*prompts)?;
@@ -151,11 +131,8 @@ fn run_zero_shot(args: &ZeroShotArgs) -> Result<(), CliError> {
     }
     let label = |&row: &usize| {
         let class = labels[row];
-        usize::try_from(class).map_err(|_| {
-            CliError::Usage(format!(
-                "image {row} has the label {class}, expected 0 or more"
-            ))
-        })
+        usize::try_from(class)
+            .map_err(|_| CliError::Usage(format!("image {row} has the label {class}, expected 0 or more")))
     };
     let labels = rows.iter().map(label).collect::<Result<Vec<_>, _>>()?;
     let (class_of_prompt, classes) = number_classes(&*prompts);

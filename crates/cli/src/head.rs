@@ -41,10 +41,8 @@ struct Shown<'a> {
 pub(crate) fn run(command: &HeadCommand) -> Result<(), CliError> {
     let HeadCommand::Show(args) = command;
     let device = device::parse(&args.device)?;
-    let head = Head::load(&args.head, &device).map_err(|source| CliError::HeadFile {
-        path: args.head.clone(),
-        source,
-    })?;
+    let head = Head::load(&args.head, &device)
+        .map_err(|source| CliError::HeadFile { path: args.head.clone(), source })?;
     let scalar = |x: Tensor<1>| f64::from(x.into_scalar::<f32>());
     let shown = Shown {
         config: head.config(),
@@ -58,10 +56,7 @@ pub(crate) fn run(command: &HeadCommand) -> Result<(), CliError> {
         return Ok(());
     }
     writeln!(out, "dimension   {}", shown.config.dim)?;
-    for (name, side) in [
-        ("image side", &shown.config.image),
-        ("text side", &shown.config.text),
-    ] {
+    for (name, side) in [("image side", &shown.config.image), ("text side", &shown.config.text)] {
         let side = side.as_ref().map_or("absent".to_owned(), describe);
         writeln!(out, "{name:<11} {side}")?;
     }
@@ -73,12 +68,6 @@ pub(crate) fn run(command: &HeadCommand) -> Result<(), CliError> {
 
 fn describe(side: &SideConfig) -> String {
     let norm = if side.norm { "layer norm, " } else { "" };
-    let origin = side
-        .trained_on
-        .as_ref()
-        .map_or("an unknown backbone".to_owned(), ToString::to_string);
-    format!(
-        "{} -> {norm}{:?}, trained on {origin}",
-        side.input, side.projector
-    )
+    let origin = side.trained_on.as_ref().map_or("an unknown backbone".to_owned(), ToString::to_string);
+    format!("{} -> {norm}{:?}, trained on {origin}", side.input, side.projector)
 }

@@ -27,15 +27,8 @@ pub(crate) struct PairArgs {
 }
 
 /// Opens features and, unless told not to, reads all of them once: checksums, and rows that cannot be used.
-pub(crate) fn features(
-    spec: &str,
-    modality: Modality,
-    verify: bool,
-) -> Result<Arc<Features>, CliError> {
-    let input = |source| CliError::Input {
-        spec: spec.to_owned(),
-        source,
-    };
+pub(crate) fn features(spec: &str, modality: Modality, verify: bool) -> Result<Arc<Features>, CliError> {
+    let input = |source| CliError::Input { spec: spec.to_owned(), source };
     let features = open_features(spec).map_err(input)?;
     if let Some(found) = features.modality()
         && found != modality
@@ -47,10 +40,7 @@ pub(crate) fn features(
         let bar = bar(features.rows() as u64, &format!("checks {spec}"));
         features.verify(|_| ()).map_err(input)?;
         let checked = scan(&features, |rows| bar.inc(rows as u64));
-        checked.map_err(|source| CliError::Features {
-            spec: spec.to_owned(),
-            source,
-        })?;
+        checked.map_err(|source| CliError::Features { spec: spec.to_owned(), source })?;
         bar.finish_and_clear();
     }
     Ok(Arc::new(features))
@@ -63,9 +53,7 @@ fn bar(length: u64, label: &str) -> ProgressBar {
     }
     let style = ProgressStyle::with_template("{prefix}  {wide_bar} {pos}/{len} rows  {eta} left");
     let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(length)
-        .with_style(style)
-        .with_prefix(label.to_owned())
+    ProgressBar::new(length).with_style(style).with_prefix(label.to_owned())
 }
 
 /// Loads a head and checks that it was made for these features.
@@ -75,10 +63,8 @@ pub(crate) fn head(
     images: &dyn FeatureSource,
     texts: &dyn FeatureSource,
 ) -> Result<Head, CliError> {
-    let head = Head::load(path, device).map_err(|source| CliError::HeadFile {
-        path: path.to_owned(),
-        source,
-    })?;
+    let head =
+        Head::load(path, device).map_err(|source| CliError::HeadFile { path: path.to_owned(), source })?;
     for (side, features) in [(Side::Image, images), (Side::Text, texts)] {
         head.accepts(side, features.dim(), features.provenance())?;
     }

@@ -12,8 +12,7 @@ use sail_vl::device;
 use sail_vl::layers::{Head, HeadConfig, ProjectorConfig, SideConfig};
 use sail_vl::losses::{Blocks, Direction, LossConfig, Normalization};
 use sail_vl::train::{
-    Finish, Interrupter, OptimizerConfig, Outcome, Progress, RunFolder, TrainConfig, TrainError,
-    Trainer,
+    Finish, Interrupter, OptimizerConfig, Outcome, Progress, RunFolder, TrainConfig, TrainError, Trainer,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -157,21 +156,13 @@ impl TrainArgs {
     fn head_config(&self, image_dim: usize, text_dim: usize) -> Result<HeadConfig, CliError> {
         let projector = match self.head {
             HeadKind::Linear => ProjectorConfig::Linear {},
-            HeadKind::Mlp => ProjectorConfig::Mlp {
-                expansion: self.width.unwrap_or(4),
-            },
-            HeadKind::Glu => ProjectorConfig::Glu {
-                width: self.width.unwrap_or(8),
-            },
-            HeadKind::Swiglu => ProjectorConfig::SwiGlu {
-                width: self.width.unwrap_or(8),
-            },
+            HeadKind::Mlp => ProjectorConfig::Mlp { expansion: self.width.unwrap_or(4) },
+            HeadKind::Glu => ProjectorConfig::Glu { width: self.width.unwrap_or(8) },
+            HeadKind::Swiglu => ProjectorConfig::SwiGlu { width: self.width.unwrap_or(8) },
             HeadKind::Sharelock => ProjectorConfig::SHARELOCK,
         };
         if self.width.is_some() && matches!(self.head, HeadKind::Linear | HeadKind::Sharelock) {
-            return Err(CliError::Usage(
-                "`--width` has no meaning for this `--head`".into(),
-            ));
+            return Err(CliError::Usage("`--width` has no meaning for this `--head`".into()));
         }
         let mut config = HeadConfig::new(image_dim, text_dim, self.dim, projector);
         if matches!(self.head, HeadKind::Sharelock) {
@@ -199,9 +190,7 @@ impl TrainArgs {
                     Some(BlocksKind::Sum) => Blocks::Sum,
                 },
             },
-            LossKind::InfoNce => LossConfig::InfoNce {
-                direction: Direction::default(),
-            },
+            LossKind::InfoNce => LossConfig::InfoNce { direction: Direction::default() },
             LossKind::BarlowTwins => LossConfig::BarlowTwins { lambda: 5e-3 },
         })
     }
@@ -223,9 +212,7 @@ impl TrainArgs {
         };
         config.check()?;
         if self.patience.is_some() && self.holdout == 0 {
-            return Err(CliError::Usage(
-                "`--patience` has no meaning without a `--holdout`".into(),
-            ));
+            return Err(CliError::Usage("`--patience` has no meaning without a `--holdout`".into()));
         }
         Ok(config)
     }
@@ -275,8 +262,8 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), CliError> {
         captions.push(extra);
     }
     let head_config = args.head_config(images.dim(), texts.dim())?;
-    let head = Head::new(&head_config, args.seed, &device)?
-        .with_provenance(images.provenance(), texts.provenance());
+    let head =
+        Head::new(&head_config, args.seed, &device)?.with_provenance(images.provenance(), texts.provenance());
     let pairs = Pairs::new(images, captions)?;
     let config = RunConfig {
         images: &args.pairs.images,
@@ -291,11 +278,8 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), CliError> {
     let split = pairs.split(args.holdout, args.seed)?;
     let trainer = Trainer::new(train, head, objective.into(), split.train).holdout(split.holdout);
     trainer.check()?;
-    let folder = if args.resume {
-        RunFolder::resume(out, &config)?
-    } else {
-        RunFolder::create(out, &config)?
-    };
+    let folder =
+        if args.resume { RunFolder::resume(out, &config)? } else { RunFolder::create(out, &config)? };
     let interrupter = Interrupter::new();
     let handle = interrupter.clone();
     // Where no handler can be set, an interrupt kills the process, which a resume survives as well.
@@ -316,11 +300,7 @@ fn report(args: &TrainArgs, outcome: &Outcome<Head>) -> Result<(), CliError> {
     }
     let head = format!("{}/head.safetensors", args.out.trim_end_matches('/'));
     let loss = outcome.history.steps.last().map(|step| step.loss);
-    let holdout = outcome
-        .history
-        .evaluations
-        .last()
-        .map(|evaluation| &evaluation.holdout);
+    let holdout = outcome.history.evaluations.last().map(|evaluation| &evaluation.holdout);
     let mut out = stdout().lock();
     if args.json {
         let holdout = holdout.map(|scores| json!({"i2t": scores.i2t, "t2i": scores.t2i}));
@@ -339,10 +319,7 @@ fn report(args: &TrainArgs, outcome: &Outcome<Head>) -> Result<(), CliError> {
         loss.unwrap_or(f64::NAN)
     )?;
     if let Some(scores) = holdout {
-        for (direction, scores) in [
-            ("image to text", &scores.i2t),
-            ("text to image", &scores.t2i),
-        ] {
+        for (direction, scores) in [("image to text", &scores.i2t), ("text to image", &scores.t2i)] {
             writeln!(
                 out,
                 "{direction}  R@1 {:5.2}  R@5 {:5.2}  R@10 {:5.2}",

@@ -46,9 +46,5 @@ pub fn ensure(
     if valid {
         return Ok(());
     }
-    Err(ConfigError {
-        field: field.to_owned(),
-        found: found.to_string(),
-        expected: expected.to_string(),
-    })
+    Err(ConfigError { field: field.to_owned(), found: found.to_string(), expected: expected.to_string() })
 }

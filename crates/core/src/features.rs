@@ -72,9 +72,7 @@ pub enum FeatureError {
         value: f32,
     },
     /// A row of zeros has no direction and so cannot be aligned.
-    #[error(
-        "row {row} (key `{key}`) is all zeros and has no direction: encode it again or leave it out"
-    )]
+    #[error("row {row} (key `{key}`) is all zeros and has no direction: encode it again or leave it out")]
     ZeroNorm {
         /// The row.
         row: usize,
@@ -103,10 +101,7 @@ pub fn gather_checked(
 ) -> Result<(), FeatureError> {
     let expected = rows.len() * source.dim();
     if out.len() != expected {
-        return Err(FeatureError::OutputSize {
-            found: out.len(),
-            expected,
-        });
+        return Err(FeatureError::OutputSize { found: out.len(), expected });
     }
     source.gather(rows, out)?;
     // A source without columns has nothing to check, and `chunks_exact` takes no 0.
@@ -119,12 +114,7 @@ pub fn gather_checked(
         }
         let key = || source.key(row).into_owned();
         if let Some(column) = values.iter().position(|value| !value.is_finite()) {
-            return Err(FeatureError::NotFinite {
-                row,
-                key: key(),
-                column,
-                value: values[column],
-            });
+            return Err(FeatureError::NotFinite { row, key: key(), column, value: values[column] });
         }
         if values.iter().all(|&value| value == 0.0) {
             return Err(FeatureError::ZeroNorm { row, key: key() });
@@ -178,18 +168,9 @@ mod tests {
     #[test]
     fn unusable_rows_are_named() {
         let message = check(&[1.0, f32::NAN]).unwrap_err().to_string();
-        assert!(
-            message.contains("row 0 (key `only`)") && message.contains("NaN in column 1"),
-            "{message}"
-        );
-        assert!(matches!(
-            check(&[f32::NEG_INFINITY, 1.0]),
-            Err(FeatureError::NotFinite { column: 0, .. })
-        ));
-        assert!(matches!(
-            check(&[0.0, -0.0]),
-            Err(FeatureError::ZeroNorm { row: 0, .. })
-        ));
+        assert!(message.contains("row 0 (key `only`)") && message.contains("NaN in column 1"), "{message}");
+        assert!(matches!(check(&[f32::NEG_INFINITY, 1.0]), Err(FeatureError::NotFinite { column: 0, .. })));
+        assert!(matches!(check(&[0.0, -0.0]), Err(FeatureError::ZeroNorm { row: 0, .. })));
     }
 
     #[test]

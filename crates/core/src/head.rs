@@ -31,9 +31,7 @@ pub enum HeadError {
         side: Side,
     },
     /// The features come from another backbone than the head was trained on.
-    #[error(
-        "{side} features come from {found}, the head was trained on {expected}: `{field}` differs"
-    )]
+    #[error("{side} features come from {found}, the head was trained on {expected}: `{field}` differs")]
     Provenance {
         /// Which side.
         side: Side,

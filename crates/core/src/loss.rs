@@ -88,16 +88,11 @@ pub trait ContrastiveLoss: Send + Sync {
         let gradients = value.backward();
         // A leaf that the loss does not use (a bias, say) has no gradient: it is zero.
         fn of<const D: usize>(x: &Tensor<D>, gradients: &burn::tensor::Gradients) -> Tensor<D> {
-            x.grad(gradients)
-                .unwrap_or_else(|| x.clone().inner().zeros_like())
+            x.grad(gradients).unwrap_or_else(|| x.clone().inner().zeros_like())
         }
         Ok(LossGradients {
             images: of(&leaves.images, &gradients),
-            texts: leaves
-                .texts
-                .iter()
-                .map(|texts| of(texts, &gradients))
-                .collect(),
+            texts: leaves.texts.iter().map(|texts| of(texts, &gradients)).collect(),
             log_scale: of(&leaves.log_scale, &gradients),
             bias: of(&leaves.bias, &gradients),
             value: value.inner(),
@@ -117,19 +112,12 @@ impl EmbeddingBatch {
     pub fn checked_rows(&self) -> Result<usize, LossError> {
         let expected = self.images.dims();
         if self.texts.is_empty() {
-            return Err(LossError::CaptionSets {
-                found: 0,
-                expected: "at least 1",
-            });
+            return Err(LossError::CaptionSets { found: 0, expected: "at least 1" });
         }
         for (set, texts) in self.texts.iter().enumerate() {
             let found = texts.dims();
             if found != expected {
-                return Err(LossError::Shape {
-                    set,
-                    found,
-                    expected,
-                });
+                return Err(LossError::Shape { set, found, expected });
             }
         }
         match expected[0] {

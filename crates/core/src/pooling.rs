@@ -62,10 +62,7 @@ impl ImagePooling {
     /// # Errors
     /// [`PoolingError`] when the model does not give the part that this pooling needs.
     pub fn pool(self, features: &ImageFeatures) -> Result<Tensor<2>, PoolingError> {
-        let missing = |missing| PoolingError {
-            pooling: self.name(),
-            missing,
-        };
+        let missing = |missing| PoolingError { pooling: self.name(), missing };
         let class = || features.class_token.clone().ok_or(missing("a class token"));
         let mean = || {
             let patches = features.patches.as_ref().ok_or(missing("patch tokens"))?;
@@ -118,10 +115,10 @@ impl TextPooling {
                 let index = index.unsqueeze_dim::<3>(2).repeat_dim(2, hidden);
                 Ok(tokens.gather(1, index).reshape([batch, hidden]))
             }
-            Self::Pooled => features.pooled.clone().ok_or(PoolingError {
-                pooling: self.name(),
-                missing: "a sentence embedding",
-            }),
+            Self::Pooled => features
+                .pooled
+                .clone()
+                .ok_or(PoolingError { pooling: self.name(), missing: "a sentence embedding" }),
         }
     }
 }
@@ -147,14 +144,8 @@ mod tests {
             }),
             pooled: None,
         };
-        assert_eq!(
-            rows(ImagePooling::Concat.pool(&features).unwrap()),
-            [9.0, 8.0, 2.0, 4.0]
-        );
-        assert_eq!(
-            rows(ImagePooling::PatchMean.pool(&features).unwrap()),
-            [2.0, 4.0]
-        );
+        assert_eq!(rows(ImagePooling::Concat.pool(&features).unwrap()), [9.0, 8.0, 2.0, 4.0]);
+        assert_eq!(rows(ImagePooling::PatchMean.pool(&features).unwrap()), [2.0, 4.0]);
         let error = ImagePooling::Pooled.pool(&features).unwrap_err();
         assert_eq!(
             error.to_string(),
@@ -172,9 +163,6 @@ mod tests {
         };
         assert_eq!(rows(TextPooling::Mean.pool(&features).unwrap()), [2.0, 6.0]);
         assert_eq!(rows(TextPooling::Last.pool(&features).unwrap()), [3.0, 8.0]);
-        assert_eq!(
-            rows(TextPooling::Class.pool(&features).unwrap()),
-            [1.0, 4.0]
-        );
+        assert_eq!(rows(TextPooling::Class.pool(&features).unwrap()), [1.0, 4.0]);
     }
 }

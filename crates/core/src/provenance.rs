@@ -47,13 +47,7 @@ pub struct Provenance {
 impl Provenance {
     /// A provenance of which only the model's name is known.
     pub fn new(model: impl Into<String>) -> Self {
-        Self {
-            model: model.into(),
-            revision: None,
-            weights_sha256: None,
-            preprocessing: None,
-            pooling: None,
-        }
+        Self { model: model.into(), revision: None, weights_sha256: None, preprocessing: None, pooling: None }
     }
 
     /// The first field in which the two contradict each other: both state it, and differently.

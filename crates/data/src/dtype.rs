@@ -116,14 +116,13 @@ impl FromStr for Dtype {
     type Err = ConfigError;
 
     fn from_str(name: &str) -> Result<Self, ConfigError> {
-        [Self::F16, Self::BF16, Self::F32]
-            .into_iter()
-            .find(|dtype| dtype.name() == name)
-            .ok_or_else(|| ConfigError {
+        [Self::F16, Self::BF16, Self::F32].into_iter().find(|dtype| dtype.name() == name).ok_or_else(|| {
+            ConfigError {
                 field: "dtype".to_owned(),
                 found: format!("`{name}`"),
                 expected: "`f16`, `bf16` or `f32`".to_owned(),
-            })
+            }
+        })
     }
 }
 
@@ -139,9 +138,7 @@ mod tests {
         let mut out = vec![0.0; bits.len()];
         for (dtype, oracle) in [
             (Dtype::F16, f16::to_f32 as fn(f16) -> f32),
-            (Dtype::BF16, |half: f16| {
-                f32::from_bits(u32::from(half.to_bits()) << 16)
-            }),
+            (Dtype::BF16, |half: f16| f32::from_bits(u32::from(half.to_bits()) << 16)),
         ] {
             // The one leading byte makes every value straddle its natural alignment.
             dtype.decode(&bytes[1..], &mut out);

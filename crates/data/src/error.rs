@@ -46,9 +46,7 @@ pub enum DataError {
     #[error("invalid store configuration")]
     Config(#[from] ConfigError),
     /// The output is there already.
-    #[error(
-        "{path} exists already: choose another folder, remove it, or resume it if it is unfinished"
-    )]
+    #[error("{path} exists already: choose another folder, remove it, or resume it if it is unfinished")]
     Exists {
         /// The folder.
         path: PathBuf,
@@ -80,9 +78,7 @@ pub enum DataError {
         expected: &'static str,
     },
     /// A store whose writer never finished.
-    #[error(
-        "the embedding store {path} is unfinished: resume its encoding, or remove it and start again"
-    )]
+    #[error("the embedding store {path} is unfinished: resume its encoding, or remove it and start again")]
     Unfinished {
         /// The folder.
         path: PathBuf,
@@ -118,9 +114,7 @@ pub enum DataError {
         source: safetensors::SafeTensorError,
     },
     /// A shard whose contents are not those that were written.
-    #[error(
-        "{path} is damaged: its SHA-256 is {found}, expected {expected}; copy or encode it again"
-    )]
+    #[error("{path} is damaged: its SHA-256 is {found}, expected {expected}; copy or encode it again")]
     Checksum {
         /// The shard.
         path: PathBuf,
@@ -177,9 +171,7 @@ pub enum DataError {
         dtype: Dtype,
     },
     /// A row that the number type rounds to zeros.
-    #[error(
-        "row {row} (key `{key}`) rounds to all zeros in {dtype}: write the store as bf16 or f32"
-    )]
+    #[error("row {row} (key `{key}`) rounds to all zeros in {dtype}: write the store as bf16 or f32")]
     Underflow {
         /// The row.
         row: usize,
@@ -210,10 +202,7 @@ pub enum DataError {
         expected: usize,
     },
     /// More rows than 32-bit indices reach.
-    #[error(
-        "a source has {found} rows, expected fewer than {}: split it into several",
-        u32::MAX
-    )]
+    #[error("a source has {found} rows, expected fewer than {}: split it into several", u32::MAX)]
     TooManyRows {
         /// How many there are.
         found: usize,
@@ -258,9 +247,7 @@ pub enum DataError {
         only_captions: KeySample,
     },
     /// A holdout that leaves nothing to train on.
-    #[error(
-        "cannot hold out {holdout} of {pairs} pairs, expected fewer: lower the holdout or add data"
-    )]
+    #[error("cannot hold out {holdout} of {pairs} pairs, expected fewer: lower the holdout or add data")]
     Holdout {
         /// How many to hold out.
         holdout: usize,
@@ -274,9 +261,7 @@ pub enum DataError {
         batch: usize,
     },
     /// Too few rows for a single batch.
-    #[error(
-        "{rows} rows do not fill a batch of {batch}: lower the batch size to at most {rows} or add data"
-    )]
+    #[error("{rows} rows do not fill a batch of {batch}: lower the batch size to at most {rows} or add data")]
     TooFewRows {
         /// How many rows there are.
         rows: usize,
@@ -288,10 +273,7 @@ pub enum DataError {
 impl DataError {
     /// For `map_err`: an I/O error with its path.
     pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
-        |source| Self::Io {
-            path: path.to_owned(),
-            source,
-        }
+        |source| Self::Io { path: path.to_owned(), source }
     }
 }
 

@@ -15,10 +15,7 @@ pub(crate) fn gather_rows(
     copy: impl Fn(usize, &mut [f32]) + Sync,
 ) -> Result<(), FeatureError> {
     if out.len() != rows.len() * dim {
-        return Err(FeatureError::OutputSize {
-            found: out.len(),
-            expected: rows.len() * dim,
-        });
+        return Err(FeatureError::OutputSize { found: out.len(), expected: rows.len() * dim });
     }
     if let Some(&row) = rows.iter().find(|&&row| row >= total) {
         return Err(FeatureError::OutOfRange { row, rows: total });
@@ -66,17 +63,7 @@ mod tests {
         let rows: Vec<usize> = (0..100_000).collect();
         for _ in 0..20 {
             let error = gather_checked_parallel(&features, &rows).unwrap_err();
-            assert!(
-                matches!(
-                    error,
-                    FeatureError::NotFinite {
-                        row: 45_011,
-                        column: 3,
-                        ..
-                    }
-                ),
-                "{error}"
-            );
+            assert!(matches!(error, FeatureError::NotFinite { row: 45_011, column: 3, .. }), "{error}");
         }
     }
 }

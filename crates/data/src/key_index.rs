@@ -27,11 +27,7 @@ impl<'a> KeyIndex<'a> {
     pub(crate) fn new(source: &'a dyn FeatureSource) -> Result<Self, KeySample> {
         // At most half full, so that a search soon meets an empty slot.
         let slots = vec![NONE; (2 * source.rows()).next_power_of_two()];
-        let mut index = Self {
-            source,
-            slots,
-            hasher: RandomState::new(),
-        };
+        let mut index = Self { source, slots, hasher: RandomState::new() };
         let mut repeated = KeySample::default();
         for row in 0..source.rows() {
             let key = source.key(row);
@@ -41,11 +37,7 @@ impl<'a> KeyIndex<'a> {
                 _ => repeated.add(&key),
             }
         }
-        if repeated.count == 0 {
-            Ok(index)
-        } else {
-            Err(repeated)
-        }
+        if repeated.count == 0 { Ok(index) } else { Err(repeated) }
     }
 
     /// The row with this key.
@@ -74,10 +66,7 @@ mod tests {
 
     fn source(keys: &[&str]) -> MatrixFeatures {
         let values = vec![1.0; keys.len()];
-        MatrixFeatures::new(1, values)
-            .unwrap()
-            .with_keys(keys.iter().copied())
-            .unwrap()
+        MatrixFeatures::new(1, values).unwrap().with_keys(keys.iter().copied()).unwrap()
     }
 
     #[test]
@@ -96,9 +85,6 @@ mod tests {
     fn repeated_keys_are_counted_by_row_and_named_once() {
         let source = source(&["a", "b", "a", "c", "a", "b"]);
         let repeated = KeyIndex::new(&source).err().unwrap();
-        assert_eq!(
-            (repeated.count, repeated.to_string()),
-            (3, "`a`, `b`, ...".to_owned())
-        );
+        assert_eq!((repeated.count, repeated.to_string()), (3, "`a`, `b`, ...".to_owned()));
     }
 }

@@ -31,23 +31,14 @@ impl Mapped {
     pub(crate) fn open(path: &Path) -> Result<Self, DataError> {
         // Asked before opening: to open a named pipe would wait for its writer.
         let kind = fs::metadata(path).map_err(DataError::io(path))?;
-        ensure_file(
-            kind.is_file(),
-            path,
-            "the entry",
-            "a folder or a device",
-            "a regular file",
-        )?;
+        ensure_file(kind.is_file(), path, "the entry", "a folder or a device", "a regular file")?;
         let file = File::open(path).map_err(DataError::io(path))?;
         // SAFETY: the map is read-only and read as plain bytes, each time with bounds and UTF-8 checked,
         // so that even foreign changes to the file can only give other numbers. This crate replaces files
         // by renaming and never writes into one.
         #[allow(unsafe_code)]
         let map = unsafe { Mmap::map(&file) }.map_err(DataError::io(path))?;
-        Ok(Self {
-            path: path.to_owned(),
-            map,
-        })
+        Ok(Self { path: path.to_owned(), map })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -60,20 +51,14 @@ impl Mapped {
 
     /// Whether the file still has the size it had when it was mapped.
     pub(crate) fn unchanged(&self) -> Result<(), FeatureError> {
-        let io = |source| FeatureError::Io {
-            path: self.path.clone(),
-            source,
-        };
+        let io = |source| FeatureError::Io { path: self.path.clone(), source };
         let found = fs::metadata(&self.path).map_err(io)?.len();
         if found == self.map.len() as u64 {
             return Ok(());
         }
         Err(io(io::Error::new(
             io::ErrorKind::UnexpectedEof,
-            format!(
-                "it has {found} bytes, expected {} as when it was opened",
-                self.map.len()
-            ),
+            format!("it has {found} bytes, expected {} as when it was opened", self.map.len()),
         )))
     }
 
@@ -91,15 +76,9 @@ impl Mapped {
                 format!("at most {limit}"),
             )?;
         }
-        let (length, metadata) =
-            SafeTensors::read_metadata(&self.map).map_err(|source| DataError::Safetensors {
-                path: self.path.clone(),
-                source,
-            })?;
-        Ok(Header {
-            metadata,
-            data_start: size_of::<u64>() + length,
-        })
+        let (length, metadata) = SafeTensors::read_metadata(&self.map)
+            .map_err(|source| DataError::Safetensors { path: self.path.clone(), source })?;
+        Ok(Header { metadata, data_start: size_of::<u64>() + length })
     }
 }
 
@@ -136,12 +115,7 @@ impl MatrixView {
         if rows == 0 || dim == 0 {
             return None;
         }
-        Some(Self {
-            range: header.range(info),
-            rows,
-            dim,
-            dtype: Dtype::from_safetensors(info.dtype)?,
-        })
+        Some(Self { range: header.range(info), rows, dim, dtype: Dtype::from_safetensors(info.dtype)? })
     }
 
     /// Converts a row of the file's `bytes`.

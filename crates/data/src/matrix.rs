@@ -36,50 +36,30 @@ impl MatrixFeatures {
     /// [`DataError::MatrixSize`] where the values do not make whole rows, [`DataError::Empty`] without rows.
     pub fn new(dim: usize, values: Vec<f32>) -> Result<Self, DataError> {
         if dim == 0 || !values.len().is_multiple_of(dim) {
-            return Err(DataError::MatrixSize {
-                found: values.len(),
-                dim,
-            });
+            return Err(DataError::MatrixSize { found: values.len(), dim });
         }
         if values.is_empty() {
             return Err(DataError::Empty);
         }
-        Ok(Self {
-            dim,
-            values,
-            keys: None,
-            provenance: None,
-        })
+        Ok(Self { dim, values, keys: None, provenance: None })
     }
 
     /// Gives every row a key.
     ///
     /// # Errors
     /// [`DataError::KeyCount`] unless there are as many keys as rows.
-    pub fn with_keys(
-        self,
-        keys: impl IntoIterator<Item = impl Into<String>>,
-    ) -> Result<Self, DataError> {
+    pub fn with_keys(self, keys: impl IntoIterator<Item = impl Into<String>>) -> Result<Self, DataError> {
         let keys: Vec<String> = keys.into_iter().map(Into::into).collect();
         if keys.len() != self.rows() {
-            return Err(DataError::KeyCount {
-                found: keys.len(),
-                expected: self.rows(),
-            });
+            return Err(DataError::KeyCount { found: keys.len(), expected: self.rows() });
         }
-        Ok(Self {
-            keys: Some(keys),
-            ..self
-        })
+        Ok(Self { keys: Some(keys), ..self })
     }
 
     /// States where the features come from.
     #[must_use]
     pub fn with_provenance(self, provenance: Provenance) -> Self {
-        Self {
-            provenance: Some(provenance),
-            ..self
-        }
+        Self { provenance: Some(provenance), ..self }
     }
 }
 
@@ -131,8 +111,7 @@ mod tests {
     fn large_gathers_run_in_parallel_and_agree() {
         let dim = 300;
         let rows = 1000;
-        let features =
-            MatrixFeatures::new(dim, (0..rows * dim).map(|x| x as f32).collect()).unwrap();
+        let features = MatrixFeatures::new(dim, (0..rows * dim).map(|x| x as f32).collect()).unwrap();
         let order: Vec<usize> = (0..rows).map(|row| row * 7 % rows).collect();
         let mut out = vec![0.0; rows * dim];
         features.gather(&order, &mut out).unwrap();
@@ -145,37 +124,13 @@ mod tests {
     fn what_does_not_fit_is_an_error() {
         let features = MatrixFeatures::new(2, vec![0.0; 4]).unwrap();
         let out_of_range = features.gather(&[0, 2], &mut [0.0; 4]);
-        assert!(matches!(
-            out_of_range,
-            Err(FeatureError::OutOfRange { row: 2, rows: 2 })
-        ));
+        assert!(matches!(out_of_range, Err(FeatureError::OutOfRange { row: 2, rows: 2 })));
         let size = features.gather(&[0], &mut [0.0; 3]);
-        assert!(matches!(
-            size,
-            Err(FeatureError::OutputSize {
-                found: 3,
-                expected: 2
-            })
-        ));
+        assert!(matches!(size, Err(FeatureError::OutputSize { found: 3, expected: 2 })));
         let keys = features.with_keys(["only one"]);
-        assert!(matches!(
-            keys,
-            Err(DataError::KeyCount {
-                found: 1,
-                expected: 2
-            })
-        ));
-        assert!(matches!(
-            MatrixFeatures::new(2, vec![0.0; 3]),
-            Err(DataError::MatrixSize { .. })
-        ));
-        assert!(matches!(
-            MatrixFeatures::new(0, vec![]),
-            Err(DataError::MatrixSize { .. })
-        ));
-        assert!(matches!(
-            MatrixFeatures::new(2, vec![]),
-            Err(DataError::Empty)
-        ));
+        assert!(matches!(keys, Err(DataError::KeyCount { found: 1, expected: 2 })));
+        assert!(matches!(MatrixFeatures::new(2, vec![0.0; 3]), Err(DataError::MatrixSize { .. })));
+        assert!(matches!(MatrixFeatures::new(0, vec![]), Err(DataError::MatrixSize { .. })));
+        assert!(matches!(MatrixFeatures::new(2, vec![]), Err(DataError::Empty)));
     }
 }

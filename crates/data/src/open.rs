@@ -83,20 +83,13 @@ impl FeatureSource for Features {
 pub fn open_features(spec: &str) -> Result<Features, DataError> {
     let (path, tensor) = split_tensor_spec(spec);
     if !path.exists() {
-        return Err(DataError::NotFound {
-            spec: spec.to_owned(),
-        });
+        return Err(DataError::NotFound { spec: spec.to_owned() });
     }
     if path.is_dir() {
         return EmbeddingStore::open(path).map(Features::Store);
     }
-    if path
-        .extension()
-        .is_none_or(|extension| extension != "safetensors")
-    {
-        return Err(DataError::NotFeatures {
-            path: path.to_owned(),
-        });
+    if path.extension().is_none_or(|extension| extension != "safetensors") {
+        return Err(DataError::NotFeatures { path: path.to_owned() });
     }
     SafetensorsFeatures::open(path, tensor).map(Features::File)
 }
@@ -118,10 +111,7 @@ pub fn split_tensor_spec(spec: &str) -> (&Path, Option<&str>) {
         return whole;
     }
     match spec.split_once(".safetensors:") {
-        Some((stem, tensor)) => (
-            Path::new(&spec[..stem.len() + EXTENSION.len()]),
-            Some(tensor),
-        ),
+        Some((stem, tensor)) => (Path::new(&spec[..stem.len() + EXTENSION.len()]), Some(tensor)),
         None => whole,
     }
 }
@@ -142,10 +132,7 @@ mod tests {
         writer.push("key", &[1.0]).unwrap();
         writer.finish().unwrap();
         let store = open_features(&at("store")).unwrap();
-        assert_eq!(
-            (store.modality(), store.key(0).as_ref()),
-            (Some(Modality::Image), "key")
-        );
+        assert_eq!((store.modality(), store.key(0).as_ref()), (Some(Modality::Image), "key"));
         assert!(store.verify(|_| {}).unwrap());
 
         let view = TensorView::new(Dtype::F32, vec![1, 1], &[0, 0, 128, 63]).unwrap();
@@ -169,18 +156,9 @@ mod tests {
         std::fs::create_dir(at("empty")).unwrap();
         for missing in ["absent", "absent.safetensors", "absent.safetensors:x"] {
             let error = open_features(&at(missing)).unwrap_err();
-            assert!(
-                matches!(&error, DataError::NotFound { spec } if spec.ends_with(missing)),
-                "{error}"
-            );
+            assert!(matches!(&error, DataError::NotFound { spec } if spec.ends_with(missing)), "{error}");
         }
-        assert!(matches!(
-            open_features(&at("notes.txt")),
-            Err(DataError::NotFeatures { .. })
-        ));
-        assert!(matches!(
-            open_features(&at("empty")),
-            Err(DataError::NotAStore { .. })
-        ));
+        assert!(matches!(open_features(&at("notes.txt")), Err(DataError::NotFeatures { .. })));
+        assert!(matches!(open_features(&at("empty")), Err(DataError::NotAStore { .. })));
     }
 }

@@ -64,17 +64,9 @@ pub struct PairBatch {
 }
 
 /// Checks that a caption set was made as the first one was: one side of a head takes them all.
-fn one_kind(
-    set: usize,
-    first: &dyn FeatureSource,
-    other: &dyn FeatureSource,
-) -> Result<(), DataError> {
-    let differ = |field, found: String, expected: String| DataError::CaptionSets {
-        set,
-        field,
-        found,
-        expected,
-    };
+fn one_kind(set: usize, first: &dyn FeatureSource, other: &dyn FeatureSource) -> Result<(), DataError> {
+    let differ =
+        |field, found: String, expected: String| DataError::CaptionSets { set, field, found, expected };
     if other.dim() != first.dim() {
         let (found, expected) = (other.dim().to_string(), first.dim().to_string());
         return Err(differ("dimension", found, expected));
@@ -117,9 +109,7 @@ impl Pairs {
         }
         let index = match images.positional() {
             true => None,
-            false => {
-                Some(KeyIndex::new(&*images).map_err(|keys| DataError::DuplicateKeys { keys })?)
-            }
+            false => Some(KeyIndex::new(&*images).map_err(|keys| DataError::DuplicateKeys { keys })?),
         };
         let captions = captions
             .into_iter()
@@ -131,11 +121,7 @@ impl Pairs {
             .collect::<Result<_, _>>()?;
         drop(index);
         let image_rows = (0..images.rows() as u32).collect();
-        Ok(Self {
-            images,
-            image_rows,
-            captions,
-        })
+        Ok(Self { images, image_rows, captions })
     }
 
     /// How many pairs there are.
@@ -187,11 +173,7 @@ impl Pairs {
         self.check_range(pairs)?;
         let image_rows = pairs.iter().map(|&pair| self.image_rows[pair]).collect();
         let captions = self.captions.iter().map(|set| set.subset(pairs)).collect();
-        Ok(Self {
-            images: self.images.clone(),
-            image_rows,
-            captions,
-        })
+        Ok(Self { images: self.images.clone(), image_rows, captions })
     }
 
     /// Holds out the `holdout` pairs whose keys have the lowest `SHA-256(seed as 8 little-endian bytes,
@@ -205,17 +187,11 @@ impl Pairs {
     /// [`DataError::Holdout`] where no pair would be left to train on.
     pub fn split(&self, holdout: usize, seed: u64) -> Result<Split, DataError> {
         if holdout >= self.len() {
-            return Err(DataError::Holdout {
-                holdout,
-                pairs: self.len(),
-            });
+            return Err(DataError::Holdout { holdout, pairs: self.len() });
         }
         let mut lowest = BinaryHeap::with_capacity(holdout + 1);
         for pair in 0..self.len() {
-            lowest.push((
-                hash(&[&seed.to_le_bytes(), self.key(pair).as_bytes()]),
-                pair,
-            ));
+            lowest.push((hash(&[&seed.to_le_bytes(), self.key(pair).as_bytes()]), pair));
             if lowest.len() > holdout {
                 lowest.pop();
             }
@@ -224,22 +200,14 @@ impl Pairs {
         for (_, pair) in lowest {
             held_out[pair] = true;
         }
-        let (holdout, train): (Vec<usize>, Vec<usize>) =
-            (0..self.len()).partition(|&pair| held_out[pair]);
-        Ok(Split {
-            train: self.subset(&train)?,
-            holdout: self.subset(&holdout)?,
-        })
+        let (holdout, train): (Vec<usize>, Vec<usize>) = (0..self.len()).partition(|&pair| held_out[pair]);
+        Ok(Split { train: self.subset(&train)?, holdout: self.subset(&holdout)? })
     }
 
     /// All captions of all pairs, for retrieval: the caption rows, and for each the index of its pair.
     pub fn text_to_image(&self, set: usize) -> (Vec<usize>, Vec<usize>) {
         (0..self.len())
-            .flat_map(|pair| {
-                self.caption_rows(set, pair)
-                    .iter()
-                    .map(move |&row| (row as usize, pair))
-            })
+            .flat_map(|pair| self.caption_rows(set, pair).iter().map(move |&row| (row as usize, pair)))
             .unzip()
     }
 
@@ -261,11 +229,7 @@ impl Pairs {
                 gather_checked_parallel(&*self.captions[set].source, &rows)
             })
             .collect::<Result<_, _>>()?;
-        Ok(PairBatch {
-            images,
-            texts,
-            rows: pairs.len(),
-        })
+        Ok(PairBatch { images, texts, rows: pairs.len() })
     }
 
     /// The caption row that stands for a pair in an epoch.
@@ -278,18 +242,13 @@ impl Pairs {
         let numbers = [seed, epoch, set as u64].map(u64::to_le_bytes);
         let digest = hash(&[numbers.as_flattened(), key.as_bytes()]);
         // The bias of the remainder is below one part in 2^32.
-        let number = digest
-            .first_chunk()
-            .map_or(0, |&bytes| u64::from_le_bytes(bytes));
+        let number = digest.first_chunk().map_or(0, |&bytes| u64::from_le_bytes(bytes));
         rows[(number % rows.len() as u64) as usize] as usize
     }
 
     fn check_range(&self, pairs: &[usize]) -> Result<(), FeatureError> {
         match pairs.iter().find(|&&pair| pair >= self.len()) {
-            Some(&row) => Err(FeatureError::OutOfRange {
-                row,
-                rows: self.len(),
-            }),
+            Some(&row) => Err(FeatureError::OutOfRange { row, rows: self.len() }),
             None => Ok(()),
         }
     }
@@ -298,10 +257,7 @@ impl Pairs {
 impl fmt::Debug for Pairs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let captions: Vec<usize> = self.captions.iter().map(|set| set.rows.len()).collect();
-        f.debug_struct("Pairs")
-            .field("len", &self.len())
-            .field("captions", &captions)
-            .finish()
+        f.debug_struct("Pairs").field("len", &self.len()).field("captions", &captions).finish()
     }
 }
 
@@ -318,11 +274,7 @@ impl CaptionSet {
             rows.extend_from_slice(self.of(pair));
             offsets.push(rows.len() as u32);
         }
-        Self {
-            source: self.source.clone(),
-            offsets,
-            rows,
-        }
+        Self { source: self.source.clone(), offsets, rows }
     }
 }
 
@@ -337,19 +289,10 @@ fn by_position(
             (true, false) => "image",
             (false, _) => "caption",
         };
-        return Err(DataError::Positions {
-            set,
-            captions: source.rows(),
-            images: images.rows(),
-            side,
-        });
+        return Err(DataError::Positions { set, captions: source.rows(), images: images.rows(), side });
     }
     let rows = source.rows() as u32;
-    Ok(CaptionSet {
-        source,
-        offsets: (0..=rows).collect(),
-        rows: (0..rows).collect(),
-    })
+    Ok(CaptionSet { source, offsets: (0..=rows).collect(), rows: (0..rows).collect() })
 }
 
 fn by_key(
@@ -358,10 +301,8 @@ fn by_key(
     index: &KeyIndex,
     source: Arc<dyn FeatureSource>,
 ) -> Result<CaptionSet, DataError> {
-    let pair_of: Vec<u32> = (0..source.rows())
-        .into_par_iter()
-        .map(|row| index.get(&source.key(row)).unwrap_or(NONE))
-        .collect();
+    let pair_of: Vec<u32> =
+        (0..source.rows()).into_par_iter().map(|row| index.get(&source.key(row)).unwrap_or(NONE)).collect();
 
     let mut only_captions = KeySample::default();
     let mut offsets = vec![0u32; images.rows() + 1];
@@ -372,19 +313,11 @@ fn by_key(
         }
     }
     let mut only_images = KeySample::default();
-    for (row, _) in offsets[1..]
-        .iter()
-        .enumerate()
-        .filter(|(_, count)| **count == 0)
-    {
+    for (row, _) in offsets[1..].iter().enumerate().filter(|(_, count)| **count == 0) {
         only_images.add(&images.key(row));
     }
     if only_images.count + only_captions.count > 0 {
-        return Err(DataError::Unmatched {
-            set,
-            only_images,
-            only_captions,
-        });
+        return Err(DataError::Unmatched { set, only_images, only_captions });
     }
 
     // Counting sort: counts to ends, then each row to the next place of its pair.
@@ -398,11 +331,7 @@ fn by_key(
         rows[*place as usize] = row as u32;
         *place += 1;
     }
-    Ok(CaptionSet {
-        source,
-        offsets,
-        rows,
-    })
+    Ok(CaptionSet { source, offsets, rows })
 }
 
 fn hash(parts: &[&[u8]]) -> [u8; 32] {

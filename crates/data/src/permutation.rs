@@ -39,11 +39,7 @@ impl Permutation {
     pub fn new(len: u64, seed: u64) -> Self {
         let bits = u64::BITS - len.saturating_sub(1).leading_zeros();
         let keys = std::array::from_fn(|round| stream(seed, round as u64));
-        Self {
-            len,
-            half: bits.div_ceil(2),
-            keys,
-        }
+        Self { len, half: bits.div_ceil(2), keys }
     }
 
     /// How many values it permutes.
@@ -104,10 +100,7 @@ mod tests {
 
     /// Pearson's statistic against equal expectations.
     fn chi_square(counts: impl IntoIterator<Item = u64>, expected: f64) -> f64 {
-        counts
-            .into_iter()
-            .map(|count| (count as f64 - expected).powi(2) / expected)
-            .sum()
+        counts.into_iter().map(|count| (count as f64 - expected).powi(2) / expected).sum()
     }
 
     #[test]
@@ -118,32 +111,16 @@ mod tests {
         assert_eq!(values(7, u64::MAX), [0, 2, 4, 6, 5, 3, 1]);
         let million = Permutation::new(1_000_000, 42);
         assert_eq!((million.get(0), million.get(999_999)), (3318, 218_961));
-        assert_eq!(
-            Permutation::new(23_000_000, 2024).get(12_345_678),
-            2_530_618
-        );
-        assert_eq!(
-            Permutation::new(1 << 63, 7).get(5),
-            1_881_372_368_878_441_366
-        );
-        assert_eq!(
-            Permutation::new(u64::MAX, 7).get(0),
-            4_025_607_500_295_396_549
-        );
+        assert_eq!(Permutation::new(23_000_000, 2024).get(12_345_678), 2_530_618);
+        assert_eq!(Permutation::new(1 << 63, 7).get(5), 1_881_372_368_878_441_366);
+        assert_eq!(Permutation::new(u64::MAX, 7).get(0), 4_025_607_500_295_396_549);
     }
 
     #[test]
     fn splitmix64_as_published() {
         // The first numbers of the reference implementation for seed 1234567.
         let numbers: Vec<u64> = (0..3).map(|index| stream(1_234_567, index)).collect();
-        assert_eq!(
-            numbers,
-            [
-                6457827717110365317,
-                3203168211198807973,
-                9817491932198370423
-            ]
-        );
+        assert_eq!(numbers, [6457827717110365317, 3203168211198807973, 9817491932198370423]);
     }
 
     #[test]
@@ -179,16 +156,9 @@ mod tests {
     fn neighbours_are_torn_apart() {
         // In a random permutation both counts are close to Poisson with mean 1.
         let rows = values(100_000, 7);
-        let adjacent = rows
-            .windows(2)
-            .filter(|pair| pair[0] + 1 == pair[1])
-            .count();
+        let adjacent = rows.windows(2).filter(|pair| pair[0] + 1 == pair[1]).count();
         assert!(adjacent < 10, "{adjacent}");
-        let fixed = rows
-            .iter()
-            .enumerate()
-            .filter(|&(position, &value)| position as u64 == value)
-            .count();
+        let fixed = rows.iter().enumerate().filter(|&(position, &value)| position as u64 == value).count();
         assert!(fixed < 10, "{fixed}");
     }
 

@@ -28,9 +28,7 @@ impl SafetensorsFeatures {
         let file = Mapped::open(path.as_ref())?;
         let header = file.header()?;
         let kind = "two-dimensional F16, BF16 or F32 tensor with at least one row";
-        let matrix = select(&file, &header, tensor, kind, |info| {
-            MatrixView::new(&header, info)
-        })?;
+        let matrix = select(&file, &header, tensor, kind, |info| MatrixView::new(&header, info))?;
         Ok(Self { file, matrix })
     }
 
@@ -82,32 +80,16 @@ pub fn read_indices(path: impl AsRef<Path>, tensor: Option<&str>) -> Result<Vec<
         match info.dtype {
             _ if info.shape.len() != 1 => None,
             safetensors::Dtype::U8 => Some(bytes.iter().map(|&x| i64::from(x)).collect()),
-            safetensors::Dtype::I32 => Some(
-                bytes
-                    .as_chunks()
-                    .0
-                    .iter()
-                    .map(|&x| i64::from(i32::from_le_bytes(x)))
-                    .collect(),
-            ),
-            safetensors::Dtype::I64 => Some(
-                bytes
-                    .as_chunks()
-                    .0
-                    .iter()
-                    .map(|&x| i64::from_le_bytes(x))
-                    .collect(),
-            ),
+            safetensors::Dtype::I32 => {
+                Some(bytes.as_chunks().0.iter().map(|&x| i64::from(i32::from_le_bytes(x))).collect())
+            }
+            safetensors::Dtype::I64 => {
+                Some(bytes.as_chunks().0.iter().map(|&x| i64::from_le_bytes(x)).collect())
+            }
             _ => None,
         }
     };
-    select(
-        &file,
-        &header,
-        tensor,
-        "one-dimensional U8, I32 or I64 tensor",
-        read,
-    )
+    select(&file, &header, tensor, "one-dimensional U8, I32 or I64 tensor", read)
 }
 
 /// Finds the tensor by its name, or else the only one that `read` accepts.
@@ -123,16 +105,10 @@ fn select<T>(
     let missing = |wanted: String| DataError::NoTensor {
         path: file.path().to_owned(),
         wanted,
-        available: list(
-            tensors
-                .iter()
-                .filter_map(|name| Some(describe(name, info(name)?))),
-        ),
+        available: list(tensors.iter().filter_map(|name| Some(describe(name, info(name)?)))),
     };
     if let Some(name) = name {
-        return info(name)
-            .and_then(read)
-            .ok_or_else(|| missing(format!("{kind} named `{name}`")));
+        return info(name).and_then(read).ok_or_else(|| missing(format!("{kind} named `{name}`")));
     }
     // Only the last is kept, so that listing the candidates does not read them all at once.
     let mut found = None;
@@ -146,10 +122,9 @@ fn select<T>(
     }
     match found {
         Some(tensor) if candidates.len() == 1 => Ok(tensor),
-        Some(_) => Err(DataError::SeveralTensors {
-            path: file.path().to_owned(),
-            candidates: list(candidates),
-        }),
+        Some(_) => {
+            Err(DataError::SeveralTensors { path: file.path().to_owned(), candidates: list(candidates) })
+        }
         None => Err(missing(kind.to_owned())),
     }
 }
@@ -182,10 +157,7 @@ mod tests {
     #[test]
     fn the_only_matrix_is_found_among_other_tensors() {
         let folder = tempfile::tempdir().unwrap();
-        let values: Vec<u8> = [1.0f32, 2.0, 3.0, 4.0]
-            .iter()
-            .flat_map(|x| x.to_le_bytes())
-            .collect();
+        let values: Vec<u8> = [1.0f32, 2.0, 3.0, 4.0].iter().flat_map(|x| x.to_le_bytes()).collect();
         let path = write(
             folder.path(),
             &[
@@ -195,50 +167,26 @@ mod tests {
             ],
         );
         let features = SafetensorsFeatures::open(&path, None).unwrap();
-        assert_eq!(
-            (features.rows(), features.dim(), features.dtype()),
-            (2, 2, Dtype::F32)
-        );
+        assert_eq!((features.rows(), features.dim(), features.dtype()), (2, 2, Dtype::F32));
         assert!(features.positional() && features.key(1) == "1");
         let mut out = [0.0; 4];
         features.gather(&[1, 0], &mut out).unwrap();
         assert_eq!(out, [3.0, 4.0, 1.0, 2.0]);
 
-        let error = SafetensorsFeatures::open(&path, Some("v"))
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("named `v`") && error.contains("`x` F32 [2, 2]"),
-            "{error}"
-        );
+        let error = SafetensorsFeatures::open(&path, Some("v")).unwrap_err().to_string();
+        assert!(error.contains("named `v`") && error.contains("`x` F32 [2, 2]"), "{error}");
     }
 
     #[test]
     fn several_matrices_need_a_name() {
         let folder = tempfile::tempdir().unwrap();
-        let path = write(
-            folder.path(),
-            &[
-                ("image", D::F16, &[1, 2], &[0; 4]),
-                ("text", D::BF16, &[2, 1], &[0; 4]),
-            ],
-        );
-        let error = SafetensorsFeatures::open(&path, None)
-            .unwrap_err()
-            .to_string();
-        for part in [
-            "`image` F16 [1, 2]",
-            "`text` BF16 [2, 1]",
-            "FILE.safetensors:TENSOR",
-        ] {
+        let path =
+            write(folder.path(), &[("image", D::F16, &[1, 2], &[0; 4]), ("text", D::BF16, &[2, 1], &[0; 4])]);
+        let error = SafetensorsFeatures::open(&path, None).unwrap_err().to_string();
+        for part in ["`image` F16 [1, 2]", "`text` BF16 [2, 1]", "FILE.safetensors:TENSOR"] {
             assert!(error.contains(part), "{error}");
         }
-        assert_eq!(
-            SafetensorsFeatures::open(&path, Some("text"))
-                .unwrap()
-                .rows(),
-            2
-        );
+        assert_eq!(SafetensorsFeatures::open(&path, Some("text")).unwrap().rows(), 2);
     }
 
     #[test]
@@ -246,11 +194,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = write(
             folder.path(),
-            &[
-                ("a", D::F32, &[0, 3], &[]),
-                ("b", D::F32, &[3, 0], &[]),
-                ("c", D::F64, &[1, 1], &[0; 8]),
-            ],
+            &[("a", D::F32, &[0, 3], &[]), ("b", D::F32, &[3, 0], &[]), ("c", D::F64, &[1, 1], &[0; 8])],
         );
         let error = SafetensorsFeatures::open(&path, None).unwrap_err();
         assert!(matches!(error, DataError::NoTensor { .. }), "{error}");
@@ -263,21 +207,11 @@ mod tests {
         let bytes = [255, 255, 255, 255, 255, 255, 255, 127];
         let path = write(
             folder.path(),
-            &[
-                ("i64", D::I64, &[1], &bytes),
-                ("i32", D::I32, &[2], &bytes),
-                ("u8", D::U8, &[8], &bytes),
-            ],
+            &[("i64", D::I64, &[1], &bytes), ("i32", D::I32, &[2], &bytes), ("u8", D::U8, &[8], &bytes)],
         );
         assert_eq!(read_indices(&path, Some("i64")).unwrap(), [i64::MAX]);
-        assert_eq!(
-            read_indices(&path, Some("i32")).unwrap(),
-            [-1, i64::from(i32::MAX)]
-        );
-        assert_eq!(
-            read_indices(&path, Some("u8")).unwrap(),
-            [255, 255, 255, 255, 255, 255, 255, 127]
-        );
+        assert_eq!(read_indices(&path, Some("i32")).unwrap(), [-1, i64::from(i32::MAX)]);
+        assert_eq!(read_indices(&path, Some("u8")).unwrap(), [255, 255, 255, 255, 255, 255, 255, 127]);
         let error = read_indices(&path, None).unwrap_err();
         assert!(matches!(error, DataError::SeveralTensors { .. }), "{error}");
     }

@@ -49,9 +49,7 @@ impl BatchSampler {
         let epoch = epoch.wrapping_add((step / steps) as u64);
         let start = step % steps * self.batch;
         let order = Permutation::new(self.rows as u64, stream(self.seed, epoch));
-        (start..start + self.batch)
-            .map(|position| order.get(position as u64) as usize)
-            .collect()
+        (start..start + self.batch).map(|position| order.get(position as u64) as usize).collect()
     }
 }
 
@@ -64,14 +62,8 @@ mod tests {
     fn golden_batches() {
         // From an independent implementation in Python of what the documentation says.
         let sampler = BatchSampler::new(10, 4, 3).unwrap();
-        assert_eq!(
-            [sampler.indices(0, 0), sampler.indices(0, 1)],
-            [[0, 7, 4, 3], [8, 5, 9, 2]]
-        );
-        assert_eq!(
-            [sampler.indices(1, 0), sampler.indices(1, 1)],
-            [[9, 1, 0, 8], [2, 4, 3, 7]]
-        );
+        assert_eq!([sampler.indices(0, 0), sampler.indices(0, 1)], [[0, 7, 4, 3], [8, 5, 9, 2]]);
+        assert_eq!([sampler.indices(1, 0), sampler.indices(1, 1)], [[9, 1, 0, 8], [2, 4, 3, 7]]);
         assert_eq!(sampler.indices(0, 3), sampler.indices(1, 1));
     }
 

@@ -21,10 +21,7 @@ const BLOCK: usize = 1 << 18;
 /// assert!(error.to_string().starts_with("row 1 (key `1`) has the value NaN"));
 /// # Ok::<(), sail_data::DataError>(())
 /// ```
-pub fn scan(
-    source: &dyn FeatureSource,
-    progress: impl Fn(usize) + Sync,
-) -> Result<(), FeatureError> {
+pub fn scan(source: &dyn FeatureSource, progress: impl Fn(usize) + Sync) -> Result<(), FeatureError> {
     let (total, dim) = (source.rows(), source.dim());
     let block = (BLOCK / dim.max(1)).max(1);
     (0..total.div_ceil(block))
@@ -50,10 +47,7 @@ mod tests {
     fn every_row_is_looked_at_once() {
         let features = MatrixFeatures::new(7, vec![1.0; 7 * 100_003]).unwrap();
         let seen = AtomicUsize::new(0);
-        scan(&features, |rows| {
-            _ = seen.fetch_add(rows, Ordering::Relaxed)
-        })
-        .unwrap();
+        scan(&features, |rows| _ = seen.fetch_add(rows, Ordering::Relaxed)).unwrap();
         assert_eq!(seen.into_inner(), 100_003);
     }
 
@@ -67,17 +61,7 @@ mod tests {
         let features = MatrixFeatures::new(64, values).unwrap();
         for _ in 0..20 {
             let error = scan(&features, |_| {}).unwrap_err();
-            assert!(
-                matches!(
-                    error,
-                    FeatureError::NotFinite {
-                        row: 45_011,
-                        column: 3,
-                        ..
-                    }
-                ),
-                "{error}"
-            );
+            assert!(matches!(error, FeatureError::NotFinite { row: 45_011, column: 3, .. }), "{error}");
         }
     }
 }

@@ -10,9 +10,7 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 use safetensors::tensor::{Dtype as D, TensorView};
 use sail_core::{FeatureError, FeatureSource, Modality, Provenance, gather_checked};
-use sail_data::{
-    DataError, Dtype, EmbeddingStore, SafetensorsFeatures, StoreConfig, StoreWriter, scan,
-};
+use sail_data::{DataError, Dtype, EmbeddingStore, SafetensorsFeatures, StoreConfig, StoreWriter, scan};
 use serde_json::{Value, json};
 
 const SHARD: &str = "shard-00000.safetensors";
@@ -25,9 +23,7 @@ fn write_store(path: &Path) {
         ..StoreConfig::new(Modality::Text, Provenance::new("model"), 2)
     };
     let mut writer = StoreWriter::create(path, config).unwrap();
-    writer
-        .extend([("a", [1.0, 2.0]), ("bc", [3.0, 4.0]), ("def", [5.0, 6.0])])
-        .unwrap();
+    writer.extend([("a", [1.0, 2.0]), ("bc", [3.0, 4.0]), ("def", [5.0, 6.0])]).unwrap();
     writer.finish().unwrap();
 }
 
@@ -72,9 +68,7 @@ fn with_shard(edit: impl FnOnce(Vec<u8>) -> Vec<u8>) -> Result<(), DataError> {
     let folder = tempfile::tempdir().unwrap();
     let path = store(folder.path());
     let bytes = edit(std::fs::read(path.join(SHARD)).unwrap());
-    edit_manifest(&path, |manifest| {
-        manifest["shards"][0]["bytes"] = bytes.len().into()
-    });
+    edit_manifest(&path, |manifest| manifest["shards"][0]["bytes"] = bytes.len().into());
     std::fs::write(path.join(SHARD), bytes).unwrap();
     EmbeddingStore::open(&path).map(drop)
 }
@@ -83,16 +77,12 @@ fn with_shard(edit: impl FnOnce(Vec<u8>) -> Vec<u8>) -> Result<(), DataError> {
 fn with_keys(key_bytes: &[u8], offsets: &[u64]) -> Result<(), DataError> {
     let offsets: Vec<u8> = offsets.iter().flat_map(|x| x.to_le_bytes()).collect();
     let values = [0u8, 0, 128, 63].repeat(4);
-    let tensor =
-        |dtype, shape: &[usize], bytes| TensorView::new(dtype, shape.to_vec(), bytes).unwrap();
+    let tensor = |dtype, shape: &[usize], bytes| TensorView::new(dtype, shape.to_vec(), bytes).unwrap();
     with_shard(|_| {
         let tensors = [
             ("embeddings", tensor(D::F32, &[2, 2], &values)),
             ("key_bytes", tensor(D::U8, &[key_bytes.len()], key_bytes)),
-            (
-                "key_offsets",
-                tensor(D::U64, &[offsets.len() / 8], &offsets),
-            ),
+            ("key_offsets", tensor(D::U64, &[offsets.len() / 8], &offsets)),
         ];
         safetensors::serialize(tensors, None).unwrap()
     })
@@ -108,47 +98,27 @@ fn raw(header: &str, data: usize) -> Vec<u8> {
 
 fn assert_malformed(error: &DataError, part: &str) {
     let message = error.to_string();
-    assert!(
-        matches!(error, DataError::Malformed { .. }) && message.contains(part),
-        "{part}: {message}"
-    );
+    assert!(matches!(error, DataError::Malformed { .. }) && message.contains(part), "{part}: {message}");
 }
 
 #[test]
 fn what_is_no_store() {
     let folder = tempfile::tempdir().unwrap();
-    assert!(matches!(
-        EmbeddingStore::open(folder.path()),
-        Err(DataError::NotAStore { .. })
-    ));
-    assert!(matches!(
-        EmbeddingStore::open(folder.path().join("absent")),
-        Err(DataError::Io { .. })
-    ));
+    assert!(matches!(EmbeddingStore::open(folder.path()), Err(DataError::NotAStore { .. })));
+    assert!(matches!(EmbeddingStore::open(folder.path().join("absent")), Err(DataError::Io { .. })));
     std::fs::create_dir(folder.path().join("manifest.json")).unwrap();
-    assert_malformed(
-        &EmbeddingStore::open(folder.path()).unwrap_err(),
-        "regular file",
-    );
+    assert_malformed(&EmbeddingStore::open(folder.path()).unwrap_err(), "regular file");
 }
 
 #[test]
 fn foreign_and_newer_manifests() {
-    assert_malformed(
-        &with_manifest(|m| m["format"] = "zip".into()),
-        "`format` is `zip`",
-    );
+    assert_malformed(&with_manifest(|m| m["format"] = "zip".into()), "`format` is `zip`");
     let newer = with_manifest(|m| {
         m["version"] = 2.into();
         m["compression"] = "new in version 2".into();
     });
     assert_malformed(&newer, "`version` is 2, expected 1");
-    for edit in [
-        json!({"extra": 1}),
-        json!({"dtype": "f64"}),
-        json!({"rows": -1}),
-        json!({"rows": 1e300}),
-    ] {
+    for edit in [json!({"extra": 1}), json!({"dtype": "f64"}), json!({"rows": -1}), json!({"rows": 1e300})] {
         let (field, value) = edit.as_object().unwrap().iter().next().unwrap();
         let error = with_manifest(|m| m[field] = value.clone());
         assert!(matches!(error, DataError::Manifest { .. }), "{error}");
@@ -157,35 +127,17 @@ fn foreign_and_newer_manifests() {
 
 #[test]
 fn manifests_that_contradict_themselves_or_the_shards() {
-    assert_malformed(
-        &with_manifest(|m| m["rows"] = 4.into()),
-        "`rows` is 4, expected 3",
-    );
+    assert_malformed(&with_manifest(|m| m["rows"] = 4.into()), "`rows` is 4, expected 3");
     assert_malformed(&with_manifest(|m| m["dim"] = 0.into()), "`dim` is 0");
-    assert_malformed(
-        &with_manifest(|m| m["dim"] = u64::MAX.into()),
-        "`dim` is 18446744073709551615",
-    );
+    assert_malformed(&with_manifest(|m| m["dim"] = u64::MAX.into()), "`dim` is 18446744073709551615");
     assert_malformed(
         &with_manifest(|m| m["dim"] = 3.into()),
         "`embeddings` is F32 [2, 2], expected F32 [2, 3]",
     );
-    assert_malformed(
-        &with_manifest(|m| m["dtype"] = "f16".into()),
-        "expected F16 [2, 2]",
-    );
-    assert_malformed(
-        &with_manifest(|m| m["shards"][1]["rows"] = 0.into()),
-        "`rows` of shard-00001",
-    );
-    assert_malformed(
-        &with_manifest(|m| m["shards"][0]["bytes"] = 1.into()),
-        "expected 1 bytes",
-    );
-    assert_malformed(
-        &with_manifest(|m| m["shards"][0]["sha256"] = "xyz".into()),
-        "`sha256`",
-    );
+    assert_malformed(&with_manifest(|m| m["dtype"] = "f16".into()), "expected F16 [2, 2]");
+    assert_malformed(&with_manifest(|m| m["shards"][1]["rows"] = 0.into()), "`rows` of shard-00001");
+    assert_malformed(&with_manifest(|m| m["shards"][0]["bytes"] = 1.into()), "expected 1 bytes");
+    assert_malformed(&with_manifest(|m| m["shards"][0]["sha256"] = "xyz".into()), "`sha256`");
     let swapped = with_manifest(|m| {
         m["shards"][0]["rows"] = 1.into();
         m["shards"][1]["rows"] = 2.into();
@@ -206,19 +158,10 @@ fn manifests_that_contradict_themselves_or_the_shards() {
 
 #[test]
 fn shard_names_cannot_leave_the_folder() {
-    for name in [
-        "../shard-00000.safetensors",
-        "/etc/passwd",
-        "..",
-        "a/b",
-        "shard-00001.safetensors",
-        "C:\\x",
-        "",
-    ] {
-        assert_malformed(
-            &with_manifest(|m| m["shards"][0]["file"] = name.into()),
-            "the file of shard 0",
-        );
+    for name in
+        ["../shard-00000.safetensors", "/etc/passwd", "..", "a/b", "shard-00001.safetensors", "C:\\x", ""]
+    {
+        assert_malformed(&with_manifest(|m| m["shards"][0]["file"] = name.into()), "the file of shard 0");
     }
 }
 
@@ -230,20 +173,14 @@ fn a_missing_or_truncated_shard_is_named() {
     let bytes = std::fs::read(&shard).unwrap();
     for length in [0, 7, 8, 100, bytes.len() - 1] {
         std::fs::write(&shard, &bytes[..length]).unwrap();
-        assert_malformed(
-            &EmbeddingStore::open(&path).unwrap_err(),
-            &format!("the length is {length}"),
-        );
+        assert_malformed(&EmbeddingStore::open(&path).unwrap_err(), &format!("the length is {length}"));
         // Nor does it help to adjust the manifest.
         let error = with_shard(|bytes| bytes[..length].to_vec()).unwrap_err();
         assert!(matches!(error, DataError::Safetensors { .. }), "{error}");
     }
     std::fs::remove_file(&shard).unwrap();
     let error = EmbeddingStore::open(&path).unwrap_err();
-    assert!(
-        matches!(&error, DataError::Io { path, .. } if path.ends_with(SHARD)),
-        "{error}"
-    );
+    assert!(matches!(&error, DataError::Io { path, .. } if path.ends_with(SHARD)), "{error}");
 }
 
 #[test]
@@ -255,73 +192,34 @@ fn flipped_bytes_and_wrong_checksums_fail_verification() {
     let last_value = bytes.len() - 4;
     bytes[last_value] ^= 1;
     std::fs::write(&shard, bytes).unwrap();
-    let error = EmbeddingStore::open(&path)
-        .unwrap()
-        .verify(|_| {})
-        .unwrap_err();
-    let DataError::Checksum {
-        path: named,
-        expected,
-        found,
-    } = &error
-    else {
-        panic!("{error}")
-    };
-    assert!(
-        named == &shard && expected != found && found.len() == 64,
-        "{error}"
-    );
+    let error = EmbeddingStore::open(&path).unwrap().verify(|_| {}).unwrap_err();
+    let DataError::Checksum { path: named, expected, found } = &error else { panic!("{error}") };
+    assert!(named == &shard && expected != found && found.len() == 64, "{error}");
 
     let folder = tempfile::tempdir().unwrap();
     let path = store(folder.path());
-    edit_manifest(&path, |manifest| {
-        manifest["shards"][0]["sha256"] = "0".repeat(64).into()
-    });
-    let error = EmbeddingStore::open(&path)
-        .unwrap()
-        .verify(|_| {})
-        .unwrap_err();
-    assert!(
-        matches!(&error, DataError::Checksum { path, .. } if path.ends_with(SHARD)),
-        "{error}"
-    );
+    edit_manifest(&path, |manifest| manifest["shards"][0]["sha256"] = "0".repeat(64).into());
+    let error = EmbeddingStore::open(&path).unwrap().verify(|_| {}).unwrap_err();
+    assert!(matches!(&error, DataError::Checksum { path, .. } if path.ends_with(SHARD)), "{error}");
 }
 
 #[test]
 fn headers_that_lie() {
     let cases = [
-        (
-            "length beyond the file",
-            [&1000u64.to_le_bytes()[..], b"{}"].concat(),
-        ),
+        ("length beyond the file", [&1000u64.to_le_bytes()[..], b"{}"].concat()),
         ("not JSON", raw("]", 0)),
-        (
-            "gap",
-            raw(
-                r#"{"embeddings":{"dtype":"F32","shape":[2,2],"data_offsets":[8,24]}}"#,
-                24,
-            ),
-        ),
+        ("gap", raw(r#"{"embeddings":{"dtype":"F32","shape":[2,2],"data_offsets":[8,24]}}"#, 24)),
         (
             "end beyond the file",
-            raw(
-                r#"{"embeddings":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]}}"#,
-                8,
-            ),
+            raw(r#"{"embeddings":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]}}"#, 8),
         ),
         (
             "shape larger than its bytes",
-            raw(
-                r#"{"embeddings":{"dtype":"F32","shape":[9,9],"data_offsets":[0,16]}}"#,
-                16,
-            ),
+            raw(r#"{"embeddings":{"dtype":"F32","shape":[9,9],"data_offsets":[0,16]}}"#, 16),
         ),
         (
             "overflowing shape",
-            raw(
-                r#"{"embeddings":{"dtype":"F32","shape":[9223372036854775808,4],"data_offsets":[0,0]}}"#,
-                0,
-            ),
+            raw(r#"{"embeddings":{"dtype":"F32","shape":[9223372036854775808,4],"data_offsets":[0,0]}}"#, 0),
         ),
         (
             "overlap",
@@ -334,19 +232,13 @@ fn headers_that_lie() {
     ];
     for (name, bytes) in cases {
         let error = with_shard(|_| bytes.clone()).unwrap_err();
-        assert!(
-            matches!(error, DataError::Safetensors { .. }),
-            "{name}: {error}"
-        );
+        assert!(matches!(error, DataError::Safetensors { .. }), "{name}: {error}");
 
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("single.safetensors");
         std::fs::write(&file, bytes).unwrap();
         let error = SafetensorsFeatures::open(&file, None).unwrap_err();
-        assert!(
-            matches!(error, DataError::Safetensors { .. }),
-            "{name}: {error}"
-        );
+        assert!(matches!(error, DataError::Safetensors { .. }), "{name}: {error}");
     }
     // Refused by its length alone, before anything is parsed.
     let error = with_shard(|_| u64::MAX.to_le_bytes().to_vec()).unwrap_err();
@@ -363,22 +255,10 @@ fn keys_that_lie() {
         (b"abc", &[1, 2, 3], "key offset 0 is 1, expected 0 to 0"),
         (b"abc", &[0, 2, 1], "key offset 2 is 1, expected 2 to 3"),
         (b"abc", &[0, 1, 4], "key offset 2 is 4, expected 1 to 3"),
-        (
-            b"abc",
-            &[0, u64::MAX, 3],
-            "key offset 1 is 18446744073709551615",
-        ),
+        (b"abc", &[0, u64::MAX, 3], "key offset 1 is 18446744073709551615"),
         (b"abc", &[0, 1, 2], "the last key offset is 2, expected 3"),
-        (
-            b"abc",
-            &[0, 3],
-            "`key_offsets` is U64 [2], expected U64 [3]",
-        ),
-        (
-            b"abc",
-            &[0, 1, 2, 3],
-            "`key_offsets` is U64 [4], expected U64 [3]",
-        ),
+        (b"abc", &[0, 3], "`key_offsets` is U64 [2], expected U64 [3]"),
+        (b"abc", &[0, 1, 2, 3], "`key_offsets` is U64 [4], expected U64 [3]"),
         (b"a\xff", &[0, 1, 2], "the key of row 1"),
         // Valid as a whole, but cut through a character.
         ("\u{e9}".as_bytes(), &[0, 1, 2], "the key of row 0"),
@@ -393,16 +273,10 @@ fn a_shard_that_shrinks_after_opening_is_an_error_where_it_is_used() {
     let folder = tempfile::tempdir().unwrap();
     let path = store(folder.path());
     let opened = EmbeddingStore::open(&path).unwrap();
-    let file = std::fs::File::options()
-        .write(true)
-        .open(path.join(SHARD))
-        .unwrap();
+    let file = std::fs::File::options().write(true).open(path.join(SHARD)).unwrap();
     file.set_len(64).unwrap();
     let error = opened.gather(&[0], &mut [0.0; 2]).unwrap_err();
-    assert!(
-        matches!(&error, FeatureError::Io { path, .. } if path.ends_with(SHARD)),
-        "{error}"
-    );
+    assert!(matches!(&error, FeatureError::Io { path, .. } if path.ends_with(SHARD)), "{error}");
     let mut out = [0.0; 2];
     opened.gather(&[2], &mut out).unwrap();
     assert_eq!(out, [5.0, 6.0]);
@@ -412,35 +286,17 @@ fn a_shard_that_shrinks_after_opening_is_an_error_where_it_is_used() {
 fn unusable_values_in_a_file_are_named_when_they_are_drawn() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("single.safetensors");
-    let values: Vec<u8> = [1.0, 1.0, f32::NAN, 1.0, 0.0, 0.0]
-        .iter()
-        .flat_map(|x: &f32| x.to_le_bytes())
-        .collect();
+    let values: Vec<u8> =
+        [1.0, 1.0, f32::NAN, 1.0, 0.0, 0.0].iter().flat_map(|x: &f32| x.to_le_bytes()).collect();
     let view = TensorView::new(D::F32, vec![3, 2], &values).unwrap();
     std::fs::write(&file, safetensors::serialize([("x", view)], None).unwrap()).unwrap();
     let features = SafetensorsFeatures::open(&file, None).unwrap();
     gather_checked(&features, &[0], &mut [0.0; 2]).unwrap();
     let error = gather_checked(&features, &[0, 1], &mut [0.0; 4]).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            FeatureError::NotFinite {
-                row: 1,
-                column: 0,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, FeatureError::NotFinite { row: 1, column: 0, .. }), "{error}");
     let error = gather_checked(&features, &[2], &mut [0.0; 2]).unwrap_err();
-    assert!(
-        matches!(error, FeatureError::ZeroNorm { row: 2, .. }),
-        "{error}"
-    );
-    assert!(matches!(
-        scan(&features, |_| {}),
-        Err(FeatureError::NotFinite { row: 1, .. })
-    ));
+    assert!(matches!(error, FeatureError::ZeroNorm { row: 2, .. }), "{error}");
+    assert!(matches!(scan(&features, |_| {}), Err(FeatureError::NotFinite { row: 1, .. })));
 }
 
 /// Everything that can be done with a store that opens; errors are fine, panics are not.

@@ -22,64 +22,39 @@ fn numbered(rows: impl Iterator<Item = usize>) -> Arc<dyn FeatureSource> {
 }
 
 fn keys(pairs: &Pairs) -> Vec<String> {
-    (0..pairs.len())
-        .map(|pair| pairs.key(pair).into_owned())
-        .collect()
+    (0..pairs.len()).map(|pair| pairs.key(pair).into_owned()).collect()
 }
 
 #[test]
 fn captions_follow_their_keys_in_any_order_and_number() {
     let images = keyed(&["c", "a", "b"]);
-    let pairs = Pairs::new(
-        images,
-        vec![
-            keyed(&["a", "b", "c", "b", "a", "b"]),
-            keyed(&["b", "c", "a"]),
-        ],
-    )
-    .unwrap();
-    let rows = |set| {
-        (0..3)
-            .map(|pair| pairs.caption_rows(set, pair).to_vec())
-            .collect::<Vec<_>>()
-    };
+    let pairs =
+        Pairs::new(images, vec![keyed(&["a", "b", "c", "b", "a", "b"]), keyed(&["b", "c", "a"])]).unwrap();
+    let rows = |set| (0..3).map(|pair| pairs.caption_rows(set, pair).to_vec()).collect::<Vec<_>>();
     assert_eq!(rows(0), [vec![2], vec![0, 4], vec![1, 3, 5]]);
     assert_eq!(rows(1), [[1], [2], [0]]);
-    assert_eq!(
-        pairs.text_to_image(0),
-        (vec![2, 0, 4, 1, 3, 5], vec![0, 1, 1, 2, 2, 2])
-    );
+    assert_eq!(pairs.text_to_image(0), (vec![2, 0, 4, 1, 3, 5], vec![0, 1, 1, 2, 2, 2]));
 
     let subset = pairs.subset(&[2, 0]).unwrap();
     assert_eq!(keys(&subset), ["b", "c"]);
-    assert_eq!(
-        subset.text_to_image(0),
-        (vec![1, 3, 5, 2], vec![0, 0, 0, 1])
-    );
+    assert_eq!(subset.text_to_image(0), (vec![1, 3, 5, 2], vec![0, 0, 0, 1]));
     assert!(matches!(
         pairs.subset(&[3]),
-        Err(DataError::Feature(FeatureError::OutOfRange {
-            row: 3,
-            rows: 3
-        }))
+        Err(DataError::Feature(FeatureError::OutOfRange { row: 3, rows: 3 }))
     ));
 }
 
 #[test]
 fn keys_that_do_not_match_are_named_on_both_sides() {
-    let error = Pairs::new(
-        keyed(&["a", "b", "c"]),
-        vec![keyed(&["a", "b", "c"]), keyed(&["x", "b", "x", "y"])],
-    )
-    .unwrap_err();
+    let error =
+        Pairs::new(keyed(&["a", "b", "c"]), vec![keyed(&["a", "b", "c"]), keyed(&["x", "b", "x", "y"])])
+            .unwrap_err();
     assert_eq!(
         error.to_string(),
         "the keys of the images and of caption set 1 differ: 2 image rows have no caption (`a`, `c`), \
          3 caption rows have no image (`x`, `y`, ...); encode the same items on both sides"
     );
-    let error = Pairs::new(keyed(&["a", "b"]), vec![keyed(&["a", "a"])])
-        .unwrap_err()
-        .to_string();
+    let error = Pairs::new(keyed(&["a", "b"]), vec![keyed(&["a", "a"])]).unwrap_err().to_string();
     assert!(
         error.contains("1 image rows have no caption (`b`), 0 caption rows have no image (none)"),
         "{error}"
@@ -89,58 +64,37 @@ fn keys_that_do_not_match_are_named_on_both_sides() {
 #[test]
 fn image_keys_must_be_unique() {
     let error = Pairs::new(keyed(&["a", "b", "a"]), vec![keyed(&["a", "b"])]).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "1 image rows repeat a key, expected each key once: `a`"
-    );
+    assert_eq!(error.to_string(), "1 image rows repeat a key, expected each key once: `a`");
 }
 
 #[test]
 fn bare_matrices_pair_by_position_only_where_the_counts_agree() {
     let images: Arc<dyn FeatureSource> = Arc::new(bare(3));
-    for captions in [
-        Arc::new(bare(3)) as Arc<dyn FeatureSource>,
-        keyed(&["z", "y", "x"]),
-    ] {
+    for captions in [Arc::new(bare(3)) as Arc<dyn FeatureSource>, keyed(&["z", "y", "x"])] {
         let pairs = Pairs::new(images.clone(), vec![captions]).unwrap();
         assert_eq!(pairs.text_to_image(0), (vec![0, 1, 2], vec![0, 1, 2]));
     }
     // One set without keys does not stop another from pairing by key.
-    let mixed = Pairs::new(
-        keyed(&["a", "b"]),
-        vec![Arc::new(bare(2)), keyed(&["b", "b", "a"])],
-    )
-    .unwrap();
+    let mixed = Pairs::new(keyed(&["a", "b"]), vec![Arc::new(bare(2)), keyed(&["b", "b", "a"])]).unwrap();
     assert_eq!(mixed.text_to_image(0), (vec![0, 1], vec![0, 1]));
     assert_eq!(mixed.text_to_image(1), (vec![2, 0, 1], vec![0, 1, 1]));
 
-    let error = Pairs::new(images.clone(), vec![keyed(&["0", "1"])])
-        .unwrap_err()
-        .to_string();
+    let error = Pairs::new(images.clone(), vec![keyed(&["0", "1"])]).unwrap_err().to_string();
     assert!(
         error.contains("2 rows and the images have 3") && error.contains("image rows have no keys"),
         "{error}"
     );
     assert!(matches!(
         Pairs::new(images.clone(), vec![Arc::new(bare(3)), Arc::new(bare(6))]),
-        Err(DataError::Positions {
-            set: 1,
-            captions: 6,
-            images: 3,
-            ..
-        })
+        Err(DataError::Positions { set: 1, captions: 6, images: 3, .. })
     ));
-    assert!(matches!(
-        Pairs::new(images, vec![]),
-        Err(DataError::NoCaptions)
-    ));
+    assert!(matches!(Pairs::new(images, vec![]), Err(DataError::NoCaptions)));
 }
 
 #[test]
 fn the_holdout_depends_on_keys_alone() {
-    let pairs = |rows: Vec<usize>| {
-        Pairs::new(numbered(rows.into_iter()), vec![numbered((0..20).rev())]).unwrap()
-    };
+    let pairs =
+        |rows: Vec<usize>| Pairs::new(numbered(rows.into_iter()), vec![numbered((0..20).rev())]).unwrap();
     let forward = pairs((0..20).collect()).split(5, 42).unwrap();
     // From an independent implementation in Python of what the documentation says.
     assert_eq!(keys(&forward.holdout), ["k1", "k10", "k15", "k17", "k18"]);
@@ -157,10 +111,7 @@ fn the_holdout_depends_on_keys_alone() {
     assert_eq!(keys(&backward.holdout), ["k18", "k17", "k15", "k10", "k1"]);
     for pair in 0..5 {
         let row = backward.holdout.caption_rows(0, pair)[0] as usize;
-        assert_eq!(
-            backward.holdout.captions(0).key(row),
-            backward.holdout.key(pair)
-        );
+        assert_eq!(backward.holdout.captions(0).key(row), backward.holdout.key(pair));
     }
     let other_seed = pairs((0..20).collect()).split(5, 43).unwrap();
     assert_ne!(keys(&other_seed.holdout), keys(&forward.holdout));
@@ -172,13 +123,7 @@ fn a_holdout_of_none_is_empty_and_of_all_an_error() {
     let split = pairs.split(0, 1).unwrap();
     assert!(split.holdout.is_empty() && split.train.len() == 4);
     assert_eq!(split.holdout.batch(&[], 0, 0).unwrap().rows, 0);
-    assert!(matches!(
-        pairs.split(4, 1),
-        Err(DataError::Holdout {
-            holdout: 4,
-            pairs: 4
-        })
-    ));
+    assert!(matches!(pairs.split(4, 1), Err(DataError::Holdout { holdout: 4, pairs: 4 })));
 }
 
 #[test]
@@ -207,43 +152,21 @@ fn every_caption_has_its_turn() {
         counts[pairs.batch(&[0], epoch, 0).unwrap().texts[0][0] as usize - 1] += 1;
     }
     // 4 degrees of freedom: 18.5 is exceeded by chance once in a thousand.
-    let statistic: f64 = counts
-        .iter()
-        .map(|&count| (f64::from(count) - 400.0).powi(2) / 400.0)
-        .sum();
+    let statistic: f64 = counts.iter().map(|&count| (f64::from(count) - 400.0).powi(2) / 400.0).sum();
     assert!(statistic < 18.5, "{counts:?}");
 }
 
 #[test]
 fn an_unusable_row_in_a_batch_is_named() {
     let values = vec![1.0, 2.0, f32::NAN, 1.0, 0.0, 0.0];
-    let texts = MatrixFeatures::new(2, values)
-        .unwrap()
-        .with_keys(["a", "b", "c"])
-        .unwrap();
+    let texts = MatrixFeatures::new(2, values).unwrap().with_keys(["a", "b", "c"]).unwrap();
     let pairs = Pairs::new(keyed(&["c", "b", "a"]), vec![Arc::new(texts)]).unwrap();
     assert!(pairs.batch(&[2], 0, 0).is_ok());
     let error = pairs.batch(&[0, 1], 0, 0).unwrap_err();
-    assert!(
-        matches!(&error, FeatureError::ZeroNorm { row: 2, key } if key == "c"),
-        "{error}"
-    );
+    assert!(matches!(&error, FeatureError::ZeroNorm { row: 2, key } if key == "c"), "{error}");
     let error = pairs.batch(&[2, 1], 0, 0).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            FeatureError::NotFinite {
-                row: 1,
-                column: 0,
-                ..
-            }
-        ),
-        "{error}"
-    );
-    assert!(matches!(
-        pairs.batch(&[3], 0, 0),
-        Err(FeatureError::OutOfRange { row: 3, rows: 3 })
-    ));
+    assert!(matches!(error, FeatureError::NotFinite { row: 1, column: 0, .. }), "{error}");
+    assert!(matches!(pairs.batch(&[3], 0, 0), Err(FeatureError::OutOfRange { row: 3, rows: 3 })));
 }
 
 #[test]

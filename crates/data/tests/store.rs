@@ -11,15 +11,8 @@ use sail_core::{FeatureError, FeatureSource, Modality, Provenance};
 use sail_data::{DataError, Dtype, EmbeddingStore, StoreConfig, StoreWriter};
 
 fn config(dim: usize, dtype: Dtype, rows_per_shard: usize) -> StoreConfig {
-    let provenance = Provenance {
-        pooling: Some("concat".into()),
-        ..Provenance::new("dinov2")
-    };
-    StoreConfig {
-        dtype,
-        rows_per_shard,
-        ..StoreConfig::new(Modality::Image, provenance, dim)
-    }
+    let provenance = Provenance { pooling: Some("concat".into()), ..Provenance::new("dinov2") };
+    StoreConfig { dtype, rows_per_shard, ..StoreConfig::new(Modality::Image, provenance, dim) }
 }
 
 fn all_rows(store: &EmbeddingStore) -> Vec<f32> {
@@ -30,9 +23,7 @@ fn all_rows(store: &EmbeddingStore) -> Vec<f32> {
 }
 
 fn files(path: &Path) -> Vec<String> {
-    let name = |entry: std::io::Result<std::fs::DirEntry>| {
-        entry.unwrap().file_name().into_string().unwrap()
-    };
+    let name = |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
     let mut names: Vec<String> = std::fs::read_dir(path).unwrap().map(name).collect();
     names.sort();
     names
@@ -85,46 +76,19 @@ fn shards_are_plain_safetensors_files() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("new/store");
     let mut writer = StoreWriter::create(&path, config(2, Dtype::F32, 2)).unwrap();
-    writer
-        .extend([("a", [1.0, 2.0]), ("\u{e9}", [3.0, 4.0]), ("b", [5.0, 6.0])])
-        .unwrap();
+    writer.extend([("a", [1.0, 2.0]), ("\u{e9}", [3.0, 4.0]), ("b", [5.0, 6.0])]).unwrap();
     writer.finish().unwrap();
-    assert_eq!(
-        files(&path),
-        [
-            "manifest.json",
-            "shard-00000.safetensors",
-            "shard-00001.safetensors"
-        ]
-    );
+    assert_eq!(files(&path), ["manifest.json", "shard-00000.safetensors", "shard-00001.safetensors"]);
 
     let bytes = std::fs::read(path.join("shard-00000.safetensors")).unwrap();
     let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     let embeddings = tensors.tensor("embeddings").unwrap();
-    assert_eq!(
-        (embeddings.dtype(), embeddings.shape()),
-        (safetensors::Dtype::F32, [2, 2].as_slice())
-    );
-    let values: Vec<f32> = embeddings
-        .data()
-        .as_chunks()
-        .0
-        .iter()
-        .map(|&x| f32::from_le_bytes(x))
-        .collect();
+    assert_eq!((embeddings.dtype(), embeddings.shape()), (safetensors::Dtype::F32, [2, 2].as_slice()));
+    let values: Vec<f32> = embeddings.data().as_chunks().0.iter().map(|&x| f32::from_le_bytes(x)).collect();
     assert_eq!(values, [1.0, 2.0, 3.0, 4.0]);
-    assert_eq!(
-        tensors.tensor("key_bytes").unwrap().data(),
-        "a\u{e9}".as_bytes()
-    );
+    assert_eq!(tensors.tensor("key_bytes").unwrap().data(), "a\u{e9}".as_bytes());
     let offsets = tensors.tensor("key_offsets").unwrap();
-    let offsets: Vec<u64> = offsets
-        .data()
-        .as_chunks()
-        .0
-        .iter()
-        .map(|&x| u64::from_le_bytes(x))
-        .collect();
+    let offsets: Vec<u64> = offsets.data().as_chunks().0.iter().map(|&x| u64::from_le_bytes(x)).collect();
     assert_eq!(offsets, [0, 1, 3]);
 
     let manifest: serde_json::Value =
@@ -142,47 +106,23 @@ fn shards_are_plain_safetensors_files() {
 #[test]
 fn unusable_rows_are_refused_by_name_and_leave_the_store_as_it_was() {
     let folder = tempfile::tempdir().unwrap();
-    let mut writer =
-        StoreWriter::create(folder.path().join("store"), config(2, Dtype::F16, 10)).unwrap();
+    let mut writer = StoreWriter::create(folder.path().join("store"), config(2, Dtype::F16, 10)).unwrap();
     writer.push("good", &[1.0, 2.0]).unwrap();
 
     let error = writer.push("short", &[1.0]).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "row 1 (key `short`) has 1 numbers, expected 2"
-    );
+    assert_eq!(error.to_string(), "row 1 (key `short`) has 1 numbers, expected 2");
     let error = writer.push("nan", &[1.0, f32::NAN]).unwrap_err();
     assert!(
-        matches!(
-            &error,
-            DataError::Feature(FeatureError::NotFinite {
-                row: 1,
-                column: 1,
-                ..
-            })
-        ),
+        matches!(&error, DataError::Feature(FeatureError::NotFinite { row: 1, column: 1, .. })),
         "{error}"
     );
     let error = writer.push("inf", &[f32::NEG_INFINITY, 1.0]).unwrap_err();
     assert!(
-        matches!(
-            &error,
-            DataError::Feature(FeatureError::NotFinite {
-                row: 1,
-                column: 0,
-                ..
-            })
-        ),
+        matches!(&error, DataError::Feature(FeatureError::NotFinite { row: 1, column: 0, .. })),
         "{error}"
     );
     let error = writer.push("zero", &[0.0, -0.0]).unwrap_err();
-    assert!(
-        matches!(
-            &error,
-            DataError::Feature(FeatureError::ZeroNorm { row: 1, .. })
-        ),
-        "{error}"
-    );
+    assert!(matches!(&error, DataError::Feature(FeatureError::ZeroNorm { row: 1, .. })), "{error}");
     let error = writer.push("large", &[1.0, 65520.0]).unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -190,41 +130,20 @@ fn unusable_rows_are_refused_by_name_and_leave_the_store_as_it_was() {
          write the store as bf16 or f32"
     );
     let error = writer.push("small", &[1e-8, -1e-8]).unwrap_err();
-    assert!(
-        matches!(
-            &error,
-            DataError::Underflow {
-                row: 1,
-                dtype: Dtype::F16,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(&error, DataError::Underflow { row: 1, dtype: Dtype::F16, .. }), "{error}");
 
     writer.push("largest", &[65519.0, 1e-8]).unwrap();
     let store = writer.finish().unwrap();
     assert_eq!(all_rows(&store), [1.0, 2.0, 65504.0, 0.0]);
-    assert_eq!(
-        (store.key(0).as_ref(), store.key(1).as_ref()),
-        ("good", "largest")
-    );
+    assert_eq!((store.key(0).as_ref(), store.key(1).as_ref()), ("good", "largest"));
 }
 
 #[test]
 fn bf16_overflows_only_at_the_very_end_of_f32() {
     let folder = tempfile::tempdir().unwrap();
-    let mut writer =
-        StoreWriter::create(folder.path().join("store"), config(1, Dtype::BF16, 10)).unwrap();
+    let mut writer = StoreWriter::create(folder.path().join("store"), config(1, Dtype::BF16, 10)).unwrap();
     writer.push("fits", &[3.38e38]).unwrap();
-    assert!(matches!(
-        writer.push("no", &[f32::MAX]),
-        Err(DataError::Overflow {
-            row: 1,
-            column: 0,
-            ..
-        })
-    ));
+    assert!(matches!(writer.push("no", &[f32::MAX]), Err(DataError::Overflow { row: 1, column: 0, .. })));
 }
 
 #[test]
@@ -238,15 +157,9 @@ fn a_store_is_never_written_over_or_left_empty() {
     assert!(!path.exists());
 
     let error = StoreWriter::create(&path, config(0, Dtype::F32, 1)).unwrap_err();
-    assert!(
-        matches!(&error, DataError::Config(error) if error.field == "dim"),
-        "{error}"
-    );
+    assert!(matches!(&error, DataError::Config(error) if error.field == "dim"), "{error}");
     let error = StoreWriter::create(&path, config(1, Dtype::F32, 0)).unwrap_err();
-    assert!(
-        matches!(&error, DataError::Config(error) if error.field == "rows_per_shard"),
-        "{error}"
-    );
+    assert!(matches!(&error, DataError::Config(error) if error.field == "rows_per_shard"), "{error}");
     assert!(!path.exists());
 }
 
@@ -263,22 +176,11 @@ fn a_cut_off_store_cannot_be_opened_but_resumed() {
     let mut writer = StoreWriter::create(&cut, config(1, Dtype::F16, 2)).unwrap();
     writer.extend(rows[..5].to_vec()).unwrap();
     drop(writer);
-    assert!(matches!(
-        EmbeddingStore::open(&cut),
-        Err(DataError::Unfinished { .. })
-    ));
-    let wider = StoreWriter::resume(&cut, config(2, Dtype::F16, 2))
-        .unwrap_err()
-        .to_string();
+    assert!(matches!(EmbeddingStore::open(&cut), Err(DataError::Unfinished { .. })));
+    let wider = StoreWriter::resume(&cut, config(2, Dtype::F16, 2)).unwrap_err().to_string();
     assert!(wider.contains("`dim` is 1, expected 2"), "{wider}");
-    let other = StoreConfig {
-        provenance: Provenance::new("other"),
-        ..config(1, Dtype::F16, 2)
-    };
-    assert!(matches!(
-        StoreWriter::resume(&cut, other),
-        Err(DataError::Malformed { .. })
-    ));
+    let other = StoreConfig { provenance: Provenance::new("other"), ..config(1, Dtype::F16, 2) };
+    assert!(matches!(StoreWriter::resume(&cut, other), Err(DataError::Malformed { .. })));
 
     let mut writer = StoreWriter::resume(&cut, config(1, Dtype::F16, 2)).unwrap();
     let done = writer.rows();
@@ -288,16 +190,10 @@ fn a_cut_off_store_cannot_be_opened_but_resumed() {
     assert_eq!(all_rows(&resumed), all_rows(&whole));
     for file in files(whole.path()) {
         let read = |store: &EmbeddingStore| std::fs::read(store.path().join(&file)).unwrap();
-        assert!(
-            read(&resumed) == read(&whole),
-            "{file} differs from that of an uninterrupted run"
-        );
+        assert!(read(&resumed) == read(&whole), "{file} differs from that of an uninterrupted run");
     }
     assert_eq!(files(resumed.path()), files(whole.path()));
-    assert!(matches!(
-        StoreWriter::resume(&cut, config(1, Dtype::F16, 2)),
-        Err(DataError::Exists { .. })
-    ));
+    assert!(matches!(StoreWriter::resume(&cut, config(1, Dtype::F16, 2)), Err(DataError::Exists { .. })));
 }
 
 #[test]
@@ -316,42 +212,25 @@ fn a_store_cut_off_before_its_first_shard_resumes_from_nothing() {
 #[test]
 fn gathering_checks_indices_and_sizes() {
     let folder = tempfile::tempdir().unwrap();
-    let mut writer =
-        StoreWriter::create(folder.path().join("store"), config(1, Dtype::F32, 2)).unwrap();
-    writer
-        .extend((1..=5).map(|i| (i.to_string(), [i as f32])))
-        .unwrap();
+    let mut writer = StoreWriter::create(folder.path().join("store"), config(1, Dtype::F32, 2)).unwrap();
+    writer.extend((1..=5).map(|i| (i.to_string(), [i as f32]))).unwrap();
     let store = writer.finish().unwrap();
     let mut out = [0.0; 4];
     store.gather(&[4, 0, 3, 4], &mut out).unwrap();
     assert_eq!(out, [5.0, 1.0, 4.0, 5.0]);
     let range = store.gather(&[0, 5], &mut out[..2]);
-    assert!(matches!(
-        range,
-        Err(FeatureError::OutOfRange { row: 5, rows: 5 })
-    ));
+    assert!(matches!(range, Err(FeatureError::OutOfRange { row: 5, rows: 5 })));
     let size = store.gather(&[0, 1], &mut out[..3]);
-    assert!(matches!(
-        size,
-        Err(FeatureError::OutputSize {
-            found: 3,
-            expected: 2
-        })
-    ));
+    assert!(matches!(size, Err(FeatureError::OutputSize { found: 3, expected: 2 })));
 }
 
 #[test]
 fn verification_reads_every_byte_once() {
     let folder = tempfile::tempdir().unwrap();
-    let mut writer =
-        StoreWriter::create(folder.path().join("store"), config(3, Dtype::F32, 2)).unwrap();
-    writer
-        .extend((1..=5).map(|i| (i.to_string(), [i as f32; 3])))
-        .unwrap();
+    let mut writer = StoreWriter::create(folder.path().join("store"), config(3, Dtype::F32, 2)).unwrap();
+    writer.extend((1..=5).map(|i| (i.to_string(), [i as f32; 3]))).unwrap();
     let store = writer.finish().unwrap();
     let seen = AtomicU64::new(0);
-    store
-        .verify(|bytes| _ = seen.fetch_add(bytes, Ordering::Relaxed))
-        .unwrap();
+    store.verify(|bytes| _ = seen.fetch_add(bytes, Ordering::Relaxed)).unwrap();
     assert_eq!(seen.into_inner(), store.bytes());
 }

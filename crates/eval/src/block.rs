@@ -18,10 +18,7 @@ pub struct BlockSize {
 
 impl Default for BlockSize {
     fn default() -> Self {
-        Self {
-            rows: 1024,
-            columns: 4096,
-        }
+        Self { rows: 1024, columns: 4096 }
     }
 }
 
@@ -34,7 +31,5 @@ impl Check for BlockSize {
 
 /// `0..len` in consecutive ranges of `step`, the last one shorter where it does not divide.
 pub(crate) fn ranges(len: usize, step: usize) -> impl Iterator<Item = Range<usize>> {
-    (0..len)
-        .step_by(step)
-        .map(move |start| start..start.saturating_add(step).min(len))
+    (0..len).step_by(step).map(move |start| start..start.saturating_add(step).min(len))
 }

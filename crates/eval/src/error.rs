@@ -14,9 +14,7 @@ pub enum EvalError {
         what: &'static str,
     },
     /// Two sides that cannot be compared.
-    #[error(
-        "{first}s have {first_dim} dimensions and {second}s {second_dim}: project both with one head"
-    )]
+    #[error("{first}s have {first_dim} dimensions and {second}s {second_dim}: project both with one head")]
     Dimension {
         /// What the rows of the first side are.
         first: &'static str,
@@ -28,9 +26,7 @@ pub enum EvalError {
         second_dim: usize,
     },
     /// An embedding with a NaN or an infinity.
-    #[error(
-        "{what} {row} has the value {value} in column {column}: check the features and the head"
-    )]
+    #[error("{what} {row} has the value {value} in column {column}: check the features and the head")]
     NotFinite {
         /// What the row is: `image`, `text`, ...
         what: &'static str,

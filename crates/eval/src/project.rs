@@ -44,9 +44,7 @@ pub fn project_images(
     chunk: usize,
 ) -> Result<Tensor<2>, EvalError> {
     let head = head.valid();
-    project(source, rows, device, chunk, |features| {
-        head.project_images(features)
-    })
+    project(source, rows, device, chunk, |features| head.project_images(features))
 }
 
 /// Projects text features with a head: [`project_images`] for the other side.
@@ -61,9 +59,7 @@ pub fn project_texts(
     chunk: usize,
 ) -> Result<Tensor<2>, EvalError> {
     let head = head.valid();
-    project(source, rows, device, chunk, |features| {
-        head.project_texts(features)
-    })
+    project(source, rows, device, chunk, |features| head.project_texts(features))
 }
 
 fn project(
@@ -75,9 +71,7 @@ fn project(
 ) -> Result<Tensor<2>, EvalError> {
     ensure(chunk > 0, "chunk", chunk, "at least 1")?;
     if rows.is_empty() || source.dim() == 0 {
-        return Err(EvalError::Empty {
-            what: "feature row",
-        });
+        return Err(EvalError::Empty { what: "feature row" });
     }
     let device = device.clone().without_autodiff();
     let mut embeddings = Vec::with_capacity(rows.len().div_ceil(chunk));

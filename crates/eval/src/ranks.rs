@@ -102,13 +102,7 @@ mod tests {
     fn serialises_under_the_usual_names() {
         let scores = RetrievalScores::from_ranks(&[1]).unwrap();
         let json = serde_json::to_string(&scores).unwrap();
-        assert_eq!(
-            json,
-            r#"{"r@1":100.0,"r@5":100.0,"r@10":100.0,"mean_rank":1.0,"median_rank":1.0}"#
-        );
-        assert_eq!(
-            serde_json::from_str::<RetrievalScores>(&json).unwrap(),
-            scores
-        );
+        assert_eq!(json, r#"{"r@1":100.0,"r@5":100.0,"r@10":100.0,"mean_rank":1.0,"median_rank":1.0}"#);
+        assert_eq!(serde_json::from_str::<RetrievalScores>(&json).unwrap(), scores);
     }
 }

@@ -81,11 +81,7 @@ pub fn retrieval(
     })
 }
 
-fn check_correspondence(
-    text_to_image: &[usize],
-    n_images: usize,
-    n_texts: usize,
-) -> Result<(), EvalError> {
+fn check_correspondence(text_to_image: &[usize], n_images: usize, n_texts: usize) -> Result<(), EvalError> {
     if text_to_image.len() != n_texts {
         return Err(EvalError::Length {
             what: "image indices",

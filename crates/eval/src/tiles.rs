@@ -58,22 +58,13 @@ pub(crate) fn rank_both_ways(
             let error = tile.error_bound();
             let pairs = row_of[c.clone()].iter().enumerate();
             tile.exclude(
-                pairs
-                    .filter(|(_, row)| r.contains(row))
-                    .map(|(column, row)| (row - r.start, column)),
+                pairs.filter(|(_, row)| r.contains(row)).map(|(column, row)| (row - r.start, column)),
             );
-            tile.count(
-                error,
-                &mut better_in_row[r],
-                &mut better_in_column[c.clone()],
-            );
+            tile.count(error, &mut better_in_row[r], &mut better_in_column[c.clone()]);
         }
     }
     let ranks = |better: Vec<u32>| better.into_iter().map(|n| n as usize + 1).collect();
-    Ok(Ranks {
-        rows: ranks(better_in_row),
-        columns: ranks(better_in_column),
-    })
+    Ok(Ranks { rows: ranks(better_in_row), columns: ranks(better_in_column) })
 }
 
 /// The exact score of every column with its own row. Visits every row that has a column, and every column.
@@ -114,10 +105,7 @@ struct Tile<'a> {
 impl Tile<'_> {
     fn exact(&self, row: usize, column: usize) -> f64 {
         let vector = |index: usize| index * self.dim..(index + 1) * self.dim;
-        dot(
-            &self.row_vectors[vector(row)],
-            &self.column_vectors[vector(column)],
-        )
+        dot(&self.row_vectors[vector(row)], &self.column_vectors[vector(column)])
     }
 
     /// How far a score may be from the exact one.
@@ -256,21 +244,14 @@ mod tests {
         let (height, width, dim) = (70, 700, 24);
         let (row_vectors, column_vectors) = (unit_rows(height, dim, 1), unit_rows(width, dim, 2));
         let exact = |row: usize, column: usize| {
-            dot(
-                &row_vectors[row * dim..][..dim],
-                &column_vectors[column * dim..][..dim],
-            )
+            dot(&row_vectors[row * dim..][..dim], &column_vectors[column * dim..][..dim])
         };
         // Ten bits after the leading one, as the tensor cores of a GPU keep.
         let coarse = |score: f64| f32::from_bits((score as f32).to_bits() & !0x1fff);
         let own_rows: Vec<f64> = (0..height).map(|row| exact(row, 10 * row + 3)).collect();
-        let own_columns: Vec<f64> = (0..width)
-            .map(|column| exact(column / 10, column))
-            .collect();
+        let own_columns: Vec<f64> = (0..width).map(|column| exact(column / 10, column)).collect();
         let mut tile = Tile {
-            scores: (0..height * width)
-                .map(|pair| coarse(exact(pair / width, pair % width)))
-                .collect(),
+            scores: (0..height * width).map(|pair| coarse(exact(pair / width, pair % width))).collect(),
             width,
             dim,
             row_vectors: &row_vectors,
@@ -292,11 +273,7 @@ mod tests {
         for column in 0..width {
             let others = (0..height).filter(|&row| !own(row, column));
             let expected = rank(own_columns[column], others.map(|row| exact(row, column)));
-            assert_eq!(
-                better_in_column[column] as usize + 1,
-                expected,
-                "column {column}"
-            );
+            assert_eq!(better_in_column[column] as usize + 1, expected, "column {column}");
         }
     }
 }

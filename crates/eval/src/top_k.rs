@@ -85,11 +85,7 @@ struct Running {
 
 impl Running {
     fn new(k: usize) -> Self {
-        Self {
-            k,
-            matches: Vec::new(),
-            floor: f32::NEG_INFINITY,
-        }
+        Self { k, matches: Vec::new(), floor: f32::NEG_INFINITY }
     }
 
     fn extend(&mut self, first: usize, scores: &[f32]) {

@@ -51,9 +51,7 @@ impl UnitRows {
         let indices: Vec<i64> = rows.iter().map(|&row| row as i64).collect();
         let indices = TensorData::new(indices, [rows.len()]);
         let indices = Tensor::<1, Int>::from_data(indices, (&self.device(), DType::I64));
-        self.unit(self.embeddings.clone().select(0, indices), |index| {
-            rows[index]
-        })
+        self.unit(self.embeddings.clone().select(0, indices), |index| rows[index])
     }
 
     /// Rows that were read, back on the device, always in f32.
@@ -62,17 +60,11 @@ impl UnitRows {
         Tensor::from_data(TensorData::new(rows, shape), (&self.device(), DType::F32))
     }
 
-    fn unit(
-        &self,
-        block: Tensor<2>,
-        row: impl Fn(usize) -> usize + Sync,
-    ) -> Result<Vec<f32>, EvalError> {
+    fn unit(&self, block: Tensor<2>, row: impl Fn(usize) -> usize + Sync) -> Result<Vec<f32>, EvalError> {
         let mut values = block.try_into_vec_as::<f32>()?;
         let what = self.what;
-        let unusable = values
-            .par_chunks_exact_mut(self.dim())
-            .enumerate()
-            .find_map_first(|(index, values)| {
+        let unusable =
+            values.par_chunks_exact_mut(self.dim()).enumerate().find_map_first(|(index, values)| {
                 let norm = dot(values, values).sqrt();
                 if norm.is_finite() && norm > 0.0 {
                     let scale = 1.0 / norm;
@@ -84,12 +76,7 @@ impl UnitRows {
                 let row = row(index);
                 let column = values.iter().position(|value| !value.is_finite());
                 Some(match column {
-                    Some(column) => EvalError::NotFinite {
-                        what,
-                        row,
-                        column,
-                        value: values[column],
-                    },
+                    Some(column) => EvalError::NotFinite { what, row, column, value: values[column] },
                     None => EvalError::ZeroNorm { what, row },
                 })
             });
@@ -127,10 +114,6 @@ pub(crate) fn dot(a: &[f32], b: &[f32]) -> f64 {
             sums[lane] += f64::from(a[lane]) * f64::from(b[lane]);
         }
     }
-    let rest: f64 = a_rest
-        .iter()
-        .zip(b_rest)
-        .map(|(&a, &b)| f64::from(a) * f64::from(b))
-        .sum();
+    let rest: f64 = a_rest.iter().zip(b_rest).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
     sums.iter().sum::<f64>() + rest
 }

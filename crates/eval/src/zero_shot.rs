@@ -151,12 +151,7 @@ fn count_classes(
     of: &'static str,
 ) -> Result<Vec<usize>, EvalError> {
     if labels.len() != rows {
-        return Err(EvalError::Length {
-            what: "class labels",
-            found: labels.len(),
-            expected: rows,
-            of,
-        });
+        return Err(EvalError::Length { what: "class labels", found: labels.len(), expected: rows, of });
     }
     let mut counts = vec![0; n_classes];
     for (row, &class) in labels.iter().enumerate() {

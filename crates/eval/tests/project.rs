@@ -67,9 +67,7 @@ impl FeatureSource for Counting {
 
 fn head(device: &Device) -> ImageOnly {
     let weight = TensorData::new(vec![1f32, 10.0, 0.5, 0.0, 1.0, 0.25], [2, 3]);
-    ImageOnly {
-        weight: Param::from_tensor(Tensor::from_data(weight, device)),
-    }
+    ImageOnly { weight: Param::from_tensor(Tensor::from_data(weight, device)) }
 }
 
 #[test]
@@ -78,8 +76,7 @@ fn rows_keep_their_order_whatever_the_chunk() {
     for device in [Device::flex(), Device::flex().autodiff()] {
         for chunk in [1, 2, 3, 100] {
             let rows = [4, 0, 2, 2, 7];
-            let found =
-                project_images(&head(&device), &Counting(9), &rows, &device, chunk).unwrap();
+            let found = project_images(&head(&device), &Counting(9), &rows, &device, chunk).unwrap();
             assert!(!found.is_autodiff(), "the result has no graph");
             let expected: Vec<f32> = rows
                 .iter()
@@ -99,17 +96,8 @@ fn what_cannot_be_projected_is_an_error() {
     };
     assert!(matches!(run(&[], 1), EvalError::Empty { .. }));
     assert!(matches!(run(&[0], 0), EvalError::Config(error) if error.field == "chunk"));
-    assert!(matches!(
-        run(&[0, 3], 1),
-        EvalError::Features(FeatureError::OutOfRange { row: 3, rows: 3 })
-    ));
-    assert!(matches!(
-        run(&[0, 2], 2),
-        EvalError::Features(FeatureError::ZeroNorm { row: 2, .. })
-    ));
+    assert!(matches!(run(&[0, 3], 1), EvalError::Features(FeatureError::OutOfRange { row: 3, rows: 3 })));
+    assert!(matches!(run(&[0, 2], 2), EvalError::Features(FeatureError::ZeroNorm { row: 2, .. })));
     let error = project_texts(&head(&device), &Counting(3), &[0], &device, 1).unwrap_err();
-    assert!(matches!(
-        error,
-        EvalError::Head(HeadError::AbsentSide { side: Side::Text })
-    ));
+    assert!(matches!(error, EvalError::Head(HeadError::AbsentSide { side: Side::Text })));
 }

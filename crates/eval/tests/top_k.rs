@@ -12,8 +12,7 @@ fn tensor(rows: &Rows) -> Tensor<2> {
 }
 
 fn cosine(a: &[f32], b: &[f32]) -> f64 {
-    let dot =
-        |x: &[f32], y: &[f32]| -> f64 { x.iter().zip(y).map(|(&x, &y)| x as f64 * y as f64).sum() };
+    let dot = |x: &[f32], y: &[f32]| -> f64 { x.iter().zip(y).map(|(&x, &y)| x as f64 * y as f64).sum() };
     dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
 }
 
@@ -58,13 +57,7 @@ fn equal_rows_come_in_the_order_of_the_gallery() {
     gallery[60] = vec![0.3, 0.7, 0.1];
     for columns in [1, 7, 100] {
         let block = BlockSize { rows: 1, columns };
-        let found = top_k(
-            tensor(&vec![vec![1.0, 1.0, 1.0]; 2]),
-            tensor(&gallery),
-            5,
-            &block,
-        )
-        .unwrap();
+        let found = top_k(tensor(&vec![vec![1.0, 1.0, 1.0]; 2]), tensor(&gallery), 5, &block).unwrap();
         for found in found {
             let indices: Vec<usize> = found.iter().map(|found| found.index).collect();
             assert_eq!(indices, [60, 0, 1, 2, 3], "columns {columns}");
@@ -79,20 +72,7 @@ fn unusable_input_is_an_error() {
     let error = top_k(tensor(&good), tensor(&good), 0, &block).unwrap_err();
     assert!(matches!(error, EvalError::Config(error) if error.field == "k"));
     let error = top_k(tensor(&good), tensor(&vec![vec![1.0]]), 1, &block).unwrap_err();
-    assert!(matches!(
-        error,
-        EvalError::Dimension {
-            first_dim: 2,
-            second_dim: 1,
-            ..
-        }
-    ));
+    assert!(matches!(error, EvalError::Dimension { first_dim: 2, second_dim: 1, .. }));
     let error = top_k(tensor(&good), tensor(&vec![vec![0.0, 0.0]]), 1, &block).unwrap_err();
-    assert!(matches!(
-        error,
-        EvalError::ZeroNorm {
-            what: "gallery row",
-            row: 0
-        }
-    ));
+    assert!(matches!(error, EvalError::ZeroNorm { what: "gallery row", row: 0 }));
 }

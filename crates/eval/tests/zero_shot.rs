@@ -101,68 +101,26 @@ proptest! {
 #[test]
 fn a_tie_with_the_true_class_counts_against_it() {
     // Class weights that have collapsed: six classes tie, so the true one is not even among the first five.
-    let found = zero_shot(
-        tensor(&vec![vec![0.3; 700]; 4]),
-        tensor(&vec![vec![0.9; 700]; 6]),
-        &[0, 1, 2, 5],
-    )
-    .unwrap();
-    assert_eq!(
-        (found.top1, found.top5, found.per_class_mean),
-        (0.0, 0.0, 0.0)
-    );
+    let found =
+        zero_shot(tensor(&vec![vec![0.3; 700]; 4]), tensor(&vec![vec![0.9; 700]; 6]), &[0, 1, 2, 5]).unwrap();
+    assert_eq!((found.top1, found.top5, found.per_class_mean), (0.0, 0.0, 0.0));
     assert_eq!(found.per_class[3..5], [None, None]);
 }
 
 #[test]
 fn unusable_input_is_an_error_that_says_where() {
     let good = vec![vec![1.0, 0.0], vec![0.0, 1.0]];
-    let message = |labels: &[usize]| {
-        zero_shot(tensor(&good), tensor(&good), labels)
-            .unwrap_err()
-            .to_string()
-    };
-    assert_eq!(
-        message(&[0, 2]),
-        "image 1 belongs to class 2, expected less than 2"
-    );
-    assert_eq!(
-        message(&[0]),
-        "there are 1 class labels, expected 2: one for each image"
-    );
+    let message = |labels: &[usize]| zero_shot(tensor(&good), tensor(&good), labels).unwrap_err().to_string();
+    assert_eq!(message(&[0, 2]), "image 1 belongs to class 2, expected less than 2");
+    assert_eq!(message(&[0]), "there are 1 class labels, expected 2: one for each image");
     let nan = vec![vec![f32::NAN, 0.0], vec![0.0, 1.0]];
     let error = zero_shot(tensor(&good), tensor(&nan), &[0, 1]).unwrap_err();
-    assert!(matches!(
-        error,
-        EvalError::NotFinite {
-            what: "class weight",
-            row: 0,
-            column: 0,
-            ..
-        }
-    ));
+    assert!(matches!(error, EvalError::NotFinite { what: "class weight", row: 0, column: 0, .. }));
 
     let weights = |classes: &[usize], n| class_weights(tensor(&good), classes, n).unwrap_err();
-    assert!(matches!(
-        weights(&[0, 0], 2),
-        EvalError::ClassWithoutPrompt { class: 1 }
-    ));
-    assert!(matches!(
-        weights(&[0, 2], 2),
-        EvalError::OutOfRange {
-            found: 2,
-            row: 1,
-            ..
-        }
-    ));
-    assert!(matches!(
-        weights(&[0], 1),
-        EvalError::Length {
-            found: 1,
-            expected: 2,
-            ..
-        }
-    ));
+    assert!(matches!(weights(&[0, 0], 2), EvalError::ClassWithoutPrompt { class: 1 }));
+    assert!(matches!(weights(&[0, 2], 2), EvalError::OutOfRange { found: 2, row: 1, .. }));
+    assert!(matches!(weights(&[0], 1), EvalError::Length { found: 1, expected: 2, .. }));
     let opposite = vec![vec![0.1, 0.7], vec![-0.2, -1.4]];
     let error = class_weights(tensor(&opposite), &[0, 0], 1).unwrap_err();
     assert!(matches!(error, EvalError::PromptsCancel { class: 0 }));

@@ -30,21 +30,11 @@ impl SideConfig {
     /// A side with the usual LayerNorm; the identity goes without one and leaves the features as they are.
     pub fn new(input: usize, projector: ProjectorConfig) -> Self {
         let norm = projector != ProjectorConfig::Identity {};
-        Self {
-            input,
-            norm,
-            projector,
-            trained_on: None,
-        }
+        Self { input, norm, projector, trained_on: None }
     }
 
     fn check(&self, dim: usize) -> Result<(), ConfigError> {
-        ensure(
-            (1..=MAX_DIM).contains(&self.input),
-            "input",
-            self.input,
-            format!("1 to {MAX_DIM}"),
-        )?;
+        ensure((1..=MAX_DIM).contains(&self.input), "input", self.input, format!("1 to {MAX_DIM}"))?;
         self.projector.check()?;
         if self.projector == (ProjectorConfig::Identity {}) {
             let expected = format!("{dim}, the head's `dim`: the projector is the identity");
@@ -52,12 +42,7 @@ impl SideConfig {
         }
         let weights = self.weights(dim);
         let expected = format!("at most {MAX_WEIGHTS}");
-        ensure(
-            weights <= MAX_WEIGHTS,
-            self.projector.name(),
-            format!("{weights} weights"),
-            expected,
-        )
+        ensure(weights <= MAX_WEIGHTS, self.projector.name(), format!("{weights} weights"), expected)
     }
 
     /// How many numbers the side's matrices hold.
@@ -110,12 +95,7 @@ pub struct HeadConfig {
 
 impl HeadConfig {
     /// A head with the same kind of layer on both sides and the paper's scalars: scale 20 (at most 100), bias -10.
-    pub fn new(
-        image_input: usize,
-        text_input: usize,
-        dim: usize,
-        projector: ProjectorConfig,
-    ) -> Self {
+    pub fn new(image_input: usize, text_input: usize, dim: usize, projector: ProjectorConfig) -> Self {
         Self {
             dim,
             image: Some(SideConfig::new(image_input, projector.clone())),
@@ -135,18 +115,8 @@ impl HeadConfig {
 
 impl Check for HeadConfig {
     fn check(&self) -> Result<(), ConfigError> {
-        ensure(
-            (1..=MAX_DIM).contains(&self.dim),
-            "dim",
-            self.dim,
-            format!("1 to {MAX_DIM}"),
-        )?;
-        ensure(
-            self.image.is_some() || self.text.is_some(),
-            "image",
-            "absent",
-            "at least one side",
-        )?;
+        ensure((1..=MAX_DIM).contains(&self.dim), "dim", self.dim, format!("1 to {MAX_DIM}"))?;
+        ensure(self.image.is_some() || self.text.is_some(), "image", "absent", "at least one side")?;
         for side in self.image.iter().chain(&self.text) {
             side.check(self.dim)?;
         }
@@ -163,12 +133,7 @@ impl Check for HeadConfig {
             scale,
             format!("1 to {}", self.max_scale),
         )?;
-        ensure(
-            self.initial_bias.is_finite(),
-            "initial_bias",
-            self.initial_bias,
-            "a finite number",
-        )
+        ensure(self.initial_bias.is_finite(), "initial_bias", self.initial_bias, "a finite number")
     }
 }
 
@@ -185,47 +150,17 @@ mod tests {
         let valid = HeadConfig::new(8, 6, 4, ProjectorConfig::GLU);
         valid.check().unwrap();
         let with = |projector| HeadConfig::new(8, 6, 4, projector);
-        assert_eq!(
-            message(with(ProjectorConfig::Glu { width: 0 })),
-            "`width` is 0, expected at least 1"
-        );
+        assert_eq!(message(with(ProjectorConfig::Glu { width: 0 })), "`width` is 0, expected at least 1");
         assert!(message(with(ProjectorConfig::Glu { width: usize::MAX })).contains("weights"));
         assert!(message(with(ProjectorConfig::Identity {})).contains("expected 4"));
-        let dropout = ProjectorConfig::ShareLock {
-            hidden: 8,
-            layers: 2,
-            dropout: f64::NAN,
-        };
+        let dropout = ProjectorConfig::ShareLock { hidden: 8, layers: 2, dropout: f64::NAN };
         assert!(message(with(dropout)).starts_with("`dropout` is NaN"));
+        assert!(message(HeadConfig { initial_scale: -1.0, ..valid.clone() }).starts_with("`initial_scale`"));
+        assert!(message(HeadConfig { max_scale: f64::INFINITY, ..valid.clone() }).starts_with("`max_scale`"));
         assert!(
-            message(HeadConfig {
-                initial_scale: -1.0,
-                ..valid.clone()
-            })
-            .starts_with("`initial_scale`")
+            message(HeadConfig { initial_bias: f64::NAN, ..valid.clone() }).starts_with("`initial_bias`")
         );
-        assert!(
-            message(HeadConfig {
-                max_scale: f64::INFINITY,
-                ..valid.clone()
-            })
-            .starts_with("`max_scale`")
-        );
-        assert!(
-            message(HeadConfig {
-                initial_bias: f64::NAN,
-                ..valid.clone()
-            })
-            .starts_with("`initial_bias`")
-        );
-        assert!(
-            message(HeadConfig {
-                image: None,
-                text: None,
-                ..valid
-            })
-            .contains("at least one side")
-        );
+        assert!(message(HeadConfig { image: None, text: None, ..valid }).contains("at least one side"));
     }
 
     #[test]
@@ -237,12 +172,7 @@ mod tests {
         assert!(serde_json::from_value::<HeadConfig>(extra).is_err());
         let mut other = json;
         other["text"]["projector"]["kind"] = "transformer".into();
-        let error = serde_json::from_value::<HeadConfig>(other)
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("glu") && error.contains("sharelock"),
-            "{error}"
-        );
+        let error = serde_json::from_value::<HeadConfig>(other).unwrap_err().to_string();
+        assert!(error.contains("glu") && error.contains("sharelock"), "{error}");
     }
 }

@@ -4,9 +4,7 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::Device;
-use burn_store::{
-    ApplyError, BurnToPyTorchAdapter, ModuleSnapshot, PyTorchToBurnAdapter, SafetensorsStore,
-};
+use burn_store::{ApplyError, BurnToPyTorchAdapter, ModuleSnapshot, PyTorchToBurnAdapter, SafetensorsStore};
 use safetensors::{Dtype, SafeTensors};
 use sail_core::{AlignmentHead, Check, HeadError, write_atomic};
 use serde::{Deserialize, Serialize};
@@ -28,9 +26,7 @@ struct Description {
 }
 
 fn format(reason: impl std::fmt::Display) -> HeadError {
-    HeadError::Format {
-        reason: reason.to_string(),
-    }
+    HeadError::Format { reason: reason.to_string() }
 }
 
 /// Tensor names and layouts are PyTorch's (`weight` of shape `[out, in]`), without the name of the layer's kind.
@@ -43,10 +39,7 @@ fn store(bytes: Option<Vec<u8>>) -> SafetensorsStore {
 }
 
 pub(crate) fn to_bytes(head: &Head) -> Result<Vec<u8>, HeadError> {
-    let description = Description {
-        version: VERSION,
-        config: head.config().clone(),
-    };
+    let description = Description { version: VERSION, config: head.config().clone() };
     let json = serde_json::to_string(&description).map_err(format)?;
     let mut store = store(None).metadata(METADATA, json);
     head.valid().save_into(&mut store).map_err(format)?;
@@ -64,10 +57,8 @@ impl Head {
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), HeadError> {
         let path = path.as_ref();
         let bytes = self.to_bytes()?;
-        write_atomic(path, |out| out.write_all(&bytes)).map_err(|source| HeadError::Io {
-            path: path.to_owned(),
-            source,
-        })
+        write_atomic(path, |out| out.write_all(&bytes))
+            .map_err(|source| HeadError::Io { path: path.to_owned(), source })
     }
 
     /// Loads a head that [`save`](Head::save) wrote.
@@ -91,10 +82,7 @@ impl Head {
     /// ```
     pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self, HeadError> {
         let path = path.as_ref();
-        let bytes = std::fs::read(path).map_err(|source| HeadError::Io {
-            path: path.to_owned(),
-            source,
-        })?;
+        let bytes = std::fs::read(path).map_err(|source| HeadError::Io { path: path.to_owned(), source })?;
         Self::from_bytes(bytes, device)
     }
 
@@ -104,14 +92,9 @@ impl Head {
     /// As [`load`](Head::load), without [`HeadError::Io`].
     pub fn from_bytes(bytes: Vec<u8>, device: &Device) -> Result<Self, HeadError> {
         let (_, header) = SafeTensors::read_metadata(&bytes).map_err(format)?;
-        let json = header
-            .metadata()
-            .as_ref()
-            .and_then(|metadata| metadata.get(METADATA));
+        let json = header.metadata().as_ref().and_then(|metadata| metadata.get(METADATA));
         let json = json.ok_or_else(|| {
-            format(format_args!(
-                "a safetensors file without the metadata entry `{METADATA}`"
-            ))
+            format(format_args!("a safetensors file without the metadata entry `{METADATA}`"))
         })?;
         let description: Description = serde_json::from_str(json).map_err(format)?;
         if description.version != VERSION {
@@ -126,19 +109,13 @@ impl Head {
         let tensors = SafeTensors::deserialize(&bytes).map_err(format)?;
         for (name, tensor) in tensors.iter() {
             if tensor.dtype() != Dtype::F32 {
-                problems.push(format!(
-                    "`{name}` has type {:?}, expected F32",
-                    tensor.dtype()
-                ));
+                problems.push(format!("`{name}` has type {:?}, expected F32", tensor.dtype()));
             } else if !tensor.data().chunks_exact(4).all(finite) {
                 problems.push(format!("`{name}` is not finite"));
             }
         }
         let expected = description.config.weight_bytes();
-        let found: u128 = tensors
-            .iter()
-            .map(|(_, tensor)| tensor.data().len() as u128)
-            .sum();
+        let found: u128 = tensors.iter().map(|(_, tensor)| tensor.data().len() as u128).sum();
         if found < expected {
             problems.push(format!("{found} bytes of weights, expected {expected}"));
         }
@@ -149,24 +126,10 @@ impl Head {
         let mut head = Head::new(&description.config, 0, device)?;
         let mut store = store(Some(bytes)).validate(false).allow_partial(true);
         let result = head.load_from(&mut store).map_err(format)?;
-        problems.extend(
-            result
-                .missing
-                .iter()
-                .map(|(name, _)| format!("`{name}` is missing")),
-        );
-        problems.extend(
-            result
-                .unused
-                .iter()
-                .map(|name| format!("`{name}` is not part of this head")),
-        );
+        problems.extend(result.missing.iter().map(|(name, _)| format!("`{name}` is missing")));
+        problems.extend(result.unused.iter().map(|name| format!("`{name}` is not part of this head")));
         problems.extend(result.errors.iter().map(|error| match error {
-            ApplyError::ShapeMismatch {
-                path,
-                expected,
-                found,
-            } => {
+            ApplyError::ShapeMismatch { path, expected, found } => {
                 format!("`{path}` has shape {found:?}, expected {expected:?}")
             }
             other => other.to_string(),
@@ -180,7 +143,5 @@ impl Head {
 }
 
 fn finite(bytes: &[u8]) -> bool {
-    bytes
-        .try_into()
-        .is_ok_and(|bytes| f32::from_le_bytes(bytes).is_finite())
+    bytes.try_into().is_ok_and(|bytes| f32::from_le_bytes(bytes).is_finite())
 }

@@ -17,9 +17,7 @@ pub struct HeadSide {
 impl HeadSide {
     fn new(config: &SideConfig, dim: usize, init: &mut WeightInit) -> Self {
         Self {
-            norm: config
-                .norm
-                .then(|| LayerNormConfig::new(config.input).init(init.device())),
+            norm: config.norm.then(|| LayerNormConfig::new(config.input).init(init.device())),
             projector: config.projector.init(config.input, dim, init),
         }
     }
@@ -71,19 +69,13 @@ impl Head {
         config.check()?;
         // A stream a side, so that a change to one side leaves the other's weights as they were.
         let side = |side: &Option<SideConfig>, stream| {
-            let build =
-                |side| HeadSide::new(side, config.dim, &mut WeightInit::new(seed, stream, device));
+            let build = |side| HeadSide::new(side, config.dim, &mut WeightInit::new(seed, stream, device));
             side.as_ref().map(build)
         };
         Ok(Self {
             image: side(&config.image, 1),
             text: side(&config.text, 2),
-            logit: LogitScale::new(
-                config.initial_scale,
-                config.initial_bias,
-                config.max_scale,
-                device,
-            ),
+            logit: LogitScale::new(config.initial_scale, config.initial_bias, config.max_scale, device),
             config: config.clone(),
         })
     }
@@ -94,15 +86,8 @@ impl Head {
     }
 
     /// Records which backbones the head is trained on; a side whose backbone is unknown keeps what it has.
-    pub fn with_provenance(
-        mut self,
-        image: Option<&Provenance>,
-        text: Option<&Provenance>,
-    ) -> Self {
-        let sides = [
-            (&mut self.config.image, image),
-            (&mut self.config.text, text),
-        ];
+    pub fn with_provenance(mut self, image: Option<&Provenance>, text: Option<&Provenance>) -> Self {
+        let sides = [(&mut self.config.image, image), (&mut self.config.text, text)];
         for (side, provenance) in sides {
             if let (Some(side), Some(provenance)) = (side, provenance) {
                 side.trained_on = Some(provenance.clone());
@@ -117,23 +102,14 @@ impl Head {
     ///
     /// # Errors
     /// [`HeadError::AbsentSide`], [`HeadError::Dimension`] or [`HeadError::Provenance`].
-    pub fn accepts(
-        &self,
-        side: Side,
-        dim: usize,
-        provenance: Option<&Provenance>,
-    ) -> Result<(), HeadError> {
+    pub fn accepts(&self, side: Side, dim: usize, provenance: Option<&Provenance>) -> Result<(), HeadError> {
         let config = match side {
             Side::Image => &self.config.image,
             Side::Text => &self.config.text,
         };
         let config = config.as_ref().ok_or(HeadError::AbsentSide { side })?;
         if dim != config.input {
-            return Err(HeadError::Dimension {
-                side,
-                found: dim,
-                expected: config.input,
-            });
+            return Err(HeadError::Dimension { side, found: dim, expected: config.input });
         }
         if let (Some(found), Some(expected)) = (provenance, &config.trained_on)
             && let Some(field) = expected.contradiction(found)

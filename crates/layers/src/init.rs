@@ -19,10 +19,7 @@ impl WeightInit {
     pub fn new(seed: u64, stream: u64, device: &Device) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(stream);
-        Self {
-            rng,
-            device: device.clone(),
-        }
+        Self { rng, device: device.clone() }
     }
 
     /// The device that the weights are made on.
@@ -55,10 +52,7 @@ mod tests {
     fn a_seed_means_the_same_weights_everywhere() {
         let draw = |seed, stream| {
             let mut init = WeightInit::new(seed, stream, &Device::flex());
-            init.xavier_uniform(2, 2)
-                .into_data()
-                .try_to_vec::<f32>()
-                .unwrap()
+            init.xavier_uniform(2, 2).into_data().try_to_vec::<f32>().unwrap()
         };
         // Golden: a change here changes every published seed.
         assert_eq!(draw(0, 1), [0.69686365, 0.6259206, -0.15946344, 0.5832645]);
@@ -69,19 +63,12 @@ mod tests {
     #[test]
     fn weights_fill_their_range_evenly() {
         let mut init = WeightInit::new(7, 0, &Device::flex());
-        let values = init
-            .xavier_uniform(300, 300)
-            .into_data()
-            .try_to_vec::<f32>()
-            .unwrap();
+        let values = init.xavier_uniform(300, 300).into_data().try_to_vec::<f32>().unwrap();
         let bound = 0.1_f32;
         assert!(values.iter().all(|value| value.abs() <= bound));
         let mean = values.iter().sum::<f32>() / 9e4;
         let variance = values.iter().map(|value| value * value).sum::<f32>() / 9e4;
         assert!(mean.abs() < 1e-3, "{mean}");
-        assert!(
-            (variance / (bound * bound / 3.0) - 1.0).abs() < 0.02,
-            "{variance}"
-        );
+        assert!((variance / (bound * bound / 3.0) - 1.0).abs() < 0.02, "{variance}");
     }
 }

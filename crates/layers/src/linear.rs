@@ -23,8 +23,5 @@ use crate::WeightInit;
 pub fn linear(d_input: usize, d_output: usize, init: &mut WeightInit) -> Linear {
     let weight = init.xavier_uniform(d_input, d_output);
     let bias = Tensor::zeros([d_output], init.device());
-    Linear {
-        weight: Param::from_tensor(weight),
-        bias: Some(Param::from_tensor(bias)),
-    }
+    Linear { weight: Param::from_tensor(weight), bias: Some(Param::from_tensor(bias)) }
 }

@@ -18,11 +18,7 @@ impl LogitScale {
     /// Scalars at their initial values; `max` bounds the scale.
     pub fn new(scale: f64, bias: f64, max: f64, device: &Device) -> Self {
         let scalar = |value: f64| Param::from_tensor(Tensor::from_floats([value as f32], device));
-        Self {
-            log_scale: scalar(scale.ln()),
-            bias: scalar(bias),
-            max_log: max.ln(),
-        }
+        Self { log_scale: scalar(scale.ln()), bias: scalar(bias), max_log: max.ln() }
     }
 
     /// Natural logarithm of the scale, `[1]`.

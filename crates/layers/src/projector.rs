@@ -49,11 +49,7 @@ impl ProjectorConfig {
     /// The gated unit with the paper's width.
     pub const GLU: Self = Self::Glu { width: 8 };
     /// ShareLock's layer with its paper's sizes.
-    pub const SHARELOCK: Self = Self::ShareLock {
-        hidden: 4096,
-        layers: 4,
-        dropout: 0.2,
-    };
+    pub const SHARELOCK: Self = Self::ShareLock { hidden: 4096, layers: 4, dropout: 0.2 };
 
     /// The name of the layer, as it is spelled in a configuration.
     pub fn name(&self) -> &'static str {
@@ -74,16 +70,10 @@ impl ProjectorConfig {
             Self::Linear {} => Projector::Linear(linear(d_input, d_output, init)),
             Self::Mlp { expansion } => Projector::Mlp(Mlp::new(d_input, d_output, expansion, init)),
             Self::Glu { width } => Projector::Glu(Glu::new(d_input, d_output, width, init)),
-            Self::SwiGlu { width } => {
-                Projector::SwiGlu(SwiGlu::new(d_input, d_output, width, init))
+            Self::SwiGlu { width } => Projector::SwiGlu(SwiGlu::new(d_input, d_output, width, init)),
+            Self::ShareLock { hidden, layers, dropout } => {
+                Projector::ShareLock(ShareLock::new(d_input, d_output, hidden, layers, dropout, init))
             }
-            Self::ShareLock {
-                hidden,
-                layers,
-                dropout,
-            } => Projector::ShareLock(ShareLock::new(
-                d_input, d_output, hidden, layers, dropout, init,
-            )),
         }
     }
 }
@@ -95,19 +85,10 @@ impl Check for ProjectorConfig {
             Self::Identity {} | Self::Linear {} => Ok(()),
             Self::Mlp { expansion } => positive("expansion", expansion),
             Self::Glu { width } | Self::SwiGlu { width } => positive("width", width),
-            Self::ShareLock {
-                hidden,
-                layers,
-                dropout,
-            } => {
+            Self::ShareLock { hidden, layers, dropout } => {
                 positive("hidden", hidden)?;
                 positive("layers", layers)?;
-                ensure(
-                    (0.0..1.0).contains(&dropout),
-                    "dropout",
-                    dropout,
-                    "at least 0 and less than 1",
-                )
+                ensure((0.0..1.0).contains(&dropout), "dropout", dropout, "at least 0 and less than 1")
             }
         }
     }

@@ -43,10 +43,7 @@ impl ShareLock {
         });
         let blocks: Vec<_> = blocks.collect();
         let last_input = if blocks.is_empty() { d_input } else { hidden };
-        Self {
-            hidden: blocks,
-            output: linear(last_input, d_output, init),
-        }
+        Self { hidden: blocks, output: linear(last_input, d_output, init) }
     }
 
     /// Applies the layer; batch norm and dropout act as in training on a device with gradients and as in

@@ -1,5 +1,7 @@
 //! Heads survive the way to disk and back, and no file can do harm.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use burn::tensor::{Device, Tensor};
 use proptest::prelude::*;
 use safetensors::SafeTensors;
@@ -12,13 +14,8 @@ fn config() -> HeadConfig {
 }
 
 fn head() -> Head {
-    let image = Provenance {
-        pooling: Some("concat".into()),
-        ..Provenance::new("facebook/dinov2-large")
-    };
-    Head::new(&config(), 5, &Device::flex())
-        .unwrap()
-        .with_provenance(Some(&image), None)
+    let image = Provenance { pooling: Some("concat".into()), ..Provenance::new("facebook/dinov2-large") };
+    Head::new(&config(), 5, &Device::flex()).unwrap().with_provenance(Some(&image), None)
 }
 
 /// The head's file with its tensors and metadata changed by `edit`.
@@ -29,20 +26,11 @@ fn edited(edit: impl FnOnce(&mut Vec<(String, Vec<usize>, Vec<u8>)>, &mut String
     let mut tensors: Vec<_> = SafeTensors::deserialize(&bytes)
         .unwrap()
         .iter()
-        .map(|(name, view)| {
-            (
-                name.to_string(),
-                view.shape().to_vec(),
-                view.data().to_vec(),
-            )
-        })
+        .map(|(name, view)| (name.to_string(), view.shape().to_vec(), view.data().to_vec()))
         .collect();
     edit(&mut tensors, &mut json);
     let views = tensors.iter().map(|(name, shape, data)| {
-        (
-            name,
-            TensorView::new(safetensors::Dtype::F32, shape.clone(), data).unwrap(),
-        )
+        (name, TensorView::new(safetensors::Dtype::F32, shape.clone(), data).unwrap())
     });
     let metadata = [("sail_head".to_string(), json)].into();
     safetensors::serialize(views, Some(metadata)).unwrap()
@@ -68,11 +56,7 @@ fn a_head_comes_back_byte_for_byte() {
         ProjectorConfig::MLP,
         ProjectorConfig::Glu { width: 3 },
         ProjectorConfig::SwiGlu { width: 2 },
-        ProjectorConfig::ShareLock {
-            hidden: 8,
-            layers: 3,
-            dropout: 0.2,
-        },
+        ProjectorConfig::ShareLock { hidden: 8, layers: 3, dropout: 0.2 },
     ] {
         let config = HeadConfig::new(8, 6, 4, projector);
         let head = Head::new(&config, 1, &Device::flex()).unwrap();
@@ -91,28 +75,16 @@ fn a_side_may_be_absent_or_the_identity() {
     let mut config = config();
     config.text = None;
     config.image = Some(SideConfig::new(4, ProjectorConfig::Identity {}));
-    let head = load(
-        Head::new(&config, 0, &Device::flex())
-            .unwrap()
-            .to_bytes()
-            .unwrap(),
-    )
-    .unwrap();
+    let head = load(Head::new(&config, 0, &Device::flex()).unwrap().to_bytes().unwrap()).unwrap();
     let x = Tensor::<2>::ones([1, 4], &Device::flex());
     assert!(head.project_images(x.clone()).is_ok());
-    assert!(matches!(
-        head.project_texts(x),
-        Err(HeadError::AbsentSide { side: Side::Text })
-    ));
+    assert!(matches!(head.project_texts(x), Err(HeadError::AbsentSide { side: Side::Text })));
 }
 
 #[test]
 fn a_head_refuses_another_backbone() {
     let head = load(head().to_bytes().unwrap()).unwrap();
-    let dimension = head
-        .project_images(Tensor::ones([1, 7], &Device::flex()))
-        .unwrap_err()
-        .to_string();
+    let dimension = head.project_images(Tensor::ones([1, 7], &Device::flex())).unwrap_err().to_string();
     assert_eq!(
         dimension,
         "image features have 7 dimensions, expected 8: the head was made for another backbone"
@@ -120,22 +92,13 @@ fn a_head_refuses_another_backbone() {
     let same = Provenance::new("facebook/dinov2-large");
     head.accepts(Side::Image, 8, Some(&same)).unwrap();
     head.accepts(Side::Image, 8, None).unwrap();
-    let other = Provenance {
-        pooling: Some("class".into()),
-        ..same
-    };
-    let error = head
-        .accepts(Side::Image, 8, Some(&other))
-        .unwrap_err()
-        .to_string();
+    let other = Provenance { pooling: Some("class".into()), ..same };
+    let error = head.accepts(Side::Image, 8, Some(&other)).unwrap_err().to_string();
     assert!(
         error.contains("(class)") && error.contains("(concat)") && error.contains("`pooling`"),
         "{error}"
     );
-    assert!(
-        head.accepts(Side::Text, 6, Some(&other)).is_ok(),
-        "its text backbone is unknown"
-    );
+    assert!(head.accepts(Side::Text, 6, Some(&other)).is_ok(), "its text backbone is unknown");
 }
 
 #[test]
@@ -153,18 +116,13 @@ fn every_tensor_that_does_not_fit_is_named() {
     assert_eq!(problems.len(), 3, "{problems:?}");
     assert_eq!(problems[0], "`extra` is not part of this head");
     assert!(problems[1].contains("image.norm") && problems[1].ends_with("is missing"));
-    assert!(
-        problems[2].contains("text.projector.output.weight") && problems[2].contains("has shape")
-    );
+    assert!(problems[2].contains("text.projector.output.weight") && problems[2].contains("has shape"));
 }
 
 #[test]
 fn numbers_that_are_not_finite_are_refused() {
     let bytes = edited(|tensors, _| {
-        let (_, _, data) = tensors
-            .iter_mut()
-            .find(|(name, ..)| name == "logit.bias")
-            .unwrap();
+        let (_, _, data) = tensors.iter_mut().find(|(name, ..)| name == "logit.bias").unwrap();
         data.copy_from_slice(&f32::NAN.to_le_bytes());
     });
     assert_eq!(problems(bytes), ["`logit.bias` is not finite"]);
@@ -184,15 +142,11 @@ fn other_files_are_not_heads() {
     let plain = safetensors::serialize::<&str, TensorView, _>([], None).unwrap();
     assert!(reason(plain).contains("`sail_head`"));
     assert!(
-        reason(edited(
-            |_, json| *json = json.replace("\"version\":1", "\"version\":2")
-        ))
-        .contains("version 2")
+        reason(edited(|_, json| *json = json.replace("\"version\":1", "\"version\":2")))
+            .contains("version 2")
     );
     assert!(reason(edited(|_, json| json.push('}'))).starts_with("not a head file"));
-    let zero = load(edited(|_, json| {
-        *json = json.replace("\"width\":2", "\"width\":0")
-    }));
+    let zero = load(edited(|_, json| *json = json.replace("\"width\":2", "\"width\":0")));
     assert!(matches!(zero, Err(HeadError::Config(error)) if error.field == "width"));
     let missing = Head::load("/no/such/head.safetensors", &Device::flex());
     assert!(matches!(missing, Err(HeadError::Io { .. })));

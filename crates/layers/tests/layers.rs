@@ -1,6 +1,8 @@
 //! Every layer against an f64 computation on the weights as the file holds them, which also pins the file's
 //! names and layouts.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use burn::tensor::{Device, Tensor, TensorData};
 use safetensors::SafeTensors;
 use sail_core::AlignmentHead;
@@ -16,39 +18,27 @@ struct Weights<'a>(SafeTensors<'a>);
 
 impl Weights<'_> {
     fn vector(&self, name: &str) -> Vec<f64> {
-        let tensor = self
-            .0
-            .tensor(name)
-            .unwrap_or_else(|_| panic!("no `{name}` in {:?}", self.0.names()));
+        let tensor = self.0.tensor(name).unwrap_or_else(|_| panic!("no `{name}` in {:?}", self.0.names()));
         let value = |bytes: &[u8]| f64::from(f32::from_le_bytes(bytes.try_into().unwrap()));
         tensor.data().chunks_exact(4).map(value).collect()
     }
 
     /// `x W^T + b` with W `[out, in]`.
     fn linear(&self, name: &str, x: &Matrix) -> Matrix {
-        let (weight, bias) = (
-            self.vector(&format!("{name}.weight")),
-            self.vector(&format!("{name}.bias")),
-        );
+        let (weight, bias) = (self.vector(&format!("{name}.weight")), self.vector(&format!("{name}.bias")));
         let unit = |row: &Vec<f64>, out: usize| {
             let weights = &weight[out * row.len()..(out + 1) * row.len()];
             bias[out] + row.iter().zip(weights).map(|(x, w)| x * w).sum::<f64>()
         };
-        x.iter()
-            .map(|row| (0..bias.len()).map(|out| unit(row, out)).collect())
-            .collect()
+        x.iter().map(|row| (0..bias.len()).map(|out| unit(row, out)).collect()).collect()
     }
 
     fn layer_norm(&self, name: &str, x: &Matrix) -> Matrix {
-        let (gain, bias) = (
-            self.vector(&format!("{name}.weight")),
-            self.vector(&format!("{name}.bias")),
-        );
+        let (gain, bias) = (self.vector(&format!("{name}.weight")), self.vector(&format!("{name}.bias")));
         let normalise = |row: &Vec<f64>| {
             let mean = row.iter().sum::<f64>() / row.len() as f64;
             let variance = row.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / row.len() as f64;
-            let unit =
-                |(i, x): (usize, &f64)| (x - mean) / (variance + 1e-5).sqrt() * gain[i] + bias[i];
+            let unit = |(i, x): (usize, &f64)| (x - mean) / (variance + 1e-5).sqrt() * gain[i] + bias[i];
             row.iter().enumerate().map(unit).collect()
         };
         x.iter().map(normalise).collect()
@@ -57,14 +47,11 @@ impl Weights<'_> {
 
 fn zip(a: Matrix, b: Matrix, f: impl Fn(f64, f64) -> f64) -> Matrix {
     let rows = a.into_iter().zip(b);
-    rows.map(|(a, b)| a.into_iter().zip(b).map(|(a, b)| f(a, b)).collect())
-        .collect()
+    rows.map(|(a, b)| a.into_iter().zip(b).map(|(a, b)| f(a, b)).collect()).collect()
 }
 
 fn map(a: Matrix, f: impl Fn(f64) -> f64) -> Matrix {
-    a.into_iter()
-        .map(|row| row.into_iter().map(&f).collect())
-        .collect()
+    a.into_iter().map(|row| row.into_iter().map(&f).collect()).collect()
 }
 
 fn sigmoid(x: f64) -> f64 {
@@ -83,9 +70,7 @@ fn gelu(x: f64) -> f64 {
 /// Inputs large enough to reach every clamp.
 fn input() -> Matrix {
     let value = |row: usize, column: usize| ((row * INPUT + column) as f64 * 1.7).sin() * 40.0;
-    (0..ROWS)
-        .map(|row| (0..INPUT).map(|column| value(row, column)).collect())
-        .collect()
+    (0..ROWS).map(|row| (0..INPUT).map(|column| value(row, column)).collect()).collect()
 }
 
 /// Compares the image side with `expected`, on weights scaled up so that clamps and saturations matter.
@@ -98,61 +83,36 @@ fn check(projector: ProjectorConfig, norm: bool, expected: impl Fn(&Weights, Mat
     let weights = Weights(SafeTensors::deserialize(&bytes).unwrap());
     let flat: Vec<f32> = input().concat().iter().map(|&x| x as f32).collect();
     let x = Tensor::<2>::from_data(TensorData::new(flat, [ROWS, INPUT]), &device);
-    let found = head
-        .project_images(x)
-        .unwrap()
-        .into_data()
-        .try_to_vec::<f32>()
-        .unwrap();
-    let normed = if norm {
-        weights.layer_norm("image.norm", &input())
-    } else {
-        input()
-    };
+    let found = head.project_images(x).unwrap().into_data().try_to_vec::<f32>().unwrap();
+    let normed = if norm { weights.layer_norm("image.norm", &input()) } else { input() };
     let expected = expected(&weights, normed).concat();
     let size = expected.iter().fold(0f64, |size, x| size.max(x.abs()));
     assert_eq!(found.len(), expected.len());
     for (found, expected) in found.iter().zip(&expected) {
-        assert!(
-            (f64::from(*found) - expected).abs() < 1e-5 * size,
-            "{found} is not {expected}"
-        );
+        assert!((f64::from(*found) - expected).abs() < 1e-5 * size, "{found} is not {expected}");
     }
 }
 
 #[test]
 fn linear() {
-    check(ProjectorConfig::Linear {}, true, |w, x| {
-        w.linear("image.projector", &x)
-    });
+    check(ProjectorConfig::Linear {}, true, |w, x| w.linear("image.projector", &x));
 }
 
 #[test]
 fn identity_without_norm_changes_nothing() {
     let mut config = HeadConfig::new(DIM, INPUT, DIM, ProjectorConfig::Linear {});
-    config.image = Some(sail_layers::SideConfig::new(
-        DIM,
-        ProjectorConfig::Identity {},
-    ));
+    config.image = Some(sail_layers::SideConfig::new(DIM, ProjectorConfig::Identity {}));
     let device = Device::flex();
     let head = Head::new(&config, 0, &device).unwrap();
     let x = Tensor::<2>::from_floats([[1.0, -2.0, 3.0, 9.5]], &device);
-    let found = head
-        .project_images(x)
-        .unwrap()
-        .into_data()
-        .try_to_vec::<f32>()
-        .unwrap();
+    let found = head.project_images(x).unwrap().into_data().try_to_vec::<f32>().unwrap();
     assert_eq!(found, [1.0, -2.0, 3.0, 9.5]);
 }
 
 #[test]
 fn mlp() {
     check(ProjectorConfig::MLP, true, |w, x| {
-        w.linear(
-            "image.projector.output",
-            &map(w.linear("image.projector.hidden", &x), gelu),
-        )
+        w.linear("image.projector.output", &map(w.linear("image.projector.hidden", &x), gelu))
     });
 }
 
@@ -161,9 +121,7 @@ fn glu_with_and_without_norm() {
     for norm in [true, false] {
         check(ProjectorConfig::Glu { width: 3 }, norm, |w, x| {
             let gate = map(w.linear("image.projector.gate", &x), |x| x.clamp(0.0, 6.0));
-            let value = map(w.linear("image.projector.value", &x), |x| {
-                x.clamp(-1e3, 1e3)
-            });
+            let value = map(w.linear("image.projector.value", &x), |x| x.clamp(-1e3, 1e3));
             w.linear("image.projector.output", &zip(gate, value, |a, b| a * b))
         });
     }
@@ -173,37 +131,23 @@ fn glu_with_and_without_norm() {
 fn swiglu() {
     check(ProjectorConfig::SwiGlu { width: 2 }, false, |w, x| {
         let gate = map(w.linear("image.projector.gate", &x), |x| x * sigmoid(x));
-        w.linear(
-            "image.projector.output",
-            &zip(gate, w.linear("image.projector.value", &x), |a, b| a * b),
-        )
+        w.linear("image.projector.output", &zip(gate, w.linear("image.projector.value", &x), |a, b| a * b))
     });
 }
 
 #[test]
 fn sharelock_in_inference() {
-    let projector = ProjectorConfig::ShareLock {
-        hidden: 6,
-        layers: 3,
-        dropout: 0.5,
-    };
+    let projector = ProjectorConfig::ShareLock { hidden: 6, layers: 3, dropout: 0.5 };
     check(projector, true, |w, x| {
         let block = |x: Matrix, layer: usize| {
             let name = |part: &str| format!("image.projector.hidden.{layer}.{part}");
             let x = w.linear(&name("linear"), &x);
-            let parts = [
-                "norm.running_mean",
-                "norm.running_var",
-                "norm.weight",
-                "norm.bias",
-            ];
+            let parts = ["norm.running_mean", "norm.running_var", "norm.weight", "norm.bias"];
             let [mean, variance, gain, bias] = parts.map(|part| w.vector(&name(part)));
             let unit = |(i, x): (usize, f64)| {
                 ((x - mean[i]) / (variance[i] + 1e-5).sqrt() * gain[i] + bias[i]).max(0.0)
             };
-            x.into_iter()
-                .map(|row| row.into_iter().enumerate().map(unit).collect())
-                .collect()
+            x.into_iter().map(|row| row.into_iter().enumerate().map(unit).collect()).collect()
         };
         w.linear("image.projector.output", &block(block(x, 0), 1))
     });
@@ -212,17 +156,9 @@ fn sharelock_in_inference() {
 #[test]
 fn batch_norm_and_dropout_act_in_training_only() {
     let device = Device::flex().autodiff();
-    let projector = ProjectorConfig::ShareLock {
-        hidden: 64,
-        layers: 2,
-        dropout: 0.5,
-    };
+    let projector = ProjectorConfig::ShareLock { hidden: 64, layers: 2, dropout: 0.5 };
     let head = Head::new(&HeadConfig::new(INPUT, INPUT, DIM, projector), 0, &device).unwrap();
-    let x = Tensor::<2>::random(
-        [8, INPUT],
-        burn::tensor::Distribution::Normal(0.0, 1.0),
-        &device,
-    );
+    let x = Tensor::<2>::random([8, INPUT], burn::tensor::Distribution::Normal(0.0, 1.0), &device);
     let run = |head: &Head, x: Tensor<2>| head.project_images(x).unwrap().into_data();
     assert_ne!(run(&head, x.clone()), run(&head, x.clone()));
     let valid = burn::module::Module::valid(&head);

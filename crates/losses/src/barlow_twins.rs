@@ -61,9 +61,7 @@ impl BarlowTwinsLoss {
 
     /// The loss with the paper's weight, [`LAMBDA`](Self::LAMBDA).
     pub fn new() -> Self {
-        Self {
-            lambda: Self::LAMBDA,
-        }
+        Self { lambda: Self::LAMBDA }
     }
 
     /// Sets the weight of the off-diagonal term, finite and not negative.

@@ -54,10 +54,7 @@ fn default_lambda() -> f64 {
 
 impl Default for LossConfig {
     fn default() -> Self {
-        Self::Sigmoid {
-            normalization: Normalization::default(),
-            blocks: Blocks::default(),
-        }
+        Self::Sigmoid { normalization: Normalization::default(), blocks: Blocks::default() }
     }
 }
 
@@ -78,14 +75,9 @@ impl LossConfig {
     pub fn build(&self) -> Result<Box<dyn ContrastiveLoss>, ConfigError> {
         self.check()?;
         Ok(match *self {
-            Self::Sigmoid {
-                normalization,
-                blocks,
-            } => Box::new(
-                SigmoidLoss::new()
-                    .with_normalization(normalization)
-                    .with_blocks(blocks),
-            ),
+            Self::Sigmoid { normalization, blocks } => {
+                Box::new(SigmoidLoss::new().with_normalization(normalization).with_blocks(blocks))
+            }
             Self::InfoNce { direction } => Box::new(InfoNceLoss::new().with_direction(direction)),
             Self::BarlowTwins { lambda } => Box::new(BarlowTwinsLoss::new().with_lambda(lambda)),
         })
@@ -96,12 +88,9 @@ impl Check for LossConfig {
     fn check(&self) -> Result<(), ConfigError> {
         match *self {
             Self::Sigmoid { .. } | Self::InfoNce { .. } => Ok(()),
-            Self::BarlowTwins { lambda } => ensure(
-                lambda.is_finite() && lambda >= 0.0,
-                "lambda",
-                lambda,
-                "a finite number of at least 0",
-            ),
+            Self::BarlowTwins { lambda } => {
+                ensure(lambda.is_finite() && lambda >= 0.0, "lambda", lambda, "a finite number of at least 0")
+            }
         }
     }
 }
@@ -114,13 +103,8 @@ mod tests {
     fn names_are_the_tags_and_configurations_survive_a_file() {
         for config in [
             LossConfig::default(),
-            LossConfig::Sigmoid {
-                normalization: Normalization::Batch,
-                blocks: Blocks::Sum,
-            },
-            LossConfig::InfoNce {
-                direction: Direction::TextToImage,
-            },
+            LossConfig::Sigmoid { normalization: Normalization::Batch, blocks: Blocks::Sum },
+            LossConfig::InfoNce { direction: Direction::TextToImage },
             LossConfig::BarlowTwins { lambda: 0.01 },
         ] {
             let json = serde_json::to_value(config).unwrap();
@@ -133,16 +117,8 @@ mod tests {
     fn settings_left_out_have_their_defaults() {
         let parse = |json| serde_json::from_str::<LossConfig>(json).unwrap();
         assert_eq!(parse(r#"{"kind": "sigmoid"}"#), LossConfig::default());
-        assert_eq!(
-            parse(r#"{"kind": "info-nce"}"#),
-            LossConfig::InfoNce {
-                direction: Direction::Both
-            }
-        );
-        assert_eq!(
-            parse(r#"{"kind": "barlow-twins"}"#),
-            LossConfig::BarlowTwins { lambda: 5e-3 }
-        );
+        assert_eq!(parse(r#"{"kind": "info-nce"}"#), LossConfig::InfoNce { direction: Direction::Both });
+        assert_eq!(parse(r#"{"kind": "barlow-twins"}"#), LossConfig::BarlowTwins { lambda: 5e-3 });
     }
 
     #[test]

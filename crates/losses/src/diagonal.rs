@@ -11,9 +11,7 @@ pub(crate) fn diagonal(x: Tensor<2>) -> Tensor<1> {
 /// `x` with the entries of `diagonal`, `[n]`, on its diagonal.
 pub(crate) fn with_diagonal(x: Tensor<2>, diagonal: Tensor<1>) -> Tensor<2> {
     let [n, _] = x.dims();
-    x.reshape([n * n])
-        .slice_assign(every_diagonal_entry(n), diagonal)
-        .reshape([n, n])
+    x.reshape([n * n]).slice_assign(every_diagonal_entry(n), diagonal).reshape([n, n])
 }
 
 /// `x` with the sign of its diagonal flipped.

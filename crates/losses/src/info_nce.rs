@@ -86,9 +86,7 @@ impl ContrastiveLoss for InfoNceLoss {
             match self.direction {
                 Direction::ImageToText => cross_entropy(logits, 1),
                 Direction::TextToImage => cross_entropy(logits, 0),
-                Direction::Both => {
-                    (cross_entropy(logits.clone(), 1) + cross_entropy(logits, 0)) / 2.0
-                }
+                Direction::Both => (cross_entropy(logits.clone(), 1) + cross_entropy(logits, 0)) / 2.0,
             }
         };
         let sets = batch.texts.into_iter().map(of_set).collect();

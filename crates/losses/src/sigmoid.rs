@@ -110,20 +110,14 @@ impl ContrastiveLoss for SigmoidLoss {
     fn forward(&self, batch: EmbeddingBatch) -> Result<Tensor<1>, LossError> {
         let divisor = self.divisor(batch.checked_rows()?, batch.texts.len());
         let images = batch.images * batch.log_scale.exp().unsqueeze();
-        let block =
-            |texts| softplus(mistakes(images.clone(), texts, batch.bias.clone()), 1.0).sum();
+        let block = |texts| softplus(mistakes(images.clone(), texts, batch.bias.clone()), 1.0).sum();
         let blocks = batch.texts.into_iter().map(block).collect();
         Ok(Tensor::cat(blocks, 0).sum() / divisor)
     }
 
     fn gradients(&self, batch: EmbeddingBatch) -> Result<LossGradients, LossError> {
         let divisor = self.divisor(batch.checked_rows()?, batch.texts.len());
-        let EmbeddingBatch {
-            images,
-            texts,
-            log_scale,
-            bias,
-        } = batch;
+        let EmbeddingBatch { images, texts, log_scale, bias } = batch;
         let scale = log_scale.exp().unsqueeze::<2>();
         let scaled = images.clone() * scale.clone();
 

@@ -30,17 +30,9 @@ impl Axis {
             step = step.at_least_one();
         }
         if rounded {
-            (low, high) = (
-                step.times((low / step.size()).floor()),
-                step.times((high / step.size()).ceil()),
-            );
+            (low, high) = (step.times((low / step.size()).floor()), step.times((high / step.size()).ceil()));
         }
-        Some(Self {
-            low,
-            high,
-            logarithmic: false,
-            ticks: step.ticks(low, high),
-        })
+        Some(Self { low, high, logarithmic: false, ticks: step.ticks(low, high) })
     }
 
     /// A logarithmic axis over drawable, positive `values`.
@@ -62,33 +54,19 @@ impl Axis {
         let count = count.max(5);
         let labelled = |value: f64| (value, significant(value));
         let ticks = if series.len() >= 2 * count {
-            let exponents = Step::over(high - low, count)
-                .at_least_one()
-                .values(low, high);
-            exponents
-                .into_iter()
-                .map(|exponent| labelled(10f64.powf(exponent)))
-                .collect()
+            let exponents = Step::over(high - low, count).at_least_one().values(low, high);
+            exponents.into_iter().map(|exponent| labelled(10f64.powf(exponent))).collect()
         } else if series.len() >= 3 {
             series.into_iter().map(labelled).collect()
         } else {
             Step::over(to - from, count).ticks(from, to)
         };
-        Some(Self {
-            low,
-            high,
-            logarithmic: true,
-            ticks,
-        })
+        Some(Self { low, high, logarithmic: true, ticks })
     }
 
     /// Where `value` lies, from 0 at the low end to 1 at the high end.
     pub(crate) fn position(&self, value: f64) -> f64 {
-        let value = if self.logarithmic {
-            value.log10()
-        } else {
-            value
-        };
+        let value = if self.logarithmic { value.log10() } else { value };
         (value - self.low) / (self.high - self.low)
     }
 
@@ -101,9 +79,7 @@ impl Axis {
 /// Lowest and highest value, widened by a tenth where all are (nearly) the same.
 fn range(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
     let ends = values.fold(None, |ends: Option<(f64, f64)>, value| {
-        Some(ends.map_or((value, value), |(low, high)| {
-            (low.min(value), high.max(value))
-        }))
+        Some(ends.map_or((value, value), |(low, high)| (low.min(value), high.max(value))))
     });
     let (low, high) = ends?;
     let size = low.abs().max(high.abs());
@@ -131,21 +107,11 @@ impl Step {
             .flat_map(|exponent| [1.0, 2.0, 5.0].map(|mantissa| Self { mantissa, exponent }));
         // A hair of tolerance, so that a span of 1 takes ten steps of 0.1.
         let fits = |step: &Self| step.size() >= raw * (1.0 - 1e-9);
-        steps.into_iter().find(fits).unwrap_or(Self {
-            mantissa: 1.0,
-            exponent: exponent + 4,
-        })
+        steps.into_iter().find(fits).unwrap_or(Self { mantissa: 1.0, exponent: exponent + 4 })
     }
 
     fn at_least_one(self) -> Self {
-        if self.exponent < 0 {
-            Self {
-                mantissa: 1.0,
-                exponent: 0,
-            }
-        } else {
-            self
-        }
+        if self.exponent < 0 { Self { mantissa: 1.0, exponent: 0 } } else { self }
     }
 
     fn size(self) -> f64 {
@@ -155,11 +121,7 @@ impl Step {
     /// `index` steps; exact decimal fractions where a product with 0.1 would not be.
     fn times(self, index: f64) -> f64 {
         let power = 10f64.powi(self.exponent.abs());
-        if self.exponent < 0 {
-            index * self.mantissa / power
-        } else {
-            index * self.mantissa * power
-        }
+        if self.exponent < 0 { index * self.mantissa / power } else { index * self.mantissa * power }
     }
 
     /// The multiples of the step from `low` to `high`.
@@ -168,16 +130,12 @@ impl Step {
         let first = (low / self.size() - slack).ceil();
         let last = (high / self.size() + slack).floor();
         // Adding zero turns a negative zero into zero.
-        (0..=(last - first).max(-1.0) as i64)
-            .map(|index| self.times(first + index as f64) + 0.0)
-            .collect()
+        (0..=(last - first).max(-1.0) as i64).map(|index| self.times(first + index as f64) + 0.0).collect()
     }
 
     fn ticks(self, low: f64, high: f64) -> Vec<(f64, String)> {
         let values = self.values(low, high);
-        let largest = values
-            .iter()
-            .fold(0.0, |largest: f64, value| largest.max(value.abs()));
+        let largest = values.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
         let scientific = largest >= 1e6 || self.exponent < -4;
         let label = |value: f64| {
             if scientific && value == 0.0 {
@@ -189,10 +147,7 @@ impl Step {
                 plain(value, (-self.exponent).max(0) as usize)
             }
         };
-        values
-            .into_iter()
-            .map(|value| (value, label(value)))
-            .collect()
+        values.into_iter().map(|value| (value, label(value))).collect()
     }
 }
 
@@ -209,24 +164,13 @@ pub(crate) fn significant(value: f64) -> String {
         return power_of_ten(value, 5);
     }
     let digits = plain(value, (5 - exponent) as usize);
-    if digits.contains('.') {
-        digits
-            .trim_end_matches('0')
-            .trim_end_matches('.')
-            .to_owned()
-    } else {
-        digits
-    }
+    if digits.contains('.') { digits.trim_end_matches('0').trim_end_matches('.').to_owned() } else { digits }
 }
 
 /// The decimal exponent of a value as it prints, rounded to six significant digits.
 fn exponent_of(value: f64) -> i32 {
     let scaled = format!("{value:.5e}");
-    scaled
-        .split('e')
-        .nth(1)
-        .and_then(|exponent| exponent.parse().ok())
-        .unwrap_or(0)
+    scaled.split('e').nth(1).and_then(|exponent| exponent.parse().ok()).unwrap_or(0)
 }
 
 /// Fixed decimals, a true minus sign, and commas between thousands from 10,000 on.
@@ -251,18 +195,10 @@ fn plain(value: f64, decimals: usize) -> String {
 fn power_of_ten(value: f64, digits: usize) -> String {
     let scaled = format!("{:.digits$e}", value.abs());
     let (mantissa, exponent) = scaled.split_once('e').unwrap_or((&scaled, "0"));
-    let mantissa = if digits > 0 {
-        mantissa.trim_end_matches('0').trim_end_matches('.')
-    } else {
-        mantissa
-    };
+    let mantissa = if digits > 0 { mantissa.trim_end_matches('0').trim_end_matches('.') } else { mantissa };
     let sign = if value < 0.0 { "\u{2212}" } else { "" };
     let raised: String = exponent.chars().map(superscript).collect();
-    if mantissa == "1" {
-        format!("{sign}10{raised}")
-    } else {
-        format!("{sign}{mantissa}×10{raised}")
-    }
+    if mantissa == "1" { format!("{sign}10{raised}") } else { format!("{sign}{mantissa}×10{raised}") }
 }
 
 fn superscript(character: char) -> char {
@@ -270,9 +206,7 @@ fn superscript(character: char) -> char {
         '1' => '¹',
         '2' => '²',
         '3' => '³',
-        '0' | '4'..='9' => {
-            char::from_u32(u32::from(character) - 0x30 + 0x2070).unwrap_or(character)
-        }
+        '0' | '4'..='9' => char::from_u32(u32::from(character) - 0x30 + 0x2070).unwrap_or(character),
         _ => '⁻',
     }
 }
@@ -288,34 +222,18 @@ mod tests {
 
     #[test]
     fn ticks_are_the_round_numbers_a_person_would_choose() {
-        let linear =
-            |low, high, whole| Axis::linear([low, high].into_iter(), 5, whole, false).unwrap();
-        assert_eq!(
-            labels(&linear(0.0, 1.0, false)),
-            ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]
-        );
-        assert_eq!(
-            labels(&linear(-3.0, 7.0, false)),
-            ["−2", "0", "2", "4", "6"]
-        );
+        let linear = |low, high, whole| Axis::linear([low, high].into_iter(), 5, whole, false).unwrap();
+        assert_eq!(labels(&linear(0.0, 1.0, false)), ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]);
+        assert_eq!(labels(&linear(-3.0, 7.0, false)), ["−2", "0", "2", "4", "6"]);
         assert_eq!(labels(&linear(1.0, 3.0, true)), ["1", "2", "3"]);
         assert_eq!(
             labels(&linear(0.0, 50_000.0, false)),
             ["0", "10,000", "20,000", "30,000", "40,000", "50,000"]
         );
-        assert_eq!(
-            labels(&linear(0.0, 1e-5, false)),
-            ["0", "2×10⁻⁶", "4×10⁻⁶", "6×10⁻⁶", "8×10⁻⁶", "10⁻⁵"]
-        );
+        assert_eq!(labels(&linear(0.0, 1e-5, false)), ["0", "2×10⁻⁶", "4×10⁻⁶", "6×10⁻⁶", "8×10⁻⁶", "10⁻⁵"]);
         let logarithmic = |low, high| Axis::logarithmic([low, high].into_iter(), 5).unwrap();
-        assert_eq!(
-            labels(&logarithmic(1e-3, 10.0)),
-            ["0.001", "0.01", "0.1", "1", "10"]
-        );
-        assert_eq!(
-            labels(&logarithmic(0.03, 0.9)),
-            ["0.05", "0.1", "0.2", "0.5"]
-        );
+        assert_eq!(labels(&logarithmic(1e-3, 10.0)), ["0.001", "0.01", "0.1", "1", "10"]);
+        assert_eq!(labels(&logarithmic(0.03, 0.9)), ["0.05", "0.1", "0.2", "0.5"]);
         assert_eq!(labels(&logarithmic(0.31, 0.36)), ["0.32", "0.34", "0.36"]);
         assert_eq!(labels(&logarithmic(1e-9, 1e9)), ["10⁻⁵", "1", "100,000"]);
     }
@@ -349,8 +267,7 @@ mod tests {
 
     /// Any drawable value, over all magnitudes rather than mostly huge ones.
     fn value() -> impl Strategy<Value = f64> {
-        (-1.0..1.0_f64, -149..149_i32)
-            .prop_map(|(mantissa, exponent)| mantissa * 10f64.powi(exponent))
+        (-1.0..1.0_f64, -149..149_i32).prop_map(|(mantissa, exponent)| mantissa * 10f64.powi(exponent))
     }
 
     proptest! {

@@ -37,11 +37,7 @@ pub(crate) struct Series {
 
 impl LineChart {
     /// A chart without series.
-    pub fn new(
-        title: impl Into<String>,
-        x_label: impl Into<String>,
-        y_label: impl Into<String>,
-    ) -> Self {
+    pub fn new(title: impl Into<String>, x_label: impl Into<String>, y_label: impl Into<String>) -> Self {
         Self {
             title: title.into(),
             x_label: x_label.into(),
@@ -54,15 +50,8 @@ impl LineChart {
     /// Adds a line through `points`, pairs of x and y, in the order given.
     ///
     /// Six lines can be told apart with ease; more repeat the colours with other dashes.
-    pub fn series(
-        mut self,
-        name: impl Into<String>,
-        points: impl IntoIterator<Item = (f64, f64)>,
-    ) -> Self {
-        self.series.push(Series {
-            name: name.into(),
-            points: points.into_iter().collect(),
-        });
+    pub fn series(mut self, name: impl Into<String>, points: impl IntoIterator<Item = (f64, f64)>) -> Self {
+        self.series.push(Series { name: name.into(), points: points.into_iter().collect() });
         self
     }
 
@@ -80,11 +69,7 @@ impl LineChart {
     /// Writes the chart. An SVG scales its text with itself, so a chart that stands `alone` is drawn twice,
     /// for a wide and for a narrow page, and the style sheet shows the one that fits.
     pub(crate) fn render(&self, alone: bool, out: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(
-            out,
-            "<figure>\n<figcaption>{}</figcaption>",
-            Escaped(&self.title)
-        )?;
+        writeln!(out, "<figure>\n<figcaption>{}</figcaption>", Escaped(&self.title))?;
         if self.series.len() > 1 {
             out.write_str("<ul class=\"legend\">\n")?;
             for (index, series) in self.series.iter().enumerate() {
@@ -99,55 +84,31 @@ impl LineChart {
         plot::render(self, &description, &plot::NARROW, out)?;
         let undrawn = self.points().filter(|point| !self.draws(*point)).count();
         if undrawn > 0 {
-            let values = if undrawn == 1 {
-                "value is"
-            } else {
-                "values are"
-            };
-            let why = if self.log_y {
-                "not finite, or not positive"
-            } else {
-                "not finite"
-            };
-            writeln!(
-                out,
-                "<p class=\"note\">{undrawn} {values} left out of the lines: {why}.</p>"
-            )?;
+            let values = if undrawn == 1 { "value is" } else { "values are" };
+            let why = if self.log_y { "not finite, or not positive" } else { "not finite" };
+            writeln!(out, "<p class=\"note\">{undrawn} {values} left out of the lines: {why}.</p>")?;
         }
         self.render_table(out)?;
         out.write_str("</figure>\n")
     }
 
     fn points(&self) -> impl Iterator<Item = (f64, f64)> {
-        self.series
-            .iter()
-            .flat_map(|series| series.points.iter().copied())
+        self.series.iter().flat_map(|series| series.points.iter().copied())
     }
 
     /// The chart in words, for those who cannot see it.
     fn description(&self) -> String {
         let scale = if self.log_y { ", logarithmic" } else { "" };
-        let mut text = format!(
-            "Line chart of {}{scale} against {}.",
-            self.y_label, self.x_label
-        );
+        let mut text = format!("Line chart of {}{scale} against {}.", self.y_label, self.x_label);
         for series in &self.series {
-            let drawn: Vec<(f64, f64)> = series
-                .points
-                .iter()
-                .copied()
-                .filter(|point| self.draws(*point))
-                .collect();
+            let drawn: Vec<(f64, f64)> =
+                series.points.iter().copied().filter(|point| self.draws(*point)).collect();
             let (Some(first), Some(last)) = (drawn.first(), drawn.last()) else {
                 text += &format!(" {}: no values.", series.name);
                 continue;
             };
-            let lowest = drawn
-                .iter()
-                .fold(first.1, |lowest, point| lowest.min(point.1));
-            let highest = drawn
-                .iter()
-                .fold(first.1, |highest, point| highest.max(point.1));
+            let lowest = drawn.iter().fold(first.1, |lowest, point| lowest.min(point.1));
+            let highest = drawn.iter().fold(first.1, |highest, point| highest.max(point.1));
             text += &format!(
                 " {}: from {} at {} to {} at {}, lowest {}, highest {}.",
                 series.name,
@@ -182,28 +143,16 @@ impl LineChart {
                 significant(rows.len() as f64)
             )?;
         }
-        write!(
-            out,
-            "<thead>\n<tr><th scope=\"col\" class=\"number\">{}</th>",
-            Escaped(&self.x_label)
-        )?;
+        write!(out, "<thead>\n<tr><th scope=\"col\" class=\"number\">{}</th>", Escaped(&self.x_label))?;
         for series in &self.series {
-            write!(
-                out,
-                "<th scope=\"col\" class=\"number\">{}</th>",
-                Escaped(&series.name)
-            )?;
+            write!(out, "<th scope=\"col\" class=\"number\">{}</th>", Escaped(&series.name))?;
         }
         out.write_str("</tr>\n</thead>\n<tbody>\n")?;
         for (index, (x, values)) in rows.iter().enumerate() {
             if index % stride != 0 && index + 1 != rows.len() {
                 continue;
             }
-            write!(
-                out,
-                "<tr><th scope=\"row\" class=\"number\">{}</th>",
-                significant(*x)
-            )?;
+            write!(out, "<tr><th scope=\"row\" class=\"number\">{}</th>", significant(*x))?;
             for value in values {
                 let value = value.map(significant).unwrap_or_default();
                 write!(out, "<td class=\"number\">{value}</td>")?;
@@ -260,10 +209,7 @@ mod tests {
         let chart = LineChart::new("", "step", "loss").series("a", points);
         let html = fmt::from_fn(|out| chart.render(false, out)).to_string();
         assert!(html.contains("One row in 6 of 1001, and the last"));
-        assert_eq!(
-            html.matches("<th scope=\"row\"").count(),
-            1001_usize.div_ceil(6) + 1
-        );
+        assert_eq!(html.matches("<th scope=\"row\"").count(), 1001_usize.div_ceil(6) + 1);
         assert!(html.contains("<th scope=\"row\" class=\"number\">1000</th>"));
     }
 }

@@ -43,11 +43,7 @@ impl Facts {
 
 impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Facts {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(facts: I) -> Self {
-        let facts = facts
-            .into_iter()
-            .map(|(name, value)| (name.into(), value.into()));
-        Self {
-            facts: facts.collect(),
-        }
+        let facts = facts.into_iter().map(|(name, value)| (name.into(), value.into()));
+        Self { facts: facts.collect() }
     }
 }

@@ -47,11 +47,7 @@ impl Gallery {
         if self.items.is_empty() {
             return out.write_str("<p class=\"note\">No pictures.</p>\n");
         }
-        let scores = self
-            .items
-            .iter()
-            .flat_map(|item| &item.candidates)
-            .map(|candidate| candidate.score);
+        let scores = self.items.iter().flat_map(|item| &item.candidates).map(|candidate| candidate.score);
         let highest = scores.filter(|score| score.is_finite()).fold(0.0, f64::max);
         out.write_str("<ul class=\"gallery\">\n")?;
         for item in &self.items {
@@ -63,21 +59,14 @@ impl Gallery {
 
 impl FromIterator<GalleryItem> for Gallery {
     fn from_iter<I: IntoIterator<Item = GalleryItem>>(items: I) -> Self {
-        Self {
-            items: items.into_iter().collect(),
-        }
+        Self { items: items.into_iter().collect() }
     }
 }
 
 impl GalleryItem {
     /// A picture without a title or candidates.
     pub fn new(picture: Picture) -> Self {
-        Self {
-            picture,
-            title: String::new(),
-            note: String::new(),
-            candidates: Vec::new(),
-        }
+        Self { picture, title: String::new(), note: String::new(), candidates: Vec::new() }
     }
 
     /// What the picture shows; also what a screen reader says for it.
@@ -94,11 +83,7 @@ impl GalleryItem {
 
     /// Adds the next-best candidate: its text, its score, and whether it is a right answer.
     pub fn candidate(mut self, label: impl Into<String>, score: f64, correct: bool) -> Self {
-        self.candidates.push(Candidate {
-            label: label.into(),
-            score,
-            correct,
-        });
+        self.candidates.push(Candidate { label: label.into(), score, correct });
         self
     }
 
@@ -130,11 +115,7 @@ impl Candidate {
         } else {
             ("wrong", "M4.5 4.5 11.5 11.5M11.5 4.5 4.5 11.5")
         };
-        let share = if self.score.is_finite() && highest > 0.0 {
-            self.score.max(0.0) / highest
-        } else {
-            0.0
-        };
+        let share = if self.score.is_finite() && highest > 0.0 { self.score.max(0.0) / highest } else { 0.0 };
         let (label, score, width) = (Escaped(&self.label), Score(self.score), 100.0 * share);
         writeln!(
             out,

@@ -15,10 +15,7 @@ pub struct Picture(Kind);
 #[derive(Clone, Debug)]
 enum Kind {
     Text(String),
-    Encoded {
-        media_type: &'static str,
-        bytes: Vec<u8>,
-    },
+    Encoded { media_type: &'static str, bytes: Vec<u8> },
 }
 
 impl Picture {
@@ -48,14 +45,8 @@ impl Picture {
         } else if bytes.starts_with(b"\xff\xd8\xff") {
             "image/jpeg"
         } else {
-            let first: Vec<String> = bytes
-                .iter()
-                .take(8)
-                .map(|byte| format!("{byte:02x}"))
-                .collect();
-            return Err(ReportError::PictureFormat {
-                found: first.join(" "),
-            });
+            let first: Vec<String> = bytes.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+            return Err(ReportError::PictureFormat { found: first.join(" ") });
         };
         Ok(Self(Kind::Encoded { media_type, bytes }))
     }
@@ -66,27 +57,14 @@ impl Picture {
         match &self.0 {
             Kind::Text(text) => {
                 // A sign or two are set large; words would not fit.
-                let words = text
-                    .chars()
-                    .filter(|character| character.is_alphanumeric())
-                    .count()
-                    > 2;
-                let (class, text) = (
-                    if words { "picture words" } else { "picture" },
-                    Escaped(text),
-                );
-                writeln!(
-                    out,
-                    "<span class=\"{class}\" role=\"img\" aria-label=\"{name}\">{text}</span>"
-                )
+                let words = text.chars().filter(|character| character.is_alphanumeric()).count() > 2;
+                let (class, text) = (if words { "picture words" } else { "picture" }, Escaped(text));
+                writeln!(out, "<span class=\"{class}\" role=\"img\" aria-label=\"{name}\">{text}</span>")
             }
             Kind::Encoded { media_type, bytes } => {
                 let data = Base64Display::new(bytes, &STANDARD);
                 let source = format_args!("data:{media_type};base64,{data}");
-                writeln!(
-                    out,
-                    "<img class=\"picture\" alt=\"{name}\" src=\"{source}\"/>"
-                )
+                writeln!(out, "<img class=\"picture\" alt=\"{name}\" src=\"{source}\"/>")
             }
         }
     }

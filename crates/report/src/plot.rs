@@ -15,17 +15,9 @@ pub(crate) struct Frame {
 }
 
 /// For a chart that has the whole width of a desktop page.
-pub(crate) const WIDE: Frame = Frame {
-    class: "wide",
-    width: 800.0,
-    height: 340.0,
-};
+pub(crate) const WIDE: Frame = Frame { class: "wide", width: 800.0, height: 340.0 };
 /// For half of that width, or a telephone.
-pub(crate) const NARROW: Frame = Frame {
-    class: "narrow",
-    width: 390.0,
-    height: 280.0,
-};
+pub(crate) const NARROW: Frame = Frame { class: "narrow", width: 390.0, height: 280.0 };
 
 const FONT: f64 = 12.5;
 const LINE: f64 = 16.0;
@@ -74,11 +66,7 @@ pub(crate) fn render(
     frame: &Frame,
     out: &mut Formatter<'_>,
 ) -> fmt::Result {
-    let Frame {
-        class,
-        width,
-        height,
-    } = frame;
+    let Frame { class, width, height } = frame;
     let (title, description) = (Escaped(&chart.title), Escaped(description));
     writeln!(
         out,
@@ -89,10 +77,7 @@ pub(crate) fn render(
         Some(plot) => plot.render(chart, out)?,
         None => {
             let (x, y) = (width / 2.0, height / 2.0);
-            writeln!(
-                out,
-                "<text class=\"middle\" x=\"{x}\" y=\"{y}\">No values to draw.</text>"
-            )?;
+            writeln!(out, "<text class=\"middle\" x=\"{x}\" y=\"{y}\">No values to draw.</text>")?;
         }
     }
     out.write_str("</svg>\n")
@@ -130,12 +115,7 @@ impl Plot {
         } else {
             Axis::linear(heights, count, false, true)
         }?;
-        let widest = |axis: &Axis| {
-            axis.ticks
-                .iter()
-                .map(|(_, label)| width_of(label))
-                .fold(0.0, f64::max)
-        };
+        let widest = |axis: &Axis| axis.ticks.iter().map(|(_, label)| width_of(label)).fold(0.0, f64::max);
         let left = widest(&y) + 12.0;
 
         let last_x = points().map(|(x, _)| x).fold(f64::NEG_INFINITY, f64::max);
@@ -145,11 +125,7 @@ impl Plot {
         let mut labels: Vec<EndLabel> = Vec::new();
         let mut margin: f64 = 12.0;
         for (index, series) in chart.series.iter().enumerate() {
-            let end = series
-                .points
-                .iter()
-                .rev()
-                .find(|point| chart.draws(**point));
+            let end = series.points.iter().rev().find(|point| chart.draws(**point));
             let width = width_of(&series.name) + 18.0;
             if let Some((x, height)) = end
                 && *x >= near_the_end
@@ -157,11 +133,7 @@ impl Plot {
                 && !series.name.is_empty()
             {
                 let end = bottom - y.position(*height) * (bottom - TOP);
-                labels.push(EndLabel {
-                    series: index,
-                    end,
-                    y: end,
-                });
+                labels.push(EndLabel { series: index, end, y: end });
                 margin = margin.max(width);
             }
         }
@@ -173,29 +145,17 @@ impl Plot {
 
         let whole = points().all(|(x, _)| x.fract() == 0.0);
         // As many ticks as there is room for between their labels.
-        let x = (2..=(frame.width / 60.0) as usize)
-            .rev()
-            .find_map(|count| {
-                let axis = Axis::linear(points().map(|(x, _)| x), count, whole, false)?;
-                let needed = (widest(&axis) + 14.0) * axis.ticks.len() as f64;
-                (needed <= right - left || count == 2).then_some(axis)
-            })?;
-        Some(Self {
-            x,
-            y,
-            left,
-            right,
-            bottom,
-            labels,
-        })
+        let x = (2..=(frame.width / 60.0) as usize).rev().find_map(|count| {
+            let axis = Axis::linear(points().map(|(x, _)| x), count, whole, false)?;
+            let needed = (widest(&axis) + 14.0) * axis.ticks.len() as f64;
+            (needed <= right - left || count == 2).then_some(axis)
+        })?;
+        Some(Self { x, y, left, right, bottom, labels })
     }
 
     fn place(&self, (x, y): (f64, f64)) -> (f64, f64) {
         let across = self.left + self.x.position(x) * (self.right - self.left);
-        (
-            across,
-            self.bottom - self.y.position(y) * (self.bottom - TOP),
-        )
+        (across, self.bottom - self.y.position(y) * (self.bottom - TOP))
     }
 
     fn render(&self, chart: &LineChart, out: &mut Formatter<'_>) -> fmt::Result {
@@ -216,57 +176,31 @@ impl Plot {
                 )?;
             }
             let (y, name) = (y + 0.35 * FONT, Escaped(&chart.series[label.series].name));
-            writeln!(
-                out,
-                "<text class=\"end s{colour}\" x=\"{text_x:.1}\" y=\"{y:.1}\">{name}</text>"
-            )?;
+            writeln!(out, "<text class=\"end s{colour}\" x=\"{text_x:.1}\" y=\"{y:.1}\">{name}</text>")?;
         }
         Ok(())
     }
 
     fn render_axes(&self, chart: &LineChart, out: &mut Formatter<'_>) -> fmt::Result {
-        let Self {
-            left,
-            right,
-            bottom,
-            ..
-        } = self;
+        let Self { left, right, bottom, .. } = self;
         for (value, label) in &self.y.ticks {
             let y = bottom - self.y.position(*value) * (bottom - TOP);
             let (x, baseline) = (left - 8.0, y + 0.35 * FONT);
-            writeln!(
-                out,
-                "<path class=\"grid\" d=\"M{left:.1} {y:.1}H{right:.1}\"/>"
-            )?;
-            writeln!(
-                out,
-                "<text class=\"tick right\" x=\"{x:.1}\" y=\"{baseline:.1}\">{label}</text>"
-            )?;
+            writeln!(out, "<path class=\"grid\" d=\"M{left:.1} {y:.1}H{right:.1}\"/>")?;
+            writeln!(out, "<text class=\"tick right\" x=\"{x:.1}\" y=\"{baseline:.1}\">{label}</text>")?;
         }
-        writeln!(
-            out,
-            "<path class=\"axis\" d=\"M{left:.1} {bottom:.1}H{right:.1}\"/>"
-        )?;
+        writeln!(out, "<path class=\"axis\" d=\"M{left:.1} {bottom:.1}H{right:.1}\"/>")?;
         for (value, label) in &self.x.ticks {
             let x = left + self.x.position(*value) * (right - left);
             writeln!(out, "<path class=\"axis\" d=\"M{x:.1} {bottom:.1}v4\"/>")?;
             let y = bottom + 6.0 + FONT;
-            writeln!(
-                out,
-                "<text class=\"tick middle\" x=\"{x:.1}\" y=\"{y:.1}\">{label}</text>"
-            )?;
+            writeln!(out, "<text class=\"tick middle\" x=\"{x:.1}\" y=\"{y:.1}\">{label}</text>")?;
         }
         let scale = if chart.log_y { ", logarithmic" } else { "" };
         let (x_label, y_label) = (Escaped(&chart.x_label), Escaped(&chart.y_label));
-        writeln!(
-            out,
-            "<text class=\"name\" x=\"0\" y=\"{FONT:.1}\">{y_label}{scale}</text>"
-        )?;
+        writeln!(out, "<text class=\"name\" x=\"0\" y=\"{FONT:.1}\">{y_label}{scale}</text>")?;
         let y = bottom + BOTTOM - 4.0;
-        writeln!(
-            out,
-            "<text class=\"name right\" x=\"{right:.1}\" y=\"{y:.1}\">{x_label}</text>"
-        )
+        writeln!(out, "<text class=\"name right\" x=\"{right:.1}\" y=\"{y:.1}\">{x_label}</text>")
     }
 
     fn render_series(
@@ -280,13 +214,7 @@ impl Plot {
         let runs: Vec<Vec<(f64, f64)>> = series
             .points
             .split(|point| !chart.draws(*point))
-            .map(|run| {
-                thin(
-                    &run.iter()
-                        .map(|point| self.place(*point))
-                        .collect::<Vec<_>>(),
-                )
-            })
+            .map(|run| thin(&run.iter().map(|point| self.place(*point)).collect::<Vec<_>>()))
             .filter(|run| !run.is_empty())
             .collect();
         let lines: Vec<&Vec<(f64, f64)>> = runs.iter().filter(|run| run.len() > 1).collect();
@@ -294,11 +222,7 @@ impl Plot {
             write!(out, "<path class=\"line s{colour}\"{dash} d=\"")?;
             for run in lines {
                 for (position, (x, y)) in run.iter().enumerate() {
-                    write!(
-                        out,
-                        "{}{x:.1} {y:.1}",
-                        if position == 0 { 'M' } else { 'L' }
-                    )?;
+                    write!(out, "{}{x:.1} {y:.1}", if position == 0 { 'M' } else { 'L' })?;
                 }
             }
             out.write_str("\"/>\n")?;
@@ -306,15 +230,9 @@ impl Plot {
         // Marks at every point of a short line; at spaced points of a long one, so placed that the marks
         // of lines that run together do not cover each other. A point alone is always marked.
         let drawn: usize = runs.iter().map(Vec::len).sum();
-        let stride = if drawn <= FEW {
-            1
-        } else {
-            drawn.div_ceil(FEW / 2)
-        };
+        let stride = if drawn <= FEW { 1 } else { drawn.div_ceil(FEW / 2) };
         let offset = stride * (2 * index + 1) / (2 * chart.series.len()).max(1) % stride;
-        let points = runs
-            .iter()
-            .flat_map(|run| run.iter().map(|point| (point, run.len() == 1)));
+        let points = runs.iter().flat_map(|run| run.iter().map(|point| (point, run.len() == 1)));
         let marked: Vec<&(f64, f64)> = points
             .enumerate()
             .filter(|(position, (_, single))| *single || position % stride == offset)
@@ -372,14 +290,8 @@ mod tests {
 
     fn paths(svg: &str, class: &str) -> Vec<String> {
         let start = format!("<path class=\"{class} s1\"");
-        let paths = svg
-            .split(&start)
-            .skip(1)
-            .filter_map(|rest| rest.split("d=\"").nth(1));
-        paths
-            .filter_map(|rest| rest.split('"').next())
-            .map(str::to_owned)
-            .collect()
+        let paths = svg.split(&start).skip(1).filter_map(|rest| rest.split("d=\"").nth(1));
+        paths.filter_map(|rest| rest.split('"').next()).map(str::to_owned).collect()
     }
 
     fn chart(points: &[(f64, f64)]) -> LineChart {
@@ -420,11 +332,9 @@ mod tests {
         let one = svg(&chart(&[(1.0, 0.5)]));
         assert!(paths(&one, "line").is_empty());
         assert_eq!(paths(&one, "mark")[0].matches('M').count(), 1);
-        for points in [
-            [(1e150, -1e150), (-1e150, 1e150)],
-            [(0.0, 5e-324), (5e-324, 0.0)],
-            [(7.0, 2.0), (7.0, 9.0)],
-        ] {
+        for points in
+            [[(1e150, -1e150), (-1e150, 1e150)], [(0.0, 5e-324), (5e-324, 0.0)], [(7.0, 2.0), (7.0, 9.0)]]
+        {
             let svg = svg(&chart(&points));
             assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
         }
@@ -432,9 +342,8 @@ mod tests {
 
     #[test]
     fn a_long_line_costs_no_more_than_its_pixels() {
-        let points: Vec<(f64, f64)> = (0..200_000)
-            .map(|step| (f64::from(step), f64::from(step % 977)))
-            .collect();
+        let points: Vec<(f64, f64)> =
+            (0..200_000).map(|step| (f64::from(step), f64::from(step % 977))).collect();
         let svg = svg(&chart(&points));
         assert!(paths(&svg, "line")[0].matches('L').count() < 4 * 800);
         assert!((2..=FEW).contains(&paths(&svg, "mark")[0].matches('M').count()));
@@ -442,28 +351,12 @@ mod tests {
 
     #[test]
     fn labels_at_line_ends_keep_their_distance_and_their_order() {
-        let label = |series, end| EndLabel {
-            series,
-            end,
-            y: end,
-        };
-        let mut labels = vec![
-            label(0, 100.0),
-            label(1, 98.0),
-            label(2, 300.0),
-            label(3, 299.0),
-            label(4, 30.0),
-        ];
+        let label = |series, end| EndLabel { series, end, y: end };
+        let mut labels =
+            vec![label(0, 100.0), label(1, 98.0), label(2, 300.0), label(3, 299.0), label(4, 30.0)];
         assert!(spread(&mut labels, 30.0, 300.0));
-        assert_eq!(
-            labels.iter().map(|label| label.series).collect::<Vec<_>>(),
-            [4, 1, 0, 3, 2]
-        );
-        assert!(
-            labels
-                .windows(2)
-                .all(|pair| pair[1].y - pair[0].y >= LINE - 1e-9)
-        );
+        assert_eq!(labels.iter().map(|label| label.series).collect::<Vec<_>>(), [4, 1, 0, 3, 2]);
+        assert!(labels.windows(2).all(|pair| pair[1].y - pair[0].y >= LINE - 1e-9));
         assert!(labels.iter().all(|label| (30.0..=300.0).contains(&label.y)));
         let mut crowd: Vec<EndLabel> = (0..100).map(|index| label(index, 50.0)).collect();
         assert!(!spread(&mut crowd, 30.0, 300.0));

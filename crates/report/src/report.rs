@@ -10,7 +10,8 @@ use crate::section::Section;
 const STYLE: &str = include_str!("style.css");
 
 /// Nothing may be fetched, run, framed or submitted; only the inline style and embedded pictures count.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'";
+const POLICY: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'";
 
 /// A report: one self-contained HTML page.
 ///
@@ -75,12 +76,8 @@ impl Report {
     /// Those of [`to_html`](Self::to_html), and [`ReportError::Save`] when the file cannot be written.
     pub fn save(&self, path: &Path) -> Result<(), ReportError> {
         let html = self.to_html()?;
-        sail_core::write_atomic(path, |out| out.write_all(html.as_bytes())).map_err(|source| {
-            ReportError::Save {
-                path: path.to_owned(),
-                source,
-            }
-        })
+        sail_core::write_atomic(path, |out| out.write_all(html.as_bytes()))
+            .map_err(|source| ReportError::Save { path: path.to_owned(), source })
     }
 
     fn render(&self, out: &mut Formatter<'_>) -> fmt::Result {
@@ -109,9 +106,7 @@ impl Report {
             out.write_str("</dl>\n")?;
         }
         out.write_str("</header>\n<main>\n")?;
-        self.sections
-            .iter()
-            .try_for_each(|section| section.render(out))?;
+        self.sections.iter().try_for_each(|section| section.render(out))?;
         out.write_str("</main>\n")?;
         if !self.footer.is_empty() {
             writeln!(out, "<footer>{}</footer>", Escaped(&self.footer))?;

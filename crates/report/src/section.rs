@@ -29,10 +29,7 @@ enum Block {
 impl Section {
     /// An empty section under `heading`.
     pub fn new(heading: impl Into<String>) -> Self {
-        Self {
-            heading: heading.into(),
-            blocks: Vec::new(),
-        }
+        Self { heading: heading.into(), blocks: Vec::new() }
     }
 
     /// Adds prose; blank lines part paragraphs.
@@ -83,11 +80,7 @@ impl Section {
     }
 
     pub(crate) fn render(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(
-            out,
-            "<section>\n<h2>{}</h2>\n<div class=\"blocks\">",
-            Escaped(&self.heading)
-        )?;
+        writeln!(out, "<section>\n<h2>{}</h2>\n<div class=\"blocks\">", Escaped(&self.heading))?;
         self.blocks.iter().try_for_each(|block| block.render(out))?;
         out.write_str("</div>\n</section>\n")
     }
@@ -99,23 +92,14 @@ impl Block {
             Self::Text(text) => paragraphs(text, out),
             Self::Preformatted(text) => {
                 let text = Escaped(text);
-                writeln!(
-                    out,
-                    "<pre tabindex=\"0\" role=\"region\" aria-label=\"verbatim text\">{text}</pre>"
-                )
+                writeln!(out, "<pre tabindex=\"0\" role=\"region\" aria-label=\"verbatim text\">{text}</pre>")
             }
             Self::Facts(facts) => facts.render(out),
             Self::Table(table) => table.render(out),
             Self::Charts(charts) => {
                 let alone = charts.len() == 1;
-                writeln!(
-                    out,
-                    "<div class=\"charts{}\">",
-                    if alone { " alone" } else { "" }
-                )?;
-                charts
-                    .iter()
-                    .try_for_each(|chart| chart.render(alone, out))?;
+                writeln!(out, "<div class=\"charts{}\">", if alone { " alone" } else { "" })?;
+                charts.iter().try_for_each(|chart| chart.render(alone, out))?;
                 out.write_str("</div>\n")
             }
             Self::Gallery(gallery) => gallery.render(out),
@@ -125,15 +109,8 @@ impl Block {
 
 fn paragraphs(text: &str, out: &mut Formatter<'_>) -> fmt::Result {
     let lines: Vec<&str> = text.lines().collect();
-    for paragraph in lines
-        .split(|line| line.trim().is_empty())
-        .filter(|lines| !lines.is_empty())
-    {
-        writeln!(
-            out,
-            "<p class=\"prose\">{}</p>",
-            Escaped(&paragraph.join("\n"))
-        )?;
+    for paragraph in lines.split(|line| line.trim().is_empty()).filter(|lines| !lines.is_empty()) {
+        writeln!(out, "<p class=\"prose\">{}</p>", Escaped(&paragraph.join("\n")))?;
     }
     Ok(())
 }

@@ -70,57 +70,29 @@ impl Table {
         self
     }
 
-    fn rank<C: Into<String>>(
-        mut self,
-        columns: impl IntoIterator<Item = C>,
-        better: Better,
-    ) -> Self {
-        self.ranked
-            .extend(columns.into_iter().map(|column| (column.into(), better)));
+    fn rank<C: Into<String>>(mut self, columns: impl IntoIterator<Item = C>, better: Better) -> Self {
+        self.ranked.extend(columns.into_iter().map(|column| (column.into(), better)));
         self
     }
 
     pub(crate) fn check(&self) -> Result<(), ReportError> {
         let columns = || self.columns.join(", ");
-        if let Some((found, _)) = self
-            .ranked
-            .iter()
-            .find(|(column, _)| !self.columns.contains(column))
-        {
-            return Err(ReportError::UnknownColumn {
-                columns: columns(),
-                found: found.clone(),
-            });
+        if let Some((found, _)) = self.ranked.iter().find(|(column, _)| !self.columns.contains(column)) {
+            return Err(ReportError::UnknownColumn { columns: columns(), found: found.clone() });
         }
         let expected = self.columns.len();
-        match self
-            .rows
-            .iter()
-            .enumerate()
-            .find(|(_, row)| row.len() != expected)
-        {
+        match self.rows.iter().enumerate().find(|(_, row)| row.len() != expected) {
             Some((row, cells)) => {
                 let (row, found) = (row + 1, cells.len());
-                Err(ReportError::RowLength {
-                    columns: columns(),
-                    row,
-                    expected,
-                    found,
-                })
+                Err(ReportError::RowLength { columns: columns(), row, expected, found })
             }
             None => Ok(()),
         }
     }
 
     pub(crate) fn render(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        let columns: Vec<Column> = (0..self.columns.len())
-            .map(|index| self.column(index))
-            .collect();
-        let label = if self.caption.is_empty() {
-            self.columns.join(", ")
-        } else {
-            self.caption.clone()
-        };
+        let columns: Vec<Column> = (0..self.columns.len()).map(|index| self.column(index)).collect();
+        let label = if self.caption.is_empty() { self.columns.join(", ") } else { self.caption.clone() };
         let label = Escaped(&label);
         writeln!(
             out,
@@ -142,12 +114,7 @@ impl Table {
                 }
                 None => "",
             };
-            write!(
-                out,
-                "<th scope=\"col\"{}>{}{sign}</th>",
-                column.class(),
-                Escaped(name)
-            )?;
+            write!(out, "<th scope=\"col\"{}>{}{sign}</th>", column.class(), Escaped(name))?;
         }
         out.write_str("</tr>\n</thead>\n<tbody>\n")?;
         for row in &self.rows {
@@ -167,11 +134,7 @@ impl Table {
             out.write_str("</tr>\n")?;
         }
         if self.rows.is_empty() {
-            writeln!(
-                out,
-                "<tr><td colspan=\"{}\">No rows.</td></tr>",
-                self.columns.len().max(1)
-            )?;
+            writeln!(out, "<tr><td colspan=\"{}\">No rows.</td></tr>", self.columns.len().max(1))?;
         }
         out.write_str("</tbody>\n</table>\n</div>\n")
     }
@@ -180,25 +143,15 @@ impl Table {
         let cells = || self.rows.iter().map(|row| row[index].as_str());
         let numeric = cells().any(|cell| number(cell).is_some())
             && cells().all(|cell| number(cell).is_some() || is_missing(cell));
-        let ranked = self
-            .ranked
-            .iter()
-            .find(|(name, _)| *name == self.columns[index]);
+        let ranked = self.ranked.iter().find(|(name, _)| *name == self.columns[index]);
         let better = ranked.map(|(_, better)| *better);
-        let numbers: Vec<f64> = cells()
-            .filter_map(number)
-            .filter(|number| number.is_finite())
-            .collect();
+        let numbers: Vec<f64> = cells().filter_map(number).filter(|number| number.is_finite()).collect();
         let best = match better {
             Some(Better::Higher) if numbers.len() > 1 => numbers.into_iter().reduce(f64::max),
             Some(Better::Lower) if numbers.len() > 1 => numbers.into_iter().reduce(f64::min),
             _ => None,
         };
-        Column {
-            numeric,
-            better,
-            best,
-        }
+        Column { numeric, better, best }
     }
 }
 
@@ -210,11 +163,7 @@ struct Column {
 
 impl Column {
     fn class(&self) -> &'static str {
-        if self.numeric {
-            " class=\"number\""
-        } else {
-            ""
-        }
+        if self.numeric { " class=\"number\"" } else { "" }
     }
 }
 
@@ -225,19 +174,13 @@ fn is_missing(cell: &str) -> bool {
 /// The number in a cell, as [`Table`] describes it.
 fn number(cell: &str) -> Option<f64> {
     let value = cell.split('±').next().unwrap_or(cell).trim();
-    let value = value
-        .strip_suffix('%')
-        .unwrap_or(value)
-        .trim_end()
-        .replace('\u{2212}', "-");
+    let value = value.strip_suffix('%').unwrap_or(value).trim_end().replace('\u{2212}', "-");
     let digits = value.trim_start_matches(['+', '-']);
     let whole = digits.split('.').next().unwrap_or(digits);
     if whole.contains(',') {
         // A comma counts only between thousands: "1,5" is not fifteen.
         let mut groups = whole.split(',');
-        let first = groups
-            .next()
-            .is_some_and(|group| (1..=3).contains(&group.len()));
+        let first = groups.next().is_some_and(|group| (1..=3).contains(&group.len()));
         if !first || groups.any(|group| group.len() != 3) {
             return None;
         }
@@ -265,9 +208,7 @@ mod tests {
         for (cell, expected) in read {
             assert_eq!(number(cell), Some(expected), "{cell:?}");
         }
-        for cell in [
-            "", "1,5", "1,3765", "1234,567", "12 s", "GLU", "1.2.3", ",123", "-",
-        ] {
+        for cell in ["", "1,5", "1,3765", "1234,567", "12 s", "GLU", "1.2.3", ",123", "-"] {
             assert_eq!(number(cell), None, "{cell:?}");
         }
         assert_eq!(number("inf"), Some(f64::INFINITY));
@@ -280,10 +221,7 @@ mod tests {
     fn emphasised(table: &Table) -> Vec<String> {
         let html = rendered(table);
         let parts = html.split("<strong>").skip(1);
-        parts
-            .filter_map(|part| part.split("</strong>").next())
-            .map(str::to_owned)
-            .collect()
+        parts.filter_map(|part| part.split("</strong>").next()).map(str::to_owned).collect()
     }
 
     #[test]
@@ -300,11 +238,8 @@ mod tests {
 
     #[test]
     fn columns_of_numbers_are_aligned_as_numbers_and_others_are_not() {
-        let html = rendered(
-            &Table::new(["head", "R@1", "seconds"])
-                .row(["a", "1.0", "3 s"])
-                .row(["b", "–", "4 s"]),
-        );
+        let html =
+            rendered(&Table::new(["head", "R@1", "seconds"]).row(["a", "1.0", "3 s"]).row(["b", "–", "4 s"]));
         assert!(html.contains("<th scope=\"col\">head</th>"));
         assert!(html.contains("<th scope=\"col\" class=\"number\">R@1</th>"));
         assert!(html.contains("<th scope=\"col\">seconds</th>"));

@@ -7,9 +7,7 @@ mod support;
 
 use std::collections::BTreeSet;
 
-use sail_report::{
-    Facts, Gallery, GalleryItem, LineChart, Picture, Report, ReportError, Section, Table,
-};
+use sail_report::{Facts, Gallery, GalleryItem, LineChart, Picture, Report, ReportError, Section, Table};
 use support::sample;
 use support::xml::{Element, parse};
 
@@ -81,20 +79,14 @@ const ATTRIBUTES: &[&str] = &[
 /// Nothing but inert elements and attributes, and no address of another file.
 fn assert_inert(page: &Element) {
     for element in page.all() {
-        assert!(
-            ELEMENTS.contains(&element.name.as_str()),
-            "element {:?}",
-            element.name
-        );
+        assert!(ELEMENTS.contains(&element.name.as_str()), "element {:?}", element.name);
         for (name, value) in &element.attributes {
             let known = ATTRIBUTES.contains(&name.as_str()) || name.starts_with("aria-");
             assert!(known, "attribute {name:?} of {:?}", element.name);
             match name.as_str() {
                 "src" => assert!(value.starts_with("data:image/"), "{value}"),
                 "style" => {
-                    let width = value
-                        .strip_prefix("width:")
-                        .and_then(|width| width.strip_suffix('%'));
+                    let width = value.strip_prefix("width:").and_then(|width| width.strip_suffix('%'));
                     let width: f64 = width.expect("only a width").parse().expect("a number");
                     assert!((0.0..=100.0).contains(&width), "{value}");
                 }
@@ -120,27 +112,16 @@ fn the_sample_is_well_formed_inert_and_accessible() {
     assert_eq!(page.attribute("lang"), Some("en"));
     assert_eq!(page.named("h1").len(), 1);
     assert_eq!(page.named("h2").len(), 5);
-    assert!(
-        page.named("th")
-            .iter()
-            .all(|header| header.attribute("scope").is_some())
-    );
+    assert!(page.named("th").iter().all(|header| header.attribute("scope").is_some()));
     for svg in page.named("svg") {
-        let titled =
-            svg.attribute("role") == Some("img") && !svg.named("title")[0].text().is_empty();
+        let titled = svg.attribute("role") == Some("img") && !svg.named("title")[0].text().is_empty();
         assert!(titled || svg.attribute("aria-hidden") == Some("true"));
     }
     for image in page.named("img") {
         assert!(!image.attribute("alt").unwrap().is_empty());
     }
-    for region in page
-        .all()
-        .into_iter()
-        .filter(|element| element.attribute("role") == Some("region"))
-    {
-        assert!(
-            region.attribute("aria-label").is_some() && region.attribute("tabindex") == Some("0")
-        );
+    for region in page.all().into_iter().filter(|element| element.attribute("role") == Some("region")) {
+        assert!(region.attribute("aria-label").is_some() && region.attribute("tabindex") == Some("0"));
     }
 }
 
@@ -148,30 +129,20 @@ fn the_sample_is_well_formed_inert_and_accessible() {
 fn the_same_report_gives_the_same_bytes() {
     let report = sample::report();
     assert_eq!(report.to_html().unwrap(), report.to_html().unwrap());
-    assert_eq!(
-        report.to_html().unwrap(),
-        sample::report().to_html().unwrap()
-    );
+    assert_eq!(report.to_html().unwrap(), sample::report().to_html().unwrap());
 }
 
 /// Every place that takes text, filled with `text`.
 fn filled_with(text: &str) -> Report {
-    let table = || {
-        Table::new([text, text])
-            .row([text, text])
-            .higher_is_better([text])
-    };
+    let table = || Table::new([text, text]).row([text, text]).higher_is_better([text]);
     let chart = LineChart::new(text, text, text)
         .series(text, [(1.0, 1.0), (2.0, 3.0)])
         .series(text, [(1.0, f64::NAN)])
         .series(text, []);
     let png = Picture::encoded(sample::PNG).unwrap();
-    let gallery = [Picture::text(text), png].into_iter().map(|picture| {
-        GalleryItem::new(picture)
-            .title(text)
-            .note(text)
-            .candidate(text, 0.5, true)
-    });
+    let gallery = [Picture::text(text), png]
+        .into_iter()
+        .map(|picture| GalleryItem::new(picture).title(text).note(text).candidate(text, 0.5, true));
     let section = Section::new(text)
         .text(text)
         .preformatted(text)
@@ -181,11 +152,7 @@ fn filled_with(text: &str) -> Report {
         .chart(chart.clone())
         .charts([chart.clone(), chart.log_y()])
         .gallery(gallery.collect::<Gallery>());
-    Report::new(text)
-        .subtitle(text)
-        .key_figure(text, text)
-        .section(section)
-        .footer(text)
+    Report::new(text).subtitle(text).key_figure(text, text).section(section).footer(text)
 }
 
 #[test]
@@ -205,34 +172,18 @@ fn hostile_text_stays_text_wherever_it_stands() {
     // What a harmless text looks like on the page tells how often, and where, each attack must appear.
     let harmless = parse(&filled_with("harmless").to_html().unwrap());
     let shape = |page: &Element| -> Vec<(String, Vec<String>)> {
-        let attributes = |element: &Element| {
-            element
-                .attributes
-                .iter()
-                .map(|(name, _)| name.clone())
-                .collect()
-        };
-        page.all()
-            .into_iter()
-            .map(|element| (element.name.clone(), attributes(element)))
-            .collect()
+        let attributes =
+            |element: &Element| element.attributes.iter().map(|(name, _)| name.clone()).collect();
+        page.all().into_iter().map(|element| (element.name.clone(), attributes(element))).collect()
     };
     // A label at a line's end depends on how long the text is, so those are left out on both sides.
-    let is_end_label = |element: &&Element| {
-        element
-            .attribute("class")
-            .is_some_and(|class| class.starts_with("end "))
-    };
+    let is_end_label =
+        |element: &&Element| element.attribute("class").is_some_and(|class| class.starts_with("end "));
     let uses = |page: &Element, text: &str| -> usize {
-        let values = page
-            .all()
-            .into_iter()
-            .flat_map(|element| &element.attributes);
+        let values = page.all().into_iter().flat_map(|element| &element.attributes);
         let in_attributes: usize = values.map(|(_, value)| value.matches(text).count()).sum();
         let in_labels = page.all().into_iter().filter(is_end_label);
-        let in_labels: usize = in_labels
-            .map(|label| label.text().matches(text).count())
-            .sum();
+        let in_labels: usize = in_labels.map(|label| label.text().matches(text).count()).sum();
         in_attributes + page.text().matches(text).count() - in_labels
     };
     for attack in attacks {
@@ -250,13 +201,9 @@ fn hostile_text_stays_text_wherever_it_stands() {
 
 #[test]
 fn control_characters_and_empty_texts_leave_the_page_well_formed() {
-    for text in [
-        "",
-        " \n\n ",
-        "\0\u{1}\u{1b}[31m\u{7f}\u{85}\u{fffe}\u{ffff}\r\n",
-        "\u{202e}abc",
-        "e\u{301}🏳️‍🌈",
-    ] {
+    for text in
+        ["", " \n\n ", "\0\u{1}\u{1b}[31m\u{7f}\u{85}\u{fffe}\u{ffff}\r\n", "\u{202e}abc", "e\u{301}🏳️‍🌈"]
+    {
         assert_inert(&parse(&filled_with(text).to_html().unwrap()));
     }
     assert_inert(&parse(&Report::new("").to_html().unwrap()));
@@ -271,44 +218,21 @@ fn control_characters_and_empty_texts_leave_the_page_well_formed() {
 
 #[test]
 fn scores_of_every_kind_give_bars_between_empty_and_full() {
-    let scores = [
-        0.5,
-        -1.0,
-        f64::NAN,
-        f64::INFINITY,
-        f64::NEG_INFINITY,
-        f64::MAX,
-        0.0,
-        -0.0,
-    ];
+    let scores = [0.5, -1.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MAX, 0.0, -0.0];
     for highest in [1, scores.len()] {
         let items = scores[..highest]
             .iter()
             .map(|score| GalleryItem::new(Picture::text("x")).candidate("y", *score, false));
-        let page = parse(
-            &Report::new("t")
-                .section(Section::new("s").gallery(items.collect()))
-                .to_html()
-                .unwrap(),
-        );
+        let page =
+            parse(&Report::new("t").section(Section::new("s").gallery(items.collect())).to_html().unwrap());
         assert_inert(&page);
     }
-    let item = GalleryItem::new(Picture::text("x"))
-        .candidate("a", 0.8, true)
-        .candidate("b", 0.2, false);
+    let item = GalleryItem::new(Picture::text("x")).candidate("a", 0.8, true).candidate("b", 0.2, false);
     let section = Section::new("s").gallery(Gallery::new().item(item));
     let page = parse(&Report::new("t").section(section).to_html().unwrap());
-    let widths: Vec<_> = page
-        .all()
-        .into_iter()
-        .filter_map(|element| element.attribute("style"))
-        .collect();
+    let widths: Vec<_> = page.all().into_iter().filter_map(|element| element.attribute("style")).collect();
     assert_eq!(widths, ["width:100.0%", "width:25.0%"]);
-    let answers: Vec<_> = page.named("ol")[0]
-        .named("title")
-        .iter()
-        .map(|title| title.text())
-        .collect();
+    let answers: Vec<_> = page.named("ol")[0].named("title").iter().map(|title| title.text()).collect();
     assert_eq!(answers, ["right", "wrong"]);
 }
 
@@ -321,28 +245,12 @@ fn pictures_come_back_from_the_page_as_they_went_in() {
         let section = Section::new("s").gallery(Gallery::new().item(item));
         let page = parse(&Report::new("t").section(section).to_html().unwrap());
         let source = page.named("img")[0].attribute("src").unwrap();
-        let data = source
-            .strip_prefix(&format!("data:{media_type};base64,"))
-            .unwrap();
-        assert_eq!(
-            base64::engine::general_purpose::STANDARD
-                .decode(data)
-                .unwrap(),
-            bytes
-        );
+        let data = source.strip_prefix(&format!("data:{media_type};base64,")).unwrap();
+        assert_eq!(base64::engine::general_purpose::STANDARD.decode(data).unwrap(), bytes);
     }
-    for refused in [
-        &b""[..],
-        b"GIF89a",
-        b"<svg onload='x'/>",
-        b"\x89PNG",
-        b"RIFF....WEBP",
-    ] {
+    for refused in [&b""[..], b"GIF89a", b"<svg onload='x'/>", b"\x89PNG", b"RIFF....WEBP"] {
         let error = Picture::encoded(refused).unwrap_err();
-        assert!(
-            matches!(error, ReportError::PictureFormat { .. }),
-            "{error}"
-        );
+        assert!(matches!(error, ReportError::PictureFormat { .. }), "{error}");
     }
 }
 
@@ -350,51 +258,22 @@ fn pictures_come_back_from_the_page_as_they_went_in() {
 fn tables_that_do_not_fit_together_are_refused_before_a_file_is_touched() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("report.html");
-    let save = |table| {
-        Report::new("t")
-            .section(Section::new("s").table(table))
-            .save(&path)
-            .unwrap_err()
-    };
+    let save = |table| Report::new("t").section(Section::new("s").table(table)).save(&path).unwrap_err();
     let error = save(Table::new(["a", "b"]).row(["1", "2"]).row(["1"]));
-    assert!(
-        matches!(
-            error,
-            ReportError::RowLength {
-                row: 2,
-                expected: 2,
-                found: 1,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, ReportError::RowLength { row: 2, expected: 2, found: 1, .. }), "{error}");
     let error = save(Table::new(["a", "b"]).lower_is_better(["c"]));
-    assert!(
-        matches!(error, ReportError::UnknownColumn { ref found, .. } if found == "c"),
-        "{error}"
-    );
+    assert!(matches!(error, ReportError::UnknownColumn { ref found, .. } if found == "c"), "{error}");
     assert!(!path.exists());
     let missing = folder.path().join("none").join("report.html");
     let error = Report::new("t").save(&missing).unwrap_err();
-    assert!(
-        matches!(error, ReportError::Save { ref path, .. } if *path == missing),
-        "{error}"
-    );
+    assert!(matches!(error, ReportError::Save { ref path, .. } if *path == missing), "{error}");
 }
 
 #[test]
 fn the_parts_keep_the_order_they_were_added_in() {
-    let section = Section::new("s")
-        .text("one\n\ntwo")
-        .facts(Facts::new().fact("three", "four"))
-        .text("five");
+    let section = Section::new("s").text("one\n\ntwo").facts(Facts::new().fact("three", "four")).text("five");
     let page = parse(&Report::new("t").section(section).to_html().unwrap());
-    let words: Vec<String> = page.named("main")[0]
-        .text()
-        .split_whitespace()
-        .map(str::to_owned)
-        .collect();
+    let words: Vec<String> = page.named("main")[0].text().split_whitespace().map(str::to_owned).collect();
     assert_eq!(words, ["s", "one", "two", "threefour", "five"]);
     assert_eq!(page.named("p").len(), 3);
 }
@@ -412,10 +291,7 @@ fn the_strict_reader_refuses_what_a_browser_would_repair() {
     ];
     for fault in faults {
         let page = format!("<!DOCTYPE html>\n{fault}");
-        assert!(
-            std::panic::catch_unwind(|| parse(&page)).is_err(),
-            "{fault}"
-        );
+        assert!(std::panic::catch_unwind(|| parse(&page)).is_err(), "{fault}");
     }
     let distinct: BTreeSet<&str> = ELEMENTS.iter().copied().collect();
     assert!(

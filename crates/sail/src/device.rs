@@ -32,9 +32,7 @@ pub fn available() -> Vec<&'static str> {
         ("vulkan", cfg!(feature = "vulkan")),
         ("webgpu", cfg!(feature = "webgpu")),
     ];
-    all.into_iter()
-        .filter_map(|(name, present)| present.then_some(name))
-        .collect()
+    all.into_iter().filter_map(|(name, present)| present.then_some(name)).collect()
 }
 
 /// The device of a name: a backend, and for those with several devices a number, as in `cuda:1`.
@@ -53,9 +51,7 @@ pub fn parse(name: &str) -> Result<Device, DeviceError> {
         Some((backend, number)) => match number.parse::<usize>() {
             Ok(number) => (backend, Some(number)),
             Err(_) => {
-                return Err(DeviceError::Index {
-                    name: name.to_owned(),
-                });
+                return Err(DeviceError::Index { name: name.to_owned() });
             }
         },
         None => (name, None),
@@ -73,18 +69,12 @@ pub fn parse(name: &str) -> Result<Device, DeviceError> {
         ("vulkan", number) => Ok(Device::vulkan(gpu(number))),
         #[cfg(feature = "webgpu")]
         ("webgpu", number) => Ok(Device::webgpu(gpu(number))),
-        _ => Err(DeviceError::Unknown {
-            name: name.to_owned(),
-            available: available(),
-        }),
+        _ => Err(DeviceError::Unknown { name: name.to_owned(), available: available() }),
     }
 }
 
 /// The numbered discrete card, or the system's default graphics device.
 #[cfg(any(feature = "metal", feature = "vulkan", feature = "webgpu"))]
 fn gpu(number: Option<usize>) -> burn::tensor::DeviceKind {
-    number.map_or(
-        burn::tensor::DeviceKind::DefaultDevice,
-        burn::tensor::DeviceKind::DiscreteGpu,
-    )
+    number.map_or(burn::tensor::DeviceKind::DefaultDevice, burn::tensor::DeviceKind::DiscreteGpu)
 }

@@ -1,5 +1,7 @@
 //! The method on real features: what the quickstart shows must hold.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::sync::Arc;
 
 use sail_vl::burn::tensor::Device;
@@ -18,11 +20,18 @@ fn open(tensor: &str) -> Arc<SafetensorsFeatures> {
 
 fn train(projector: ProjectorConfig, learning_rate: f64, extra: Option<&str>) -> (Head, Retrieval, Pairs) {
     let captions = ["label"].into_iter().chain(extra).map(|name| open(name) as Arc<dyn FeatureSource>);
-    let Split { train, holdout } = Pairs::new(open("image"), captions.collect()).unwrap().split(370, 0).unwrap();
+    let Split { train, holdout } =
+        Pairs::new(open("image"), captions.collect()).unwrap().split(370, 0).unwrap();
     let config = HeadConfig::new(1280, 384, 512, projector);
     let head = Head::new(&config, 0, &Device::flex()).unwrap();
-    let config =
-        TrainConfig { batch: 370, epochs: 50, learning_rate, seed: 0, evaluate_every: 0, ..TrainConfig::default() };
+    let config = TrainConfig {
+        batch: 370,
+        epochs: 50,
+        learning_rate,
+        seed: 0,
+        evaluate_every: 0,
+        ..TrainConfig::default()
+    };
     let trainer = Trainer::new(config, head, Arc::new(SigmoidLoss::new()), train).holdout(holdout.clone());
     let outcome = trainer.run().unwrap();
     (outcome.head, outcome.history.evaluations.last().unwrap().holdout.clone(), holdout)

@@ -54,28 +54,16 @@ pub(crate) fn save<M: Module>(
     module: M,
     optimizer: &ModuleOptimizer,
 ) -> Result<(), TrainError> {
-    let module = module
-        .into_record()
-        .into_bytes()
-        .map_err(TrainError::damaged(path))?;
+    let module = module.into_record().into_bytes().map_err(TrainError::damaged(path))?;
     let optimizer = optimizer.into_bytes().map_err(TrainError::damaged(path))?;
-    let description = Description {
-        version: VERSION,
-        progress: progress.clone(),
-    };
+    let description = Description { version: VERSION, progress: progress.clone() };
     let json = serde_json::to_string(&description).map_err(TrainError::damaged(path))?;
     let view = |bytes| TensorView::new(Dtype::U8, vec![<[u8]>::len(bytes)], bytes);
     let views = [("module", view(&module)), ("optimizer", view(&optimizer))];
     let views = views.map(|(name, view)| view.map(|view| (name, view)));
-    let views: Vec<_> = views
-        .into_iter()
-        .collect::<Result<_, _>>()
-        .map_err(TrainError::damaged(path))?;
+    let views: Vec<_> = views.into_iter().collect::<Result<_, _>>().map_err(TrainError::damaged(path))?;
     let checksum = checksum([json.as_bytes(), &module, &optimizer]);
-    let metadata = HashMap::from([
-        (METADATA.to_owned(), json),
-        (CHECKSUM.to_owned(), checksum),
-    ]);
+    let metadata = HashMap::from([(METADATA.to_owned(), json), (CHECKSUM.to_owned(), checksum)]);
     let file = safetensors::serialize(views, Some(metadata)).map_err(TrainError::damaged(path))?;
     write_atomic(path, |out| out.write_all(&file)).map_err(TrainError::io(path))
 }
@@ -108,14 +96,10 @@ pub(crate) fn load<M: Module>(
             .map_err(TrainError::damaged(path))
     };
     let (json, expected) = (entry(METADATA)?, entry(CHECKSUM)?);
-    let Description { version, progress } =
-        serde_json::from_str(json).map_err(TrainError::damaged(path))?;
+    let Description { version, progress } = serde_json::from_str(json).map_err(TrainError::damaged(path))?;
     if version != VERSION {
         let reason = format!("version {version} of the format, expected {VERSION}");
-        return Err(TrainError::Damaged {
-            path: path.to_owned(),
-            reason,
-        });
+        return Err(TrainError::Damaged { path: path.to_owned(), reason });
     }
     let tensors = SafeTensors::deserialize(&file).map_err(TrainError::damaged(path))?;
     let tensor = |name| {
@@ -132,11 +116,8 @@ pub(crate) fn load<M: Module>(
     }
     let record = |bytes: &[u8]| Bytes::from_bytes_vec(bytes.to_vec());
     let weights = ModuleRecord::from_bytes(record(weights)).map_err(TrainError::damaged(path))?;
-    let module = module
-        .try_load_record(weights)
-        .map_err(TrainError::damaged(path))?;
-    let state =
-        OptimizerRecord::from_bytes(record(state)).map_err(TrainError::damaged(path))?;
+    let module = module.try_load_record(weights).map_err(TrainError::damaged(path))?;
+    let state = OptimizerRecord::from_bytes(record(state)).map_err(TrainError::damaged(path))?;
     let optimizer = optimizer(&module).load_record(state);
     Ok((progress, module, optimizer))
 }

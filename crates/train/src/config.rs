@@ -27,10 +27,7 @@ impl OptimizerConfig {
     /// Lion as the paper uses it.
     pub const LION: Self = Self::Lion { betas: [0.9, 0.99] };
     /// AdamW with its usual constants.
-    pub const ADAMW: Self = Self::AdamW {
-        betas: [0.9, 0.999],
-        epsilon: 1e-8,
-    };
+    pub const ADAMW: Self = Self::AdamW { betas: [0.9, 0.999], epsilon: 1e-8 };
 }
 
 /// The configuration of a run. The default is the paper's recipe.
@@ -86,52 +83,22 @@ impl Default for TrainConfig {
 impl Check for TrainConfig {
     fn check(&self) -> Result<(), ConfigError> {
         ensure(self.epochs > 0, "epochs", self.epochs, "at least 1")?;
-        ensure(
-            self.batch > 1,
-            "batch",
-            self.batch,
-            "at least 2: contrast needs a negative",
-        )?;
+        ensure(self.batch > 1, "batch", self.batch, "at least 2: contrast needs a negative")?;
         let rate = self.learning_rate;
-        ensure(
-            rate.is_finite() && rate > 0.0,
-            "learning_rate",
-            rate,
-            "a positive number",
-        )?;
+        ensure(rate.is_finite() && rate > 0.0, "learning_rate", rate, "a positive number")?;
         // Beyond this, decay flips the sign of a weight instead of shrinking it.
         let decay = self.weight_decay;
-        ensure(
-            (0.0..=1.0 / rate).contains(&decay),
-            "weight_decay",
-            decay,
-            "0 to 1 / learning_rate",
-        )?;
-        ensure(
-            (0.0..=1.0).contains(&self.warmup),
-            "warmup",
-            self.warmup,
-            "0 to 1",
-        )?;
+        ensure((0.0..=1.0 / rate).contains(&decay), "weight_decay", decay, "0 to 1 / learning_rate")?;
+        ensure((0.0..=1.0).contains(&self.warmup), "warmup", self.warmup, "0 to 1")?;
         ensure(self.patience != Some(0), "patience", 0, "at least 1")?;
         let betas = match self.optimizer {
             OptimizerConfig::Lion { betas } => betas,
             OptimizerConfig::AdamW { betas, epsilon } => {
-                ensure(
-                    epsilon.is_finite() && epsilon > 0.0,
-                    "epsilon",
-                    epsilon,
-                    "a positive number",
-                )?;
+                ensure(epsilon.is_finite() && epsilon > 0.0, "epsilon", epsilon, "a positive number")?;
                 betas
             }
         };
         let valid = betas.iter().all(|beta| (0.0..1.0).contains(beta));
-        ensure(
-            valid,
-            "betas",
-            format!("{betas:?}"),
-            "two numbers of at least 0 and less than 1",
-        )
+        ensure(valid, "betas", format!("{betas:?}"), "two numbers of at least 0 and less than 1")
     }
 }

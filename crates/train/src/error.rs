@@ -94,9 +94,6 @@ impl TrainError {
     /// A damaged file, for `map_err`.
     pub(crate) fn damaged<E: std::fmt::Display>(path: &Path) -> impl FnOnce(E) -> Self {
         let path = path.to_owned();
-        move |reason| Self::Damaged {
-            path,
-            reason: reason.to_string(),
-        }
+        move |reason| Self::Damaged { path, reason: reason.to_string() }
     }
 }

@@ -41,9 +41,7 @@ impl RunFolder {
     /// [`TrainError::Exists`] when there is something of that name, and [`TrainError::Io`].
     pub fn create(path: impl AsRef<Path>, config: &impl Serialize) -> Result<Self, TrainError> {
         let path = path.as_ref();
-        let exists = || TrainError::Exists {
-            path: path.to_owned(),
-        };
+        let exists = || TrainError::Exists { path: path.to_owned() };
         if path.exists() {
             return Err(exists());
         }
@@ -81,23 +79,17 @@ impl RunFolder {
         let path = path.as_ref();
         let config_path = path.join(CONFIG);
         if !config_path.is_file() {
-            return Err(TrainError::NoRun {
-                path: path.to_owned(),
-            });
+            return Err(TrainError::NoRun { path: path.to_owned() });
         }
         let json = fs::read(&config_path).map_err(TrainError::io(&config_path))?;
-        let found: Value =
-            serde_json::from_slice(&json).map_err(TrainError::damaged(&config_path))?;
+        let found: Value = serde_json::from_slice(&json).map_err(TrainError::damaged(&config_path))?;
         // Through text, as the stored one went, so that numbers compare alike.
         let text = serde_json::to_vec(config).map_err(TrainError::damaged(&config_path))?;
         let asked = serde_json::from_slice(&text).map_err(TrainError::damaged(&config_path))?;
         let mut fields = Vec::new();
         differences("", &found, &asked, &mut fields);
         if !fields.is_empty() {
-            return Err(TrainError::Changed {
-                path: path.to_owned(),
-                fields,
-            });
+            return Err(TrainError::Changed { path: path.to_owned(), fields });
         }
         let folder = Self::open(path, true)?;
         folder.sweep()?;
@@ -119,22 +111,11 @@ impl RunFolder {
         let metrics_path = path.join("metrics.jsonl");
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create(true).truncate(false);
-        let metrics = options
-            .open(&metrics_path)
-            .map_err(TrainError::io(&metrics_path))?;
+        let metrics = options.open(&metrics_path).map_err(TrainError::io(&metrics_path))?;
         match metrics.try_lock() {
-            Ok(()) => Ok(Self {
-                path: path.to_owned(),
-                metrics,
-                resumed,
-            }),
-            Err(TryLockError::WouldBlock) => Err(TrainError::Busy {
-                path: path.to_owned(),
-            }),
-            Err(TryLockError::Error(source)) => Err(TrainError::Io {
-                path: metrics_path,
-                source,
-            }),
+            Ok(()) => Ok(Self { path: path.to_owned(), metrics, resumed }),
+            Err(TryLockError::WouldBlock) => Err(TrainError::Busy { path: path.to_owned() }),
+            Err(TryLockError::Error(source)) => Err(TrainError::Io { path: metrics_path, source }),
         }
     }
 
@@ -185,35 +166,25 @@ impl RunFolder {
     pub(crate) fn sync_metrics(&mut self) -> Result<u64, TrainError> {
         let path = self.file("metrics.jsonl");
         self.metrics.sync_data().map_err(TrainError::io(&path))?;
-        self.metrics
-            .stream_position()
-            .map_err(TrainError::io(&path))
+        self.metrics.stream_position().map_err(TrainError::io(&path))
     }
 
     /// Drops what was recorded after the checkpoint, and reads what was recorded before it.
     pub(crate) fn rewind_metrics(&mut self, length: u64) -> Result<History, TrainError> {
         let path = self.file("metrics.jsonl");
-        let found = self
-            .metrics
-            .metadata()
-            .map_err(TrainError::io(&path))?
-            .len();
+        let found = self.metrics.metadata().map_err(TrainError::io(&path))?.len();
         if found < length {
             let reason = format!("{found} bytes, expected at least the {length} of the checkpoint");
             return Err(TrainError::Damaged { path, reason });
         }
-        self.metrics
-            .set_len(length)
-            .map_err(TrainError::io(&path))?;
+        self.metrics.set_len(length).map_err(TrainError::io(&path))?;
         self.metrics.rewind().map_err(TrainError::io(&path))?;
         let mut history = History::default();
         for line in BufReader::new(&self.metrics).lines() {
             let line = line.map_err(TrainError::io(&path))?;
             history.push(serde_json::from_str(&line).map_err(TrainError::damaged(&path))?);
         }
-        self.metrics
-            .seek(SeekFrom::Start(length))
-            .map_err(TrainError::io(&path))?;
+        self.metrics.seek(SeekFrom::Start(length)).map_err(TrainError::io(&path))?;
         Ok(history)
     }
 }
@@ -222,15 +193,8 @@ impl RunFolder {
 fn differences(path: &str, a: &Value, b: &Value, fields: &mut Vec<String>) {
     if let (Value::Object(a), Value::Object(b)) = (a, b) {
         for key in a.keys().chain(b.keys().filter(|key| !a.contains_key(*key))) {
-            let inner = if path.is_empty() {
-                key.clone()
-            } else {
-                format!("{path}.{key}")
-            };
-            let (a, b) = (
-                a.get(key).unwrap_or(&Value::Null),
-                b.get(key).unwrap_or(&Value::Null),
-            );
+            let inner = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+            let (a, b) = (a.get(key).unwrap_or(&Value::Null), b.get(key).unwrap_or(&Value::Null));
             differences(&inner, a, b, fields);
         }
     } else if a != b {
@@ -251,22 +215,13 @@ mod tests {
         let missing = RunFolder::resume(&path, &config).unwrap_err();
         assert!(matches!(missing, TrainError::NoRun { .. }));
         let first = RunFolder::create(&path, &config).unwrap();
-        assert!(matches!(
-            RunFolder::create(&path, &config),
-            Err(TrainError::Exists { .. })
-        ));
-        assert!(matches!(
-            RunFolder::resume(&path, &config),
-            Err(TrainError::Busy { .. })
-        ));
+        assert!(matches!(RunFolder::create(&path, &config), Err(TrainError::Exists { .. })));
+        assert!(matches!(RunFolder::resume(&path, &config), Err(TrainError::Busy { .. })));
         drop(first);
         RunFolder::resume(&path, &config).unwrap();
         let other = json!({"train": {"epochs": 6, "learning_rate": 1e-4}, "data": "a"});
         let error = RunFolder::resume(&path, &other).unwrap_err().to_string();
-        assert!(
-            error.ends_with("differ in `train.epochs` (5, now 6)"),
-            "{error}"
-        );
+        assert!(error.ends_with("differ in `train.epochs` (5, now 6)"), "{error}");
     }
 
     #[test]
@@ -274,14 +229,8 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("run");
         let mut folder = RunFolder::create(&path, &json!({})).unwrap();
-        let step = crate::StepRecord {
-            step: 0,
-            epoch: 0,
-            loss: 0.5,
-            learning_rate: 1e-4,
-            scale: 20.0,
-            bias: -10.0,
-        };
+        let step =
+            crate::StepRecord { step: 0, epoch: 0, loss: 0.5, learning_rate: 1e-4, scale: 20.0, bias: -10.0 };
         folder.record(&Record::Step(step)).unwrap();
         let length = folder.sync_metrics().unwrap();
         folder.metrics.write_all(b"{\"step\":1,\"ep").unwrap();
@@ -290,9 +239,6 @@ mod tests {
         let history = folder.rewind_metrics(length).unwrap();
         assert_eq!(history.steps, [step]);
         assert_eq!(folder.sync_metrics().unwrap(), length);
-        assert!(matches!(
-            folder.rewind_metrics(length + 1),
-            Err(TrainError::Damaged { .. })
-        ));
+        assert!(matches!(folder.rewind_metrics(length + 1), Err(TrainError::Damaged { .. })));
     }
 }

@@ -23,11 +23,7 @@ impl FusedLion {
     pub(crate) fn new(betas: [f32; 2], weight_decay: f32) -> Self {
         let [beta_1, beta_2] = betas;
         let config = LionConfig::new().with_beta_1(beta_1).with_beta_2(beta_2);
-        Self {
-            lion: config.with_weight_decay(weight_decay).build(),
-            betas,
-            weight_decay,
-        }
+        Self { lion: config.with_weight_decay(weight_decay).build(), betas, weight_decay }
     }
 
     /// Updates weights and momentum in place.
@@ -35,21 +31,15 @@ impl FusedLion {
         let [beta_1, beta_2] = self.betas;
         let decay = (1.0 - rate * f64::from(self.weight_decay)) as f32;
         let rate = rate as f32;
-        let chunks = weights
-            .par_chunks_mut(CHUNK)
-            .zip(momentum.par_chunks_mut(CHUNK));
-        chunks
-            .zip(gradient.par_chunks(CHUNK))
-            .for_each(|((weights, momentum), gradient)| {
-                for ((weight, momentum), &gradient) in
-                    weights.iter_mut().zip(momentum).zip(gradient)
-                {
-                    let update = *momentum * beta_1 + gradient * (1.0 - beta_1);
-                    let sign = f32::from(update > 0.0) - f32::from(update < 0.0);
-                    *weight = *weight * decay - sign * rate;
-                    *momentum = *momentum * beta_2 + gradient * (1.0 - beta_2);
-                }
-            });
+        let chunks = weights.par_chunks_mut(CHUNK).zip(momentum.par_chunks_mut(CHUNK));
+        chunks.zip(gradient.par_chunks(CHUNK)).for_each(|((weights, momentum), gradient)| {
+            for ((weight, momentum), &gradient) in weights.iter_mut().zip(momentum).zip(gradient) {
+                let update = *momentum * beta_1 + gradient * (1.0 - beta_1);
+                let sign = f32::from(update > 0.0) - f32::from(update < 0.0);
+                *weight = *weight * decay - sign * rate;
+                *momentum = *momentum * beta_2 + gradient * (1.0 - beta_2);
+            }
+        });
     }
 
     /// The fused step, or nothing where the numbers are not plain f32 in the processor's memory.
@@ -61,10 +51,7 @@ impl FusedLion {
         state: Option<&LionState<D>>,
     ) -> Option<(Tensor<D>, LionState<D>)> {
         let device = tensor.device();
-        if device != Device::flex()
-            || tensor.dtype() != DType::F32
-            || gradient.dtype() != DType::F32
-        {
+        if device != Device::flex() || tensor.dtype() != DType::F32 || gradient.dtype() != DType::F32 {
             return None;
         }
         let shape = tensor.shape();
@@ -75,12 +62,7 @@ impl FusedLion {
             None => TensorData::zeros::<f32, _>(shape),
         };
         let weights_slice = weights.as_mut_slice::<f32>().ok()?;
-        self.update(
-            rate,
-            weights_slice,
-            momentum.as_mut_slice().ok()?,
-            gradient.as_slice().ok()?,
-        );
+        self.update(rate, weights_slice, momentum.as_mut_slice().ok()?, gradient.as_slice().ok()?);
         let tensor = |data| Tensor::from_data(data, &device);
         Some((tensor(weights), LionState::new(tensor(momentum))))
     }
@@ -123,20 +105,12 @@ mod tests {
         let (mut a, mut b) = ((values(0.0), None), (values(0.0), None));
         for step in 0..4 {
             // A transposed gradient, as a matrix product's backward pass may give.
-            let gradient = values(step as f32 + 0.5)
-                .transpose()
-                .reshape([300, rows])
-                .transpose();
+            let gradient = values(step as f32 + 0.5).transpose().reshape([300, rows]).transpose();
             a = fused.step(0.01 * f64::from(step + 1), a.0, gradient.clone(), a.1);
-            b = fused
-                .lion
-                .step(0.01 * f64::from(step + 1), b.0, gradient, b.1);
+            b = fused.lion.step(0.01 * f64::from(step + 1), b.0, gradient, b.1);
         }
         let numbers = |x: Tensor<2>| x.into_data().try_to_vec::<f32>().unwrap();
         assert_eq!(numbers(a.0), numbers(b.0));
-        assert_eq!(
-            numbers(a.1.unwrap().momentum),
-            numbers(b.1.unwrap().momentum)
-        );
+        assert_eq!(numbers(a.1.unwrap().momentum), numbers(b.1.unwrap().momentum));
     }
 }

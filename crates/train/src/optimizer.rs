@@ -24,22 +24,13 @@ pub fn optimizer(config: &TrainConfig, module: &impl Module) -> ModuleOptimizer 
     let decay = config.weight_decay as f32;
     match config.optimizer {
         OptimizerConfig::Lion { betas } => FusedLion::new(betas, decay).into(),
-        OptimizerConfig::AdamW {
-            betas: [beta_1, beta_2],
-            epsilon,
-        } => {
-            let adamw = AdamWConfig::new()
-                .with_beta_1(beta_1)
-                .with_beta_2(beta_2)
-                .with_epsilon(epsilon);
+        OptimizerConfig::AdamW { betas: [beta_1, beta_2], epsilon } => {
+            let adamw = AdamWConfig::new().with_beta_1(beta_1).with_beta_2(beta_2).with_epsilon(epsilon);
             let mut vectors = Vectors::default();
             module.visit(&mut vectors);
             let undecayed = adamw.clone().with_weight_decay(0.0).build();
             let group = ParamGroup::from_ids(vectors.0);
-            adamw
-                .with_weight_decay(decay)
-                .init()
-                .with_group(group, undecayed, None)
+            adamw.with_weight_decay(decay).init().with_group(group, undecayed, None)
         }
     }
 }

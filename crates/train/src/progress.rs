@@ -26,12 +26,7 @@ impl Progress {
     /// A display under the given label, such as the name of the run.
     pub fn new(label: impl Into<String>) -> Self {
         let bar = stderr().is_terminal().then(ProgressBar::hidden);
-        Self {
-            label: label.into(),
-            bar,
-            steps: 0,
-            last_line: Instant::now(),
-        }
+        Self { label: label.into(), bar, steps: 0, last_line: Instant::now() }
     }
 
     /// True once an interval.
@@ -63,17 +58,11 @@ fn summary(evaluation: &EvaluationRecord) -> String {
 impl Observer for Progress {
     fn observe(&mut self, event: Event<'_>) {
         match event {
-            Event::Started {
-                start,
-                steps,
-                parameters,
-                ..
-            } => {
+            Event::Started { start, steps, parameters, .. } => {
                 self.steps = steps;
                 self.last_line = Instant::now();
                 if let Some(bar) = &mut self.bar {
-                    let template =
-                        "{prefix}  {wide_bar} {pos}/{len} steps  {per_sec}  {eta} left  {msg}";
+                    let template = "{prefix}  {wide_bar} {pos}/{len} steps  {per_sec}  {eta} left  {msg}";
                     let style = ProgressStyle::with_template(template);
                     *bar = ProgressBar::new(steps as u64)
                         .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
@@ -82,9 +71,7 @@ impl Observer for Progress {
                 }
                 let millions = parameters as f64 / 1e6;
                 if start > 0 {
-                    self.line(&format!(
-                        "continues at step {start} of {steps}, {millions:.1} M parameters"
-                    ));
+                    self.line(&format!("continues at step {start} of {steps}, {millions:.1} M parameters"));
                 } else {
                     self.line(&format!("{steps} steps, {millions:.1} M parameters"));
                 }

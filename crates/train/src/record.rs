@@ -35,11 +35,7 @@ impl EvaluationRecord {
     /// Mean of R@1, R@5 and R@10 in both directions, in percent: what "best" means.
     pub fn mean_recall(&self) -> f64 {
         let Retrieval { i2t, t2i, .. } = &self.holdout;
-        [i2t, t2i]
-            .iter()
-            .map(|scores| scores.r1 + scores.r5 + scores.r10)
-            .sum::<f64>()
-            / 6.0
+        [i2t, t2i].iter().map(|scores| scores.r1 + scores.r5 + scores.r10).sum::<f64>() / 6.0
     }
 }
 

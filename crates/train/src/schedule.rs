@@ -24,12 +24,7 @@ impl WarmupCosine {
     /// A schedule over `steps` steps that peaks at `rate` after the share `warmup` of them, standing before the
     /// step `start`.
     pub fn new(rate: f64, steps: usize, warmup: f64, start: usize) -> Self {
-        Self {
-            rate,
-            steps,
-            warmup: warmup * steps as f64,
-            step: start,
-        }
+        Self { rate, steps, warmup: warmup * steps as f64, step: start }
     }
 
     /// The learning rate of a step, counted from 0.

@@ -29,10 +29,7 @@ impl AlignmentBatch {
             let dim = values.len() / rows.max(1);
             Tensor::from_data(TensorData::new(values, [rows, dim]), device)
         };
-        Self {
-            images: matrix(batch.images),
-            texts: batch.texts.into_iter().map(matrix).collect(),
-        }
+        Self { images: matrix(batch.images), texts: batch.texts.into_iter().map(matrix).collect() }
     }
 }
 
@@ -78,10 +75,7 @@ impl std::fmt::Debug for Snapshot {
 impl Snapshot {
     fn replace(&self, state: SnapshotState) -> SnapshotState {
         // A panic elsewhere leaves this value whole, so a poisoned lock is still good.
-        std::mem::replace(
-            &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner),
-            state,
-        )
+        std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), state)
     }
 }
 
@@ -109,11 +103,7 @@ impl ItemLazy for StepOutput {
 impl<H: AlignmentHead> AlignmentTask<H> {
     /// A task over a head and a loss.
     pub fn new(head: H, loss: Arc<dyn ContrastiveLoss>) -> Self {
-        Self {
-            head,
-            loss: SharedLoss(loss),
-            snapshot: Snapshot::default(),
-        }
+        Self { head, loss: SharedLoss(loss), snapshot: Snapshot::default() }
     }
 
     /// The head.
@@ -151,24 +141,15 @@ impl<H: AlignmentHead> AlignmentTask<H> {
             log_scale: log_scale.clone().inner(),
             bias: bias.clone().inner(),
         })?;
-        let summary = Tensor::cat(
-            vec![loss.value, log_scale.clone().inner(), bias.clone().inner()],
-            0,
-        );
+        let summary = Tensor::cat(vec![loss.value, log_scale.clone().inner(), bias.clone().inner()], 0);
         // The derivative of sum(x * g) with respect to x is exactly g, so that this scalar carries the loss's
         // gradients into the head's graph however they were computed.
         let carry = |x: Tensor<2>, g: Tensor<2>| (x * Tensor::from_inner(g)).sum();
         let surrogate = carry(images, loss.images)
             + log_scale * Tensor::from_inner(loss.log_scale)
             + bias * Tensor::from_inner(loss.bias);
-        let surrogate = texts
-            .into_iter()
-            .zip(loss.texts)
-            .fold(surrogate, |sum, (x, g)| sum + carry(x, g));
-        Ok((
-            GradientsParams::from_grads(surrogate.backward(), self),
-            summary,
-        ))
+        let surrogate = texts.into_iter().zip(loss.texts).fold(surrogate, |sum, (x, g)| sum + carry(x, g));
+        Ok((GradientsParams::from_grads(surrogate.backward(), self), summary))
     }
 }
 
@@ -178,14 +159,8 @@ impl<H: AlignmentHead> TrainStep for AlignmentTask<H> {
 
     fn step(&self, batch: AlignmentBatch) -> TrainOutput<StepOutput> {
         match self.gradients(batch) {
-            Ok((grads, summary)) => TrainOutput {
-                grads,
-                item: StepOutput(Ok(summary)),
-            },
-            Err(error) => TrainOutput {
-                grads: GradientsParams::new(),
-                item: StepOutput(Err(error)),
-            },
+            Ok((grads, summary)) => TrainOutput { grads, item: StepOutput(Ok(summary)) },
+            Err(error) => TrainOutput { grads: GradientsParams::new(), item: StepOutput(Err(error)) },
         }
     }
 
@@ -199,8 +174,7 @@ impl<H: AlignmentHead> TrainStep for AlignmentTask<H> {
         task.head = task.head.clamp_parameters();
         let wanted = task.snapshot.replace(SnapshotState::Unwanted);
         if matches!(wanted, SnapshotState::Wanted) {
-            task.snapshot
-                .replace(SnapshotState::Taken(optimizer.clone()));
+            task.snapshot.replace(SnapshotState::Taken(optimizer.clone()));
         }
         task
     }
@@ -215,16 +189,8 @@ impl<H: AlignmentHead> InferenceStep for AlignmentTask<H> {
         let loss = || {
             let (images, texts) = self.embed(batch)?;
             let (log_scale, bias) = (self.head.log_scale(), self.head.bias());
-            let parts = EmbeddingBatch {
-                images,
-                texts,
-                log_scale: log_scale.clone(),
-                bias: bias.clone(),
-            };
-            Ok(Tensor::cat(
-                vec![self.loss.0.forward(parts)?, log_scale, bias],
-                0,
-            ))
+            let parts = EmbeddingBatch { images, texts, log_scale: log_scale.clone(), bias: bias.clone() };
+            Ok(Tensor::cat(vec![self.loss.0.forward(parts)?, log_scale, bias], 0))
         };
         StepOutput(loss())
     }

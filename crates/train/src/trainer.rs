@@ -16,8 +16,8 @@ use crate::checkpoint::{self, Progress};
 use crate::optimizer::optimizer;
 use crate::record::Record;
 use crate::{
-    AlignmentBatch, AlignmentTask, EvaluationRecord, Event, History, Observer, RunFolder,
-    StepRecord, TrainConfig, TrainError, WarmupCosine,
+    AlignmentBatch, AlignmentTask, EvaluationRecord, Event, History, Observer, RunFolder, StepRecord,
+    TrainConfig, TrainError, WarmupCosine,
 };
 
 /// Rows that go through the head at once in an evaluation.
@@ -190,11 +190,7 @@ fn check_loss(loss: f64, step: usize) -> Result<(), TrainError> {
     if loss.is_finite() {
         return Ok(());
     }
-    Err(TrainError::NotFinite {
-        what: "the loss",
-        step,
-        value: loss,
-    })
+    Err(TrainError::NotFinite { what: "the loss", step, value: loss })
 }
 
 fn device(head: &impl AlignmentHead) -> Device {
@@ -222,21 +218,11 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
         let device = device(&trainer.head).inner().autodiff();
         let config = &trainer.config;
         let steps = config.epochs.saturating_mul(sampler.steps_per_epoch());
-        let task = AlignmentTask::new(
-            trainer.head.clone().fork(&device).train(),
-            trainer.loss.clone(),
-        );
+        let task = AlignmentTask::new(trainer.head.clone().fork(&device).train(), trainer.loss.clone());
         let optimizer = |task: &_| optimizer(config, task);
         let rows = trainer.pairs.len();
-        let fresh = Progress {
-            steps: 0,
-            rows,
-            metrics: 0,
-            best: None,
-            stale: 0,
-            stopped: false,
-            seconds: 0.0,
-        };
+        let fresh =
+            Progress { steps: 0, rows, metrics: 0, best: None, stale: 0, stopped: false, seconds: 0.0 };
         let (progress, task, optimizer) = match &trainer.folder {
             Some(folder) if folder.resumed() && folder.checkpoint().exists() => {
                 let path = folder.checkpoint();
@@ -259,8 +245,7 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
             Some(folder) => folder.rewind_metrics(progress.metrics)?,
             None => History::default(),
         };
-        let schedule =
-            WarmupCosine::new(config.learning_rate, steps, config.warmup, progress.steps);
+        let schedule = WarmupCosine::new(config.learning_rate, steps, config.warmup, progress.steps);
         let now = Instant::now();
         Ok(Self {
             learner: Learner::new(task, optimizer, schedule),
@@ -303,16 +288,9 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
             parameters: self.learner.model().num_params(),
         };
         self.notify(event);
-        let (pairs, sampler, seed) = (
-            self.trainer.pairs.clone(),
-            self.sampler.clone(),
-            self.trainer.config.seed,
-        );
-        let range = self.progress.steps..if self.progress.stopped {
-            self.progress.steps
-        } else {
-            self.steps
-        };
+        let (pairs, sampler, seed) =
+            (self.trainer.pairs.clone(), self.sampler.clone(), self.trainer.config.seed);
+        let range = self.progress.steps..if self.progress.stopped { self.progress.steps } else { self.steps };
         let (sender, batches) = sync_channel(PREFETCH);
         let interrupted = std::thread::scope(|scope| {
             scope.spawn(move || {
@@ -320,10 +298,7 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
                     let epoch = step / sampler.steps_per_epoch();
                     let indices = sampler.indices(epoch as u64, step % sampler.steps_per_epoch());
                     // The receiver is gone when the run stopped: nobody wants the rest.
-                    if sender
-                        .send(pairs.batch(&indices, epoch as u64, seed))
-                        .is_err()
-                    {
+                    if sender.send(pairs.batch(&indices, epoch as u64, seed)).is_err() {
                         return;
                     }
                 }
@@ -361,10 +336,7 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
     }
 
     /// Takes the steps; true when interrupted.
-    fn steps(
-        &mut self,
-        batches: Receiver<Result<PairBatch, FeatureError>>,
-    ) -> Result<bool, TrainError> {
+    fn steps(&mut self, batches: Receiver<Result<PairBatch, FeatureError>>) -> Result<bool, TrainError> {
         for batch in batches {
             let interrupted = self.trainer.interrupter.should_stop();
             let last = self.progress.steps + 1 == self.steps;
@@ -399,9 +371,7 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
         // Dropout draws from the device: the same in a step however the run came there.
         let seed = self.trainer.config.seed.wrapping_mul(SPREAD);
         self.device.seed(seed.wrapping_add(step as u64));
-        let output = self
-            .learner
-            .train_step(AlignmentBatch::new(batch, &self.device));
+        let output = self.learner.train_step(AlignmentBatch::new(batch, &self.device));
         let [loss, log_scale, bias] = output.item.read()?;
         check_loss(loss, step)?;
         self.learner.lr_step();
@@ -439,26 +409,15 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
         };
         let mean_recall = record.mean_recall();
         self.record(Record::Evaluation(record))?;
-        if self
-            .progress
-            .best
-            .is_none_or(|best| mean_recall > best.mean_recall)
-        {
-            self.progress.best = Some(Best {
-                steps: self.progress.steps,
-                mean_recall,
-            });
+        if self.progress.best.is_none_or(|best| mean_recall > best.mean_recall) {
+            self.progress.best = Some(Best { steps: self.progress.steps, mean_recall });
             self.progress.stale = 0;
             self.best_head = Some(head);
             self.best_is_new = true;
         } else {
             self.progress.stale += 1;
         }
-        Ok(self
-            .trainer
-            .config
-            .patience
-            .is_some_and(|patience| self.progress.stale >= patience))
+        Ok(self.trainer.config.patience.is_some_and(|patience| self.progress.stale >= patience))
     }
 
     /// The task, with running statistics up to date: batch norm sets its last update aside until it is asked for
@@ -475,19 +434,16 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
         self.settled().visit(&mut finite);
         match finite.0 {
             None => Ok(()),
-            Some(value) => Err(TrainError::NotFinite {
-                what: "a weight",
-                step: self.progress.steps - 1,
-                value,
-            }),
+            Some(value) => {
+                Err(TrainError::NotFinite { what: "a weight", step: self.progress.steps - 1, value })
+            }
         }
     }
 
     /// Writes a checkpoint, and the best head if it is newer than the last one.
     fn save(&mut self) -> Result<(), TrainError> {
         let task = self.settled();
-        let (Some(folder), Some(optimizer)) = (&mut self.trainer.folder, task.take_optimizer())
-        else {
+        let (Some(folder), Some(optimizer)) = (&mut self.trainer.folder, task.take_optimizer()) else {
             return Ok(());
         };
         // The best head goes first: a checkpoint must never speak of one that is not there.
@@ -502,10 +458,7 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
         // burn's batch norm keeps its last update aside until a module is made ready for inference.
         checkpoint::save(&path, &progress, task.valid(), &optimizer)?;
         self.saved = Instant::now();
-        self.notify(Event::Saved {
-            path: &path,
-            steps: progress.steps,
-        });
+        self.notify(Event::Saved { path: &path, steps: progress.steps });
         Ok(())
     }
 }
@@ -518,26 +471,9 @@ fn evaluate<H: AlignmentHead>(
 ) -> Result<sail_eval::Retrieval, TrainError> {
     let image_rows: Vec<usize> = (0..pairs.len()).map(|pair| pairs.image_row(pair)).collect();
     let (text_rows, text_to_image) = pairs.text_to_image(0);
-    let images = project_images(
-        head,
-        &**pairs.images(),
-        &image_rows,
-        device,
-        EVALUATION_CHUNK,
-    )?;
-    let texts = project_texts(
-        head,
-        &**pairs.captions(0),
-        &text_rows,
-        device,
-        EVALUATION_CHUNK,
-    )?;
-    Ok(retrieval(
-        images,
-        texts,
-        &text_to_image,
-        &BlockSize::default(),
-    )?)
+    let images = project_images(head, &**pairs.images(), &image_rows, device, EVALUATION_CHUNK)?;
+    let texts = project_texts(head, &**pairs.captions(0), &text_rows, device, EVALUATION_CHUNK)?;
+    Ok(retrieval(images, texts, &text_to_image, &BlockSize::default())?)
 }
 
 /// Finds a parameter that is not finite.

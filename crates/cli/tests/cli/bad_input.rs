@@ -151,7 +151,8 @@ fn keys_that_do_not_match() {
 fn heads_that_do_not_fit() {
     let lab = Lab::new(200);
     lab.run(&format!("{TRAIN} --epochs 1 --out run")).succeeded();
-    let eval = |head: &str, images: &str| format!("eval retrieval --head {head} --images {images} --texts texts");
+    let eval =
+        |head: &str, images: &str| format!("eval retrieval --head {head} --images {images} --texts texts");
     let head = "run/head.safetensors";
     lab.run(&eval(head, "images")).succeeded();
     let narrow = (0..200).map(|item| (key(item), row(item, 0, 12)));
@@ -174,7 +175,8 @@ fn labels_that_do_not_fit() {
     lab.run(&format!("{TRAIN} --epochs 1 --out run")).succeeded();
     let prompts: Vec<Vec<f32>> = texts(4);
     lab.matrices("prompts.safetensors", &[("prompts", prompts)]);
-    let eval = "eval zero-shot --head run/head.safetensors --images images --prompts prompts.safetensors --labels l";
+    let eval =
+        "eval zero-shot --head run/head.safetensors --images images --prompts prompts.safetensors --labels l";
     lab.labels("l", &[0; 99]);
     lab.refuses(eval, 2, &["99 labels, expected 100"]);
     let mut labels = [1; 100];

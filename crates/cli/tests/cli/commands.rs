@@ -34,7 +34,11 @@ fn train_tells_what_it_reached() {
     assert!(number(&result["loss"]) < number(&first["loss"]));
 
     let text = lab.run(&format!("{TRAIN} {FULL} --out other")).succeeded();
-    assert!(text.out.contains("image to text") && text.out.contains("head: other/head.safetensors"), "{}", text.out);
+    assert!(
+        text.out.contains("image to text") && text.out.contains("head: other/head.safetensors"),
+        "{}",
+        text.out
+    );
     assert!(lab.read("run/head.safetensors") == lab.read("other/head.safetensors"), "a seed means one head");
 }
 
@@ -66,7 +70,8 @@ fn zero_shot_from_a_store_and_from_a_bare_file() {
     lab.store("prompts", Modality::Text, "language", prompts);
     let labels: Vec<i64> = (0..200).map(|item| 199 - item).collect();
     lab.labels("labels.safetensors", &labels);
-    let eval = "eval zero-shot --head run/head.safetensors --images images --labels labels.safetensors:labels";
+    let eval =
+        "eval zero-shot --head run/head.safetensors --images images --labels labels.safetensors:labels";
     let result = lab.run(&format!("{eval} --prompts prompts --json")).json();
     assert_eq!((&result["n_images"], &result["n_classes"]), (&200.into(), &200.into()));
     assert!(number(&result["top1"]) > 20.0 && number(&result["top5"]) > number(&result["top1"]), "{result}");

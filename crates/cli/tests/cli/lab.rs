@@ -58,10 +58,8 @@ impl Lab {
     ) {
         let mut rows = rows.into_iter().peekable();
         let dim = rows.peek().unwrap().1.len();
-        let config = StoreConfig {
-            rows_per_shard: 150,
-            ..StoreConfig::new(modality, Provenance::new(model), dim)
-        };
+        let config =
+            StoreConfig { rows_per_shard: 150, ..StoreConfig::new(modality, Provenance::new(model), dim) };
         let mut writer = StoreWriter::create(self.path(name), config).unwrap();
         writer.extend(rows).unwrap();
         writer.finish().unwrap();
@@ -135,9 +133,7 @@ impl Lab {
     }
 
     pub(crate) fn start(&self, arguments: &str) -> Child {
-        piped(self.command(env!("CARGO_BIN_EXE_sail")).args(arguments.split_whitespace()))
-            .spawn()
-            .unwrap()
+        piped(self.command(env!("CARGO_BIN_EXE_sail")).args(arguments.split_whitespace())).spawn().unwrap()
     }
 
     pub(crate) fn run(&self, arguments: &str) -> Ran {

@@ -8,8 +8,7 @@ use serde_json::Value;
 
 use crate::lab::{Lab, Ran, TRAIN, mix};
 
-const SHARELOCK: &str =
-    "train --images images --texts texts --head sharelock --dim 64 --lr 1e-3 --seed 7";
+const SHARELOCK: &str = "train --images images --texts texts --head sharelock --dim 64 --lr 1e-3 --seed 7";
 
 /// Two caption sets, several captions a picture, a holdout: 240 steps.
 const FULL: &str = "--extra-texts more --holdout 100 --epochs 60 --evaluate-every 2";
@@ -95,9 +94,8 @@ fn killed_at_any_moment() {
 #[test]
 fn killed_with_adamw_on_the_way_to_an_early_stop() {
     let lab = Lab::new(400);
-    let command = format!(
-        "{TRAIN} --optimizer adamw --holdout 100 --epochs 60 --evaluate-every 1 --patience 6"
-    );
+    let command =
+        format!("{TRAIN} --optimizer adamw --holdout 100 --epochs 60 --evaluate-every 1 --patience 6");
     let calm = lab.run(&format!("{command} --json --out calm")).json();
     assert_eq!(calm["stopped_early"], true, "{calm}");
     let steps = lab.steps("calm");

@@ -59,12 +59,7 @@ pub(crate) fn shard_name(index: usize) -> String {
 }
 
 impl Manifest {
-    pub(crate) fn new(
-        modality: Modality,
-        provenance: Provenance,
-        dim: usize,
-        dtype: Dtype,
-    ) -> Self {
+    pub(crate) fn new(modality: Modality, provenance: Provenance, dim: usize, dtype: Dtype) -> Self {
         Self {
             format: FORMAT.to_owned(),
             version: VERSION,
@@ -80,38 +75,17 @@ impl Manifest {
     /// Reads and checks a manifest. Nothing is said about the shards' files yet.
     pub(crate) fn read(path: &Path) -> Result<Self, DataError> {
         let metadata = fs::metadata(path).map_err(DataError::io(path))?;
-        ensure_file(
-            metadata.is_file(),
-            path,
-            "the entry",
-            "a folder or a device",
-            "a regular file",
-        )?;
+        ensure_file(metadata.is_file(), path, "the entry", "a folder or a device", "a regular file")?;
         let length = metadata.len();
-        ensure_file(
-            length <= MAX_BYTES,
-            path,
-            "the length",
-            length,
-            format!("at most {MAX_BYTES} bytes"),
-        )?;
+        ensure_file(length <= MAX_BYTES, path, "the length", length, format!("at most {MAX_BYTES} bytes"))?;
         let mut json = Vec::new();
         File::open(path)
             .and_then(|file| file.take(MAX_BYTES).read_to_end(&mut json))
             .map_err(DataError::io(path))?;
 
-        let invalid = |source| DataError::Manifest {
-            path: path.to_owned(),
-            source,
-        };
+        let invalid = |source| DataError::Manifest { path: path.to_owned(), source };
         let Preamble { format, version } = serde_json::from_slice(&json).map_err(invalid)?;
-        ensure_file(
-            format == FORMAT,
-            path,
-            "`format`",
-            format!("`{format}`"),
-            format!("`{FORMAT}`"),
-        )?;
+        ensure_file(format == FORMAT, path, "`format`", format!("`{format}`"), format!("`{FORMAT}`"))?;
         ensure_file(version == VERSION, path, "`version`", version, VERSION)?;
         let manifest: Self = serde_json::from_slice(&json).map_err(invalid)?;
         manifest.check(path)?;
@@ -120,13 +94,7 @@ impl Manifest {
 
     fn check(&self, path: &Path) -> Result<(), DataError> {
         let dim = self.dim;
-        ensure_file(
-            (1..=MAX_DIM).contains(&dim),
-            path,
-            "`dim`",
-            dim,
-            format!("1 to {MAX_DIM}"),
-        )?;
+        ensure_file((1..=MAX_DIM).contains(&dim), path, "`dim`", dim, format!("1 to {MAX_DIM}"))?;
         let mut rows = 0usize;
         for (index, shard) in self.shards.iter().enumerate() {
             let ShardEntry { file, sha256, .. } = shard;
@@ -138,13 +106,7 @@ impl Manifest {
                 format!("`{file}`"),
                 name,
             )?;
-            ensure_file(
-                shard.rows > 0,
-                path,
-                format!("`rows` of {file}"),
-                0,
-                "at least 1",
-            )?;
+            ensure_file(shard.rows > 0, path, format!("`rows` of {file}"), 0, "at least 1")?;
             let hexadecimal = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
             ensure_file(
                 sha256.len() == 64 && sha256.bytes().all(hexadecimal),
@@ -155,13 +117,7 @@ impl Manifest {
             )?;
             rows = rows.saturating_add(shard.rows);
         }
-        ensure_file(
-            self.rows == rows,
-            path,
-            "`rows`",
-            self.rows,
-            format!("{rows}, the sum over the shards"),
-        )
+        ensure_file(self.rows == rows, path, "`rows`", self.rows, format!("{rows}, the sum over the shards"))
     }
 
     pub(crate) fn write(&self, path: &Path) -> Result<(), DataError> {

@@ -75,10 +75,7 @@ impl EmbeddingStore {
             let path = path.to_owned();
             return Err(match path.join(PARTIAL).exists() {
                 true => DataError::Unfinished { path },
-                false => DataError::NotAStore {
-                    path,
-                    expected: MANIFEST,
-                },
+                false => DataError::NotAStore { path, expected: MANIFEST },
             });
         }
         let manifest = Manifest::read(&file)?;
@@ -99,12 +96,7 @@ impl EmbeddingStore {
                 Some(start)
             })
             .collect();
-        Ok(Self {
-            path: path.to_owned(),
-            manifest,
-            shards,
-            starts,
-        })
+        Ok(Self { path: path.to_owned(), manifest, shards, starts })
     }
 
     /// The folder.
@@ -133,9 +125,7 @@ impl EmbeddingStore {
     /// # Errors
     /// [`DataError::Checksum`] for the first shard that is damaged, and [`DataError::Io`].
     pub fn verify(&self, progress: impl Fn(u64) + Sync) -> Result<(), DataError> {
-        let verify = |(shard, entry): (&Shard, &manifest::ShardEntry)| {
-            shard.verify(&entry.sha256, &progress)
-        };
+        let verify = |(shard, entry): (&Shard, &manifest::ShardEntry)| shard.verify(&entry.sha256, &progress);
         let shards = self.shards.par_iter().zip(&self.manifest.shards);
         in_order(shards.map(verify).collect()).map(drop)
     }
@@ -175,12 +165,7 @@ impl FeatureSource for EmbeddingStore {
         for &row in rows.iter().filter(|&&row| row < self.rows()) {
             touched[self.locate(row).0] = true;
         }
-        for (shard, _) in self
-            .shards
-            .iter()
-            .zip(touched)
-            .filter(|(_, touched)| *touched)
-        {
+        for (shard, _) in self.shards.iter().zip(touched).filter(|(_, touched)| *touched) {
             shard.unchanged()?;
         }
         gather_rows(self.rows(), self.dim(), rows, out, |row, out| {

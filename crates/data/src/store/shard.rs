@@ -32,11 +32,7 @@ pub(crate) struct ShardBuffer {
 
 impl ShardBuffer {
     pub(crate) fn new() -> Self {
-        Self {
-            values: Vec::new(),
-            key_bytes: Vec::new(),
-            key_offsets: vec![0],
-        }
+        Self { values: Vec::new(), key_bytes: Vec::new(), key_offsets: vec![0] }
     }
 
     pub(crate) fn rows(&self) -> usize {
@@ -49,11 +45,7 @@ impl ShardBuffer {
     }
 
     /// Writes the next shard of `manifest` into `folder` and empties the buffer, keeping its memory.
-    pub(crate) fn write(
-        &mut self,
-        folder: &Path,
-        manifest: &Manifest,
-    ) -> Result<ShardEntry, DataError> {
+    pub(crate) fn write(&mut self, folder: &Path, manifest: &Manifest) -> Result<ShardEntry, DataError> {
         let file = shard_name(manifest.shards.len());
         let path = folder.join(&file);
         let rows = self.rows();
@@ -62,54 +54,21 @@ impl ShardBuffer {
         let mut tensor = |name: &str, dtype, shape, bytes| {
             let start = end;
             end += bytes;
-            (
-                name.to_owned(),
-                TensorInfo {
-                    dtype,
-                    shape,
-                    data_offsets: (start, end),
-                },
-            )
+            (name.to_owned(), TensorInfo { dtype, shape, data_offsets: (start, end) })
         };
         let tensors = vec![
-            tensor(
-                KEY_OFFSETS,
-                safetensors::Dtype::U64,
-                vec![rows + 1],
-                8 * (rows + 1),
-            ),
-            tensor(
-                EMBEDDINGS,
-                manifest.dtype.to_safetensors(),
-                vec![rows, manifest.dim],
-                self.values.len(),
-            ),
-            tensor(
-                KEY_BYTES,
-                safetensors::Dtype::U8,
-                vec![self.key_bytes.len()],
-                self.key_bytes.len(),
-            ),
+            tensor(KEY_OFFSETS, safetensors::Dtype::U64, vec![rows + 1], 8 * (rows + 1)),
+            tensor(EMBEDDINGS, manifest.dtype.to_safetensors(), vec![rows, manifest.dim], self.values.len()),
+            tensor(KEY_BYTES, safetensors::Dtype::U8, vec![self.key_bytes.len()], self.key_bytes.len()),
         ];
-        let metadata = Metadata::new(None, tensors).map_err(|source| DataError::Safetensors {
-            path: path.clone(),
-            source,
-        })?;
+        let metadata = Metadata::new(None, tensors)
+            .map_err(|source| DataError::Safetensors { path: path.clone(), source })?;
 
-        let mut entry = ShardEntry {
-            file,
-            rows,
-            bytes: 0,
-            sha256: String::new(),
-        };
+        let mut entry = ShardEntry { file, rows, bytes: 0, sha256: String::new() };
         write_atomic(&path, |out| {
             let mut header = serde_json::to_vec(&metadata)?;
             header.resize(header.len().next_multiple_of(8), b' ');
-            let mut out = Hashing {
-                out,
-                hash: Sha256::new(),
-                bytes: 0,
-            };
+            let mut out = Hashing { out, hash: Sha256::new(), bytes: 0 };
             out.write_all(&(header.len() as u64).to_le_bytes())?;
             out.write_all(&header)?;
             for offset in &self.key_offsets {
@@ -150,10 +109,7 @@ impl Write for Hashing<'_> {
 }
 
 fn hexadecimal(hash: Sha256) -> String {
-    hash.finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A shard that agrees with its manifest, mapped into memory.
@@ -168,11 +124,7 @@ pub(crate) struct Shard {
 impl Shard {
     /// Maps a shard and checks all that reading rows and keys relies on. Reads the keys, not the
     /// embeddings.
-    pub(crate) fn open(
-        folder: &Path,
-        manifest: &Manifest,
-        entry: &ShardEntry,
-    ) -> Result<Self, DataError> {
+    pub(crate) fn open(folder: &Path, manifest: &Manifest, entry: &ShardEntry) -> Result<Self, DataError> {
         let path = &folder.join(&entry.file);
         let file = Mapped::open(path)?;
         let bytes = file.bytes().len() as u64;
@@ -185,22 +137,15 @@ impl Shard {
         )?;
         let header = file.header()?;
         let tensor = |name: &str| {
-            header
-                .metadata
-                .info(name)
-                .ok_or_else(|| DataError::NoTensor {
-                    path: path.clone(),
-                    wanted: format!("tensor `{name}`"),
-                    available: format!("`{}`", header.metadata.offset_keys().join("`, `")),
-                })
+            header.metadata.info(name).ok_or_else(|| DataError::NoTensor {
+                path: path.clone(),
+                wanted: format!("tensor `{name}`"),
+                available: format!("`{}`", header.metadata.offset_keys().join("`, `")),
+            })
         };
 
         let info = tensor(EMBEDDINGS)?;
-        let expected = format!(
-            "{:?} {:?}",
-            manifest.dtype.to_safetensors(),
-            [entry.rows, manifest.dim]
-        );
+        let expected = format!("{:?} {:?}", manifest.dtype.to_safetensors(), [entry.rows, manifest.dim]);
         let matrix = MatrixView::new(&header, info)
             .filter(|m| (m.rows, m.dim, m.dtype) == (entry.rows, manifest.dim, manifest.dtype));
         let Some(matrix) = matrix else {
@@ -216,12 +161,7 @@ impl Shard {
             return Err(malformed_tensor(path, KEY_BYTES, keys, "U8 [n]".to_owned()));
         }
         let (key_bytes, key_offsets) = (header.range(keys), header.range(offsets));
-        let shard = Self {
-            file,
-            matrix,
-            key_bytes,
-            key_offsets,
-        };
+        let shard = Self { file, matrix, key_bytes, key_offsets };
         shard.check_keys()?;
         Ok(shard)
     }
@@ -232,43 +172,21 @@ impl Shard {
         let offsets = self.file.bytes()[self.key_offsets.clone()].as_chunks().0;
         let keys = &self.file.bytes()[self.key_bytes.clone()];
         let mut start = 0;
-        for (row, offset) in offsets
-            .iter()
-            .map(|&bytes| u64::from_le_bytes(bytes))
-            .enumerate()
-        {
+        for (row, offset) in offsets.iter().map(|&bytes| u64::from_le_bytes(bytes)).enumerate() {
             // The offset at `row` is the end of the key before it.
-            let (least, most) = if row == 0 {
-                (0, 0)
-            } else {
-                (start, keys.len())
-            };
-            let end = usize::try_from(offset)
-                .ok()
-                .filter(|end| (least..=most).contains(end));
+            let (least, most) = if row == 0 { (0, 0) } else { (start, keys.len()) };
+            let end = usize::try_from(offset).ok().filter(|end| (least..=most).contains(end));
             let Some(end) = end else {
                 let expected = format!("{least} to {most}");
                 return ensure_file(false, path, format!("key offset {row}"), offset, expected);
             };
             if row > 0 && std::str::from_utf8(&keys[start..end]).is_err() {
                 let found = format!("`{}`", String::from_utf8_lossy(&keys[start..end]));
-                return ensure_file(
-                    false,
-                    path,
-                    format!("the key of row {}", row - 1),
-                    found,
-                    "UTF-8",
-                );
+                return ensure_file(false, path, format!("the key of row {}", row - 1), found, "UTF-8");
             }
             start = end;
         }
-        ensure_file(
-            start == keys.len(),
-            path,
-            "the last key offset",
-            start,
-            keys.len(),
-        )
+        ensure_file(start == keys.len(), path, "the last key offset", start, keys.len())
     }
 
     pub(crate) fn rows(&self) -> usize {
@@ -285,9 +203,7 @@ impl Shard {
         let offsets = self.file.bytes()[self.key_offsets.clone()].as_chunks().0;
         let keys = &self.file.bytes()[self.key_bytes.clone()];
         let offset = |row: usize| usize::try_from(u64::from_le_bytes(*offsets.get(row)?)).ok();
-        let key = offset(row)
-            .zip(offset(row + 1))
-            .and_then(|(start, end)| keys.get(start..end));
+        let key = offset(row).zip(offset(row + 1)).and_then(|(start, end)| keys.get(start..end));
         String::from_utf8_lossy(key.unwrap_or_default())
     }
 
@@ -317,11 +233,7 @@ impl Shard {
         if found == expected {
             return Ok(());
         }
-        Err(DataError::Checksum {
-            path: path.to_owned(),
-            expected: expected.to_owned(),
-            found,
-        })
+        Err(DataError::Checksum { path: path.to_owned(), expected: expected.to_owned(), found })
     }
 }
 

@@ -30,30 +30,14 @@ pub struct StoreConfig {
 impl StoreConfig {
     /// Half precision, 65,536 rows a shard.
     pub fn new(modality: Modality, provenance: Provenance, dim: usize) -> Self {
-        Self {
-            modality,
-            provenance,
-            dim,
-            dtype: Dtype::F16,
-            rows_per_shard: 1 << 16,
-        }
+        Self { modality, provenance, dim, dtype: Dtype::F16, rows_per_shard: 1 << 16 }
     }
 }
 
 impl Check for StoreConfig {
     fn check(&self) -> Result<(), ConfigError> {
-        ensure(
-            (1..=MAX_DIM).contains(&self.dim),
-            "dim",
-            self.dim,
-            format!("1 to {MAX_DIM}"),
-        )?;
-        ensure(
-            self.rows_per_shard > 0,
-            "rows_per_shard",
-            self.rows_per_shard,
-            "at least 1",
-        )
+        ensure((1..=MAX_DIM).contains(&self.dim), "dim", self.dim, format!("1 to {MAX_DIM}"))?;
+        ensure(self.rows_per_shard > 0, "rows_per_shard", self.rows_per_shard, "at least 1")
     }
 }
 
@@ -84,13 +68,8 @@ impl StoreWriter {
             fs::create_dir_all(parent).map_err(DataError::io(parent))?;
         }
         fs::create_dir(path).map_err(|source| match source.kind() {
-            io::ErrorKind::AlreadyExists => DataError::Exists {
-                path: path.to_owned(),
-            },
-            _ => DataError::Io {
-                path: path.to_owned(),
-                source,
-            },
+            io::ErrorKind::AlreadyExists => DataError::Exists { path: path.to_owned() },
+            _ => DataError::Io { path: path.to_owned(), source },
         })?;
         let manifest = Manifest::new(config.modality, config.provenance, config.dim, config.dtype);
         manifest.write(&path.join(PARTIAL))?;
@@ -118,35 +97,14 @@ impl StoreWriter {
         }
         let partial = path.join(PARTIAL);
         if !partial.exists() {
-            return Err(DataError::NotAStore {
-                path,
-                expected: PARTIAL,
-            });
+            return Err(DataError::NotAStore { path, expected: PARTIAL });
         }
         let manifest = Manifest::read(&partial)?;
-        let StoreConfig {
-            modality,
-            provenance,
-            dim,
-            dtype,
-            rows_per_shard,
-        } = config;
+        let StoreConfig { modality, provenance, dim, dtype, rows_per_shard } = config;
         let found = &manifest;
-        ensure_file(
-            found.modality == modality,
-            &partial,
-            "`modality`",
-            found.modality,
-            modality,
-        )?;
+        ensure_file(found.modality == modality, &partial, "`modality`", found.modality, modality)?;
         ensure_file(found.dim == dim, &partial, "`dim`", found.dim, dim)?;
-        ensure_file(
-            found.dtype == dtype,
-            &partial,
-            "`dtype`",
-            found.dtype,
-            dtype,
-        )?;
+        ensure_file(found.dtype == dtype, &partial, "`dtype`", found.dtype, dtype)?;
         let provenances = (&found.provenance, &provenance);
         ensure_file(
             provenances.0 == provenances.1,
@@ -159,13 +117,7 @@ impl StoreWriter {
             0 => None,
             _ => Some(EmbeddingStore::with_manifest(&path, manifest.clone())?),
         };
-        Ok(Self {
-            path,
-            rows_per_shard,
-            manifest,
-            buffer: ShardBuffer::new(),
-            resumed,
-        })
+        Ok(Self { path, rows_per_shard, manifest, buffer: ShardBuffer::new(), resumed })
     }
 
     /// How many rows there are so far, those of a resumed store included.
@@ -203,8 +155,7 @@ impl StoreWriter {
         &mut self,
         rows: impl IntoIterator<Item = (K, V)>,
     ) -> Result<(), DataError> {
-        rows.into_iter()
-            .try_for_each(|(key, values)| self.push(key.as_ref(), values.as_ref()))
+        rows.into_iter().try_for_each(|(key, values)| self.push(key.as_ref(), values.as_ref()))
     }
 
     /// Writes the last shard and the manifest.
@@ -238,45 +189,21 @@ impl StoreWriter {
         let key = || key.to_owned();
         if values.len() != self.manifest.dim {
             let (found, expected) = (values.len(), self.manifest.dim);
-            return Err(DataError::RowSize {
-                row,
-                key: key(),
-                found,
-                expected,
-            });
+            return Err(DataError::RowSize { row, key: key(), found, expected });
         }
         if let Some(column) = values.iter().position(|value| !value.is_finite()) {
             let value = values[column];
-            return Err(FeatureError::NotFinite {
-                row,
-                key: key(),
-                column,
-                value,
-            }
-            .into());
+            return Err(FeatureError::NotFinite { row, key: key(), column, value }.into());
         }
         if values.iter().all(|&value| value == 0.0) {
             return Err(FeatureError::ZeroNorm { row, key: key() }.into());
         }
-        if let Some(column) = values
-            .iter()
-            .position(|&value| !dtype.round(value).is_finite())
-        {
+        if let Some(column) = values.iter().position(|&value| !dtype.round(value).is_finite()) {
             let value = values[column];
-            return Err(DataError::Overflow {
-                row,
-                key: key(),
-                column,
-                value,
-                dtype,
-            });
+            return Err(DataError::Overflow { row, key: key(), column, value, dtype });
         }
         if values.iter().all(|&value| dtype.round(value) == 0.0) {
-            return Err(DataError::Underflow {
-                row,
-                key: key(),
-                dtype,
-            });
+            return Err(DataError::Underflow { row, key: key(), dtype });
         }
         Ok(())
     }

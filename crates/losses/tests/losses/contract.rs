@@ -17,36 +17,19 @@ fn error(loss: &dyn ContrastiveLoss, batch: &EmbeddingBatch) -> LossError {
 fn batches_that_do_not_fit_are_errors() {
     let shape = |rows, dim| Tensor::<2>::ones([rows, dim], &Device::flex());
     let good = Batch::random([3, 5, 2], 0.0, 20.0, -10.0).to_tensors();
-    let batch = |images: Tensor<2>, texts: Vec<Tensor<2>>| EmbeddingBatch {
-        images,
-        texts,
-        ..good.clone()
-    };
+    let batch = |images: Tensor<2>, texts: Vec<Tensor<2>>| EmbeddingBatch { images, texts, ..good.clone() };
     for config in every_config() {
         let loss = config.build().unwrap();
         let loss = loss.as_ref();
-        assert_eq!(
-            error(loss, &batch(shape(1, 5), vec![shape(1, 5)])),
-            LossError::TooSmall { found: 1 }
-        );
+        assert_eq!(error(loss, &batch(shape(1, 5), vec![shape(1, 5)])), LossError::TooSmall { found: 1 });
         assert_eq!(
             error(loss, &batch(shape(3, 5), vec![])),
-            LossError::CaptionSets {
-                found: 0,
-                expected: "at least 1"
-            }
+            LossError::CaptionSets { found: 0, expected: "at least 1" }
         );
         for found in [[4, 5], [3, 6]] {
             assert_eq!(
-                error(
-                    loss,
-                    &batch(shape(3, 5), vec![shape(3, 5), shape(found[0], found[1])])
-                ),
-                LossError::Shape {
-                    set: 1,
-                    found,
-                    expected: [3, 5]
-                }
+                error(loss, &batch(shape(3, 5), vec![shape(3, 5), shape(found[0], found[1])])),
+                LossError::Shape { set: 1, found, expected: [3, 5] }
             );
         }
     }
@@ -61,10 +44,7 @@ fn logits_beyond_the_range_of_exp_give_finite_results() {
             let gradients = loss.gradients(batch).unwrap();
             let mut all = floats(gradients.value.clone());
             all.extend(parts(gradients).concat());
-            assert!(
-                all.iter().all(|x| x.is_finite()),
-                "{config:?}, bias {bias}: {all:?}"
-            );
+            assert!(all.iter().all(|x| x.is_finite()), "{config:?}, bias {bias}: {all:?}");
         }
     }
 }

@@ -31,17 +31,11 @@ fn check(config: LossConfig, batch: &Batch) {
 #[test]
 fn gradients_are_the_slopes_of_the_definition() {
     for config in every_config() {
-        for ([rows, dim, sets], alignment) in [
-            ([3, 5, 1], 0.0),
-            ([7, 5, 3], 0.5),
-            ([7, 17, 2], 2.0),
-            ([33, 5, 1], 0.5),
-        ] {
+        for ([rows, dim, sets], alignment) in
+            [([3, 5, 1], 0.0), ([7, 5, 3], 0.5), ([7, 17, 2], 2.0), ([33, 5, 1], 0.5)]
+        {
             for (scale, bias) in [(20.0, -10.0), (100.0, -10.0), (100.0, 50.0), (1.0, 0.0)] {
-                check(
-                    config,
-                    &Batch::random([rows, dim, sets], alignment, scale, bias),
-                );
+                check(config, &Batch::random([rows, dim, sets], alignment, scale, bias));
             }
         }
     }

@@ -22,23 +22,13 @@ impl ContrastiveLoss for Differentiated {
 
 /// Every loss with every setting.
 fn every_config() -> Vec<LossConfig> {
-    let mut configs = vec![
-        LossConfig::BarlowTwins { lambda: 5e-3 },
-        LossConfig::BarlowTwins { lambda: 0.7 },
-    ];
-    for direction in [
-        Direction::Both,
-        Direction::ImageToText,
-        Direction::TextToImage,
-    ] {
+    let mut configs = vec![LossConfig::BarlowTwins { lambda: 5e-3 }, LossConfig::BarlowTwins { lambda: 0.7 }];
+    for direction in [Direction::Both, Direction::ImageToText, Direction::TextToImage] {
         configs.push(LossConfig::InfoNce { direction });
     }
     for normalization in [Normalization::PairCount, Normalization::Batch] {
         for blocks in [Blocks::Mean, Blocks::Sum] {
-            configs.push(LossConfig::Sigmoid {
-                normalization,
-                blocks,
-            });
+            configs.push(LossConfig::Sigmoid { normalization, blocks });
         }
     }
     configs
@@ -70,9 +60,6 @@ fn assert_close(found: &[f64], expected: &[f64], relative: f64, absolute: f64, w
     for (at, (f, e)) in found.iter().zip(expected).enumerate() {
         // Not `>`, which a NaN would pass.
         let close = (f - e).abs() <= allowed;
-        assert!(
-            close,
-            "{what} [{at}]: {f:e}, expected {e:e} to within {allowed:e}"
-        );
+        assert!(close, "{what} [{at}]: {f:e}, expected {e:e} to within {allowed:e}");
     }
 }

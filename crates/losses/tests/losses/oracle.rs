@@ -18,12 +18,7 @@ pub(crate) struct Batch {
 
 impl Batch {
     /// Random unit rows; `alignment` is how much of the image goes into its captions.
-    pub(crate) fn random(
-        [rows, dim, sets]: [usize; 3],
-        alignment: f64,
-        scale: f64,
-        bias: f64,
-    ) -> Self {
+    pub(crate) fn random([rows, dim, sets]: [usize; 3], alignment: f64, scale: f64, bias: f64) -> Self {
         let mut state = (rows * 1000 + dim * 10 + sets) as u64;
         let mut noise = || -> Vec<f64> { (0..rows * dim).map(|_| uniform(&mut state)).collect() };
         let images = unit_rows(noise(), dim);
@@ -35,14 +30,7 @@ impl Batch {
             })
             .collect();
         let log_scale = f64::from(scale.ln() as f32);
-        Self {
-            rows,
-            dim,
-            images,
-            texts,
-            log_scale,
-            bias,
-        }
+        Self { rows, dim, images, texts, log_scale, bias }
     }
 
     pub(crate) fn to_tensors(&self) -> EmbeddingBatch {
@@ -81,10 +69,7 @@ pub(crate) fn value(config: LossConfig, batch: &Batch) -> f64 {
     };
     let sum: f64 = batch.texts.iter().map(of_set).sum();
     match config {
-        LossConfig::Sigmoid {
-            blocks: Blocks::Sum,
-            ..
-        } => sum,
+        LossConfig::Sigmoid { blocks: Blocks::Sum, .. } => sum,
         _ => sum / batch.texts.len() as f64,
     }
 }
@@ -151,10 +136,7 @@ fn barlow_twins(batch: &Batch, texts: &[f64], lambda: f64) -> f64 {
         let column: Vec<f64> = (0..n).map(|row| x[row * d + column]).collect();
         let mean = column.iter().sum::<f64>() / n as f64;
         let variance = column.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n as f64;
-        column
-            .iter()
-            .map(|x| (x - mean) / (variance + 1e-8).sqrt())
-            .collect()
+        column.iter().map(|x| (x - mean) / (variance + 1e-8).sqrt()).collect()
     };
     let mut sum = 0.0;
     for i in 0..d {
@@ -162,11 +144,7 @@ fn barlow_twins(batch: &Batch, texts: &[f64], lambda: f64) -> f64 {
         for j in 0..d {
             let b = standardized(texts, j);
             let c = a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>() / n as f64;
-            sum += if i == j {
-                (1.0 - c).powi(2)
-            } else {
-                lambda * c * c
-            };
+            sum += if i == j { (1.0 - c).powi(2) } else { lambda * c * c };
         }
     }
     sum
@@ -184,8 +162,7 @@ fn uniform(state: &mut u64) -> f64 {
 fn unit_rows(mut x: Vec<f64>, dim: usize) -> Vec<f64> {
     for row in x.chunks_mut(dim) {
         let norm = row.iter().map(|x| x * x).sum::<f64>().sqrt();
-        row.iter_mut()
-            .for_each(|x| *x = f64::from((*x / norm) as f32));
+        row.iter_mut().for_each(|x| *x = f64::from((*x / norm) as f32));
     }
     x
 }

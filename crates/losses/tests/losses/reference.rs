@@ -40,9 +40,7 @@ impl Fixture {
     fn take_batch(&mut self, case: &str, sets: usize) -> EmbeddingBatch {
         EmbeddingBatch {
             images: self.take_tensor(&format!("{case}/images")),
-            texts: (0..sets)
-                .map(|k| self.take_tensor(&format!("{case}/texts.{k}")))
-                .collect(),
+            texts: (0..sets).map(|k| self.take_tensor(&format!("{case}/texts.{k}"))).collect(),
             log_scale: self.take_tensor(&format!("{case}/log_scale")),
             bias: self.take_tensor(&format!("{case}/bias")),
         }
@@ -58,29 +56,14 @@ fn f64_at(bytes: &[u8]) -> f64 {
 }
 
 fn configs() -> Vec<(&'static str, LossConfig)> {
-    let sigmoid = |normalization, blocks| LossConfig::Sigmoid {
-        normalization,
-        blocks,
-    };
+    let sigmoid = |normalization, blocks| LossConfig::Sigmoid { normalization, blocks };
     let info_nce = |direction| LossConfig::InfoNce { direction };
     let lambda = BarlowTwinsLoss::LAMBDA;
     vec![
-        (
-            "sigmoid-pair-count-mean",
-            sigmoid(Normalization::PairCount, Blocks::Mean),
-        ),
-        (
-            "sigmoid-pair-count-sum",
-            sigmoid(Normalization::PairCount, Blocks::Sum),
-        ),
-        (
-            "sigmoid-batch-mean",
-            sigmoid(Normalization::Batch, Blocks::Mean),
-        ),
-        (
-            "sigmoid-batch-sum",
-            sigmoid(Normalization::Batch, Blocks::Sum),
-        ),
+        ("sigmoid-pair-count-mean", sigmoid(Normalization::PairCount, Blocks::Mean)),
+        ("sigmoid-pair-count-sum", sigmoid(Normalization::PairCount, Blocks::Sum)),
+        ("sigmoid-batch-mean", sigmoid(Normalization::Batch, Blocks::Mean)),
+        ("sigmoid-batch-sum", sigmoid(Normalization::Batch, Blocks::Sum)),
         ("info-nce-both", info_nce(Direction::Both)),
         ("info-nce-image-to-text", info_nce(Direction::ImageToText)),
         ("info-nce-text-to-image", info_nce(Direction::TextToImage)),
@@ -122,10 +105,7 @@ fn values_and_gradients_are_pytorchs() {
         }
     }
     fixture.0.retain(|name, _| !name.starts_with("first/"));
-    assert_eq!(
-        fixture.0.into_keys().collect::<Vec<_>>(),
-        Vec::<String>::new()
-    );
+    assert_eq!(fixture.0.into_keys().collect::<Vec<_>>(), Vec::<String>::new());
 }
 
 #[test]

@@ -5,13 +5,7 @@ use crate::{assert_close, every_config, floats};
 use sail_losses::LossConfig;
 
 /// The scale and bias at the start of training, the scale's limit, and logits far beyond exp's range.
-const SCALARS: [(f64, f64); 5] = [
-    (20.0, -10.0),
-    (100.0, -10.0),
-    (1.0, 0.0),
-    (100.0, 50.0),
-    (100.0, -200.0),
-];
+const SCALARS: [(f64, f64); 5] = [(20.0, -10.0), (100.0, -10.0), (1.0, 0.0), (100.0, 50.0), (100.0, -200.0)];
 
 #[test]
 fn every_loss_has_the_value_of_its_definition() {

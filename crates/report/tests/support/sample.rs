@@ -36,64 +36,16 @@ const INTRODUCTION: &str = "How well do two encoders that never met agree? A hea
      frozen features, and is then asked to find, among 370 held-out names, the one that belongs to a picture.";
 
 fn results() -> Table {
-    Table::new([
-        "head",
-        "loss",
-        "parameters",
-        "R@1",
-        "R@5",
-        "R@10",
-        "median rank",
-    ])
-    .row([
-        "linear",
-        "InfoNCE",
-        "851,968",
-        "21.4 ± 0.6",
-        "44.8",
-        "58.1",
-        "7",
-    ])
-    .row([
-        "linear",
-        "sigmoid",
-        "851,968",
-        "24.9 ± 0.4",
-        "48.6",
-        "61.0",
-        "6",
-    ])
-    .row([
-        "MLP ×4",
-        "sigmoid",
-        "9,705,472",
-        "28.1 ± 0.9",
-        "53.5",
-        "66.8",
-        "5",
-    ])
-    .row([
-        "GLU ×4",
-        "sigmoid",
-        "22,549,504",
-        "31.6 ± 0.5",
-        "58.4",
-        "71.9",
-        "4",
-    ])
-    .row([
-        "GLU ×8",
-        "sigmoid",
-        "45,093,888",
-        "34.2 ± 0.7",
-        "60.3",
-        "71.9",
-        "3",
-    ])
-    .row(["chance", "–", "–", "0.3", "1.4", "2.7", "185"])
-    .higher_is_better(["R@1", "R@5", "R@10"])
-    .lower_is_better(["median rank"])
-    .caption("Picture to text, 370 held-out pairs, in percent.")
+    Table::new(["head", "loss", "parameters", "R@1", "R@5", "R@10", "median rank"])
+        .row(["linear", "InfoNCE", "851,968", "21.4 ± 0.6", "44.8", "58.1", "7"])
+        .row(["linear", "sigmoid", "851,968", "24.9 ± 0.4", "48.6", "61.0", "6"])
+        .row(["MLP ×4", "sigmoid", "9,705,472", "28.1 ± 0.9", "53.5", "66.8", "5"])
+        .row(["GLU ×4", "sigmoid", "22,549,504", "31.6 ± 0.5", "58.4", "71.9", "4"])
+        .row(["GLU ×8", "sigmoid", "45,093,888", "34.2 ± 0.7", "60.3", "71.9", "3"])
+        .row(["chance", "–", "–", "0.3", "1.4", "2.7", "185"])
+        .higher_is_better(["R@1", "R@5", "R@10"])
+        .lower_is_better(["median rank"])
+        .caption("Picture to text, 370 held-out pairs, in percent.")
 }
 
 /// A curve that falls or rises towards `end` with a little ripple; no random numbers.
@@ -106,16 +58,7 @@ fn curve(start: f64, end: f64, pace: f64) -> impl Iterator<Item = (f64, f64)> {
 }
 
 fn loss() -> LineChart {
-    let glu = curve(0.9, 0.0016, 6.5).map(|(x, y)| {
-        (
-            x,
-            if (30.0..33.0).contains(&x) {
-                f64::NAN
-            } else {
-                y
-            },
-        )
-    });
+    let glu = curve(0.9, 0.0016, 6.5).map(|(x, y)| (x, if (30.0..33.0).contains(&x) { f64::NAN } else { y }));
     LineChart::new("Loss on the training pairs", "epoch", "sigmoid loss")
         .series("linear", curve(0.95, 0.021, 8.0))
         .series("MLP ×4", curve(0.92, 0.0061, 7.5))
@@ -172,11 +115,7 @@ fn gallery() -> Gallery {
                 .note("right answer at rank 17 of 370")
                 .candidate("mantelpiece clock", 0.49, false)
                 .candidate("stopwatch", 0.47, false)
-                .candidate(
-                    "ferris wheel, seen from the side on a summer evening",
-                    0.29,
-                    false,
-                ),
+                .candidate("ferris wheel, seen from the side on a summer evening", 0.29, false),
         )
         .item(
             item("🚲", "bicycle")
@@ -211,10 +150,7 @@ fn configuration() -> Facts {
 fn environment() -> Facts {
     Facts::new()
         .fact("image encoder", "EfficientNet-Lite0, 1280 features")
-        .fact(
-            "weights, SHA-256",
-            "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-        )
+        .fact("weights, SHA-256", "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")
         .fact("text encoder", "all-MiniLM-L6-v2, 384 features")
         .fact("device", "CPU, flex, 2 threads")
 }
