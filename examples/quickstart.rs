@@ -188,9 +188,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-const COLUMNS: [&str; 8] =
-    ["I2T R@1", "I2T R@5", "I2T R@10", "T2I R@1", "T2I R@5", "T2I R@10", "groups", "subgroups"];
-
 fn print_table(entries: &[Entry]) {
     println!("\n{:<20}{:^21}{:^21}{:^21}", "", "image to text", "text to image", "zero-shot accuracy");
     println!(
@@ -233,14 +230,23 @@ fn print_gallery(gallery: &[Shown]) {
 }
 
 fn report(entries: &[Entry], best: &Entry, gallery: &[Shown]) -> Report {
-    let mut table = Table::new(["head"].into_iter().chain(COLUMNS)).higher_is_better(COLUMNS).caption(
-        "In percent. I2T: a picture finds its name among 370; T2I: a name finds its picture; groups and subgroups: \
-         zero-shot accuracy over 7 and 81 classes that the head was never told of.",
-    );
-    for entry in entries {
-        let figures = entry.figures().map(|figure| format!("{figure:.1}"));
-        table = table.row([entry.name.to_owned()].into_iter().chain(figures));
-    }
+    let table = |columns: &[&str], figures: std::ops::Range<usize>| {
+        let empty = Table::new(["head"].iter().chain(columns).copied());
+        let empty = empty.higher_is_better(columns.iter().copied());
+        entries.iter().fold(empty, |table, entry| {
+            let figures = entry.figures()[figures.clone()]
+                .iter()
+                .map(|figure| format!("{figure:.1}"))
+                .collect::<Vec<_>>();
+            table.row([entry.name.to_owned()].into_iter().chain(figures))
+        })
+    };
+    let retrieval = table(&["I2T R@1", "I2T R@5", "I2T R@10", "T2I R@1", "T2I R@5", "T2I R@10"], 0..6)
+        .caption(
+            "Recall in percent. I2T: a picture finds its name among 370; T2I: a name finds its picture.",
+        );
+    let classes = table(&["7 groups", "81 subgroups"], 6..8)
+        .caption("Zero-shot accuracy in percent, over classes that the head was never told of.");
     let mut loss = LineChart::new("Loss", "step", "loss").log_y();
     let mut recall = LineChart::new("Image to text, held out", "epoch", "R@1 in %");
     for entry in entries.iter().filter(|entry| !entry.history.steps.is_empty()) {
@@ -273,7 +279,8 @@ fn report(entries: &[Entry], best: &Entry, gallery: &[Shown]) -> Report {
         .section(
             Section::new("Heads compared")
                 .text("The encoders are frozen; only the small head between them differs.")
-                .table(table),
+                .table(retrieval)
+                .table(classes),
         )
         .section(Section::new("Training").charts([loss, recall]))
         .section(

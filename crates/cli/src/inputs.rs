@@ -75,6 +75,9 @@ pub(crate) fn head(
 pub(crate) fn holdout(pairs: Pairs, holdout: Option<usize>, seed: u64) -> Result<Pairs, CliError> {
     match holdout {
         None => Ok(pairs),
+        Some(0) => {
+            Err(CliError::Usage("`--holdout` is 0, expected at least 1: leave it out for all rows".into()))
+        }
         Some(rows) => Ok(pairs.split(rows, seed)?.holdout),
     }
 }

@@ -21,8 +21,11 @@
 //! - *Stable in single precision.* No exponential overflows into a result, and the sigmoid loss stays exact
 //!   where it is far smaller than its logits.
 //!
-//! What is not here: every loss holds its whole `[batch, batch]` matrix (Barlow Twins: `[dim, dim]`) in
-//! memory at once, a block for each caption set in turn; none works in tiles or across devices.
+//! - *Memory bounded where it counts.* The sigmoid loss's gradients go over the pairs in tiles, so that they never
+//!   hold a `[batch, batch]` matrix; a test watches the peak.
+//!
+//! What is not here: InfoNCE holds its whole `[batch, batch]` matrix (Barlow Twins: `[dim, dim]`) in memory at once,
+//! a block for each caption set in turn, and so does the sigmoid loss's plain `forward`; nothing works across devices.
 
 mod barlow_twins;
 mod config;

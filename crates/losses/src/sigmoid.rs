@@ -1,5 +1,8 @@
 //! The sigmoid loss, for one caption set or several.
 
+use std::num::NonZeroUsize;
+use std::ops::Range;
+
 use burn::tensor::Tensor;
 use burn::tensor::activation::{relu, softplus};
 use sail_core::{ContrastiveLoss, EmbeddingBatch, LossError, LossGradients};
@@ -45,6 +48,10 @@ pub enum Blocks {
 /// From Zhai et al. 2023, "Sigmoid Loss for Language Image Pre-Training" (arXiv 2303.15343); divided by the
 /// pair count and with extra positives in Zhang et al. 2024, SAIL (arXiv 2412.04616).
 ///
+/// Training calls [`gradients`](ContrastiveLoss::gradients), which holds a few tiles of the pairs at a time and never
+/// all of them: its memory grows with `batch * dim`, not with `batch^2`. [`forward`](ContrastiveLoss::forward) is the
+/// plain expression over the whole matrix.
+///
 /// # Shapes
 /// - images and each caption set: `[batch, dim]`, `batch` at least 2
 /// - value: `[1]`
@@ -68,10 +75,20 @@ pub enum Blocks {
 /// assert!((loss - 4.5399e-5).abs() < 1e-9);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SigmoidLoss {
     normalization: Normalization,
     blocks: Blocks,
+    tile: NonZeroUsize,
+}
+
+/// A tile of this side fills 16 MiB: large enough for products at full speed, small enough to stay near a cache.
+const TILE: NonZeroUsize = NonZeroUsize::new(2048).unwrap();
+
+impl Default for SigmoidLoss {
+    fn default() -> Self {
+        Self { normalization: Normalization::default(), blocks: Blocks::default(), tile: TILE }
+    }
 }
 
 impl SigmoidLoss {
@@ -89,6 +106,13 @@ impl SigmoidLoss {
     /// Sets how the blocks of several caption sets are combined.
     pub fn with_blocks(mut self, blocks: Blocks) -> Self {
         self.blocks = blocks;
+        self
+    }
+
+    /// Sets the side of the tiles in which [`gradients`](ContrastiveLoss::gradients) goes over the pairs; 2048 at
+    /// first. It changes memory and speed, and the result by no more than rounding.
+    pub fn with_tile(mut self, rows: NonZeroUsize) -> Self {
+        self.tile = rows;
         self
     }
 
@@ -121,19 +145,31 @@ impl ContrastiveLoss for SigmoidLoss {
         let scale = log_scale.exp().unsqueeze::<2>();
         let scaled = images.clone() * scale.clone();
 
+        // Rows and columns are cut alike, so that the diagonal runs through the tiles on the diagonal alone.
+        let tiles = tiles(images.dims()[0], self.tile.get());
         let mut value = bias.zeros_like();
         let mut d_bias = bias.zeros_like();
-        let mut d_images = images.zeros_like();
+        let mut d_images: Vec<_> = tiles.iter().map(|tile| rows(&images, tile).zeros_like()).collect();
         let mut d_texts = Vec::with_capacity(texts.len());
         for texts in texts {
-            let mistakes = mistakes(scaled.clone(), texts.clone(), bias.clone());
-            let (sum, sigmoid) = softplus_sum_and_sigmoid(mistakes);
-            let d_logits = flip_diagonal(sigmoid);
-            value = value + sum;
-            d_bias = d_bias + d_logits.clone().sum();
-            d_texts.push(d_logits.clone().transpose().matmul(scaled.clone()) / divisor);
-            d_images = d_images + d_logits.matmul(texts);
+            let mut d_set: Vec<_> = tiles.iter().map(|tile| rows(&texts, tile).zeros_like()).collect();
+            for (r, row) in tiles.iter().enumerate() {
+                let scaled = rows(&scaled, row);
+                for (c, column) in tiles.iter().enumerate() {
+                    let texts = rows(&texts, column);
+                    let flip = |x| if r == c { flip_diagonal(x) } else { x };
+                    let mistakes = flip(logits(scaled.clone(), texts.clone(), bias.clone()));
+                    let (sum, sigmoid) = softplus_sum_and_sigmoid(mistakes);
+                    let d_logits = flip(sigmoid);
+                    value = value + sum;
+                    d_bias = d_bias + d_logits.clone().sum();
+                    add(&mut d_set[c], d_logits.clone().transpose().matmul(scaled.clone()));
+                    add(&mut d_images[r], d_logits.matmul(texts));
+                }
+            }
+            d_texts.push(Tensor::cat(d_set, 0) / divisor);
         }
+        let d_images = Tensor::cat(d_images, 0);
         let d_images = d_images * (scale / divisor);
 
         Ok(LossGradients {
@@ -152,7 +188,24 @@ impl ContrastiveLoss for SigmoidLoss {
 /// The loss of a pair is the softplus of it. Flipping before the softplus rather than subtracting the
 /// diagonal from the sum afterwards keeps a small loss exact when the positives' logits are large.
 fn mistakes(scaled_images: Tensor<2>, texts: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
-    flip_diagonal(scaled_images.matmul(texts.transpose()) + bias.unsqueeze())
+    flip_diagonal(logits(scaled_images, texts, bias))
+}
+
+fn logits(scaled_images: Tensor<2>, texts: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
+    scaled_images.matmul(texts.transpose()) + bias.unsqueeze()
+}
+
+/// `0..batch` in ranges of `side`, the last one shorter where it does not divide.
+fn tiles(batch: usize, side: usize) -> Vec<Range<usize>> {
+    (0..batch).step_by(side).map(|start| start..start.saturating_add(side).min(batch)).collect()
+}
+
+fn rows(x: &Tensor<2>, range: &Range<usize>) -> Tensor<2> {
+    x.clone().slice(range.clone())
+}
+
+fn add(sum: &mut Tensor<2>, x: Tensor<2>) {
+    sum.inplace(|sum| sum + x);
 }
 
 /// `sum log(1 + exp(x))` and `sigmoid(x)` out of a single exponential.

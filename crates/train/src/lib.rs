@@ -4,8 +4,8 @@
 //! a [`ContrastiveLoss`](sail_core::ContrastiveLoss), the [`Pairs`](sail_data::Pairs) of features, and a
 //! [`TrainConfig`]. It runs burn-train's [`Learner`](burn::train::Learner) over them step by step.
 //!
-//! - **Exact.** Batch order, initial weights and dropout depend on the seed alone, and the loss's gradients enter
-//!   the head's graph without a detour, so that a loss may compute them any way it likes.
+//! - **Exact.** Batch order, the choice among captions and dropout depend on the seed alone, and the loss's gradients
+//!   enter the head's graph without a detour, so that a loss may compute them any way it likes.
 //! - **Resumable.** With a [`RunFolder`], a run that was killed at any moment ends in the same head, byte for byte
 //!   on the same device, as one that was not.
 //! - **Observable.** Every step and evaluation goes to `metrics.jsonl` and to any [`Observer`].

@@ -420,18 +420,10 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
         Ok(self.trainer.config.patience.is_some_and(|patience| self.progress.stale >= patience))
     }
 
-    /// The task, with running statistics up to date: batch norm sets its last update aside until it is asked for
-    /// the next one or a validation copy.
-    fn settled(&self) -> AlignmentTask<H> {
-        let task = self.learner.model();
-        drop(task.valid());
-        task
-    }
-
     /// Fails where the last step left a weight that is not finite, before it can be evaluated or saved.
     fn check_weights(&self) -> Result<(), TrainError> {
         let mut finite = Finite(None);
-        self.settled().visit(&mut finite);
+        self.learner.model().valid().visit(&mut finite);
         match finite.0 {
             None => Ok(()),
             Some(value) => {
@@ -442,7 +434,7 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
 
     /// Writes a checkpoint, and the best head if it is newer than the last one.
     fn save(&mut self) -> Result<(), TrainError> {
-        let task = self.settled();
+        let task = self.learner.model();
         let (Some(folder), Some(optimizer)) = (&mut self.trainer.folder, task.take_optimizer()) else {
             return Ok(());
         };
@@ -482,7 +474,7 @@ struct Finite(Option<f64>);
 impl ModuleVisitor for Finite {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         // A sum is finite only if all its terms are; one number leaves the device.
-        let sum = f64::from(param.val().inner().abs().sum().into_scalar::<f32>());
+        let sum = f64::from(param.val().without_autodiff().abs().sum().into_scalar::<f32>());
         if !sum.is_finite() {
             self.0 = Some(sum);
         }

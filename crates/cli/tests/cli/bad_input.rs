@@ -1,8 +1,17 @@
 //! Whatever is wrong is said in one line that names it, and nothing half-made is left behind.
 
-use sail_vl::core::Modality;
+use std::sync::Arc;
 
-use crate::lab::{IMAGE_DIM, Lab, TEXT_DIM, TRAIN, key, row};
+use safetensors::SafeTensors;
+use sail_vl::burn::module::Module;
+use sail_vl::burn::store::ModuleRecord;
+use sail_vl::burn::tensor::{Bytes, Device};
+use sail_vl::core::{AlignmentHead, HeadError, Modality};
+use sail_vl::layers::{Head, HeadConfig, ProjectorConfig};
+use sail_vl::losses::SigmoidLoss;
+use sail_vl::train::AlignmentTask;
+
+use crate::lab::{IMAGE_DIM, Lab, TEXT_DIM, TRAIN, changed, key, row};
 
 fn images(rows: usize) -> Vec<Vec<f32>> {
     (0..rows).map(|item| row(item, 0, IMAGE_DIM)).collect()
@@ -27,15 +36,7 @@ const BARE: &str = "train --images data.safetensors:image --texts data.safetenso
 #[test]
 fn settings_out_of_their_range_are_wrong_usage() {
     let lab = Lab::new(200);
-    let command = |change: &str| {
-        // The option that comes last stands in for the one that is there.
-        let option = change.split_whitespace().next().unwrap();
-        let mut words: Vec<&str> = TRAIN.split_whitespace().collect();
-        if let Some(place) = words.iter().position(|word| *word == option) {
-            words.drain(place..place + 2);
-        }
-        format!("{} {change} --out run", words.join(" "))
-    };
+    let train = format!("{TRAIN} --out run");
     for (change, words) in [
         ("--batch 1", ["`batch` is 1", "at least 2"]),
         ("--width 0", ["`width` is 0", "at least 1"]),
@@ -49,17 +50,14 @@ fn settings_out_of_their_range_are_wrong_usage() {
         ("--checkpoint-every -1", ["--checkpoint-every", "seconds"]),
         ("--device abacus", ["`abacus`", "flex"]),
         ("--device flex:one", ["`flex:one`", "number"]),
-        ("--head linear --width 3", ["`--width`", "`--head`"]),
+        ("--head sharelock", ["`--width`", "`--head`"]),
+        ("--patience 3", ["`--patience`", "`--holdout`"]),
         ("--loss info-nce --blocks sum", ["`--blocks`", "`--loss`"]),
     ] {
-        let command = command(change);
-        // `--head linear` replaces `--head glu`, and with it the width that belongs to it.
-        let command = match change.contains("linear") {
-            true => command.replacen("--width 2", "", 1),
-            false => command,
-        };
-        lab.refuses(&command, 2, &words);
+        lab.refuses(&changed(&train, change), 2, &words);
     }
+    let sharelock = "train --images images --texts texts --head sharelock --dim 32 --batch 64 --out run";
+    lab.refuses(sharelock, 2, &["`input` is 64, expected 32", "identity"]);
     let unknown = lab.run("train --colour blue");
     assert_eq!((unknown.code, unknown.out.as_str()), (Some(2), ""));
 }
@@ -68,9 +66,11 @@ fn settings_out_of_their_range_are_wrong_usage() {
 fn too_few_rows() {
     let lab = Lab::new(50);
     let train = format!("{TRAIN} --out run");
-    lab.refuses(&train, 1, &["50 rows", "64"]);
-    lab.refuses(&format!("{train} --holdout 50"), 1, &["50"]);
-    lab.refuses(&format!("{train} --holdout 51"), 1, &["51", "50"]);
+    lab.refuses(&train, 1, &["50 rows do not fill a batch of 64", "lower the batch size to at most 50"]);
+    lab.refuses(&format!("{train} --holdout 50"), 1, &["cannot hold out 50 of 50 pairs"]);
+    lab.refuses(&format!("{train} --holdout 51"), 1, &["cannot hold out 51 of 50 pairs"]);
+    let train = changed(&train, "--batch 40 --holdout 20");
+    lab.refuses(&train, 1, &["30 rows do not fill a batch of 40"]);
 }
 
 #[test]
@@ -155,6 +155,8 @@ fn heads_that_do_not_fit() {
         |head: &str, images: &str| format!("eval retrieval --head {head} --images {images} --texts texts");
     let head = "run/head.safetensors";
     lab.run(&eval(head, "images")).succeeded();
+    lab.refuses(&format!("{} --holdout 200", eval(head, "images")), 1, &["cannot hold out 200 of 200 pairs"]);
+    lab.refuses(&format!("{} --holdout 0", eval(head, "images")), 2, &["`--holdout` is 0"]);
     let narrow = (0..200).map(|item| (key(item), row(item, 0, 12)));
     lab.store("narrow", Modality::Image, "vision", narrow);
     lab.refuses(&eval(head, "narrow"), 1, &["image features have 12 dimensions, expected 64"]);
@@ -182,7 +184,7 @@ fn labels_that_do_not_fit() {
     let mut labels = [1; 100];
     labels[7] = 4;
     lab.labels("l", &labels);
-    lab.refuses(eval, 1, &["4"]);
+    lab.refuses(eval, 1, &["image 7 belongs to class 4, expected less than 4"]);
     labels[7] = -1;
     lab.labels("l", &labels);
     lab.refuses(eval, 2, &["image 7 has the label -1"]);
@@ -202,29 +204,94 @@ fn a_full_disk_leaves_whole_files_only() {
     let full = lab.run_on_full_disk(room, &format!("{train} --out run --checkpoint-every 0"));
     full.failed(1, &["run/checkpoint.safetensors", "File too large"]);
     assert_eq!(lab.files("run"), ["config.json", "metrics.jsonl"]);
-    // Room again.
-    lab.run(&format!("{train} --out run --resume")).succeeded();
+
+    // With a checkpoint from better days: it stays as it is, and is good to go on from.
+    std::fs::remove_dir_all(lab.path("run")).unwrap();
+    let mut process = lab.start(&format!("{train} --out run --checkpoint-every 0"));
+    while !lab.path("run/checkpoint.safetensors").exists() && process.try_wait().unwrap().is_none() {
+        std::thread::yield_now();
+    }
+    process.kill().unwrap();
+    process.wait().unwrap();
+    let checkpoint = lab.read("run/checkpoint.safetensors");
+    let full = lab.run_on_full_disk(room, &format!("{train} --out run --checkpoint-every 0 --resume"));
+    full.failed(1, &["run/checkpoint.safetensors", "File too large"]);
+    assert_eq!(lab.files("run"), ["checkpoint.safetensors", "config.json", "metrics.jsonl"]);
+    assert!(lab.read("run/checkpoint.safetensors") == checkpoint);
+    let resumed = lab.run(&format!("{train} --out run --resume")).succeeded();
+    assert!(resumed.err.contains("continues at step"), "{}", resumed.err);
     assert!(lab.read("run/head.safetensors") == lab.read("calm/head.safetensors"));
+
     // A folder that cannot even take its configuration is not made.
     let before = lab.list();
-    lab.run_on_full_disk(0, &format!("{train} --out none")).failed(1, &["none"]);
+    lab.run_on_full_disk(0, &format!("{train} --out none")).failed(1, &["none/config.json"]);
     assert_eq!(lab.list(), before);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_result_that_cannot_be_printed_is_an_error() {
+    let lab = Lab::new(100);
+    let train = format!("{TRAIN} --epochs 1 --out run");
+    let print = |arguments: &str| lab.run_printing_to("/dev/full", arguments);
+    let words = ["cannot print the result", "No space left"];
+    print(&train).failed(1, &words);
+    // The work is done all the same.
+    print("head show run/head.safetensors").failed(1, &words);
+    let eval = "eval retrieval --head run/head.safetensors --images images --texts texts";
+    print(eval).failed(1, &words);
+    print(&format!("{eval} --json")).failed(1, &words);
+}
+
+/// The head in a run's checkpoint.
+fn checkpoint_head(lab: &Lab, run: &str, config: &HeadConfig) -> Result<Head, HeadError> {
+    let device = Device::flex();
+    let file = lab.read(&format!("{run}/checkpoint.safetensors"));
+    let module = SafeTensors::deserialize(&file).unwrap().tensor("module").unwrap().data().to_vec();
+    let record = ModuleRecord::from_bytes(Bytes::from_bytes_vec(module)).unwrap();
+    let head = Head::new(config, 0, &device).unwrap();
+    let task = AlignmentTask::new(head, Arc::new(SigmoidLoss::new()));
+    let bytes = task.try_load_record(record).unwrap().head().to_bytes().unwrap();
+    // Which refuses a weight that is not finite.
+    Head::from_bytes(bytes, &device)
 }
 
 #[test]
 fn a_loss_that_is_not_finite_stops_the_run_and_spoils_nothing() {
-    // A rate at which the weights leave the range of f32 after some steps.
     let lab = Lab::new(400);
-    let train = format!("{TRAIN} --epochs 400 --warmup 1 --checkpoint-every 0 --weight-decay 0 --out run");
-    let train = train.replacen("--lr 1e-3", "--lr 1e13", 1).replacen("--head glu --width 2", "--head mlp", 1);
+    // A rate at which the squares of the outputs leave the range of f32 after some steps.
+    let train =
+        format!("train --images images --texts texts --head linear --dim 32 --batch 64 --out run --lr 3e17");
+    let train = format!("{train} --weight-decay 0 --checkpoint-every 0");
     let ran = lab.run(&train);
     let (steps, error) = (lab.steps("run"), ran.err.lines().last().unwrap().to_owned());
-    ran.failed(1, &["at step", "lower the learning rate"]);
+    ran.failed(1, &[&format!("the loss is NaN at step {steps}: "), "lower the learning rate"]);
     assert!(steps > 1, "{error}");
-    assert!(!lab.path("run/head.safetensors").exists());
-    // The last checkpoint is whole: resuming reads it and fails at the same step for the same reason.
-    assert!(lab.path("run/checkpoint.safetensors").exists(), "{error}");
+    assert_eq!(lab.files("run"), ["checkpoint.safetensors", "config.json", "metrics.jsonl"]);
+    checkpoint_head(&lab, "run", &HeadConfig::new(IMAGE_DIM, TEXT_DIM, 32, ProjectorConfig::Linear {}))
+        .unwrap();
+    // A resume goes on from there and fails in the same step for the same reason.
     let again = lab.run(&format!("{train} --resume"));
-    assert!(again.err.contains("continues at step"), "{}", again.err);
+    assert!(again.err.contains(&format!("continues at step {steps} ")), "{}", again.err);
     assert_eq!(again.err.lines().last().unwrap(), error);
+}
+
+#[test]
+fn a_weight_that_is_not_finite_is_not_saved() {
+    let lab = Lab::new(200);
+    // Beyond the range of f32: the first step already leaves weights that are infinite.
+    let train = changed(&format!("{TRAIN} --holdout 50 --warmup 0"), "--lr 1e39 --weight-decay 0");
+    for (run, options) in [("saves", "--checkpoint-every 0"), ("evaluates", "--evaluate-every 1 --epochs 1")]
+    {
+        let ran = lab.run(&format!("{train} {options} --out {run}"));
+        ran.failed(1, &["is", "at step", "lower the learning rate"]);
+        assert_eq!(lab.files(run), ["config.json", "metrics.jsonl"]);
+    }
+}
+
+#[test]
+fn a_run_that_fails_before_its_first_step_leaves_no_folder() {
+    // Finite features whose mean is not: the sum of a row overflows.
+    let lab = bare(200, |image, _| image.iter_mut().for_each(|row| row.fill(3e38)));
+    lab.refuses(BARE, 1, &["the loss is NaN at step 0", "check the scale of the features"]);
 }

@@ -149,6 +149,14 @@ impl Lab {
         Ran::from(piped(shell.args(["-c", &script])).output().unwrap())
     }
 
+    /// Runs the command with its standard output sent to a file.
+    #[cfg(unix)]
+    pub(crate) fn run_printing_to(&self, file: &str, arguments: &str) -> Ran {
+        let mut command = self.command(env!("CARGO_BIN_EXE_sail"));
+        let file = std::fs::OpenOptions::new().write(true).open(file).unwrap();
+        Ran::from(piped(command.args(arguments.split_whitespace())).stdout(file).output().unwrap())
+    }
+
     /// Runs a command that must fail with an exit code and an error that has all of these words, print nothing
     /// else, and leave the folder as it was.
     pub(crate) fn refuses(&self, arguments: &str, code: i32, words: &[&str]) {
@@ -204,6 +212,17 @@ impl Ran {
         assert!(value.is_object(), "{value}");
         value
     }
+}
+
+/// A command with other options: each `--option value` of `change` takes the place of the one that is there.
+pub(crate) fn changed(command: &str, change: &str) -> String {
+    let mut words: Vec<&str> = command.split_whitespace().collect();
+    for option in change.split_whitespace().filter(|word| word.starts_with("--")) {
+        if let Some(place) = words.iter().position(|word| *word == option) {
+            words.drain(place..place + 2);
+        }
+    }
+    format!("{} {change}", words.join(" "))
 }
 
 pub(crate) fn key(item: usize) -> String {

@@ -1,9 +1,11 @@
 //! Gradients against differences of the oracle: each loss's own, and its differentiated `forward`.
 
+use std::num::NonZeroUsize;
+
 use crate::oracle::{self, Batch};
-use crate::{Differentiated, assert_close, every_config, parts};
+use crate::{Differentiated, assert_close, every_config, floats, parts};
 use sail_core::ContrastiveLoss;
-use sail_losses::LossConfig;
+use sail_losses::{LossConfig, SigmoidLoss};
 
 fn check(config: LossConfig, batch: &Batch) {
     let expected = oracle::gradients(config, batch);
@@ -36,6 +38,25 @@ fn gradients_are_the_slopes_of_the_definition() {
         {
             for (scale, bias) in [(20.0, -10.0), (100.0, -10.0), (100.0, 50.0), (1.0, 0.0)] {
                 check(config, &Batch::random([rows, dim, sets], alignment, scale, bias));
+            }
+        }
+    }
+}
+
+/// Sides that divide the batch, that do not, of one pair, and beyond the batch.
+#[test]
+fn tiles_of_any_side_give_the_same_slopes_and_value() {
+    for ([rows, dim, sets], sides) in [([7, 5, 3], [1, 2, 7]), ([33, 17, 2], [4, 11, 100])] {
+        let batch = Batch::random([rows, dim, sets], 0.5, 20.0, -10.0);
+        let expected = oracle::gradients(LossConfig::default(), &batch);
+        let value = oracle::value(LossConfig::default(), &batch);
+        for side in sides {
+            let loss = SigmoidLoss::new().with_tile(NonZeroUsize::new(side).unwrap());
+            let found = loss.gradients(batch.to_tensors()).unwrap();
+            let what = format!("{rows} x {dim}, tiles of {side}");
+            assert_close(&floats(found.value.clone()), &[value], 1e-5, 0.0, &what);
+            for (found, expected) in parts(found).iter().zip(&expected) {
+                assert_close(found, expected, 2e-5, 1e-7, &what);
             }
         }
     }

@@ -1,0 +1,33 @@
+//! The sigmoid loss never holds all pairs at once. A test binary of its own: the peak is that of the process.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used)]
+
+use burn::tensor::{Device, Distribution, Tensor};
+use sail_core::{ContrastiveLoss, EmbeddingBatch, l2_normalize};
+use sail_losses::SigmoidLoss;
+
+/// The largest resident size of this process so far, in MiB.
+fn peak() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() / 1024
+}
+
+#[test]
+fn memory_does_not_grow_with_the_square_of_the_batch() {
+    let device = Device::flex();
+    let rows = 8192;
+    let random = || l2_normalize(Tensor::random([rows, 8], Distribution::Normal(0.0, 1.0), &device));
+    let batch = EmbeddingBatch {
+        images: random(),
+        texts: vec![random(), random()],
+        log_scale: Tensor::from_floats([20f32.ln()], &device),
+        bias: Tensor::from_floats([-10.0], &device),
+    };
+    let before = peak();
+    let gradients = SigmoidLoss::new().gradients(batch).unwrap();
+    assert!(gradients.value.into_scalar::<f32>() > 0.0);
+    // One matrix of all pairs would take 256 MiB.
+    let grown = peak() - before;
+    assert!(grown < 128, "{grown} MiB");
+}
