@@ -260,10 +260,9 @@ fn checkpoint_head(lab: &Lab, run: &str, config: &HeadConfig) -> Result<Head, He
 fn a_loss_that_is_not_finite_stops_the_run_and_spoils_nothing() {
     let lab = Lab::new(400);
     // A rate at which the squares of the outputs leave the range of f32 after some steps.
-    let train =
-        format!("train --images images --texts texts --head linear --dim 32 --batch 64 --out run --lr 3e17");
-    let train = format!("{train} --weight-decay 0 --checkpoint-every 0");
-    let ran = lab.run(&train);
+    let train = "train --images images --texts texts --head linear --dim 32 --batch 64 --lr 3e17 --weight-decay 0 \
+                 --checkpoint-every 0 --out run";
+    let ran = lab.run(train);
     let (steps, error) = (lab.steps("run"), ran.err.lines().last().unwrap().to_owned());
     ran.failed(1, &[&format!("the loss is NaN at step {steps}: "), "lower the learning rate"]);
     assert!(steps > 1, "{error}");
@@ -281,10 +280,12 @@ fn a_weight_that_is_not_finite_is_not_saved() {
     let lab = Lab::new(200);
     // Beyond the range of f32: the first step already leaves weights that are infinite.
     let train = changed(&format!("{TRAIN} --holdout 50 --warmup 0"), "--lr 1e39 --weight-decay 0");
-    for (run, options) in [("saves", "--checkpoint-every 0"), ("evaluates", "--evaluate-every 1 --epochs 1")]
-    {
-        let ran = lab.run(&format!("{train} {options} --out {run}"));
-        ran.failed(1, &["is", "at step", "lower the learning rate"]);
+    for (run, options) in [
+        ("saves", "--checkpoint-every 0"),
+        ("evaluates", "--checkpoint-every 1000 --evaluate-every 1 --batch 150"),
+    ] {
+        let ran = lab.run(&changed(&format!("{train} --out {run}"), options));
+        ran.failed(1, &["a weight is inf at step 0", "lower the learning rate"]);
         assert_eq!(lab.files(run), ["config.json", "metrics.jsonl"]);
     }
 }
