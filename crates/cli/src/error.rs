@@ -5,7 +5,9 @@ use std::error::Error;
 use sail_vl::core::{ConfigError, FeatureError, HeadError};
 use sail_vl::data::DataError;
 use sail_vl::device::DeviceError;
+use sail_vl::encoders::ModelError;
 use sail_vl::eval::EvalError;
+use sail_vl::extract::ExtractError;
 use sail_vl::train::TrainError;
 
 /// A failed command.
@@ -33,10 +35,28 @@ pub(crate) enum CliError {
     Train(#[from] TrainError),
     #[error("interrupted after {steps} steps: continue with the same command and `--resume`")]
     Interrupted { steps: usize },
+    #[error("cannot use the model {spec}")]
+    Model { spec: String, source: ModelError },
+    #[error("the encoding failed")]
+    Extract(#[source] ExtractError),
+    #[error("interrupted after {done} of {records} records: continue with the same command and `--resume`")]
+    EncodingInterrupted { done: u64, records: u64 },
+    #[error("cannot merge the stores")]
+    Merge(#[source] ExtractError),
     #[error("cannot describe the result")]
     Json(#[from] serde_json::Error),
     #[error("cannot print the result")]
     Output(#[from] std::io::Error),
+}
+
+impl From<ExtractError> for CliError {
+    fn from(error: ExtractError) -> Self {
+        match error {
+            ExtractError::Config(error) => error.into(),
+            ExtractError::Stopped { done, records } => Self::EncodingInterrupted { done, records },
+            error => Self::Extract(error),
+        }
+    }
 }
 
 impl CliError {
@@ -50,6 +70,14 @@ impl CliError {
                 | TrainError::NoRun { .. }
                 | TrainError::Changed { .. },
             ) => 2,
+            Self::Extract(error) | Self::Merge(error) => match error {
+                ExtractError::EmptyPart { .. }
+                | ExtractError::Exists { .. }
+                | ExtractError::NothingToResume { .. }
+                | ExtractError::Changed { .. }
+                | ExtractError::Mismatch { .. } => 2,
+                _ => 1,
+            },
             _ => 1,
         }
     }

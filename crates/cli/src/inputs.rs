@@ -47,7 +47,7 @@ pub(crate) fn features(spec: &str, modality: Modality, verify: bool) -> Result<A
 }
 
 /// A progress bar on a terminal, nothing elsewhere.
-fn bar(length: u64, label: &str) -> ProgressBar {
+pub(crate) fn bar(length: u64, label: &str) -> ProgressBar {
     if !stderr().is_terminal() {
         return ProgressBar::hidden();
     }

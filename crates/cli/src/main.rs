@@ -3,10 +3,14 @@
 //! It parses, calls the library and prints: a result for people or, with `--json`, one JSON object on standard
 //! output; progress and errors on standard error. Exit code 0, 1 when something failed, 2 for wrong usage.
 
+mod encode;
+mod encode_progress;
 mod error;
 mod eval;
 mod head;
 mod inputs;
+mod store;
+mod towers;
 mod train;
 
 use std::io::{Write, stderr};
@@ -24,6 +28,9 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run pictures or captions through a frozen model once and keep the features.
+    #[command(subcommand)]
+    Encode(encode::EncodeCommand),
     /// Train a head on frozen features.
     Train(Box<train::TrainArgs>),
     /// Measure how well a head works.
@@ -32,13 +39,18 @@ enum Command {
     /// Look at a head file.
     #[command(subcommand)]
     Head(head::HeadCommand),
+    /// Look at, check or join embedding stores.
+    #[command(subcommand)]
+    Store(store::StoreCommand),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Encode(command) => encode::run(&command),
         Command::Train(args) => train::run(&args),
         Command::Eval(command) => eval::run(&command),
         Command::Head(command) => head::run(&command),
+        Command::Store(command) => store::run(&command),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use sail_vl::core::{Check, FeatureSource, Modality};
-use sail_vl::data::Pairs;
+use sail_vl::data::{DataError, Pairs};
 use sail_vl::device;
 use sail_vl::layers::{Head, HeadConfig, ProjectorConfig, SideConfig};
 use sail_vl::losses::{Blocks, Direction, LossConfig, Normalization};
@@ -240,31 +240,18 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), CliError> {
     let texts = inputs::features(&args.pairs.texts, Modality::Text, verify)?;
     let mut captions: Vec<Arc<dyn FeatureSource>> = vec![texts.clone()];
     for spec in &args.extra_texts {
-        let extra = inputs::features(spec, Modality::Text, verify)?;
-        if extra.dim() != texts.dim() {
-            let message = format!(
-                "{spec} has {} dimensions, expected {} as {} has",
-                extra.dim(),
-                texts.dim(),
-                args.pairs.texts
-            );
-            return Err(CliError::Usage(message));
-        }
-        if let (Some(found), Some(expected)) = (extra.provenance(), texts.provenance())
-            && let Some(field) = expected.contradiction(found)
-        {
-            let message = format!(
-                "{spec} comes from {found}, expected {expected} as {} does: `{field}` differs",
-                args.pairs.texts
-            );
-            return Err(CliError::Usage(message));
-        }
-        captions.push(extra);
+        captions.push(inputs::features(spec, Modality::Text, verify)?);
     }
     let head_config = args.head_config(images.dim(), texts.dim())?;
     let head =
         Head::new(&head_config, args.seed, &device)?.with_provenance(images.provenance(), texts.provenance());
-    let pairs = Pairs::new(images, captions)?;
+    let pairs = Pairs::new(images, captions).map_err(|error| match error {
+        DataError::CaptionSets { set, field, found, expected } => {
+            let (extra, texts) = (&args.extra_texts[set - 1], &args.pairs.texts);
+            CliError::Usage(format!("{extra} has the {field} {found}, expected {expected} as {texts} has"))
+        }
+        other => other.into(),
+    })?;
     let config = RunConfig {
         images: &args.pairs.images,
         texts: &args.pairs.texts,

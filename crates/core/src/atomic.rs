@@ -3,6 +3,21 @@
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
+/// The folder that a path lies in: its parent, or the current folder for a bare name.
+///
+/// # Examples
+/// ```
+/// use std::path::Path;
+/// assert_eq!(sail_core::parent_folder(Path::new("run/head.safetensors")), Path::new("run"));
+/// assert_eq!(sail_core::parent_folder(Path::new("run")), Path::new("."));
+/// ```
+pub fn parent_folder(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
 /// Writes a file so that a reader, a full disk or a killed process never meets half of it.
 ///
 /// The contents go to a temporary file in the same folder, are flushed to the disk, and take the name
@@ -25,11 +40,7 @@ pub fn write_atomic<E: From<io::Error>>(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> Result<(), E>,
 ) -> Result<(), E> {
-    // A bare file name has the empty parent, which is the current folder.
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
+    let folder = parent_folder(path);
     let mut builder = tempfile::Builder::new();
     builder.prefix(".tmp-");
     // A temporary file is private by default; a result is as readable as any other new file.

@@ -58,11 +58,22 @@ pub enum EncodeError {
         /// The shapes the model takes, in words.
         expected: String,
     },
+    /// A token that the model has no embedding for: the tokenizer belongs to another model.
+    #[error(
+        "token {token} is not in the model's vocabulary of {vocabulary}, is the tokenizer the model's own?"
+    )]
+    Token {
+        /// Its id.
+        token: i64,
+        /// The number of tokens that the model knows.
+        vocabulary: usize,
+    },
 }
 
 /// A frozen vision backbone.
 ///
 /// Any type that implements this can be paired with any [`TextEncoder`]; the workspace needs nothing else of it.
+/// It may compute in any precision: it takes and gives 32-bit floats.
 pub trait ImageEncoder: Send + Sync {
     /// Encodes preprocessed images.
     ///
@@ -74,7 +85,7 @@ pub trait ImageEncoder: Send + Sync {
     fn encode_images(&self, pixels: Tensor<4>) -> Result<ImageFeatures, EncodeError>;
 }
 
-/// A frozen text backbone.
+/// A frozen text backbone. It may compute in any precision: it gives 32-bit floats.
 pub trait TextEncoder: Send + Sync {
     /// Encodes tokenised texts. A row gives the same result alone as in a batch with longer ones.
     ///

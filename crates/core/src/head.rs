@@ -102,6 +102,12 @@ pub trait AlignmentHead: Module + ModuleDisplay + 'static {
     /// Puts parameters back into their allowed range after an optimiser step (the scale's clamp).
     fn clamp_parameters(self) -> Self;
 
+    /// The backbone that a side was trained on, where the head knows it.
+    fn trained_on(&self, side: Side) -> Option<&Provenance> {
+        let _ = side;
+        None
+    }
+
     /// The whole head, configuration included, as the bytes of one file. The same head gives the same bytes.
     ///
     /// # Errors

@@ -1,15 +1,17 @@
 //! Contracts of the SAIL workspace: the traits that join encoders, alignment heads, losses and data,
 //! and the plain values that travel between them.
 //!
-//! Aligning two frozen encoders has four replaceable parts, one trait each:
+//! Aligning two frozen encoders has five replaceable parts, one trait each:
 //!
 //! | part | trait | implemented in |
 //! |---|---|---|
 //! | a frozen backbone | [`ImageEncoder`], [`TextEncoder`] | `sail-encoders`, or your crate |
+//! | its input | [`ImagePreprocessor`], [`Tokenizer`] | `sail-encoders`, or your crate |
 //! | rows of frozen features | [`FeatureSource`] | `sail-data`, or your crate |
 //! | the trained head | [`AlignmentHead`] | `sail-layers`, or your crate |
 //! | the objective | [`ContrastiveLoss`] | `sail-losses`, or your crate |
 //!
+//! A backbone with its input and a pooling is a tower ([`VisionTower`], [`TextTower`]): raw input in, rows out.
 //! Training and evaluation know these traits only, so any part can come from outside the workspace.
 //!
 //! Deliberate absences: no model, no loss, no choice of backend or device. The only I/O is
@@ -20,19 +22,27 @@ mod check;
 mod encoder;
 mod features;
 mod head;
+mod input;
+mod lanes;
+mod length_batches;
 mod loss;
 mod normalize;
 mod pooling;
 mod provenance;
+mod tower;
 
-pub use atomic::write_atomic;
+pub use atomic::{parent_folder, write_atomic};
 pub use check::{Check, ConfigError, ensure};
 pub use encoder::{
     EncodeError, ImageEncoder, ImageFeatures, PatchTokens, TextEncoder, TextFeatures, TokenBatch,
 };
 pub use features::{FeatureError, FeatureSource, gather_checked};
 pub use head::{AlignmentHead, HeadError, Side};
+pub use image::RgbImage;
+pub use input::{ImagePreprocessor, InputError, Padding, PaddingSide, Pixels, TokenIds, Tokenizer};
+pub use length_batches::length_batches;
 pub use loss::{ContrastiveLoss, EmbeddingBatch, LossError, LossGradients};
 pub use normalize::l2_normalize;
 pub use pooling::{ImagePooling, PoolingError, TextPooling};
 pub use provenance::{Modality, Provenance};
+pub use tower::{TextTower, TowerError, VisionTower};

@@ -24,6 +24,61 @@ pub enum DataError {
     /// Rows that cannot be read or used.
     #[error(transparent)]
     Feature(#[from] FeatureError),
+    /// A path without the pictures or captions that were wanted.
+    #[error(
+        "{path} holds no {wanted} that can be read: expected a folder of pictures (for pictures), WebDataset tars \
+         (.tar, or a folder of them), a table (.csv, .tsv, .jsonl, .parquet), COCO captions (.json) or one \
+         caption a line (.txt)"
+    )]
+    NotASource {
+        /// The path.
+        path: PathBuf,
+        /// `pictures` or `captions`.
+        wanted: &'static str,
+    },
+    /// A table without a column that is needed.
+    #[error("{path} has no column {wanted} that can be read; those that can are: {columns}")]
+    NoColumn {
+        /// The table.
+        path: PathBuf,
+        /// The column; several where any of them would do.
+        wanted: String,
+        /// The columns there are.
+        columns: String,
+    },
+    /// An option that does not apply to a source.
+    #[error("`{option}` does not apply to {path}, which is {kind}: leave it out")]
+    SourceOption {
+        /// The source.
+        path: PathBuf,
+        /// What it is.
+        kind: &'static str,
+        /// The option.
+        option: &'static str,
+    },
+    /// One of several files whose keys are mere numbers.
+    #[error(
+        "the keys of {path} are the numbers of its rows, which the other files have as well: name a column of keys \
+         or of paths, or read the files one by one"
+    )]
+    Numbered {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A Parquet file, and no reader.
+    #[error("cannot read {path}: this build is without Parquet; build it with the feature `parquet`")]
+    NoParquet {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A tar or Parquet file that cannot be read to its end.
+    #[error("{path} cannot be read: {reason}; it may be cut off or damaged, so fetch or write it again")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        reason: String,
+    },
     /// Rows without numbers.
     #[error("the features have 0 dimensions, expected at least 1")]
     NoDimensions,

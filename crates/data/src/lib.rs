@@ -16,8 +16,8 @@
 //!   execute anything, name a file outside its folder, or ask for more memory than its own size warrants.
 //!   Checksums are verified on request ([`EmbeddingStore::verify`]), values whenever a batch is drawn.
 //!
-//! Deliberate absences: no tensors and no device (rows are `f32` slices), no image or text decoding, no
-//! threads of its own beyond rayon's pool.
+//! Deliberate absences: no tensors and no device (rows are `f32` slices), no resizing of pictures and no
+//! tokenising of texts, no threads of its own beyond rayon's pool.
 //!
 //! # Examples
 //! ```
@@ -49,6 +49,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod decode;
 mod dtype;
 mod error;
 mod gather;
@@ -61,8 +62,10 @@ mod permutation;
 mod safetensors_file;
 mod sampler;
 mod scan;
+pub mod source;
 mod store;
 
+pub use decode::{DecodeError, DecodeLimits, decode_image};
 pub use dtype::Dtype;
 pub use error::{DataError, KeySample};
 pub use matrix::MatrixFeatures;

@@ -184,7 +184,7 @@ fn a_cut_off_store_cannot_be_opened_but_resumed() {
 
     let mut writer = StoreWriter::resume(&cut, config(1, Dtype::F16, 2)).unwrap();
     let done = writer.rows();
-    assert_eq!((done, writer.resumed().unwrap().key(3).as_ref()), (4, "k4"));
+    assert_eq!((done, writer.resumed_keys().last().unwrap().as_ref()), (4, "k4"));
     writer.extend(rows[done..].to_vec()).unwrap();
     let resumed = writer.finish().unwrap();
     assert_eq!(all_rows(&resumed), all_rows(&whole));
@@ -204,9 +204,117 @@ fn a_store_cut_off_before_its_first_shard_resumes_from_nothing() {
     assert!(matches!(absent, Err(DataError::NotAStore { .. })));
     drop(StoreWriter::create(&path, config(1, Dtype::F32, 9)).unwrap());
     let mut writer = StoreWriter::resume(&path, config(1, Dtype::F32, 9)).unwrap();
-    assert!(writer.rows() == 0 && writer.resumed().is_none());
+    assert!(writer.rows() == 0 && writer.resumed_keys().next().is_none());
     writer.push("a", &[1.0]).unwrap();
     assert_eq!(writer.finish().unwrap().rows(), 1);
+}
+
+/// Appends the rows up to `end` in blocks of three, each followed by a record that has no row.
+fn append_blocks(writer: &mut StoreWriter, end: u64) {
+    while writer.position() < end {
+        let start = writer.position();
+        let rows: Vec<_> = (start..start + 3).map(|i| (format!("k{i}"), [i as f32 + 1.0])).collect();
+        writer.append(&rows, start + 4).unwrap();
+    }
+}
+
+#[test]
+fn saved_rows_survive_between_shards() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cut, whole) = (folder.path().join("cut"), folder.path().join("whole"));
+    let config = config(1, Dtype::F16, 5);
+    let mut writer = StoreWriter::create(&whole, config.clone()).unwrap();
+    append_blocks(&mut writer, 40);
+    writer.finish().unwrap();
+
+    drop(StoreWriter::create(&cut, config).unwrap());
+    for end in [4, 8, 12, 24, 40] {
+        let mut writer = StoreWriter::reopen(&cut, 5).unwrap();
+        append_blocks(&mut writer, end);
+        writer.save().unwrap();
+        // Lost with the process.
+        writer.append(&[("lost", [1.0])], 99).unwrap();
+        drop(writer);
+        let writer = StoreWriter::reopen(&cut, 5).unwrap();
+        let keys: Vec<_> = writer.resumed_keys().map(|key| key.into_owned()).collect();
+        let expected: Vec<_> = (0..end).filter(|i| i % 4 < 3).map(|i| format!("k{i}")).collect();
+        assert_eq!((writer.position(), writer.rows(), keys), (end, expected.len(), expected));
+    }
+    // What a killed process can leave beside what is saved.
+    for name in ["shard-00009.tail", "shard-00007.safetensors", ".tmp-x1Y2z3"] {
+        std::fs::write(cut.join(name), "half").unwrap();
+    }
+    std::fs::write(cut.join("notes.txt"), "mine").unwrap();
+    let tail = cut.join("shard-00006.tail");
+    assert!(!tail.exists(), "30 rows are six full shards");
+    let mut writer = StoreWriter::reopen(&cut, 5).unwrap();
+    assert!(writer.push("bad", &[f32::NAN]).is_err() && writer.rows() == 30 && writer.position() == 40);
+    writer.save().unwrap();
+    writer.finish().unwrap();
+    std::fs::remove_file(cut.join("notes.txt")).unwrap();
+    assert_eq!(files(&cut), files(&whole));
+    for file in files(&whole) {
+        assert!(
+            std::fs::read(cut.join(&file)).unwrap() == std::fs::read(whole.join(&file)).unwrap(),
+            "{file}"
+        );
+    }
+}
+
+#[test]
+fn a_tail_counts_as_far_as_it_was_saved_and_is_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let mut writer = StoreWriter::create(&path, config(1, Dtype::F32, 99)).unwrap();
+    append_blocks(&mut writer, 8);
+    writer.save().unwrap();
+    drop(writer);
+    let tail = path.join("shard-00000.tail");
+    let whole = std::fs::read(&tail).unwrap();
+    // A process killed in the middle of its next save.
+    std::fs::write(&tail, [&whole[..], b"\x02\0\0\0k"].concat()).unwrap();
+    let mut writer = StoreWriter::reopen(&path, 99).unwrap();
+    assert_eq!((writer.rows(), writer.position()), (6, 8));
+    append_blocks(&mut writer, 12);
+    writer.save().unwrap();
+    drop(writer);
+    assert_eq!(StoreWriter::reopen(&path, 99).unwrap().resumed_keys().last().unwrap(), "k10");
+
+    let whole = std::fs::read(&tail).unwrap();
+    let mut flipped = whole.clone();
+    *flipped.last_mut().unwrap() ^= 1;
+    std::fs::write(&tail, flipped).unwrap();
+    assert!(matches!(StoreWriter::reopen(&path, 99), Err(DataError::Checksum { .. })));
+    std::fs::write(&tail, &whole[..whole.len() - 1]).unwrap();
+    assert!(matches!(StoreWriter::reopen(&path, 99), Err(DataError::Malformed { .. })));
+    let mut long = whole.clone();
+    long[..4].copy_from_slice(&u32::MAX.to_le_bytes());
+    std::fs::write(&tail, long).unwrap();
+    assert!(matches!(StoreWriter::reopen(&path, 99), Err(DataError::Io { .. })));
+    std::fs::remove_file(&tail).unwrap();
+    assert!(matches!(StoreWriter::reopen(&path, 99), Err(DataError::Io { .. })));
+    // A manifest so far is no manifest.
+    std::fs::rename(path.join("partial.json"), path.join("manifest.json")).unwrap();
+    assert!(matches!(EmbeddingStore::open(&path), Err(DataError::Malformed { .. })));
+}
+
+#[test]
+fn killed_between_the_last_two_steps_or_before_the_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    // The folder is there, and nothing in it but what a kill left.
+    std::fs::create_dir(&path).unwrap();
+    std::fs::write(path.join(".tmp-x1Y2z3"), "{").unwrap();
+    let mut writer = StoreWriter::create(&path, config(1, Dtype::F32, 9)).unwrap();
+    writer.push("a", &[1.0]).unwrap();
+    writer.save().unwrap();
+    let partial = std::fs::read(path.join("partial.json")).unwrap();
+    writer.finish().unwrap();
+    std::fs::write(path.join("partial.json"), partial).unwrap();
+    assert_eq!(EmbeddingStore::open(&path).unwrap().rows(), 1);
+    assert!(matches!(StoreWriter::reopen(&path, 9), Err(DataError::Exists { .. })));
+    assert_eq!(files(&path), ["manifest.json", "shard-00000.safetensors"]);
+    EmbeddingStore::open(&path).unwrap().verify(|_| {}).unwrap();
 }
 
 #[test]

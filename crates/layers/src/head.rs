@@ -85,6 +85,13 @@ impl Head {
         &self.config
     }
 
+    fn side(&self, side: Side) -> Option<&SideConfig> {
+        match side {
+            Side::Image => self.config.image.as_ref(),
+            Side::Text => self.config.text.as_ref(),
+        }
+    }
+
     /// Records which backbones the head is trained on; a side whose backbone is unknown keeps what it has.
     pub fn with_provenance(mut self, image: Option<&Provenance>, text: Option<&Provenance>) -> Self {
         let sides = [(&mut self.config.image, image), (&mut self.config.text, text)];
@@ -103,11 +110,7 @@ impl Head {
     /// # Errors
     /// [`HeadError::AbsentSide`], [`HeadError::Dimension`] or [`HeadError::Provenance`].
     pub fn accepts(&self, side: Side, dim: usize, provenance: Option<&Provenance>) -> Result<(), HeadError> {
-        let config = match side {
-            Side::Image => &self.config.image,
-            Side::Text => &self.config.text,
-        };
-        let config = config.as_ref().ok_or(HeadError::AbsentSide { side })?;
+        let config = self.side(side).ok_or(HeadError::AbsentSide { side })?;
         if dim != config.input {
             return Err(HeadError::Dimension { side, found: dim, expected: config.input });
         }
@@ -156,6 +159,10 @@ impl AlignmentHead for Head {
     fn clamp_parameters(mut self) -> Self {
         self.logit = self.logit.clamp();
         self
+    }
+
+    fn trained_on(&self, side: Side) -> Option<&Provenance> {
+        self.side(side)?.trained_on.as_ref()
     }
 
     fn to_bytes(&self) -> Result<Vec<u8>, HeadError> {

@@ -1,8 +1,8 @@
 //! Swift Alignment of Image and Language: two frozen encoders that never met, one small trained head, one space.
 //!
 //! This crate is a facade: it joins the crates of the workspace under one name and forwards burn's backends as
-//! features. Its only code of its own is [`device`], because the choice of a backend is made here and nowhere
-//! below.
+//! features. What it adds is [`SailModel`], two towers and a head as one value, and [`device`], because the choice of
+//! a backend is made here and nowhere below.
 //!
 //! | module | what it has |
 //! |---|---|
@@ -11,6 +11,7 @@
 //! | [`layers`] | alignment layers and the [`Head`](layers::Head) |
 //! | [`losses`] | sigmoid with any number of caption sets, InfoNCE, Barlow Twins |
 //! | [`data`] | embedding stores, pairing, batches |
+//! | [`extract`] | pictures and captions to embedding stores |
 //! | [`train`] | the [`Trainer`](train::Trainer) |
 //! | [`eval`] | retrieval and zero-shot classification |
 //! | [`report`] | self-contained HTML reports |
@@ -18,15 +19,19 @@
 //! The [README](https://docs.rs/crate/sail-vl) has a first example; `examples/quickstart.rs` is a whole job.
 
 pub mod device;
+mod model;
 
 pub use sail_core as core;
 pub use sail_data as data;
 pub use sail_encoders as encoders;
 pub use sail_eval as eval;
+pub use sail_extract as extract;
 pub use sail_layers as layers;
 pub use sail_losses as losses;
 pub use sail_report as report;
 pub use sail_train as train;
+
+pub use model::{Prediction, SailError, SailModel, ZeroShotClassifier};
 
 /// burn, in the version that this workspace is built on.
 pub use burn;

@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use sail_core::write_atomic;
+use sail_core::{parent_folder, write_atomic};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -45,10 +45,7 @@ impl RunFolder {
         if path.exists() {
             return Err(exists());
         }
-        let parent = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
+        let parent = parent_folder(path);
         fs::create_dir_all(parent).map_err(TrainError::io(parent))?;
         let config_path = path.join(CONFIG);
         let json = serde_json::to_vec_pretty(config).map_err(TrainError::damaged(&config_path))?;

@@ -4,5 +4,7 @@
 
 mod bad_input;
 mod commands;
+mod encode;
 mod lab;
 mod resume;
+mod store;

@@ -7,6 +7,7 @@ use std::path::Path;
 use sail_core::{Modality, Provenance, write_atomic};
 use serde::{Deserialize, Serialize};
 
+use super::tail::TailEntry;
 use crate::error::ensure_file;
 use crate::{DataError, Dtype};
 
@@ -34,6 +35,19 @@ pub(crate) struct Manifest {
     pub(crate) dtype: Dtype,
     pub(crate) rows: usize,
     pub(crate) shards: Vec<ShardEntry>,
+    /// What a manifest so far has beside its shards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) unfinished: Option<Progress>,
+}
+
+/// How far the writing of a store has come.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Progress {
+    /// Where the writer's input goes on.
+    pub(crate) position: u64,
+    /// Rows behind those of the shards.
+    pub(crate) tail: TailEntry,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -69,6 +83,7 @@ impl Manifest {
             dtype,
             rows: 0,
             shards: Vec::new(),
+            unfinished: None,
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod manifest;
 mod shard;
+mod tail;
 mod writer;
 
 use std::borrow::Cow;
@@ -12,6 +13,7 @@ use sail_core::{FeatureError, FeatureSource, Modality, Provenance};
 
 use self::manifest::{MANIFEST, Manifest, PARTIAL};
 use self::shard::Shard;
+use crate::error::ensure_file;
 use crate::gather::gather_rows;
 use crate::{DataError, Dtype};
 
@@ -79,6 +81,13 @@ impl EmbeddingStore {
             });
         }
         let manifest = Manifest::read(&file)?;
+        ensure_file(
+            manifest.unfinished.is_none(),
+            &file,
+            "`unfinished`",
+            "present",
+            "a finished store's manifest",
+        )?;
         if manifest.rows == 0 {
             return Err(DataError::Empty);
         }
@@ -112,6 +121,11 @@ impl EmbeddingStore {
     /// How a number is stored.
     pub fn dtype(&self) -> Dtype {
         self.manifest.dtype
+    }
+
+    /// How many files the rows are in.
+    pub fn shards(&self) -> usize {
+        self.shards.len()
     }
 
     /// The size of all shards in bytes, which is what [`verify`](EmbeddingStore::verify) reads.

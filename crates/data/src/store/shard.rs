@@ -44,11 +44,26 @@ impl ShardBuffer {
         self.key_offsets.push(self.key_bytes.len() as u64);
     }
 
-    /// Writes the next shard of `manifest` into `folder` and empties the buffer, keeping its memory.
-    pub(crate) fn write(&mut self, folder: &Path, manifest: &Manifest) -> Result<ShardEntry, DataError> {
+    /// The key and the values of a row, both as bytes.
+    pub(crate) fn row(&self, row: usize) -> (&[u8], &[u8]) {
+        let key = self.key_offsets[row] as usize..self.key_offsets[row + 1] as usize;
+        let size = self.values.len() / self.rows();
+        (&self.key_bytes[key], &self.values[row * size..(row + 1) * size])
+    }
+
+    /// Writes the first `rows` rows as the next shard of `manifest` into `folder` and takes them out of the
+    /// buffer, which keeps its memory.
+    pub(crate) fn write(
+        &mut self,
+        rows: usize,
+        folder: &Path,
+        manifest: &Manifest,
+    ) -> Result<ShardEntry, DataError> {
         let file = shard_name(manifest.shards.len());
         let path = folder.join(&file);
-        let rows = self.rows();
+        let key_end = self.key_offsets[rows];
+        let key_bytes = &self.key_bytes[..key_end as usize];
+        let values = &self.values[..rows * manifest.dim * manifest.dtype.size()];
         // Widest type first, so that every tensor is aligned.
         let mut end = 0;
         let mut tensor = |name: &str, dtype, shape, bytes| {
@@ -58,8 +73,8 @@ impl ShardBuffer {
         };
         let tensors = vec![
             tensor(KEY_OFFSETS, safetensors::Dtype::U64, vec![rows + 1], 8 * (rows + 1)),
-            tensor(EMBEDDINGS, manifest.dtype.to_safetensors(), vec![rows, manifest.dim], self.values.len()),
-            tensor(KEY_BYTES, safetensors::Dtype::U8, vec![self.key_bytes.len()], self.key_bytes.len()),
+            tensor(EMBEDDINGS, manifest.dtype.to_safetensors(), vec![rows, manifest.dim], values.len()),
+            tensor(KEY_BYTES, safetensors::Dtype::U8, vec![key_bytes.len()], key_bytes.len()),
         ];
         let metadata = Metadata::new(None, tensors)
             .map_err(|source| DataError::Safetensors { path: path.clone(), source })?;
@@ -71,19 +86,21 @@ impl ShardBuffer {
             let mut out = Hashing { out, hash: Sha256::new(), bytes: 0 };
             out.write_all(&(header.len() as u64).to_le_bytes())?;
             out.write_all(&header)?;
-            for offset in &self.key_offsets {
+            for offset in &self.key_offsets[..=rows] {
                 out.write_all(&offset.to_le_bytes())?;
             }
-            out.write_all(&self.values)?;
-            out.write_all(&self.key_bytes)?;
+            out.write_all(values)?;
+            out.write_all(key_bytes)?;
             entry.bytes = out.bytes;
             entry.sha256 = hexadecimal(out.hash);
             io::Result::Ok(())
         })
         .map_err(DataError::io(&path))?;
-        self.values.clear();
-        self.key_bytes.clear();
-        self.key_offsets.truncate(1);
+        let values = values.len();
+        self.values.drain(..values);
+        self.key_bytes.drain(..key_end as usize);
+        self.key_offsets.drain(..rows);
+        self.key_offsets.iter_mut().for_each(|offset| *offset -= key_end);
         Ok(entry)
     }
 }
@@ -108,7 +125,7 @@ impl Write for Hashing<'_> {
     }
 }
 
-fn hexadecimal(hash: Sha256) -> String {
+pub(crate) fn hexadecimal(hash: Sha256) -> String {
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -1,0 +1,291 @@
+//! `sail encode`.
+
+use std::io::{Write, stdout};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use clap::{Args, Subcommand, ValueEnum};
+use sail_vl::core::{ImagePooling, TextPooling};
+use sail_vl::device;
+use sail_vl::extract::{ExtractOptions, Extraction, extract_images, extract_texts};
+use serde_json::json;
+
+use crate::encode_progress::EncodeProgress;
+use crate::error::CliError;
+use crate::towers;
+
+#[derive(Subcommand)]
+pub(crate) enum EncodeCommand {
+    /// Run every picture through a vision model once and keep the features.
+    Images(Box<ImagesArgs>),
+    /// Run every caption through a text model once and keep the features.
+    Texts(Box<TextsArgs>),
+}
+
+/// Number type that a model computes in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Precision {
+    F32,
+    F16,
+    Bf16,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ImagePoolingKind {
+    /// The class token.
+    Class,
+    /// The mean of the patch tokens.
+    PatchMean,
+    /// Both, one after the other: the paper's choice.
+    Concat,
+    /// The model's own output.
+    Pooled,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum TextPoolingKind {
+    /// The mean of the tokens.
+    Mean,
+    /// The first token.
+    Class,
+    /// The last token.
+    Last,
+    /// The sentence embedding as the model defines it.
+    Pooled,
+}
+
+/// The model, and what is made with it.
+#[derive(Args)]
+pub(crate) struct ModelArgs {
+    /// The model: a folder, or its id on the hub.
+    #[arg(long, value_name = "FOLDER_OR_ID")]
+    pub(crate) model: String,
+    /// Branch, tag or commit of a model on the hub.
+    #[arg(long)]
+    pub(crate) revision: Option<String>,
+    /// Number type that the model computes in.
+    #[arg(long, value_enum, default_value = "f32")]
+    pub(crate) precision: Precision,
+    /// Device to compute on.
+    #[arg(long, default_value = "flex")]
+    device: String,
+}
+
+/// What is read, what is written, and how much of it.
+#[derive(Args)]
+struct JobArgs {
+    /// Column of the keys in a table.
+    #[arg(long, value_name = "COLUMN")]
+    key_column: Option<String>,
+    /// Folder of the store to write.
+    #[arg(long, value_name = "STORE")]
+    out: String,
+    /// Number type of the store: f16, bf16 or f32.
+    #[arg(long, default_value = "f16")]
+    dtype: String,
+    /// Only the part I of N, for several machines; `sail store merge` joins the parts.
+    #[arg(long, value_name = "I/N", default_value = "1/1")]
+    part: String,
+    /// Only the first records.
+    #[arg(long, value_name = "RECORDS")]
+    limit: Option<u64>,
+    /// Continue the encoding in that folder.
+    #[arg(long)]
+    resume: bool,
+    /// Make the first record that cannot be used an error instead of skipping it.
+    #[arg(long)]
+    strict: bool,
+    /// Print one JSON object at the end.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct ImagesArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    /// How token states become one row [default: concat where the model has a class token, else its own].
+    #[arg(long, value_enum)]
+    pooling: Option<ImagePoolingKind>,
+    /// Side of the square that pictures are resized to [default: as the model says].
+    #[arg(long, value_name = "PIXELS")]
+    pub(crate) size: Option<usize>,
+    /// The pictures: a folder, CSV, TSV, JSON lines, Parquet, WebDataset tars or COCO captions.
+    #[arg(long, value_name = "SOURCE")]
+    pub(crate) input: String,
+    /// Column of the pictures in a table: paths or bytes.
+    #[arg(long, value_name = "COLUMN")]
+    image_column: Option<String>,
+    /// Folder that the paths in a table are relative to [default: the table's].
+    #[arg(long, value_name = "FOLDER")]
+    image_root: Option<PathBuf>,
+    /// Pictures embedded at a time.
+    #[arg(long, default_value_t = 32)]
+    batch: usize,
+    #[command(flatten)]
+    job: JobArgs,
+}
+
+#[derive(Args)]
+pub(crate) struct TextsArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    /// How token states become one row [default: as the model says].
+    #[arg(long, value_enum)]
+    pooling: Option<TextPoolingKind>,
+    /// The captions: CSV, TSV, JSON lines, Parquet, WebDataset tars, COCO captions, or a text file.
+    #[arg(long, value_name = "SOURCE")]
+    pub(crate) input: String,
+    /// Column of the captions in a table; may be given several times.
+    #[arg(long, value_name = "COLUMN")]
+    caption_column: Vec<String>,
+    /// Captions that are sorted by length and embedded at a time.
+    #[arg(long, default_value_t = 1024)]
+    batch: usize,
+    #[command(flatten)]
+    job: JobArgs,
+}
+
+/// What the user says about a source, in the words of `sail_data::source::SourceOptions`.
+pub(crate) struct Columns<'a> {
+    pub(crate) key: Option<&'a str>,
+    pub(crate) image: Option<&'a str>,
+    pub(crate) captions: &'a [String],
+    pub(crate) image_root: Option<&'a Path>,
+}
+
+impl Columns<'_> {
+    /// The source in one line: what a resume compares.
+    fn describe(&self, input: &str) -> String {
+        let mut text = input.trim_end_matches('/').to_owned();
+        let named = [("key column", self.key), ("image column", self.image)];
+        let captions = self.captions.iter().map(|column| ("caption column", Some(column.as_str())));
+        for (what, name) in named.into_iter().chain(captions) {
+            if let Some(name) = name {
+                text.push_str(&format!(", {what} {name}"));
+            }
+        }
+        if let Some(root) = self.image_root {
+            text.push_str(&format!(", images in {}", root.display()));
+        }
+        text
+    }
+}
+
+impl ImagesArgs {
+    pub(crate) fn pooling(&self) -> Option<ImagePooling> {
+        self.pooling.map(|kind| match kind {
+            ImagePoolingKind::Class => ImagePooling::Class,
+            ImagePoolingKind::PatchMean => ImagePooling::PatchMean,
+            ImagePoolingKind::Concat => ImagePooling::Concat,
+            ImagePoolingKind::Pooled => ImagePooling::Pooled,
+        })
+    }
+}
+
+impl TextsArgs {
+    pub(crate) fn pooling(&self) -> Option<TextPooling> {
+        self.pooling.map(|kind| match kind {
+            TextPoolingKind::Mean => TextPooling::Mean,
+            TextPoolingKind::Class => TextPooling::Class,
+            TextPoolingKind::Last => TextPooling::Last,
+            TextPoolingKind::Pooled => TextPooling::Pooled,
+        })
+    }
+}
+
+impl JobArgs {
+    /// The options of the library, and nothing that can be wrong with the command left unsaid.
+    fn options(&self, model: &ModelArgs, base: ExtractOptions) -> Result<ExtractOptions, CliError> {
+        let precision = match model.precision {
+            Precision::F32 => "f32",
+            Precision::F16 => "f16",
+            Precision::Bf16 => "bf16",
+        };
+        let options = ExtractOptions {
+            dtype: self.dtype.parse()?,
+            limit: self.limit,
+            part: self.part.parse()?,
+            settings: [("precision".to_owned(), precision.to_owned())].into(),
+            resume: self.resume,
+            strict: self.strict,
+            ..base
+        };
+        options.check_output(Path::new(&self.out))?;
+        Ok(options)
+    }
+
+    fn report(&self, extraction: &Extraction) -> Result<(), CliError> {
+        let Extraction { rows, skipped, dim, embedded, seconds } = *extraction;
+        let rate = embedded as f64 / seconds.max(f64::MIN_POSITIVE);
+        let store = self.out.trim_end_matches('/');
+        let mut out = stdout().lock();
+        if self.json {
+            let result = json!({
+                "rows": rows, "skipped": skipped, "dim": dim, "seconds": seconds, "rows_per_second": rate,
+                "store": store,
+            });
+            writeln!(out, "{result}")?;
+            return Ok(());
+        }
+        writeln!(out, "{rows} rows of {dim} numbers; {embedded} in {seconds:.1} s ({rate:.1} a second)")?;
+        if skipped > 0 {
+            writeln!(out, "{skipped} records skipped: {store}/skipped.jsonl says why")?;
+        }
+        writeln!(out, "store: {store}")?;
+        Ok(())
+    }
+}
+
+/// A flag that an interrupt sets.
+fn interrupt() -> Arc<AtomicBool> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let handle = stop.clone();
+    // Where no handler can be set, an interrupt kills the process, which a resume survives as well.
+    let _ = ctrlc::set_handler(move || handle.store(true, Ordering::Relaxed));
+    stop
+}
+
+pub(crate) fn run(command: &EncodeCommand) -> Result<(), CliError> {
+    match command {
+        EncodeCommand::Images(args) => images(args),
+        EncodeCommand::Texts(args) => texts(args),
+    }
+}
+
+fn images(args: &ImagesArgs) -> Result<(), CliError> {
+    let columns = Columns {
+        key: args.job.key_column.as_deref(),
+        image: args.image_column.as_deref(),
+        captions: &[],
+        image_root: args.image_root.as_deref(),
+    };
+    let base = ExtractOptions { block: args.batch, ..ExtractOptions::images() };
+    let options = args.job.options(&args.model, base)?;
+    let options = ExtractOptions { source: columns.describe(&args.input), stop: interrupt(), ..options };
+    let device = device::parse(&args.model.device)?;
+    let source = towers::images(&args.input, &columns)?;
+    let tower = towers::vision(args, &device)?;
+    let out = Path::new(&args.job.out);
+    let mut progress = EncodeProgress::new();
+    args.job.report(&extract_images(&tower, source.as_ref(), out, &options, &mut progress)?)
+}
+
+fn texts(args: &TextsArgs) -> Result<(), CliError> {
+    let columns = Columns {
+        key: args.job.key_column.as_deref(),
+        image: None,
+        captions: &args.caption_column,
+        image_root: None,
+    };
+    let base = ExtractOptions { block: args.batch, ..ExtractOptions::texts() };
+    let options = args.job.options(&args.model, base)?;
+    let options = ExtractOptions { source: columns.describe(&args.input), stop: interrupt(), ..options };
+    let device = device::parse(&args.model.device)?;
+    let source = towers::captions(&args.input, &columns)?;
+    let tower = towers::text(args, &device)?;
+    let out = Path::new(&args.job.out);
+    let mut progress = EncodeProgress::new();
+    args.job.report(&extract_texts(&tower, source.as_ref(), out, &options, &mut progress)?)
+}

@@ -1,0 +1,89 @@
+//! Progress of `sail encode`: a bar on a terminal, plain lines elsewhere.
+
+use std::io::{IsTerminal, Write, stderr};
+use std::time::{Duration, Instant};
+
+use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
+use sail_vl::extract::{Event, Observer};
+
+/// How often a log that nobody watches gets a line.
+const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Shows an extraction on standard error.
+pub(crate) struct EncodeProgress {
+    bar: Option<ProgressBar>,
+    start: u64,
+    records: u64,
+    skipped: u64,
+    begun: Instant,
+    last_line: Instant,
+}
+
+impl EncodeProgress {
+    pub(crate) fn new() -> Self {
+        let bar = stderr().is_terminal().then(ProgressBar::hidden);
+        let now = Instant::now();
+        Self { bar, start: 0, records: 0, skipped: 0, begun: now, last_line: now }
+    }
+
+    fn line(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(format!("encode  {text}")),
+            // A display that cannot be written to is no reason to stop.
+            None => drop(writeln!(stderr(), "encode  {text}")),
+        }
+    }
+
+    /// The line of a log: how far, how fast, how long still.
+    fn log(&mut self, done: u64) {
+        if self.last_line.elapsed() < PLAIN_INTERVAL {
+            return;
+        }
+        self.last_line = Instant::now();
+        let (records, skipped) = (self.records, self.skipped);
+        let rate = (done - self.start) as f64 / self.begun.elapsed().as_secs_f64();
+        let left = Duration::try_from_secs_f64((records - done) as f64 / rate).unwrap_or_default();
+        let left = HumanDuration(left);
+        self.line(&format!(
+            "{done} of {records} records, {skipped} skipped, {rate:.1} a second, {left} left"
+        ));
+    }
+}
+
+impl Observer for EncodeProgress {
+    fn observe(&mut self, event: Event<'_>) {
+        match event {
+            Event::Started { done, records } => {
+                let now = Instant::now();
+                (self.start, self.records, self.begun, self.last_line) = (done, records, now, now);
+                if let Some(bar) = &mut self.bar {
+                    let template = "encode  {wide_bar} {pos}/{len} records  {per_sec}  {eta} left  {msg}";
+                    let style = ProgressStyle::with_template(template);
+                    *bar = ProgressBar::new(records)
+                        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+                        .with_position(done);
+                    // What an earlier process did says nothing about the rate of this one.
+                    bar.reset_eta();
+                }
+                match done {
+                    0 => self.line(&format!("{records} records")),
+                    done => self.line(&format!("continues at record {done} of {records}")),
+                }
+            }
+            Event::Skipped(_) => self.skipped += 1,
+            Event::Progress { done, .. } => match &self.bar {
+                Some(bar) => {
+                    bar.set_position(done);
+                    bar.set_message(format!("{} skipped", self.skipped));
+                }
+                None => self.log(done),
+            },
+            Event::Finished => {
+                if let Some(bar) = &self.bar {
+                    bar.finish_and_clear();
+                }
+            }
+            _ => {}
+        }
+    }
+}

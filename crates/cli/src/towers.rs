@@ -1,0 +1,103 @@
+//! Models and sources from the command line.
+
+use std::io::{IsTerminal, stderr};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use sail_vl::burn::tensor::{Device, FloatDType};
+use sail_vl::core::{TextTower, VisionTower};
+use sail_vl::data::source::{ImageData, RecordSource, SourceOptions, open_captions, open_images};
+use sail_vl::encoders::{
+    HubError, HubOptions, ModelFolder, ModelSpec, ProgressFn, TextOptions, VisionOptions, load_text,
+    load_vision,
+};
+
+use crate::encode::{Columns, ImagesArgs, ModelArgs, Precision, TextsArgs};
+use crate::error::CliError;
+
+fn options(columns: &Columns<'_>) -> SourceOptions {
+    SourceOptions {
+        key_column: columns.key.map(str::to_owned),
+        image_column: columns.image.map(str::to_owned),
+        caption_columns: columns.captions.to_vec(),
+        image_root: columns.image_root.map(Path::to_owned),
+        ..SourceOptions::default()
+    }
+}
+
+pub(crate) fn images(
+    input: &str,
+    columns: &Columns<'_>,
+) -> Result<Box<dyn RecordSource<ImageData>>, CliError> {
+    open_images(Path::new(input), &options(columns))
+        .map_err(|source| CliError::Input { spec: input.to_owned(), source })
+}
+
+pub(crate) fn captions(
+    input: &str,
+    columns: &Columns<'_>,
+) -> Result<Box<dyn RecordSource<String>>, CliError> {
+    open_captions(Path::new(input), &options(columns))
+        .map_err(|source| CliError::Input { spec: input.to_owned(), source })
+}
+
+/// Finds the model's files, fetching those that the cache lacks.
+fn folder(args: &ModelArgs) -> Result<ModelFolder, CliError> {
+    let model = |source| CliError::Model { spec: args.model.clone(), source };
+    let spec: ModelSpec = args.model.parse().map_err(|error: HubError| model(error.into()))?;
+    if matches!(spec, ModelSpec::Folder(_)) && args.revision.is_some() {
+        let message = format!("`--revision` has no meaning for {}, which is a folder", args.model);
+        return Err(CliError::Usage(message));
+    }
+    let options = HubOptions::from_env().map_err(|error| model(error.into()))?;
+    let options = HubOptions { revision: args.revision.clone(), progress: Some(downloads()), ..options };
+    spec.open(&options).map_err(model)
+}
+
+/// A bar for the file that arrives, on a terminal.
+fn downloads() -> ProgressFn {
+    let bar = Mutex::new(None::<(String, ProgressBar)>);
+    Arc::new(move |progress| {
+        let mut bar = bar.lock().unwrap_or_else(PoisonError::into_inner);
+        if bar.as_ref().is_none_or(|(file, _)| file != progress.file) {
+            *bar = Some((progress.file.to_owned(), download(progress.file, progress.total)));
+        }
+        if let Some((_, bar)) = &*bar {
+            bar.set_position(progress.received);
+            if progress.received == progress.total {
+                bar.finish_and_clear();
+            }
+        }
+    })
+}
+
+fn download(file: &str, bytes: u64) -> ProgressBar {
+    if !stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{prefix}  {wide_bar} {bytes} of {total_bytes}  {eta} left");
+    let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(bytes).with_style(style).with_prefix(file.to_owned())
+}
+
+fn precision(args: &ModelArgs) -> FloatDType {
+    match args.precision {
+        Precision::F32 => FloatDType::F32,
+        Precision::F16 => FloatDType::F16,
+        Precision::Bf16 => FloatDType::BF16,
+    }
+}
+
+pub(crate) fn vision(args: &ImagesArgs, device: &Device) -> Result<VisionTower, CliError> {
+    let options =
+        VisionOptions { precision: precision(&args.model), pooling: args.pooling(), image_size: args.size };
+    load_vision(&folder(&args.model)?, &options, device)
+        .map_err(|source| CliError::Model { spec: args.model.model.clone(), source })
+}
+
+pub(crate) fn text(args: &TextsArgs, device: &Device) -> Result<TextTower, CliError> {
+    let options = TextOptions { precision: precision(&args.model), pooling: args.pooling() };
+    load_text(&folder(&args.model)?, &options, device)
+        .map_err(|source| CliError::Model { spec: args.model.model.clone(), source })
+}

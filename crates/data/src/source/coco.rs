@@ -1,0 +1,163 @@
+//! COCO captions.
+
+use std::collections::{HashMap, HashSet};
+use std::io::BufReader;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::picture::Root;
+use super::text::caption;
+use super::window::positions;
+use super::{ImageData, Record, RecordSource, Records, SourceOptions, open_regular};
+use crate::DataError;
+use crate::error::ensure_file;
+
+/// The file; what else it holds (licences, addresses) is passed over.
+#[derive(Deserialize)]
+struct Coco {
+    images: Vec<Image>,
+    #[serde(default)]
+    annotations: Vec<Annotation>,
+}
+
+#[derive(Deserialize)]
+struct Image {
+    id: Id,
+    #[serde(default)]
+    file_name: Value,
+}
+
+#[derive(Deserialize)]
+struct Annotation {
+    id: Id,
+    image_id: Id,
+    #[serde(default)]
+    caption: Value,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(untagged)]
+enum Id {
+    Number(i64),
+    Text(String),
+}
+
+impl std::fmt::Display for Id {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Number(id) => id.fmt(f),
+            Self::Text(id) => id.fmt(f),
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Coco, DataError> {
+    let coco: Coco = serde_json::from_reader(BufReader::new(open_regular(path)?)).map_err(|error| {
+        DataError::Malformed {
+            path: path.to_owned(),
+            what: "the content".to_owned(),
+            found: format!("not in the form of COCO captions ({error})"),
+            expected: "an object with `images` and `annotations`; write other lists as JSON lines".to_owned(),
+        }
+    })?;
+    let mut ids = HashSet::new();
+    for image in &coco.images {
+        ensure_file(
+            ids.insert(&image.id),
+            path,
+            "`images`",
+            format!("with the id {} twice", image.id),
+            "each id once",
+        )?;
+    }
+    Ok(coco)
+}
+
+/// The name of an image's file, or why it has none.
+fn file_name(image: &Image) -> Result<&str, String> {
+    match &image.file_name {
+        Value::String(name) if !name.is_empty() => Ok(name),
+        _ => Err("the image has no `file_name`".to_owned()),
+    }
+}
+
+/// The pictures of a COCO file in the order of `images`. The names are held in memory.
+#[derive(Debug)]
+pub(super) struct CocoImages {
+    root: Arc<Root>,
+    /// The names of the files, or what the image is called otherwise.
+    images: Arc<Vec<Result<String, String>>>,
+}
+
+impl CocoImages {
+    pub(super) fn open(path: &Path, options: &SourceOptions) -> Result<Self, DataError> {
+        let folder = options.image_root.as_deref().or(path.parent()).unwrap_or(Path::new(""));
+        let root = Arc::new(Root::new(folder, options)?);
+        let name =
+            |image: &Image| file_name(image).map(str::to_owned).map_err(|_| format!("image {}", image.id));
+        Ok(Self { root, images: Arc::new(read(path)?.images.iter().map(name).collect()) })
+    }
+}
+
+impl RecordSource<ImageData> for CocoImages {
+    fn count(&self) -> Result<u64, DataError> {
+        Ok(self.images.len() as u64)
+    }
+
+    fn records(&self, range: Range<u64>) -> Result<Records<ImageData>, DataError> {
+        let (root, images) = (Arc::clone(&self.root), Arc::clone(&self.images));
+        Ok(positions(range, images.len(), move |position| match &images[position] {
+            Ok(name) => Record { key: name.clone(), value: root.picture(name) },
+            Err(name) => Record { key: name.clone(), value: Err("the image has no `file_name`".to_owned()) },
+        }))
+    }
+}
+
+/// The captions of a COCO file, held in memory: in the order of `images`, those of one image in the order of
+/// their ids, those of no image last.
+#[derive(Debug)]
+pub(super) struct CocoCaptions {
+    records: Arc<Vec<Record<String>>>,
+}
+
+impl CocoCaptions {
+    pub(super) fn open(path: &Path, options: &SourceOptions) -> Result<Self, DataError> {
+        let Coco { images, mut annotations } = read(path)?;
+        let order: HashMap<&Id, usize> =
+            images.iter().enumerate().map(|(at, image)| (&image.id, at)).collect();
+        let position =
+            |annotation: &Annotation| order.get(&annotation.image_id).copied().unwrap_or(usize::MAX);
+        annotations.sort_by(|a, b| position(a).cmp(&position(b)).then_with(|| a.id.cmp(&b.id)));
+        let record = |annotation: Annotation| {
+            let image = images.get(position(&annotation));
+            let name = image
+                .ok_or_else(|| format!("there is no image {}", annotation.image_id))
+                .and_then(|image| file_name(image));
+            let key = match &name {
+                Ok(name) => (*name).to_owned(),
+                Err(_) => format!("annotation {}", annotation.id),
+            };
+            let value = name.and_then(|_| match annotation.caption {
+                Value::String(text) => caption(text.into_bytes(), options.max_text_bytes),
+                _ => Err("the annotation has no `caption`".to_owned()),
+            });
+            Record { key, value }
+        };
+        Ok(Self { records: Arc::new(annotations.into_iter().map(record).collect()) })
+    }
+}
+
+impl RecordSource<String> for CocoCaptions {
+    fn count(&self) -> Result<u64, DataError> {
+        Ok(self.records.len() as u64)
+    }
+
+    fn records(&self, range: Range<u64>) -> Result<Records<String>, DataError> {
+        let records = Arc::clone(&self.records);
+        Ok(positions(range, records.len(), move |position| records[position].clone()))
+    }
+}

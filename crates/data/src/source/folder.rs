@@ -1,0 +1,93 @@
+//! A folder of pictures.
+
+use std::fs;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::picture::{Root, is_picture};
+use super::window::positions;
+use super::{ImageData, Record, RecordSource, Records, SourceOptions};
+use crate::DataError;
+
+/// All files below a folder that are named like pictures.
+///
+/// The names are listed once, when the folder is opened, and held: some 80 bytes a picture. Their order is
+/// that of the bytes of the keys.
+#[derive(Debug)]
+pub(super) struct Folder {
+    root: Arc<Root>,
+    entries: Arc<Vec<Entry>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// The name relative to the folder, with `/` between its parts.
+    key: Box<str>,
+    /// Why it cannot be a picture, where the name alone says so.
+    fault: Option<&'static str>,
+}
+
+impl Folder {
+    pub(super) fn open(path: &Path, options: &SourceOptions) -> Result<Self, DataError> {
+        let mut entries = Vec::new();
+        let mut folders = vec![(path.to_owned(), String::new())];
+        while let Some((folder, prefix)) = folders.pop() {
+            list(&folder, &prefix, &mut entries, &mut folders)?;
+        }
+        if entries.is_empty() {
+            return Err(DataError::NotASource { path: path.to_owned(), wanted: "pictures" });
+        }
+        entries.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        Ok(Self { root: Arc::new(Root::new(path, options)?), entries: Arc::new(entries) })
+    }
+}
+
+fn list(
+    folder: &Path,
+    prefix: &str,
+    entries: &mut Vec<Entry>,
+    folders: &mut Vec<(PathBuf, String)>,
+) -> Result<(), DataError> {
+    for entry in fs::read_dir(folder).map_err(DataError::io(folder))? {
+        let entry = entry.map_err(DataError::io(folder))?;
+        let name = entry.file_name();
+        let key = format!("{prefix}{}", name.to_string_lossy());
+        let kind = entry.file_type().map_err(DataError::io(folder))?;
+        let linked_folder = kind.is_symlink() && fs::metadata(entry.path()).is_ok_and(|to| to.is_dir());
+        let picture = || Path::new(&key).extension().and_then(|e| e.to_str()).is_some_and(is_picture);
+        let fault = match name.to_str() {
+            _ if linked_folder => Some("it is a link to a folder, which is not followed"),
+            Some(_) if kind.is_dir() => {
+                folders.push((entry.path(), format!("{key}/")));
+                continue;
+            }
+            None if kind.is_dir() => {
+                Some("the folder's name is not valid UTF-8, so that keys cannot name what is in it")
+            }
+            _ if !picture() => continue,
+            None => Some("the file's name is not valid UTF-8"),
+            Some(_) => None,
+        };
+        entries.push(Entry { key: key.into_boxed_str(), fault });
+    }
+    Ok(())
+}
+
+impl RecordSource<ImageData> for Folder {
+    fn count(&self) -> Result<u64, DataError> {
+        Ok(self.entries.len() as u64)
+    }
+
+    fn records(&self, range: Range<u64>) -> Result<Records<ImageData>, DataError> {
+        let (root, entries) = (Arc::clone(&self.root), Arc::clone(&self.entries));
+        Ok(positions(range, entries.len(), move |position| {
+            let Entry { key, fault } = &entries[position];
+            let value = match fault {
+                Some(fault) => Err((*fault).to_owned()),
+                None => root.picture(key),
+            };
+            Record { key: key.to_string(), value }
+        }))
+    }
+}

@@ -1,0 +1,104 @@
+//! Runs of numbers, some repeated and some packed in bits, as levels and dictionary indices are written.
+//!
+//! See "Run Length Encoding / Bit-Packing Hybrid" in <https://parquet.apache.org/docs/file-format/data-pages/encodings/>.
+
+use std::ops::Range;
+
+use super::thrift::varint;
+
+/// Reads from a part of a page, which is lent for every number.
+#[derive(Debug)]
+pub(super) struct Hybrid {
+    /// The bytes that are left.
+    span: Range<usize>,
+    width: u32,
+    run: Run,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Run {
+    Repeated {
+        value: u32,
+        left: u64,
+    },
+    /// `bits` that were taken off the front of the run's bytes but not yet used.
+    Packed {
+        left: u64,
+        bits: u64,
+        held: u32,
+    },
+}
+
+impl Hybrid {
+    /// Numbers of `width` bits each; `None` for more than 32.
+    pub(super) fn new(span: Range<usize>, width: u32) -> Option<Self> {
+        (width <= 32).then_some(Self { span, width, run: Run::Repeated { value: 0, left: 0 } })
+    }
+
+    /// The next number; `None` where the bytes do not give one.
+    pub(super) fn next(&mut self, page: &[u8]) -> Option<u32> {
+        loop {
+            match &mut self.run {
+                Run::Repeated { value, left } if *left > 0 => {
+                    *left -= 1;
+                    return Some(*value);
+                }
+                Run::Packed { left, bits, held } if *left > 0 => {
+                    while *held < self.width {
+                        *bits |= u64::from(*page.get(self.span.clone())?.first()?) << *held;
+                        self.span.start += 1;
+                        *held += 8;
+                    }
+                    let value = *bits & ((1 << self.width) - 1);
+                    *bits >>= self.width;
+                    *held -= self.width;
+                    *left -= 1;
+                    return Some(value as u32);
+                }
+                _ => self.run = self.next_run(page)?,
+            }
+        }
+    }
+
+    fn next_run(&mut self, page: &[u8]) -> Option<Run> {
+        let mut bytes = page.get(self.span.clone())?;
+        let head = varint(&mut bytes)?;
+        self.span.start = self.span.end - bytes.len();
+        if head & 1 == 1 {
+            return Some(Run::Packed { left: (head >> 1).checked_mul(8)?, bits: 0, held: 0 });
+        }
+        let (value, _) = bytes.split_at_checked(self.width.div_ceil(8) as usize)?;
+        self.span.start += value.len();
+        let value = value.iter().rev().fold(0, |sum, &byte| sum << 8 | u32::from(byte));
+        Some(Run::Repeated { value, left: head >> 1 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(bytes: &[u8], width: u32, count: usize) -> Option<Vec<u32>> {
+        let mut hybrid = Hybrid::new(0..bytes.len(), width)?;
+        (0..count).map(|_| hybrid.next(bytes)).collect()
+    }
+
+    #[test]
+    fn runs_of_both_kinds() {
+        // The example of the format's description: 0 to 7 in three bits each.
+        assert_eq!(all(&[3, 0b1000_1000, 0b1100_0110, 0b1111_1010], 3, 8).unwrap(), [0, 1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(all(&[8, 5, 3, 0, 0, 0], 3, 12).unwrap(), [5, 5, 5, 5, 0, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(all(&[4, 0x34, 0x12], 13, 2).unwrap(), [0x1234, 0x1234]);
+        assert_eq!(all(&[6], 0, 3).unwrap(), [0, 0, 0]);
+        assert_eq!(all(&[&[3u8][..], &[0xff; 32]].concat(), 32, 8).unwrap(), [u32::MAX; 8]);
+    }
+
+    #[test]
+    fn what_ends_too_early() {
+        assert_eq!(all(&[3, 0b1000_1000], 3, 8), None);
+        assert_eq!(all(&[8], 3, 1), None);
+        assert_eq!(all(&[8, 5], 3, 5), None);
+        assert_eq!(all(&[], 0, 1), None);
+        assert!(Hybrid::new(0..0, 33).is_none());
+    }
+}

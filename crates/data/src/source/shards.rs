@@ -1,0 +1,138 @@
+//! The files that a path stands for.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::open_regular;
+use crate::DataError;
+
+/// The most files that one path can stand for.
+const MAX_FILES: usize = 1 << 20;
+
+/// The tars of a folder, the files that a pattern matches, or the path itself.
+///
+/// The last part of a path that is not there as it is can be a pattern: `{00000..00099}` counts, `{a,b}`
+/// lists, `*` stands for anything and `?` for one character. What braces name has to be there.
+pub(super) fn find(path: &Path, wanted: &'static str) -> Result<Vec<PathBuf>, DataError> {
+    let none = || DataError::NotASource { path: path.to_owned(), wanted };
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let pattern = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    if path.is_dir() {
+        let tars = matching(path, "*.tar")?;
+        return Ok(if tars.is_empty() { vec![path.to_owned()] } else { tars });
+    }
+    if path.exists() || !pattern.contains(['*', '?', '{']) {
+        open_regular(path)?;
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut names = Vec::new();
+    expand(pattern, &mut names).ok_or_else(none)?;
+    let mut files = Vec::new();
+    for name in names {
+        if name.contains(['*', '?']) {
+            files.extend(matching(folder, &name)?);
+        } else {
+            let file = folder.join(name);
+            open_regular(&file)?;
+            files.push(file);
+        }
+    }
+    if files.is_empty() { Err(none()) } else { Ok(files) }
+}
+
+/// The files of a folder whose names match, in the order of their names.
+fn matching(folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, DataError> {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).map_err(DataError::io(folder))? {
+        let entry = entry.map_err(DataError::io(folder))?;
+        let matches =
+            entry.file_name().to_str().is_some_and(|name| fits(pattern.as_bytes(), name.as_bytes()));
+        if matches && !entry.path().is_dir() {
+            files.push(entry.path());
+        }
+    }
+    files.sort_unstable();
+    Ok(files)
+}
+
+/// Whether a name fits a pattern of `*` and `?`.
+fn fits(pattern: &[u8], name: &[u8]) -> bool {
+    // After a mismatch, the last `*` takes one byte more.
+    let (mut at, mut in_name) = (0, 0);
+    let mut star = None;
+    while in_name < name.len() {
+        match pattern.get(at) {
+            Some(b'*') => {
+                star = Some((at + 1, in_name));
+                at += 1;
+            }
+            Some(&byte) if byte == b'?' || byte == name[in_name] => {
+                at += 1;
+                in_name += 1;
+            }
+            _ => match star {
+                Some((after, from)) => {
+                    star = Some((after, from + 1));
+                    (at, in_name) = (after, from + 1);
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[at..].iter().all(|&byte| byte == b'*')
+}
+
+/// Writes out the braces of a pattern; `None` if they are malformed or stand for too many names.
+fn expand(pattern: &str, into: &mut Vec<String>) -> Option<()> {
+    let Some((before, rest)) = pattern.split_once('{') else {
+        into.push(pattern.to_owned());
+        return (into.len() <= MAX_FILES).then_some(());
+    };
+    let (inside, after) = rest.split_once('}')?;
+    if let Some((first, last)) = inside.split_once("..") {
+        let (from, to): (u64, u64) = (first.parse().ok()?, last.parse().ok()?);
+        let width = first.len();
+        (from..=to).try_for_each(|number| expand(&format!("{before}{number:0width$}{after}"), into))
+    } else {
+        inside.split(',').try_for_each(|part| expand(&format!("{before}{part}{after}"), into))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn expanded(pattern: &str) -> Option<Vec<String>> {
+        let mut names = Vec::new();
+        expand(pattern, &mut names).map(|()| names)
+    }
+
+    #[test]
+    fn braces() {
+        assert_eq!(expanded("a.tar").unwrap(), ["a.tar"]);
+        assert_eq!(expanded("{098..101}.tar").unwrap(), ["098.tar", "099.tar", "100.tar", "101.tar"]);
+        assert_eq!(expanded("{a,b}-{0..1}").unwrap(), ["a-0", "a-1", "b-0", "b-1"]);
+        assert_eq!(expanded("{3..1}").unwrap(), Vec::<String>::new());
+        for bad in ["{", "{a", "{a..b}", "{0..99999999999}", "{0..9999}{0..9999}"] {
+            assert_eq!(expanded(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn wildcards() {
+        for (pattern, name, expected) in [
+            ("*.tar", "00000.tar", true),
+            ("*.tar", ".tar", true),
+            ("*.tar", "a.tar.gz", false),
+            ("a*b*c", "axxbxxbc", true),
+            ("a*b*c", "axxbxxb", false),
+            ("?.tar", "a.tar", true),
+            ("?.tar", "ab.tar", false),
+            ("", "", true),
+            ("", "a", false),
+        ] {
+            assert_eq!(fits(pattern.as_bytes(), name.as_bytes()), expected, "{pattern} {name}");
+        }
+    }
+}

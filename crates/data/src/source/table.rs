@@ -1,0 +1,317 @@
+//! Pictures and captions in the columns of a table.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::picture::{Root, check_size};
+use super::text::{caption, text, too_long};
+use super::window::{Window, count};
+use super::{ImageData, Record, RecordSource, Records, SourceOptions};
+use crate::DataError;
+
+/// A table whose rows can be walked over any number of times.
+pub(super) trait Table: Send + Sync {
+    fn path(&self) -> &Path;
+
+    fn columns(&self) -> &[Column];
+
+    /// What a row is called in the name of one that has no key.
+    fn unit(&self) -> &'static str;
+
+    fn count(&self) -> Result<u64, DataError>;
+
+    /// Walks over the rows from a position on, reading these columns only.
+    fn rows(&self, columns: &[usize], start: u64) -> Result<Rows, DataError>;
+
+    /// How many rows may be passed over on the way to one of the values of these columns, lists taken one by
+    /// one, and how many values these rows hold.
+    fn pass_over(&self, _columns: &[usize], _value: u64) -> (u64, u64) {
+        (0, 0)
+    }
+}
+
+pub(super) type Rows = Box<dyn Iterator<Item = Result<Row, DataError>> + Send>;
+
+#[derive(Debug, Clone)]
+pub(super) struct Column {
+    pub(super) name: String,
+    pub(super) kind: ColumnKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ColumnKind {
+    /// Text, or whatever each cell says: CSV and JSON declare no types.
+    Text,
+    /// Bytes that may be anything.
+    #[cfg_attr(not(feature = "parquet"), expect(dead_code, reason = "only Parquet has them"))]
+    Bytes,
+}
+
+/// The cells of a row in the order in which the columns were asked for, or why it has none.
+pub(super) struct Row {
+    /// Counts from 1.
+    pub(super) number: u64,
+    pub(super) cells: Result<Vec<Cell>, String>,
+}
+
+#[derive(Debug)]
+pub(super) enum Cell {
+    /// Null, or not there.
+    Missing,
+    /// Text or bytes.
+    Bytes(Vec<u8>),
+    /// Bytes that were not read, as there are so many.
+    #[cfg_attr(not(feature = "parquet"), expect(dead_code, reason = "only Parquet has them"))]
+    TooLong(u64),
+    /// In decimal.
+    Integer(String),
+    List(Vec<Cell>),
+    /// Anything else, in words.
+    Other(&'static str),
+}
+
+impl Cell {
+    /// The bytes, or why there are none.
+    fn bytes(self, what: &str, max: u64) -> Result<Vec<u8>, String> {
+        match self {
+            Self::Bytes(bytes) => Ok(bytes),
+            Self::Missing => Err(format!("the {what} is missing")),
+            Self::TooLong(bytes) => Err(too_long(what, bytes, max)),
+            Self::Integer(number) => Err(format!("the {what} is the number {number}, expected text")),
+            Self::List(_) => Err(format!("the {what} is a list, expected a single value")),
+            Self::Other(kind) => Err(format!("the {what} is {kind}, expected text")),
+        }
+    }
+
+    fn key(self, max: usize) -> Result<String, String> {
+        let key = match self {
+            Self::Integer(number) => number,
+            cell => text(cell.bytes("key", max as u64)?, "key")?,
+        };
+        if key.is_empty() {
+            return Err("the key is empty".to_owned());
+        }
+        Ok(key)
+    }
+
+    pub(super) fn captions(self, max: usize, into: &mut Vec<Result<String, String>>) {
+        match self {
+            Self::List(cells) if cells.is_empty() => {
+                into.push(Err("the list of captions is empty".to_owned()))
+            }
+            Self::List(cells) => into.extend(cells.into_iter().map(|cell| cell.caption(max))),
+            cell => into.push(cell.caption(max)),
+        }
+    }
+
+    fn caption(self, max: usize) -> Result<String, String> {
+        caption(self.bytes("caption", max as u64)?, max)
+    }
+}
+
+const KEY_COLUMNS: [&str; 1] = ["key"];
+const IMAGE_COLUMNS: [&str; 5] = ["image", "image.bytes", "path", "file_name", "filepath"];
+const CAPTION_COLUMNS: [&str; 3] = ["caption", "captions", "text"];
+
+/// A chosen column, or the first there is of the usual ones.
+fn choose(table: &dyn Table, chosen: Option<&str>, usual: &[&str]) -> Result<usize, DataError> {
+    let columns = table.columns();
+    let usual = if chosen.is_some() { &[] } else { usual };
+    let wanted = usual.iter().copied().chain(chosen);
+    if let Some(found) = wanted.clone().find_map(|name| columns.iter().position(|column| column.name == name))
+    {
+        return Ok(found);
+    }
+    let list = |names: &mut dyn Iterator<Item = &str>| {
+        names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    };
+    Err(DataError::NoColumn {
+        path: table.path().to_owned(),
+        wanted: list(&mut wanted.clone()),
+        columns: list(&mut columns.iter().map(|column| column.name.as_str())),
+    })
+}
+
+/// The column that holds the keys; `None` for the number of the row.
+///
+/// Pictures and captions of one table must get the same keys, so it does not depend on what is read.
+pub(super) fn key_column(table: &dyn Table, options: &SourceOptions) -> Result<Option<usize>, DataError> {
+    if let Some(name) = options.key_column.as_deref() {
+        return choose(table, Some(name), &[]).map(Some);
+    }
+    if let Ok(key) = choose(table, None, &KEY_COLUMNS) {
+        return Ok(Some(key));
+    }
+    let image = match options.image_column.as_deref() {
+        Some(name) => Some(choose(table, Some(name), &[])?),
+        None => choose(table, None, &IMAGE_COLUMNS).ok(),
+    };
+    Ok(image.filter(|&image| table.columns()[image].kind == ColumnKind::Text))
+}
+
+/// The key of a row; where it is a cell, it is taken off the end of the cells.
+fn take_key(cells: &mut Vec<Cell>, keyed: bool, number: u64, max: usize) -> Result<String, String> {
+    match keyed {
+        true => cells.pop().unwrap_or(Cell::Missing).key(max),
+        false => Ok(number.to_string()),
+    }
+}
+
+pub(super) struct TableImages {
+    table: Arc<dyn Table>,
+    columns: Vec<usize>,
+    keyed: bool,
+    /// Where the pictures are; `None` where the cells hold them.
+    root: Option<Arc<Root>>,
+    max_image_bytes: u64,
+    max_text_bytes: usize,
+}
+
+impl TableImages {
+    pub(super) fn new(table: Arc<dyn Table>, options: &SourceOptions) -> Result<Self, DataError> {
+        let image = choose(&*table, options.image_column.as_deref(), &IMAGE_COLUMNS)?;
+        let key = key_column(&*table, options)?;
+        let root = match table.columns()[image].kind {
+            ColumnKind::Bytes if options.image_root.is_some() => {
+                return Err(DataError::SourceOption {
+                    path: table.path().to_owned(),
+                    kind: "a table that holds the pictures themselves",
+                    option: "image_root",
+                });
+            }
+            ColumnKind::Bytes => None,
+            ColumnKind::Text => {
+                let folder = options.image_root.as_deref().or(table.path().parent());
+                Some(Arc::new(Root::new(folder.unwrap_or(Path::new("")), options)?))
+            }
+        };
+        Ok(Self {
+            table,
+            columns: [image].into_iter().chain(key).collect(),
+            keyed: key.is_some(),
+            root,
+            max_image_bytes: options.max_image_bytes,
+            max_text_bytes: options.max_text_bytes,
+        })
+    }
+}
+
+impl RecordSource<ImageData> for TableImages {
+    fn count(&self) -> Result<u64, DataError> {
+        self.table.count()
+    }
+
+    fn records(&self, range: Range<u64>) -> Result<Records<ImageData>, DataError> {
+        let (keyed, root, unit) = (self.keyed, self.root.clone(), self.table.unit());
+        let (max_image_bytes, max_text_bytes) = (self.max_image_bytes, self.max_text_bytes);
+        let picture = move |cell: Cell| match &root {
+            Some(root) => root.picture(&text(cell.bytes("path", max_text_bytes as u64)?, "path")?),
+            None => {
+                let bytes = cell.bytes("picture", max_image_bytes)?;
+                check_size(bytes.len() as u64, max_image_bytes)?;
+                Ok(ImageData::Bytes(bytes))
+            }
+        };
+        let record = move |Row { number, cells }: Row| {
+            let unnamed = |reason| Record { key: format!("{unit} {number}"), value: Err(reason) };
+            let mut cells = match cells {
+                Ok(cells) => cells,
+                Err(reason) => return unnamed(reason),
+            };
+            match take_key(&mut cells, keyed, number, max_text_bytes) {
+                Ok(key) => Record { key, value: picture(cells.pop().unwrap_or(Cell::Missing)) },
+                Err(reason) => unnamed(reason),
+            }
+        };
+        let rows = self.table.rows(&self.columns, range.start)?;
+        Ok(Box::new(Window::new(rows, range.start, &range).map(move |row| row.map(&record))))
+    }
+}
+
+pub(super) struct TableCaptions {
+    table: Arc<dyn Table>,
+    captions: Vec<usize>,
+    key: Option<usize>,
+    max_text_bytes: usize,
+}
+
+impl TableCaptions {
+    pub(super) fn new(table: Arc<dyn Table>, options: &SourceOptions) -> Result<Self, DataError> {
+        let captions = match options.caption_columns.as_slice() {
+            [] => vec![choose(&*table, None, &CAPTION_COLUMNS)?],
+            names => names.iter().map(|name| choose(&*table, Some(name), &[])).collect::<Result<_, _>>()?,
+        };
+        let key = key_column(&*table, options)?;
+        Ok(Self { table, captions, key, max_text_bytes: options.max_text_bytes })
+    }
+
+    /// Walks over all records from the first of a row on.
+    fn walk(&self, row: u64) -> Result<Walk, DataError> {
+        let columns: Vec<usize> = self.captions.iter().copied().chain(self.key).collect();
+        Ok(Walk {
+            rows: self.table.rows(&columns, row)?,
+            pending: VecDeque::new(),
+            keyed: self.key.is_some(),
+            unit: self.table.unit(),
+            max: self.max_text_bytes,
+        })
+    }
+}
+
+impl RecordSource<String> for TableCaptions {
+    fn count(&self) -> Result<u64, DataError> {
+        let (rows, records) = self.table.pass_over(&self.captions, u64::MAX);
+        Ok(records + count(self.walk(rows)?)?)
+    }
+
+    fn records(&self, range: Range<u64>) -> Result<Records<String>, DataError> {
+        let (rows, records) = self.table.pass_over(&self.captions, range.start);
+        Ok(Box::new(Window::new(self.walk(rows)?, records, &range)))
+    }
+}
+
+/// The captions of row after row.
+struct Walk {
+    rows: Rows,
+    pending: VecDeque<Record<String>>,
+    keyed: bool,
+    unit: &'static str,
+    max: usize,
+}
+
+impl Walk {
+    fn fill(&mut self, Row { number, cells }: Row) {
+        let name = || format!("{} {number}", self.unit);
+        let mut cells = match cells {
+            Ok(cells) => cells,
+            Err(reason) => return self.pending.push_back(Record { key: name(), value: Err(reason) }),
+        };
+        let key = take_key(&mut cells, self.keyed, number, self.max);
+        let mut captions = Vec::new();
+        for cell in cells {
+            cell.captions(self.max, &mut captions);
+        }
+        self.pending.extend(captions.into_iter().map(|value| match &key {
+            Ok(key) => Record { key: key.clone(), value },
+            Err(reason) => Record { key: name(), value: Err(reason.clone()) },
+        }));
+    }
+}
+
+impl Iterator for Walk {
+    type Item = Result<Record<String>, DataError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(record) = self.pending.pop_front() {
+                return Some(Ok(record));
+            }
+            match self.rows.next()? {
+                Ok(row) => self.fill(row),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Decoded pictures beside Pillow's, which `fixtures/generate_decode.py` wrote.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::path::{Path, PathBuf};
+
+use safetensors::SafeTensors;
+use sail_data::{DecodeLimits, decode_image};
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/decode")
+}
+
+/// The largest and the mean difference from Pillow that a format may have.
+fn tolerance(name: &str) -> (u8, f64) {
+    // Only JPEG decoders may round as they like.
+    if !name.ends_with(".jpg") {
+        return (0, 0.0);
+    }
+    match name {
+        "422.jpg" | "422-progressive.jpg" => (4, 0.3),
+        "420.jpg" | "420-progressive.jpg" | "restart.jpg" | "thumbnail.jpg" => (5, 0.5),
+        _ => (2, 0.05),
+    }
+}
+
+#[test]
+fn every_layout_has_pillows_pixels() {
+    let bytes = std::fs::read(folder().join("expected.safetensors")).unwrap();
+    let expected = SafeTensors::deserialize(&bytes).unwrap();
+    let mut wrong = Vec::new();
+    for name in expected.names() {
+        let view = expected.tensor(name).unwrap();
+        let file = std::fs::read(folder().join(name)).unwrap();
+        let image = match decode_image(&file, &DecodeLimits::default()) {
+            Ok(image) => image,
+            Err(error) => {
+                wrong.push(format!("{name}: {error}"));
+                continue;
+            }
+        };
+        let size = [image.height() as usize, image.width() as usize, 3];
+        if size != view.shape() {
+            wrong.push(format!("{name}: {size:?} instead of {:?}", view.shape()));
+            continue;
+        }
+        let differences: Vec<u8> =
+            image.as_raw().iter().zip(view.data()).map(|(a, b)| a.abs_diff(*b)).collect();
+        let largest = *differences.iter().max().unwrap();
+        let mean = differences.iter().map(|value| f64::from(*value)).sum::<f64>() / differences.len() as f64;
+        let (most, mean_most) = tolerance(name);
+        if largest > most || mean > mean_most {
+            wrong.push(format!("{name}: differs by up to {largest}, {mean:.3} on average"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(expected.names().len() > 60);
+}

@@ -1,0 +1,200 @@
+//! Pictures that are none, or not whole, or made to harm.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::path::{Path, PathBuf};
+
+use proptest::prelude::*;
+use sail_data::{DecodeError, DecodeLimits, decode_image};
+
+const SMALL: DecodeLimits = DecodeLimits { max_pixels: 4_000_000, max_bytes: 1 << 20 };
+
+fn pictures() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/decode");
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> =
+        files.filter(|path| path.extension().is_some_and(|kind| kind != "safetensors")).collect();
+    files.sort();
+    assert!(files.len() > 60);
+    files
+}
+
+fn picture(name: &str) -> Vec<u8> {
+    let path = pictures().into_iter().find(|path| path.ends_with(name)).unwrap();
+    std::fs::read(path).unwrap()
+}
+
+fn decode(bytes: &[u8]) -> Result<image::RgbImage, DecodeError> {
+    decode_image(bytes, &SMALL)
+}
+
+#[test]
+fn a_truncated_picture_is_an_error_or_whole() {
+    for path in pictures() {
+        let bytes = std::fs::read(&path).unwrap();
+        let whole = decode(&bytes).unwrap();
+        let is_jpeg = path.extension().unwrap() == "jpg";
+        for length in 0..bytes.len() {
+            match decode(&bytes[..length]) {
+                // The later frames of an animation, or a checksum at the very end.
+                Ok(image) => assert!(image == whole && !is_jpeg, "{}, {length} bytes", path.display()),
+                Err(DecodeError::Panicked { reason, .. }) => {
+                    panic!("{}, {length} bytes: {reason}", path.display())
+                }
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_no_picture_says_so() {
+    assert_eq!(decode(b""), Err(DecodeError::Empty));
+    for bytes in [&b"\0"[..], b"<html>", b"%PDF-1.7", b"PK\x03\x04", &[0; 4096], b"II*", b"\xff\xd8"] {
+        assert_eq!(decode(bytes), Err(DecodeError::UnknownFormat), "{bytes:?}");
+    }
+    // Formats that the decoders' library knows and this crate does not read.
+    for bytes in [&b"P6 1 1 255 abc"[..], b"qoif\0\0\0\x01", b"\0\0\x01\0\x01\0"] {
+        assert_eq!(decode(bytes), Err(DecodeError::UnknownFormat), "{bytes:?}");
+    }
+    let truncated = |format| Err(DecodeError::Truncated { format });
+    assert_eq!(decode(b"\xff\xd8\xff"), truncated("jpeg"));
+    for (name, format) in [
+        ("420.jpg", "jpeg"),
+        ("rgb.png", "png"),
+        ("lossy.webp", "webp"),
+        ("rgb.bmp", "bmp"),
+        ("rgb-lzw.tif", "tiff"),
+    ] {
+        let bytes = picture(name);
+        assert_eq!(decode(&bytes[..bytes.len() / 2]), truncated(format), "{name}");
+    }
+}
+
+#[test]
+fn messages_name_the_remedy() {
+    let error = decode(&picture("420.jpg")[..500]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the jpeg picture is truncated: its data ends before it does; fetch or write the file again"
+    );
+    let few = DecodeLimits { max_bytes: 10, ..SMALL };
+    let error = decode_image(b"GIF89a.....", &few).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the picture has 11 bytes, at most 10 are allowed: raise `max_bytes` if it is trusted"
+    );
+}
+
+#[test]
+fn limits_are_inclusive() {
+    for path in pictures() {
+        let bytes = std::fs::read(&path).unwrap();
+        let limits = DecodeLimits { max_pixels: 37 * 29, max_bytes: bytes.len() as u64 };
+        assert!(decode_image(&bytes, &limits).is_ok());
+        let less = DecodeLimits { max_pixels: 37 * 29 - 1, ..limits };
+        let error = decode_image(&bytes, &less).unwrap_err();
+        assert!(matches!(error, DecodeError::TooManyPixels { limit, .. } if limit == 37 * 29 - 1), "{error}");
+    }
+}
+
+/// Writes a big-endian or little-endian number over the bytes of a picture.
+fn with(name: &str, at: usize, value: &[u8]) -> Vec<u8> {
+    let mut bytes = picture(name);
+    bytes[at..at + value.len()].copy_from_slice(value);
+    bytes
+}
+
+#[test]
+fn bombs_are_refused_by_their_header() {
+    let limits = DecodeLimits::default();
+    let huge = 60_000_u16;
+    // Width and height, where each format has them; the rest of the file is that of a tiny picture.
+    let gif = with("palette.gif", 6, &[huge.to_le_bytes(), huge.to_le_bytes()].concat());
+    let bmp = with("rgb.bmp", 18, &[u32::from(huge).to_le_bytes(), u32::from(huge).to_le_bytes()].concat());
+    let mut png =
+        with("rgb.png", 16, &[u32::from(huge).to_be_bytes(), u32::from(huge).to_be_bytes()].concat());
+    let checksum = crc32(&png[12..29]);
+    png[29..33].copy_from_slice(&checksum.to_be_bytes());
+    for (name, bytes) in [("gif", gif), ("bmp", bmp), ("png", png)] {
+        let error = decode_image(&bytes, &limits).unwrap_err();
+        let expected = DecodeError::TooManyPixels { width: 60_000, height: 60_000, limit: 178_956_970 };
+        assert_eq!(error, expected, "{name}");
+    }
+    // A JPEG of few bytes cannot have many pixels, whatever the limit.
+    let bytes = picture("420.jpg");
+    let header = bytes.windows(2).position(|marker| marker == [0xff, 0xc0]).unwrap();
+    let jpeg = with("420.jpg", header + 5, &[huge.to_be_bytes(), huge.to_be_bytes()].concat());
+    let unlimited = DecodeLimits { max_pixels: u64::MAX, max_bytes: u64::MAX };
+    assert_eq!(decode_image(&jpeg, &unlimited), Err(DecodeError::Truncated { format: "jpeg" }));
+}
+
+#[test]
+fn too_many_scans_are_refused() {
+    let bytes = picture("420-progressive.jpg");
+    let first = bytes.windows(2).position(|marker| marker == [0xff, 0xda]).unwrap();
+    let scan = &bytes[first..bytes.len() - 2];
+    let mut bomb = bytes[..bytes.len() - 2].to_vec();
+    for _ in 0..300 {
+        bomb.extend_from_slice(scan);
+    }
+    bomb.extend_from_slice(&[0xff, 0xd9]);
+    let error = decode(&bomb).unwrap_err();
+    assert!(error.to_string().contains("more than 200 scans"), "{error}");
+}
+
+/// The checksum of PNG chunks.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg()))
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4000))]
+
+    #[test]
+    fn damaged_pictures_never_break_the_process(
+        which in any::<prop::sample::Index>(),
+        edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0_usize..6), 1..8),
+        near_start in any::<bool>(),
+    ) {
+        let files = pictures();
+        let mut bytes = std::fs::read(which.get(&files)).unwrap();
+        for (at, value, kind) in edits {
+            let reach = if near_start { bytes.len().min(200) } else { bytes.len() };
+            let at = at.index(reach.max(1)).min(bytes.len() - 1);
+            let end = (at + usize::from(value) % 32).min(bytes.len());
+            match kind {
+                0 => bytes[at] = value,
+                1 => bytes[at] ^= 1 << (value % 8),
+                2 => bytes[at] = [0, 1, 127, 128, 254, 255][usize::from(value) % 6],
+                3 => bytes[at..end].fill(0xff),
+                4 if end - at < bytes.len() => drop(bytes.drain(at..end)),
+                _ => {
+                    let copy = bytes[at..end].to_vec();
+                    bytes.splice(at..at, copy);
+                }
+            }
+        }
+        match decode(&bytes) {
+            Ok(image) => prop_assert!(u64::from(image.width()) * u64::from(image.height()) <= SMALL.max_pixels),
+            Err(error) => {
+                let panicked = matches!(error, DecodeError::Panicked { .. });
+                prop_assert!(!panicked, "{}", error);
+            }
+        }
+    }
+
+    #[test]
+    fn noise_after_a_signature_never_breaks_the_process(
+        signature in prop::sample::select(vec![
+            &b"\xff\xd8\xff"[..], b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR", b"RIFF\x10\0\0\0WEBPVP8 ", b"RIFF\x10\0\0\0WEBPVP8L",
+            b"RIFF\x10\0\0\0WEBPVP8X", b"GIF89a", b"BM", b"II*\0\x08\0\0\0", b"MM\0*\0\0\0\x08",
+        ]),
+        noise in prop::collection::vec(any::<u8>(), 0..400),
+    ) {
+        let bytes = [signature, &noise].concat();
+        let panicked = matches!(decode(&bytes), Err(DecodeError::Panicked { .. }));
+        prop_assert!(!panicked);
+    }
+}

@@ -1,0 +1,100 @@
+//! Parquet as the Rust implementation writes it, with any content.
+
+use std::sync::Arc;
+
+use ::parquet::basic::{Compression, Encoding};
+use ::parquet::data_type::{ByteArray, ByteArrayType};
+use ::parquet::file::properties::{WriterProperties, WriterVersion};
+use ::parquet::file::writer::SerializedFileWriter;
+use ::parquet::schema::parser::parse_message_type;
+use proptest::prelude::*;
+
+use super::properties::{check_ranges, found, ranges, records_of, rows};
+use super::*;
+
+const SCHEMA: &str = "message table {
+    required binary key (STRING);
+    optional group captions (LIST) { repeated group list { optional binary element (STRING); } }
+    optional binary image;
+}";
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn comes_back(
+        rows in rows(0..4),
+        pictures in prop::collection::vec(prop::option::weighted(0.8, prop::collection::vec(any::<u8>(), 0..50)), 40),
+        group in 1usize..20,
+        version_2: bool,
+        dictionary: bool,
+        codec in prop::sample::select(vec![
+            Compression::UNCOMPRESSED, Compression::SNAPPY, Compression::GZIP(Default::default()), Compression::ZSTD(Default::default()),
+        ]),
+        page in 1usize..10,
+        ranges in ranges(),
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.parquet");
+        let version = if version_2 { WriterVersion::PARQUET_2_0 } else { WriterVersion::PARQUET_1_0 };
+        let mut properties = WriterProperties::builder()
+            .set_writer_version(version)
+            .set_compression(codec)
+            .set_dictionary_enabled(dictionary)
+            .set_data_page_row_count_limit(page)
+            .set_write_batch_size(1);
+        if !dictionary {
+            properties = properties.set_encoding(Encoding::PLAIN);
+        }
+        let schema = Arc::new(parse_message_type(SCHEMA).unwrap());
+        let file = fs::File::create(&path).unwrap();
+        let mut writer = SerializedFileWriter::new(file, schema, Arc::new(properties.build())).unwrap();
+        let bytes = |text: &[u8]| ByteArray::from(text.to_vec());
+        for (rows, pictures) in rows.chunks(group).zip(pictures.chunks(group)) {
+            let mut columns = writer.next_row_group().unwrap();
+
+            let keys: Vec<ByteArray> = rows.iter().map(|(key, _)| bytes(key.as_bytes())).collect();
+            let mut column = columns.next_column().unwrap().unwrap();
+            column.typed::<ByteArrayType>().write_batch(&keys, None, None).unwrap();
+            column.close().unwrap();
+
+            let (mut values, mut definition, mut repetition) = (Vec::new(), Vec::new(), Vec::new());
+            for (_, captions) in rows {
+                repetition.push(0);
+                repetition.extend(captions.iter().skip(1).map(|_| 1));
+                definition.extend(captions.iter().map(|caption| if caption.is_some() { 3 } else { 2 }));
+                if captions.is_empty() {
+                    definition.push(1);
+                }
+                values.extend(captions.iter().flatten().map(|caption| bytes(caption.as_bytes())));
+            }
+            let mut column = columns.next_column().unwrap().unwrap();
+            column.typed::<ByteArrayType>().write_batch(&values, Some(&definition), Some(&repetition)).unwrap();
+            column.close().unwrap();
+
+            let pictures = &pictures[..rows.len()];
+            let definition: Vec<i16> = pictures.iter().map(|picture| picture.is_some().into()).collect();
+            let values: Vec<ByteArray> = pictures.iter().flatten().map(|picture| bytes(picture)).collect();
+            let mut column = columns.next_column().unwrap().unwrap();
+            column.typed::<ByteArrayType>().write_batch(&values, Some(&definition), None).unwrap();
+            column.close().unwrap();
+            columns.close().unwrap();
+        }
+        writer.close().unwrap();
+
+        let source = open_captions(&path, &SourceOptions::default()).unwrap();
+        let records = all(&*source);
+        prop_assert_eq!(found(&records), records_of(&rows, usize::MAX));
+        check_ranges(&*source, &records, &ranges);
+
+        let source = open_images(&path, &SourceOptions::default()).unwrap();
+        let records = all(&*source);
+        for ((record, picture), (key, _)) in records.iter().zip(&pictures).zip(&rows) {
+            prop_assert_eq!(&record.key, key);
+            let value = record.value.clone().ok();
+            prop_assert_eq!(value, picture.clone().map(ImageData::Bytes));
+        }
+        prop_assert_eq!(records.len(), rows.len());
+        check_ranges(&*source, &records, &ranges);
+    }
+}

@@ -1,0 +1,267 @@
+//! A model's preprocessing as its files state it.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::{ImageProcessorConfig, Normalize, Resample, Resize};
+use crate::ModelError;
+
+/// Such files are some hundred bytes.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// What a class of image processors does where its file is silent.
+struct Class {
+    /// The class's name before `ImageProcessor` or `FeatureExtractor`.
+    name: &'static str,
+    /// Values of `model_type` in `config.json` whose files may leave the class out.
+    models: &'static [&'static str],
+    resample: Resample,
+    resize: Resize,
+    /// A size given as one number is a square; else it is the shorter edge.
+    square: bool,
+    crop: Option<[usize; 2]>,
+    normalize: Normalize,
+}
+
+const HALF: Normalize = Normalize { mean: [0.5; 3], std: [0.5; 3] };
+const CLIP: Normalize =
+    Normalize { mean: [0.48145466, 0.4578275, 0.40821073], std: [0.26862954, 0.26130258, 0.27577711] };
+
+const CLASSES: [Class; 5] = [
+    Class {
+        name: "Bit",
+        models: &["dinov2", "dinov2_with_registers"],
+        resample: Resample::Bicubic,
+        resize: Resize::ShortestEdge(224),
+        square: false,
+        crop: Some([224, 224]),
+        normalize: CLIP,
+    },
+    Class {
+        name: "CLIP",
+        models: &["clip", "clip_vision_model", "aimv2", "aimv2_vision_model"],
+        resample: Resample::Bicubic,
+        resize: Resize::ShortestEdge(224),
+        square: false,
+        crop: Some([224, 224]),
+        normalize: CLIP,
+    },
+    Class {
+        name: "DeiT",
+        models: &["deit"],
+        resample: Resample::Bicubic,
+        resize: Resize::Exact { height: 256, width: 256 },
+        square: true,
+        crop: Some([224, 224]),
+        normalize: HALF,
+    },
+    Class {
+        name: "Siglip",
+        models: &["siglip", "siglip_vision_model"],
+        resample: Resample::Bicubic,
+        resize: Resize::Exact { height: 224, width: 224 },
+        square: false,
+        crop: None,
+        normalize: HALF,
+    },
+    Class {
+        name: "ViT",
+        models: &["vit", "vit_mae", "vit_msn", "ijepa"],
+        resample: Resample::Bilinear,
+        resize: Resize::Exact { height: 224, width: 224 },
+        square: true,
+        crop: None,
+        normalize: HALF,
+    },
+];
+
+/// The settings that change pixels. A null is an absent setting, as in the reference.
+#[derive(Deserialize)]
+struct Settings {
+    image_processor_type: Option<String>,
+    feature_extractor_type: Option<String>,
+    do_resize: Option<bool>,
+    size: Option<Size>,
+    resample: Option<Value>,
+    do_center_crop: Option<bool>,
+    crop_size: Option<Size>,
+    do_rescale: Option<bool>,
+    rescale_factor: Option<f64>,
+    do_normalize: Option<bool>,
+    image_mean: Option<Channels>,
+    image_std: Option<Channels>,
+    do_pad: Option<bool>,
+    use_square_size: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a number, a pair of numbers or a table of lengths")]
+enum Size {
+    Number(usize),
+    Pair([usize; 2]),
+    Table(Map<String, Value>),
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected one number or three")]
+enum Channels {
+    One(f64),
+    Each([f64; 3]),
+}
+
+impl Channels {
+    fn values(&self) -> [f64; 3] {
+        match *self {
+            Self::One(value) => [value; 3],
+            Self::Each(values) => values,
+        }
+    }
+}
+
+/// Reads the rules of a model folder and says which file they come from.
+pub(super) fn read(folder: &Path) -> Result<(ImageProcessorConfig, PathBuf), ModelError> {
+    let path = folder.join("preprocessor_config.json");
+    let (settings, path) = match json(&path) {
+        Err(ModelError::Io { path: absent, source }) if source.kind() == ErrorKind::NotFound => {
+            // Where a model has a tokenizer too, new files hold both.
+            let path = folder.join("processor_config.json");
+            let mut processor = json(&path).map_err(|_| ModelError::Io { path: absent, source })?;
+            (processor.get_mut("image_processor").map(Value::take).unwrap_or_default(), path)
+        }
+        settings => (settings?, path),
+    };
+    let settings: Settings = serde_json::from_value(settings)
+        .map_err(|error| ModelError::Format { path: path.clone(), reason: error.to_string() })?;
+    let class = settings.class(folder)?;
+    Ok((settings.config(class)?, path))
+}
+
+fn json(path: &Path) -> Result<Value, ModelError> {
+    let io = |source| ModelError::Io { path: path.to_owned(), source };
+    let mut text = String::new();
+    File::open(path).map_err(io)?.take(MAX_BYTES).read_to_string(&mut text).map_err(io)?;
+    serde_json::from_str(&text)
+        .map_err(|error| ModelError::Format { path: path.to_owned(), reason: error.to_string() })
+}
+
+fn unsupported(field: &'static str, found: impl ToString, expected: impl ToString) -> ModelError {
+    ModelError::Config { field, found: found.to_string(), expected: expected.to_string() }
+}
+
+impl Settings {
+    fn class(&self, folder: &Path) -> Result<&'static Class, ModelError> {
+        let known = || {
+            let names: Vec<_> = CLASSES.iter().map(|class| format!("{}ImageProcessor", class.name)).collect();
+            format!("one of {}", names.join(", "))
+        };
+        if let Some(name) = self.image_processor_type.as_ref().or(self.feature_extractor_type.as_ref()) {
+            let stem = name.trim_end_matches("Fast").trim_end_matches("Pil");
+            let stem = stem.trim_end_matches("ImageProcessor").trim_end_matches("FeatureExtractor");
+            let class = CLASSES.iter().find(|class| class.name == stem);
+            return class.ok_or_else(|| unsupported("image_processor_type", name, known()));
+        }
+        let config = json(&folder.join("config.json"))?;
+        let model = config.get("model_type").and_then(Value::as_str).unwrap_or("absent");
+        let class = CLASSES.iter().find(|class| class.models.contains(&model));
+        let found = || format!("absent, and the model's type is {model}");
+        class.ok_or_else(|| unsupported("image_processor_type", found(), known()))
+    }
+
+    fn config(&self, class: &Class) -> Result<ImageProcessorConfig, ModelError> {
+        for (field, value) in [("do_pad", self.do_pad), ("use_square_size", self.use_square_size)] {
+            if value == Some(true) {
+                return Err(unsupported(field, "true", "false"));
+            }
+        }
+        let resize = match &self.size {
+            Some(size) => size.resize(class.square)?,
+            None => class.resize,
+        };
+        let crop = match &self.crop_size {
+            Some(size) => Some(size.crop()?),
+            None => class.crop,
+        };
+        let crops = self.do_center_crop.unwrap_or(class.crop.is_some());
+        if crops && crop.is_none() {
+            return Err(unsupported(
+                "crop_size",
+                "absent",
+                "a height and a width, as `do_center_crop` is true",
+            ));
+        }
+        let resample = match &self.resample {
+            Some(number) => number
+                .as_u64()
+                .and_then(Resample::from_number)
+                .ok_or_else(|| unsupported("resample", number, "a number from 0 to 5"))?,
+            None => class.resample,
+        };
+        let normalize = Normalize {
+            mean: self.image_mean.as_ref().map_or(class.normalize.mean, Channels::values),
+            std: self.image_std.as_ref().map_or(class.normalize.std, Channels::values),
+        };
+        Ok(ImageProcessorConfig {
+            resize: self.do_resize.unwrap_or(true).then_some(resize),
+            resample,
+            center_crop: crop.filter(|_| crops),
+            rescale: self.do_rescale.unwrap_or(true).then(|| self.rescale_factor.unwrap_or(1.0 / 255.0)),
+            normalize: self.do_normalize.unwrap_or(true).then_some(normalize),
+        })
+    }
+}
+
+impl Size {
+    fn resize(&self, square: bool) -> Result<Resize, ModelError> {
+        Ok(match self {
+            Self::Number(edge) if square => Resize::Exact { height: *edge, width: *edge },
+            Self::Number(edge) => Resize::ShortestEdge(*edge),
+            Self::Pair([height, width]) => Resize::Exact { height: *height, width: *width },
+            Self::Table(table) => match lengths(table).as_slice() {
+                [("height", height), ("width", width)] => Resize::Exact { height: *height, width: *width },
+                [("shortest_edge", edge)] => Resize::ShortestEdge(*edge),
+                [("longest_edge", longest), ("shortest_edge", shortest)] => {
+                    Resize::ShortestEdgeWithin { shortest: *shortest, longest: *longest }
+                }
+                // The reference accepts `longest_edge` alone and then fails to resize.
+                _ => {
+                    return Err(self.unsupported(
+                        "size",
+                        "height and width, or shortest_edge with or without longest_edge",
+                    ));
+                }
+            },
+        })
+    }
+
+    fn crop(&self) -> Result<[usize; 2], ModelError> {
+        match self {
+            Self::Number(edge) => Ok([*edge, *edge]),
+            Self::Pair(size) => Ok(*size),
+            Self::Table(table) => match lengths(table).as_slice() {
+                [("height", height), ("width", width)] => Ok([*height, *width]),
+                _ => Err(self.unsupported("crop_size", "height and width")),
+            },
+        }
+    }
+
+    fn unsupported(&self, field: &'static str, expected: &str) -> ModelError {
+        let found = match self {
+            Self::Table(table) => Value::Object(table.clone()).to_string(),
+            _ => String::new(),
+        };
+        unsupported(field, found, expected)
+    }
+}
+
+/// The lengths that a table gives, by name in order; one that is no length is left out.
+fn lengths(table: &Map<String, Value>) -> Vec<(&str, usize)> {
+    let length = |value: &Value| usize::try_from(value.as_u64()?).ok();
+    let mut lengths: Vec<_> =
+        table.iter().filter_map(|(name, value)| Some((name.as_str(), length(value)?))).collect();
+    lengths.sort_unstable();
+    lengths
+}

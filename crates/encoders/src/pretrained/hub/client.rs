@@ -1,0 +1,247 @@
+//! Requests to the hub.
+//!
+//! `hf-hub` makes the connection: token, proxy, redirects without the token to other hosts. Its own download is not
+//! used: it gives a file its final name before anything is checked, takes that name from a header as it is,
+//! and goes on with a broken-off file whatever the server answers.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use hf_hub::api::sync::{Api, ApiBuilder};
+use hf_hub::{Cache, Repo};
+use serde_json::Value;
+use sha1::Sha1;
+use sha2::{Digest, Sha256};
+
+use super::cache::{RemoteFile, is_hash, write_error};
+use super::{FileProgress, HubOptions};
+use crate::pretrained::folder::hex;
+use crate::pretrained::{HubError, ModelError};
+
+/// The longest list of a model's files that is read.
+const MAX_LISTING: u64 = 32 << 20;
+/// How often a download is taken up again without a single byte arriving.
+const ATTEMPTS: usize = 3;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest silence of a server.
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// One revision of a model on the hub.
+pub(super) struct Client<'a> {
+    api: Api,
+    id: &'a str,
+    options: &'a HubOptions,
+}
+
+/// What a server said.
+struct Answer {
+    status: u16,
+    /// The hub's own name of an error.
+    error: String,
+    /// Where in the file the body begins.
+    start: u64,
+    body: Box<dyn Read>,
+}
+
+impl<'a> Client<'a> {
+    pub(super) fn new(id: &'a str, options: &'a HubOptions) -> Result<Self, ModelError> {
+        let api = ApiBuilder::from_cache(Cache::new(options.cache.clone()))
+            .with_endpoint(options.endpoint.clone())
+            .with_token(options.token.clone())
+            .with_user_agent("sail", env!("CARGO_PKG_VERSION"))
+            .build()
+            .map_err(|error| network(&options.endpoint, std::io::Error::other(error)))?;
+        Ok(Self { api, id, options })
+    }
+
+    /// The commit that a revision is at, and its files.
+    pub(super) fn list(&self, revision: &str) -> Result<(String, Vec<RemoteFile>), ModelError> {
+        let Self { id, options, .. } = self;
+        let revision_path = revision.replace('/', "%2F");
+        let url = format!("{}/api/models/{id}/revision/{revision_path}?blobs=true", options.endpoint);
+        let answer = self.get(&url, 0)?;
+        if answer.status != 200 {
+            return Err(self.refusal(&url, revision, &answer).into());
+        }
+        let mut text = Vec::new();
+        answer.body.take(MAX_LISTING).read_to_end(&mut text).map_err(|source| network(&url, source))?;
+        listing(&text).map_err(|answer| HubError::Answer { url, answer }.into())
+    }
+
+    /// Downloads a file to `partial`, going on where an earlier attempt ended, and checks it.
+    pub(super) fn download(&self, commit: &str, file: &RemoteFile, partial: &Path) -> Result<(), ModelError> {
+        let url = format!("{}/{}/resolve/{commit}/{}", self.options.endpoint, self.id, file.name);
+        let io = |source| write_error(partial, source);
+        let mut out = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(partial)
+            .map_err(io)?;
+        let mut received = out.seek(SeekFrom::End(0)).map_err(io)?;
+        let mut failures = 0;
+        while received != file.size {
+            let before = received;
+            let result = self.receive(&url, commit, file, partial, &mut out, &mut received);
+            if let Err(error) = result {
+                failures = if received > before { 0 } else { failures + 1 };
+                let is_network = matches!(error, ModelError::Hub(HubError::Network { .. }));
+                if !is_network || failures == ATTEMPTS {
+                    return Err(error);
+                }
+            }
+        }
+        out.sync_all().map_err(io)?;
+        let found = hash(&mut out, file).map_err(io)?;
+        if found != file.hash {
+            drop(out);
+            std::fs::remove_file(partial).map_err(io)?;
+            return Err(HubError::Checksum { url, found, expected: file.hash.clone() }.into());
+        }
+        self.report(file, received);
+        Ok(())
+    }
+
+    /// Adds to a file what one request gives.
+    fn receive(
+        &self,
+        url: &str,
+        commit: &str,
+        file: &RemoteFile,
+        partial: &Path,
+        out: &mut File,
+        received: &mut u64,
+    ) -> Result<(), ModelError> {
+        let io = |source| write_error(partial, source);
+        if *received > file.size {
+            *received = 0;
+        }
+        let mut answer = self.get(url, *received)?;
+        match answer.status {
+            // A server may know nothing of ranges and send the whole file again.
+            200 => *received = 0,
+            206 if answer.start == *received => {}
+            _ => return Err(self.refusal(url, commit, &answer).into()),
+        }
+        if out.metadata().map_err(io)?.len() != *received {
+            out.set_len(*received).map_err(io)?;
+        }
+        out.seek(SeekFrom::Start(*received)).map_err(io)?;
+        let mut buffer = vec![0; 1 << 18];
+        loop {
+            let read = answer.body.read(&mut buffer).map_err(|source| network(url, source))?;
+            if read == 0 {
+                break;
+            }
+            if read as u64 > file.size - *received {
+                let answer = format!("more than the {} bytes announced", file.size);
+                return Err(HubError::Answer { url: url.to_owned(), answer }.into());
+            }
+            out.write_all(buffer.get(..read).unwrap_or_default()).map_err(io)?;
+            *received += read as u64;
+            self.report(file, *received);
+        }
+        if *received == file.size {
+            Ok(())
+        } else {
+            Err(network(url, std::io::ErrorKind::UnexpectedEof.into()))
+        }
+    }
+
+    fn report(&self, file: &RemoteFile, received: u64) {
+        if let Some(progress) = &self.options.progress {
+            progress(FileProgress { file: &file.name, received, total: file.size });
+        }
+    }
+
+    /// Asks for what is at an address, from an offset on.
+    fn get(&self, url: &str, start: u64) -> Result<Answer, ModelError> {
+        let mut request = self.api.repo(Repo::model(self.id.to_owned())).info_request().uri(url);
+        if start > 0 {
+            request = request.header("Range", format!("bytes={start}-"));
+        }
+        let request = request
+            .config()
+            .http_status_as_error(false)
+            .accept_encoding("identity")
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .timeout_per_read(Some(READ_TIMEOUT))
+            .build();
+        let response = request.call().map_err(|error| network(url, error.into_io()))?;
+        let header =
+            |name| response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        // `bytes 100-199/200`
+        let start = header("content-range").strip_prefix("bytes ").and_then(|range| range.split_once('-'));
+        Ok(Answer {
+            status: response.status().as_u16(),
+            error: header("x-error-code").to_owned(),
+            start: start.and_then(|(start, _)| start.parse().ok()).unwrap_or(0),
+            body: Box::new(response.into_body().into_reader()),
+        })
+    }
+
+    /// What an answer other than success means.
+    fn refusal(&self, url: &str, revision: &str, answer: &Answer) -> HubError {
+        let (id, endpoint) = (self.id.to_owned(), self.options.endpoint.clone());
+        match (answer.status, answer.error.as_str()) {
+            (_, "GatedRepo") | (403, _) => HubError::Forbidden { id, endpoint },
+            (_, "RevisionNotFound") => HubError::Revision { id, revision: revision.to_owned() },
+            // Without a token the hub answers 401 for what does not exist, as for what is private.
+            (_, "RepoNotFound") | (401 | 404, "") => HubError::Unknown { id, endpoint },
+            (status, "") => HubError::Answer { url: url.to_owned(), answer: format!("status {status}") },
+            (status, error) => {
+                HubError::Answer { url: url.to_owned(), answer: format!("status {status} ({error})") }
+            }
+        }
+    }
+}
+
+fn network(url: &str, source: std::io::Error) -> ModelError {
+    HubError::Network { url: url.to_owned(), source }.into()
+}
+
+/// Reads the hub's description of a revision. Files without size or hash cannot be checked and are left out.
+fn listing(text: &[u8]) -> Result<(String, Vec<RemoteFile>), String> {
+    let json: Value = serde_json::from_slice(text).map_err(|error| format!("no list of files: {error}"))?;
+    let commit = json["sha"].as_str().filter(|sha| is_hash(sha, 40)).ok_or("no commit")?;
+    let files = json["siblings"].as_array().ok_or("no list of files")?;
+    let file = |json: &Value| {
+        let large = &json["lfs"];
+        let (hash, digits, size) = if large.is_object() {
+            (&large["sha256"], 64, &large["size"])
+        } else {
+            (&json["blobId"], 40, &json["size"])
+        };
+        Some(RemoteFile {
+            name: json["rfilename"].as_str()?.to_owned(),
+            size: size.as_u64()?,
+            hash: hash.as_str().filter(|hash| is_hash(hash, digits))?.to_owned(),
+        })
+    };
+    Ok((commit.to_owned(), files.iter().filter_map(file).collect()))
+}
+
+/// The hash of a whole file, of the kind that its announcement has.
+fn hash(content: &mut File, file: &RemoteFile) -> std::io::Result<String> {
+    content.seek(SeekFrom::Start(0))?;
+    let mut sha256 = Sha256::new();
+    let mut sha1 = Sha1::new();
+    let is_git = file.hash.len() == 40;
+    if is_git {
+        sha1.update(format!("blob {}\0", file.size));
+    }
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let read = content.read(&mut buffer)?;
+        let bytes = buffer.get(..read).unwrap_or_default();
+        match (read, is_git) {
+            (0, true) => return Ok(hex(&sha1.finalize())),
+            (0, false) => return Ok(hex(&sha256.finalize())),
+            (_, true) => sha1.update(bytes),
+            (_, false) => sha256.update(bytes),
+        }
+    }
+}

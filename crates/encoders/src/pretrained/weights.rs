@@ -1,0 +1,175 @@
+//! The tensors of a checkpoint, and how they get into a module.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use burn::tensor::{DType, TensorData};
+use burn_store::burn_pack::{Error as PackError, Tensor as StoredTensor};
+use burn_store::{ModuleSnapshot, ModuleStore, PyTorchToBurnAdapter, SafetensorsStore, bridge};
+
+use super::slots::{Kind, slots};
+use super::{ModelError, torch_file};
+
+/// The tensors of a checkpoint by name, read when they are used.
+#[derive(Clone)]
+pub(crate) struct Weights {
+    tensors: BTreeMap<String, StoredTensor>,
+}
+
+/// How the names of a checkpoint become those of a module.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Names {
+    /// Prefixes that some checkpoints have; the first that any name has is taken off, names without it are ignored.
+    pub(crate) prefixes: &'static [&'static str],
+    /// Parts to rename, in order: every occurrence of the first string becomes the second.
+    pub(crate) renames: &'static [(&'static str, &'static str)],
+    /// Beginnings, or endings where they start with a dot, of what a checkpoint may hold beside the backbone;
+    /// looked for after the steps above.
+    pub(crate) ignored: &'static [&'static str],
+}
+
+impl Weights {
+    /// Opens a file that holds all weights of a checkpoint.
+    pub(crate) fn open(path: &Path) -> Result<Self, ModelError> {
+        Self::open_all(&[path.to_owned()])
+    }
+
+    /// Opens the files of one checkpoint: a single one, or all its shards.
+    pub(crate) fn open_all(files: &[PathBuf]) -> Result<Self, ModelError> {
+        let mut tensors = BTreeMap::new();
+        for path in files {
+            let format = |reason: String| ModelError::Format { path: path.to_owned(), reason };
+            for tensor in open_file(path).map_err(format)? {
+                if let Some(twice) = tensors.insert(tensor.name.clone(), tensor) {
+                    return Err(format(format!("`{}` is in another shard too", twice.name)));
+                }
+            }
+        }
+        Ok(Self { tensors })
+    }
+
+    /// The names of the tensors as the checkpoint has them.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// Fills a module, in 32-bit floats whatever the file has. Tensor names and layouts are PyTorch's (`weight` of
+    /// shape `[out, in]`).
+    ///
+    /// Names, shapes and types are compared before anything is initialised or read, so that a configuration cannot
+    /// ask for more than the files hold. Integers that the module does not have, such as
+    /// `position_ids` and `num_batches_tracked`, are no weights and left out.
+    pub(crate) fn load_into<M: ModuleSnapshot>(
+        &self,
+        module: &mut M,
+        names: &Names,
+    ) -> Result<(), ModelError> {
+        let mut tensors: BTreeMap<String, &StoredTensor> = self.named(names).collect();
+        let mut problems = Vec::new();
+        let unread = Arc::new(Mutex::new(Vec::new()));
+        let mut fitting = Vec::new();
+        for slot in slots(module) {
+            let Some((name, tensor)) =
+                tensors.remove_entry(&slot.name).or_else(|| tensors.remove_entry(slot.alias.as_ref()?))
+            else {
+                problems.push(format!("`{}` is missing", slot.name));
+                continue;
+            };
+            let shape = tensor.shape.as_slice();
+            if shape != slot.shape {
+                problems.push(format!("`{name}` has shape {shape:?}, expected {:?}", slot.shape));
+            } else if kind(tensor.dtype) != Some(slot.kind) {
+                problems.push(format!("`{name}` has type {:?}, expected {:?}", tensor.dtype, slot.kind));
+            } else {
+                fitting.push(prepare(tensor, name, unread.clone()));
+            }
+        }
+        let weights = tensors.into_iter().filter(|(_, tensor)| kind(tensor.dtype) == Some(Kind::Float));
+        problems.extend(weights.map(|(name, _)| format!("`{name}` is not part of this model")));
+        if problems.is_empty() {
+            let result = module.apply(fitting, None, Some(Box::new(PyTorchToBurnAdapter)), true);
+            problems.append(&mut unread.lock().unwrap_or_else(PoisonError::into_inner));
+            if problems.is_empty() {
+                problems.extend(result.errors.iter().map(ToString::to_string));
+            }
+        }
+        if problems.is_empty() {
+            return Ok(());
+        }
+        problems.sort();
+        Err(ModelError::Tensors { problems })
+    }
+
+    /// The tensors by their names in a module.
+    fn named(&self, names: &Names) -> impl Iterator<Item = (String, &StoredTensor)> {
+        let has = |prefix: &&&str| self.tensors.keys().any(|name| name.starts_with(**prefix));
+        let prefix = names.prefixes.iter().find(has).copied().unwrap_or("");
+        let Names { renames, ignored, .. } = *names;
+        self.tensors.iter().filter_map(move |(name, tensor)| {
+            let name = name.strip_prefix(prefix)?.to_owned();
+            let name = renames.iter().fold(name, |name, (from, to)| name.replace(from, to));
+            let is_ignored = |part: &&str| {
+                if part.starts_with('.') { name.ends_with(part) } else { name.starts_with(part) }
+            };
+            (!ignored.iter().any(is_ignored)).then_some((name, tensor))
+        })
+    }
+}
+
+fn open_file(path: &Path) -> Result<Vec<StoredTensor>, String> {
+    if path.extension().is_some_and(|extension| extension == "safetensors") {
+        let mut store = SafetensorsStore::from_file(path);
+        let tensors = store.get_all_tensors().map_err(|error| error.to_string())?;
+        return Ok(tensors.values().cloned().collect());
+    }
+    torch_file::open(path)
+}
+
+fn kind(dtype: DType) -> Option<Kind> {
+    match dtype {
+        dtype if dtype.is_float() => Some(Kind::Float),
+        dtype if dtype.is_int() || dtype.is_uint() => Some(Kind::Int),
+        dtype if dtype.is_bool() => Some(Kind::Bool),
+        _ => None,
+    }
+}
+
+/// A tensor under its name in the module, to be cast and checked when it is read; `unread` is told why it cannot be.
+fn prepare(tensor: &StoredTensor, name: String, unread: Arc<Mutex<Vec<String>>>) -> StoredTensor {
+    let tensor = tensor.clone();
+    let target = if tensor.dtype.is_float() { DType::F32 } else { tensor.dtype };
+    bridge::deferred(name.clone(), target, tensor.shape.clone(), None, move || {
+        read(&tensor, target).map_err(|reason| {
+            let problem = format!("`{name}` cannot be read: {reason}");
+            unread.lock().unwrap_or_else(PoisonError::into_inner).push(problem);
+            PackError::ValidationError(reason)
+        })
+    })
+}
+
+fn read(tensor: &StoredTensor, target: DType) -> Result<TensorData, String> {
+    let data = bridge::to_data(tensor).map_err(|error| error.to_string())?;
+    let data = data.try_cast(target).map_err(|error| error.to_string())?;
+    if is_finite(&data) { Ok(data) } else { Err("not every value is finite in 32 bits".into()) }
+}
+
+/// Whether no 32-bit float is infinite or not a number, which has all bits of its exponent set.
+fn is_finite(data: &TensorData) -> bool {
+    let finite = |bytes: &[u8; 4]| u32::from_ne_bytes(*bytes) << 1 < 0xff << 24;
+    // Without a branch in the loop it is vectorised, and nearly every tensor is read to its end.
+    data.dtype() != DType::F32
+        || data.as_bytes().as_chunks().0.iter().fold(true, |all, bytes| all & finite(bytes))
+}
+
+#[cfg(test)]
+impl Weights {
+    /// Reads every tensor; how many can be read.
+    pub(super) fn read_all(&self) -> usize {
+        self.tensors.values().filter(|tensor| bridge::to_data(tensor).is_ok()).count()
+    }
+}
+
+#[cfg(test)]
+#[path = "weights_tests.rs"]
+pub(super) mod tests;

@@ -1,0 +1,236 @@
+//! Tiny random models of every family against transformers and sentence-transformers.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::{Bool, Device, FloatDType, Int, Tensor, TensorData};
+use safetensors::SafeTensors;
+use sail_core::{PaddingSide, TextEncoder, TextPooling, TextTower, TokenBatch, TokenIds};
+use sail_encoders::{ModelError, ModelFolder, TextOptions, load_text};
+
+const MODELS: [&str; 6] = ["bert_mean", "bert_cls", "mpnet", "roberta", "xlm_roberta", "distilbert"];
+
+/// The tower of a folder, with its own pooling.
+fn open_text_tower(folder: &Path, precision: FloatDType, device: &Device) -> Result<TextTower, ModelError> {
+    load_text(&ModelFolder::open(folder)?, &TextOptions { precision, pooling: None }, device)
+}
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/text").join(name)
+}
+
+fn open(name: &str) -> TextTower {
+    open_text_tower(&fixture(name), FloatDType::F32, &Device::flex()).unwrap()
+}
+
+fn texts() -> Vec<String> {
+    serde_json::from_slice(&std::fs::read(fixture("texts.json")).unwrap()).unwrap()
+}
+
+/// What the reference gives for the texts.
+struct Expected {
+    ids: Vec<TokenIds>,
+    tokens: Vec<Vec<f32>>,
+    pooled: Vec<Vec<f32>>,
+}
+
+fn expected(name: &str) -> Expected {
+    let bytes = std::fs::read(fixture(name).join("expected.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let integers = |name: &str| -> Vec<i64> {
+        let bytes = file.tensor(name).unwrap().data();
+        bytes.as_chunks().0.iter().map(|&bytes| i64::from_le_bytes(bytes)).collect()
+    };
+    let rows = |name: &str| -> Vec<Vec<f32>> {
+        let tensor = file.tensor(name).unwrap();
+        let numbers: Vec<f32> = tensor.data().as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect();
+        numbers.chunks(tensor.shape()[1]).map(<[f32]>::to_vec).collect()
+    };
+    let (mut ids, mut tokens) = (integers("ids"), rows("tokens"));
+    let lengths = integers("lengths");
+    let split = |length: &i64| {
+        let rest = ids.split_off(*length as usize);
+        TokenIds(std::mem::replace(&mut ids, rest).into_iter().map(|id| id as u32).collect())
+    };
+    let ids = lengths.iter().map(split).collect();
+    let tokens = lengths.iter().map(|length| tokens.drain(..*length as usize).flatten().collect()).collect();
+    Expected { ids, tokens, pooled: rows("pooled") }
+}
+
+/// One padded batch.
+fn batch(texts: &[&TokenIds], side: PaddingSide, fill: i64) -> TokenBatch {
+    let length = texts.iter().map(|text| text.0.len()).max().unwrap();
+    let (mut ids, mut mask) = (Vec::new(), Vec::new());
+    for TokenIds(text) in texts {
+        let mut row: Vec<(i64, bool)> = text.iter().map(|&id| (i64::from(id), true)).collect();
+        row.resize(length, (fill, false));
+        if side == PaddingSide::Left {
+            row.rotate_left(text.len());
+        }
+        ids.extend(row.iter().map(|cell| cell.0));
+        mask.extend(row.iter().map(|cell| cell.1));
+    }
+    let shape = [texts.len(), length];
+    let device = Device::flex();
+    TokenBatch {
+        ids: Tensor::<2, Int>::from_data(TensorData::new(ids, shape), &device),
+        mask: Tensor::<2, Bool>::from_data(TensorData::new(mask, shape), &device),
+    }
+}
+
+/// The states of a batch's real tokens, text by text.
+fn states(encoder: &dyn TextEncoder, texts: &[&TokenIds], side: PaddingSide, fill: i64) -> Vec<Vec<f32>> {
+    let features = encoder.encode_texts(batch(texts, side, fill)).unwrap();
+    let [_, length, hidden] = features.tokens.dims();
+    let numbers = features.tokens.into_data().try_to_vec::<f32>().unwrap();
+    let rows = numbers.chunks(length * hidden).zip(texts);
+    rows.map(|(row, text)| match side {
+        PaddingSide::Left => row[(length - text.0.len()) * hidden..].to_vec(),
+        PaddingSide::Right => row[..text.0.len() * hidden].to_vec(),
+    })
+    .collect()
+}
+
+/// Every number within `tolerance` of the largest, and the same direction.
+fn assert_close(found: &[f32], expected: &[f32], tolerance: f32, what: &str) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    let scale = expected.iter().fold(0.0_f32, |scale, x| scale.max(x.abs()));
+    let off = found.iter().zip(expected).fold(0.0_f32, |off, (a, b)| off.max((a - b).abs()));
+    assert!(off <= tolerance * scale, "{what}: off by {off}, at a scale of {scale}");
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+    let cosine = dot(found, expected) / (dot(found, found) * dot(expected, expected)).sqrt();
+    assert!(cosine >= 1.0 - f64::from(tolerance) / 10.0, "{what}: cosine {cosine}");
+}
+
+#[test]
+fn token_ids_are_the_references() {
+    for model in MODELS {
+        let tower = open(model);
+        for (text, expected) in texts().iter().zip(expected(model).ids) {
+            assert_eq!(tower.tokenizer.tokenize(text).unwrap(), expected, "{model}: {text:?}");
+        }
+    }
+}
+
+#[test]
+fn token_states_are_the_references() {
+    for model in MODELS {
+        let (tower, expected) = (open(model), expected(model));
+        let padding = tower.tokenizer.padding();
+        let texts: Vec<&TokenIds> = expected.ids.iter().collect();
+        let found = states(&*tower.encoder, &texts, padding.side, i64::from(padding.id));
+        for (row, (found, expected)) in found.iter().zip(&expected.tokens).enumerate() {
+            assert_close(found, expected, 1e-4, &format!("{model}, text {row}"));
+        }
+    }
+}
+
+#[test]
+fn sentence_embeddings_are_the_references() {
+    for model in MODELS {
+        let (mut tower, expected, texts) = (open(model), expected(model), texts());
+        for _ in 0..2 {
+            let data = tower.embed_texts(&texts).unwrap().into_data();
+            let numbers = data.try_to_vec::<f32>().unwrap();
+            for (row, expected) in expected.pooled.iter().enumerate() {
+                let found = &numbers[row * expected.len()..][..expected.len()];
+                assert_close(found, expected, 1e-4, &format!("{model}, text {row}"));
+            }
+            // The same once more, as the model's own output.
+            tower.pooling = TextPooling::Pooled;
+        }
+    }
+}
+
+#[test]
+fn poolings_are_the_models_own() {
+    let expected = [
+        ("bert_mean", TextPooling::Mean),
+        ("bert_cls", TextPooling::Class),
+        ("mpnet", TextPooling::Mean),
+        ("roberta", TextPooling::Last),
+    ];
+    for (model, pooling) in expected {
+        assert_eq!(open(model).pooling, pooling, "{model}");
+    }
+}
+
+#[test]
+fn a_text_alone_equals_itself_among_longer_ones() {
+    for model in MODELS {
+        let (tower, expected) = (open(model), expected(model));
+        let texts: Vec<&TokenIds> = expected.ids.iter().collect();
+        let fill = i64::from(tower.tokenizer.padding().id);
+        for side in [PaddingSide::Left, PaddingSide::Right] {
+            let together = states(&*tower.encoder, &texts, side, fill);
+            // Whatever the padding is filled with.
+            let other = states(&*tower.encoder, &texts, side, 9);
+            for (row, text) in texts.iter().enumerate() {
+                let alone = &states(&*tower.encoder, &[text], side, fill)[0];
+                assert_close(&together[row], alone, 1e-5, &format!("{model}, text {row}, {side:?}"));
+                assert_close(&other[row], alone, 1e-5, &format!("{model}, text {row}, {side:?}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn results_do_not_depend_on_threads() {
+    let texts: Vec<String> = (0..200).map(|i| format!("a {} cat {}", "very ".repeat(i % 7), i)).collect();
+    let tower = open("mpnet");
+    let embed = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| tower.embed_texts(&texts).unwrap().into_data().try_to_vec::<f32>().unwrap())
+    };
+    let one = embed(1);
+    assert_eq!(one, embed(2));
+    assert_eq!(one, embed(5));
+}
+
+#[test]
+fn half_precision_stays_near() {
+    for model in MODELS {
+        let expected = expected(model);
+        for (precision, tolerance) in [(FloatDType::F16, 0.02), (FloatDType::BF16, 0.15)] {
+            let tower = open_text_tower(&fixture(model), precision, &Device::flex()).unwrap();
+            let rows = tower.embed(&expected.ids).unwrap();
+            assert_eq!(rows.dtype(), burn::tensor::DType::F32);
+            let found = rows.into_data().try_to_vec::<f32>().unwrap();
+            assert_close(&found, &expected.pooled.concat(), tolerance, &format!("{model} in {precision:?}"));
+        }
+    }
+}
+
+#[test]
+fn the_description_names_what_makes_the_tokens() {
+    let description = |model| open(model).tokenizer.describe();
+    let bert = description("bert_mean");
+    assert!(
+        bert.ends_with("at most 25 tokens with [CLS] [SEP], cut at the right, padded with 2 at the right"),
+        "{bert}"
+    );
+    let roberta = description("roberta");
+    assert!(
+        roberta.ends_with("at most 38 tokens with <s> </s>, cut at the left, padded with 1 at the left"),
+        "{roberta}"
+    );
+    // The same limits and special tokens, but another vocabulary or another normalizer.
+    assert_ne!(description("bert_cls").split(',').next(), bert.split(',').next());
+}
+
+#[test]
+fn far_too_long_texts_are_cut_before_they_are_tokenised() {
+    for model in ["bert_mean", "roberta"] {
+        let tower = open(model);
+        let long = tower.tokenizer.tokenize(&"a cat, d\u{e9}j\u{e0} vu ".repeat(5000)).unwrap();
+        assert_eq!(tower.tokenizer.tokenize(&"a cat, d\u{e9}j\u{e0} vu ".repeat(2_000_000)).unwrap(), long);
+    }
+}
+
+#[test]
+fn no_texts_give_no_rows() {
+    for model in MODELS {
+        let (tower, expected) = (open(model), expected(model));
+        assert_eq!(tower.embed(&[]).unwrap().dims(), [0, expected.pooled[0].len()], "{model}");
+    }
+}

@@ -1,0 +1,6 @@
+//! Vision backbones, on tiny models that the reference libraries made.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod bad_input;
+mod fixtures;
+mod parity;

@@ -1,0 +1,299 @@
+//! From records to rows, whatever the records are.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use sail_core::{FeatureSource, Modality, Provenance, TowerError};
+use sail_data::source::{Record, RecordSource};
+use sail_data::{DataError, EmbeddingStore, StoreConfig, StoreWriter};
+
+use crate::job::Job;
+use crate::key_set::KeySet;
+use crate::prepare::{Ahead, prepare_ahead};
+use crate::skipped::{self, SKIPPED, SkipLog};
+use crate::{Event, ExtractError, ExtractOptions, Observer, Skipped, folder};
+
+/// What an extraction came to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Extraction {
+    /// Rows of the store.
+    pub rows: u64,
+    /// Records without a row.
+    pub skipped: u64,
+    /// How many numbers a row has.
+    pub dim: usize,
+    /// Rows that this call embedded; the others were there when it resumed.
+    pub embedded: u64,
+    /// How long this call took.
+    pub seconds: f64,
+}
+
+/// What differs between pictures and texts.
+pub(crate) struct Task<'a, T, P> {
+    pub(crate) modality: Modality,
+    pub(crate) provenance: Provenance,
+    /// How many records a thread prepares at a time.
+    pub(crate) chunk: usize,
+    /// A record to the tower's input, or the reason why it is skipped.
+    pub(crate) prepare: &'a (dyn Fn(T) -> Result<P, String> + Sync),
+    /// Inputs to a row each.
+    pub(crate) embed: &'a dyn Fn(Vec<P>) -> Result<Vec<Vec<f32>>, TowerError>,
+}
+
+pub(crate) fn run<T: Send, P: Send>(
+    task: &Task<'_, T, P>,
+    source: &dyn RecordSource<T>,
+    out: &Path,
+    options: &ExtractOptions,
+    observer: &mut dyn Observer,
+) -> Result<Extraction, ExtractError> {
+    let begun = Instant::now();
+    options.check_output(out)?;
+    let count = source.count().map_err(ExtractError::Source)?;
+    let records = options.limit.map_or(count, |limit| limit.min(count));
+    let job = Job::new(task.modality, task.provenance.clone(), records, options);
+    if records == 0 {
+        return Err(ExtractError::NoRecords);
+    }
+    if job.range().is_empty() {
+        let (part, block, blocks) = (options.part, options.block, records.div_ceil(job.block));
+        return Err(ExtractError::EmptyPart { part, records, blocks, block });
+    }
+    let skips = if options.resume { folder::resume(out, &job)? } else { folder::create(out, &job)? };
+    let writer = match options.resume {
+        false => None,
+        true => match StoreWriter::reopen(out, job.rows_per_shard) {
+            Ok(writer) => Some(writer),
+            // Not a row yet.
+            Err(DataError::NotAStore { .. }) => None,
+            // Complete already.
+            Err(DataError::Exists { .. }) => {
+                let store = EmbeddingStore::open(out)?;
+                let (rows, dim) = (store.rows() as u64, store.dim());
+                let skipped = skipped::count(out)?;
+                observer.observe(Event::Finished);
+                let seconds = begun.elapsed().as_secs_f64();
+                return Ok(Extraction { rows, skipped, dim, embedded: 0, seconds });
+            }
+            Err(error) => return Err(error.into()),
+        },
+    };
+    let mut session = Session::open(out, job, skips, writer, options)?;
+    session.check_source(source)?;
+    let before = session.rows();
+    observer.observe(Event::Started { done: session.done(), records: session.records() });
+    let ahead =
+        Ahead { threads: options.threads, chunk: task.chunk, records: 2 * options.block + options.threads };
+    let range = session.position..session.end;
+    prepare_ahead(source, range, &ahead, task.prepare, |records| {
+        loop {
+            let block = records.take(options.block).collect::<Result<Vec<_>, _>>();
+            let block = block.map_err(ExtractError::Source)?;
+            if block.is_empty() {
+                return Ok(());
+            }
+            session.embed(block, task, observer)?;
+            if session.position < session.end && options.stop.load(Ordering::Relaxed) {
+                session.save()?;
+                return Err(ExtractError::Stopped { done: session.done(), records: session.records() });
+            }
+        }
+    })?;
+    let (rows, skipped) = (session.rows(), session.skips.lines());
+    let dim = session.finish()?;
+    observer.observe(Event::Finished);
+    let seconds = begun.elapsed().as_secs_f64();
+    Ok(Extraction { rows, skipped, dim, embedded: rows - before, seconds })
+}
+
+/// A store on its way.
+struct Session<'a> {
+    out: PathBuf,
+    job: Job,
+    options: &'a ExtractOptions,
+    skips: SkipLog,
+    /// There from the first row on, which tells the dimension.
+    writer: Option<StoreWriter>,
+    /// The keys of the rows so far, where each may occur once.
+    keys: Option<KeySet>,
+    start: u64,
+    position: u64,
+    end: u64,
+    saved: Instant,
+}
+
+impl<'a> Session<'a> {
+    /// Takes up the work where the writer stands.
+    fn open(
+        out: &Path,
+        job: Job,
+        mut skips: SkipLog,
+        writer: Option<StoreWriter>,
+        options: &'a ExtractOptions,
+    ) -> Result<Self, ExtractError> {
+        let range = job.range();
+        let position = writer.as_ref().map_or(range.start, StoreWriter::position);
+        let rows = writer.as_ref().map_or(0, StoreWriter::rows) as u64;
+        // Every record has left a row or a line.
+        let lines = position.checked_sub(range.start).and_then(|done| done.checked_sub(rows));
+        let Some(lines) = lines.filter(|_| position <= range.end) else {
+            let reason =
+                format!("it has {rows} rows of the records up to {position}, expected those of {range:?}");
+            return Err(ExtractError::Damaged { path: out.join("partial.json"), reason });
+        };
+        skips.keep(lines)?;
+        let keys = (job.modality == Modality::Image).then(|| {
+            let records = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+            let mut keys = KeySet::with_capacity(records);
+            let written = writer.iter().flat_map(StoreWriter::resumed_keys);
+            written.for_each(|key| _ = keys.insert(&key));
+            keys
+        });
+        let (out, saved) = (out.to_owned(), Instant::now());
+        Ok(Self {
+            out,
+            job,
+            options,
+            skips,
+            writer,
+            keys,
+            start: range.start,
+            position,
+            end: range.end,
+            saved,
+        })
+    }
+
+    fn rows(&self) -> u64 {
+        self.writer.as_ref().map_or(0, StoreWriter::rows) as u64
+    }
+
+    fn done(&self) -> u64 {
+        self.position - self.start
+    }
+
+    fn records(&self) -> u64 {
+        self.end - self.start
+    }
+
+    /// The record before the position must be the one that left the last row or the last line.
+    fn check_source<T>(&self, source: &dyn RecordSource<T>) -> Result<(), ExtractError> {
+        if self.position == self.start {
+            return Ok(());
+        }
+        let position = self.position - 1;
+        let mut records = source.records(position..self.position).map_err(ExtractError::Source)?;
+        let found = records.next().transpose().map_err(ExtractError::Source)?.map(|record| record.key);
+        let row = self.writer.as_ref().and_then(|writer| writer.resumed_keys().next_back());
+        let line = self.skips.last().map(|skipped| skipped.key.as_str());
+        if found.is_some() && (found.as_deref() == row.as_deref() || found.as_deref() == line) {
+            return Ok(());
+        }
+        let known = [row.as_deref(), line].into_iter().flatten().map(|key| format!("`{key}`"));
+        Err(ExtractError::SourceChanged {
+            position,
+            found: found.map_or("absent".to_owned(), |key| format!("`{key}`")),
+            expected: known.collect::<Vec<_>>().join(" or "),
+        })
+    }
+
+    /// Embeds the next records.
+    fn embed<T, P>(
+        &mut self,
+        block: Vec<Record<P>>,
+        task: &Task<'_, T, P>,
+        observer: &mut dyn Observer,
+    ) -> Result<(), ExtractError> {
+        let next = self.position + block.len() as u64;
+        let (mut keys, mut inputs, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
+        for (position, Record { key, value }) in (self.position..).zip(block) {
+            let value = value.and_then(|value| {
+                let new = self.keys.as_mut().is_none_or(|keys| keys.insert(&key));
+                if new { Ok(value) } else { Err("a record before it has the same key".to_owned()) }
+            });
+            match value {
+                Ok(value) => {
+                    keys.push(key);
+                    inputs.push(value);
+                }
+                Err(reason) if self.options.strict => {
+                    return Err(ExtractError::Record { position, key, reason });
+                }
+                Err(reason) => skipped.push(Skipped { key, reason }),
+            }
+        }
+        let rows = match (keys.first(), keys.last()) {
+            (Some(first), Some(last)) => {
+                let rows = (task.embed)(inputs).map_err(|source| ExtractError::Tower {
+                    first: first.clone(),
+                    last: last.clone(),
+                    source,
+                })?;
+                if rows.len() != keys.len() {
+                    let (found, expected) = (rows.len(), keys.len());
+                    return Err(ExtractError::RowCount { first: first.clone(), found, expected });
+                }
+                rows
+            }
+            _ => Vec::new(),
+        };
+        self.skips.add(&skipped)?;
+        self.append(keys.into_iter().zip(rows).collect(), next)?;
+        self.position = next;
+        skipped.iter().for_each(|skipped| observer.observe(Event::Skipped(skipped)));
+        observer.observe(Event::Progress { done: self.done(), rows: self.rows() });
+        let due = self.saved.elapsed() >= self.options.checkpoint_every;
+        if due || self.writer.as_ref().is_some_and(StoreWriter::full) { self.save() } else { Ok(()) }
+    }
+
+    /// Appends the rows of a block to the store, which the first of all begins.
+    fn append(&mut self, rows: Vec<(String, Vec<f32>)>, position: u64) -> Result<(), ExtractError> {
+        let writer = match (&mut self.writer, rows.first()) {
+            (Some(writer), _) => writer,
+            (none, Some((_, row))) => {
+                let config = StoreConfig {
+                    dtype: self.job.dtype,
+                    rows_per_shard: self.job.rows_per_shard,
+                    ..StoreConfig::new(self.job.modality, self.job.provenance.clone(), row.len())
+                };
+                none.insert(StoreWriter::create_beside(&self.out, config)?)
+            }
+            (None, None) => return Ok(()),
+        };
+        Ok(writer.append(&rows, position)?)
+    }
+
+    /// Makes the work so far safe on the disk: first the lines, then what counts them.
+    fn save(&mut self) -> Result<(), ExtractError> {
+        self.skips.sync()?;
+        if let Some(writer) = &mut self.writer {
+            writer.save()?;
+        }
+        self.saved = Instant::now();
+        Ok(())
+    }
+
+    /// Completes the store and tells its dimension.
+    fn finish(mut self) -> Result<usize, ExtractError> {
+        if self.position < self.end {
+            return Err(ExtractError::SourceChanged {
+                position: self.position,
+                found: "absent".to_owned(),
+                expected: format!("one of {} that the source counted", self.job.records),
+            });
+        }
+        self.skips.sync()?;
+        match self.writer {
+            Some(writer) => {
+                let dim = writer.dim();
+                writer.close()?;
+                Ok(dim)
+            }
+            None => {
+                let records = self.end - self.start;
+                Err(ExtractError::AllSkipped { records, path: self.out.join(SKIPPED) })
+            }
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! A job that is split over machines ends in the store of one run.
+
+use std::path::{Path, PathBuf};
+
+use sail_data::source::Record;
+use sail_data::{DataError, Dtype};
+use sail_extract::{ExtractError, ExtractOptions, Part, extract_texts, merge};
+
+use crate::fakes::{Made, assert_same, captions, files, images, options, picture, pictures, text, texts};
+
+fn no_progress() -> impl FnMut(u64) {
+    |_| ()
+}
+
+/// The parts of a job on pictures without duplicates across parts.
+fn parts(folder: &Path, of: u64, options: &ExtractOptions) -> Vec<PathBuf> {
+    (1..=of)
+        .map(|index| {
+            let out = folder.join(format!("part-{index}"));
+            let part = Part { index, of };
+            images(&pictures(300), &out, &ExtractOptions { part, ..options.clone() }).unwrap();
+            out
+        })
+        .collect()
+}
+
+#[test]
+fn parts_join_to_the_whole() {
+    for dtype in [Dtype::F32, Dtype::F16, Dtype::BF16] {
+        let folder = tempfile::tempdir().unwrap();
+        let options = ExtractOptions { dtype, ..options() };
+        let whole = folder.path().join("whole");
+        images(&pictures(300), &whole, &options).unwrap();
+        let mut parts = parts(folder.path(), 4, &options);
+        let before: Vec<_> = parts.iter().map(|part| files(part)).collect();
+        let (merged, mut rows) = (folder.path().join("new/merged"), 0);
+        let store = merge(&parts, &merged, &mut |more| rows += more).unwrap();
+        assert_eq!(rows, sail_core::FeatureSource::rows(&store) as u64);
+        assert_same(&merged, &whole);
+        assert!(before == parts.iter().map(|part| files(part)).collect::<Vec<_>>());
+        parts.reverse();
+        merge(&parts, &folder.path().join("again"), &mut no_progress()).unwrap();
+        assert_same(&folder.path().join("again"), &whole);
+    }
+}
+
+#[test]
+fn texts_repeat_keys_across_parts() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = |name: &str| folder.path().join(name);
+    // Three blocks of nine: the two captions of a key fall into different parts.
+    let options = ExtractOptions { block: 9, ..options() };
+    texts(&captions(25), &out("whole"), &options).unwrap();
+    for index in 1..=3 {
+        let part = Part { index, of: 3 };
+        let options = ExtractOptions { part, source: format!("machine {index}"), ..options.clone() };
+        texts(&captions(25), &out(&index.to_string()), &options).unwrap();
+    }
+    merge(&[out("1"), out("2"), out("3")], &out("merged"), &mut no_progress()).unwrap();
+    let text = std::fs::read_to_string(out("merged").join("encode.json")).unwrap();
+    std::fs::write(out("merged").join("encode.json"), text.replace("machine 1", "made up")).unwrap();
+    assert_same(&out("merged"), &out("whole"));
+}
+
+#[test]
+fn parts_that_do_not_belong_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = |name: &str| folder.path().join(name);
+    let parts = parts(folder.path(), 3, &options());
+    let refuse = |parts: &[&PathBuf], words: &str| {
+        let error = merge(parts, &out("merged"), &mut no_progress()).unwrap_err();
+        assert!(error.to_string().contains(words), "{error}");
+        assert!(!out("merged").exists());
+        let drafts = std::fs::read_dir(folder.path()).unwrap();
+        let hidden = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with(".tmp-");
+        assert!(!drafts.map(|entry| entry.unwrap().file_name()).any(|name| hidden(&name)));
+    };
+    let [one, two, three] = &parts[..] else { panic!() };
+    refuse(&[one, two], "the number of parts is 2, expected 3");
+    refuse(&[one, three], "the part is 3/3, expected 2/3");
+    refuse(&[one, two, two, three], "the part is 2/3, expected 3/3");
+    refuse(&[], "no records");
+    refuse(&[one, two, &out("absent")], "absent");
+
+    let other = |name: &str, options: ExtractOptions| {
+        let options = ExtractOptions { part: Part { index: 3, of: 3 }, ..options };
+        images(&pictures(300), &out(name), &options).unwrap();
+        out(name)
+    };
+    refuse(
+        &[one, two, &other("f16", ExtractOptions { dtype: Dtype::F16, ..options() })],
+        "`dtype` is \"f16\"",
+    );
+    refuse(
+        &[one, two, &other("block", ExtractOptions { block: 4, ..options() })],
+        "`block` is 4, expected 8",
+    );
+    refuse(
+        &[one, two, &other("limit", ExtractOptions { limit: Some(280), ..options() })],
+        "`records` is 280",
+    );
+    let mut tower = text();
+    tower.model.revision = Some("other".to_owned());
+    let third = ExtractOptions { part: Part { index: 3, of: 3 }, ..options() };
+    extract_texts(&tower, &captions(300), &out("texts"), &third, &mut |_: sail_extract::Event<'_>| ())
+        .unwrap();
+    refuse(&[one, two, &out("texts")], "is");
+
+    // One line less than there are records.
+    let skipped = three.join("skipped.jsonl");
+    let lines = std::fs::read_to_string(&skipped).unwrap();
+    std::fs::write(&skipped, lines.split_inclusive('\n').skip(1).collect::<String>()).unwrap();
+    refuse(&[one, two, three], "the number of rows and skipped records is");
+    std::fs::write(&skipped, lines).unwrap();
+
+    let shard = two.join("shard-00001.safetensors");
+    let mut bytes = std::fs::read(&shard).unwrap();
+    let place = bytes.len() - 1000;
+    bytes[place] ^= 1;
+    std::fs::write(&shard, bytes).unwrap();
+    refuse(&[one, two, three], "is damaged");
+    std::fs::rename(two.join("manifest.json"), two.join("partial.json")).unwrap();
+    refuse(&[one, two, three], "is unfinished");
+    std::fs::create_dir(out("merged")).unwrap();
+    let error = merge(&parts, &out("merged"), &mut no_progress()).unwrap_err();
+    assert!(matches!(error, ExtractError::Exists { .. }), "{error}");
+}
+
+#[test]
+fn the_same_picture_in_two_parts() {
+    let folder = tempfile::tempdir().unwrap();
+    let twice = |position: u64| Record { key: picture(position % 20).key, ..picture(position) };
+    let paths: Vec<PathBuf> = (1..=2)
+        .map(|index| {
+            let out = folder.path().join(index.to_string());
+            let part = ExtractOptions { part: Part { index, of: 2 }, ..options() };
+            images(&Made { count: 24, record: twice }, &out, &part).unwrap();
+            out
+        })
+        .collect();
+    let error = merge(&paths, &folder.path().join("merged"), &mut no_progress()).unwrap_err();
+    assert!(
+        matches!(&error, ExtractError::DuplicateKeys { count: 4, first, .. } if first == "p00000"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_bare_store_is_no_part() {
+    let folder = tempfile::tempdir().unwrap();
+    let parts = parts(folder.path(), 2, &options());
+    std::fs::remove_file(parts[1].join("encode.json")).unwrap();
+    let error = merge(&parts, &folder.path().join("merged"), &mut no_progress()).unwrap_err();
+    assert!(matches!(&error, ExtractError::Io { path, .. } if path.ends_with("encode.json")), "{error}");
+    std::fs::remove_file(parts[0].join("manifest.json")).unwrap();
+    let error = merge(&parts, &folder.path().join("merged"), &mut no_progress()).unwrap_err();
+    assert!(matches!(&error, ExtractError::Store(DataError::NotAStore { .. })), "{error}");
+}

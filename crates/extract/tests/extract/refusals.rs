@@ -1,0 +1,172 @@
+//! What cannot be done is said, and nothing half-made is taken for a store.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use burn::tensor::Tensor;
+use sail_core::{EncodeError, ImageEncoder, ImageFeatures, VisionTower};
+use sail_data::source::{ImageData, Record, RecordSource, Records};
+use sail_data::{DataError, Dtype, EmbeddingStore};
+use sail_extract::{Event, ExtractError, ExtractOptions, Part, extract_images};
+
+use crate::fakes::{Eye, Made, assert_same, images, options, picture, pictures, texts, troubled, vision};
+
+#[test]
+fn the_first_bad_record_is_an_error_where_that_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("store");
+    let strict = ExtractOptions { strict: true, ..options() };
+    let error = images(&pictures(100), &out, &strict).unwrap_err();
+    assert_eq!(error.to_string(), "record 3 (key `p00003`) cannot be used: gone");
+    let clean = |position| if position == 3 { picture(3) } else { troubled(position) };
+    let error = images(&Made { count: 4, record: clean }, &out, &strict).unwrap_err();
+    assert!(matches!(error, ExtractError::Exists { .. }), "{error}");
+    // Without the option it goes on where it was.
+    let extraction = images(&pictures(100), &out, &ExtractOptions { resume: true, ..options() }).unwrap();
+    assert_eq!(extraction.rows + extraction.skipped, 100);
+}
+
+#[test]
+fn nothing_to_embed() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("store");
+    let error = images(&pictures(0), &out, &options()).unwrap_err();
+    assert!(matches!(error, ExtractError::NoRecords), "{error}");
+    let part = ExtractOptions { part: Part { index: 4, of: 4 }, ..options() };
+    let error = images(&Made { count: 3, record: picture }, &out, &part).unwrap();
+    assert_eq!(error.rows, 3);
+    std::fs::remove_dir_all(&out).unwrap();
+    let part = ExtractOptions { part: Part { index: 1, of: 4 }, ..options() };
+    let error = images(&Made { count: 3, record: picture }, &out, &part).unwrap_err();
+    assert!(error.to_string().contains("3 records are 1 blocks of 8"), "{error}");
+    assert!(!out.exists());
+
+    let gone = |position| Record { key: format!("{position}"), value: Err("gone".to_owned()) };
+    let error = images(&Made { count: 20, record: gone }, &out, &options()).unwrap_err();
+    assert!(
+        error.to_string().contains("none of the 20 records") && error.to_string().contains("skipped.jsonl"),
+        "{error}"
+    );
+    assert_eq!(std::fs::read_to_string(out.join("skipped.jsonl")).unwrap().lines().count(), 20);
+    assert!(EmbeddingStore::open(&out).is_err());
+    let empty = |position| Record { key: format!("{position}"), value: Ok(" \n".to_owned()) };
+    let error =
+        texts(&Made { count: 2, record: empty }, &folder.path().join("texts"), &options()).unwrap_err();
+    assert!(matches!(error, ExtractError::AllSkipped { records: 2, .. }), "{error}");
+}
+
+#[test]
+fn options_out_of_their_range() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("store");
+    for (options, field) in [
+        (ExtractOptions { block: 0, ..options() }, "`block` is 0"),
+        (ExtractOptions { rows_per_shard: 0, ..options() }, "`rows_per_shard` is 0"),
+        (ExtractOptions { limit: Some(0), ..options() }, "`limit` is 0"),
+        (ExtractOptions { threads: 0, ..options() }, "`threads` is 0"),
+        (ExtractOptions { part: Part { index: 3, of: 2 }, ..options() }, "`part` is 3/2"),
+        (ExtractOptions { part: Part { index: 0, of: 0 }, ..options() }, "`part` is 0/0"),
+    ] {
+        match images(&pictures(9), &out, &options).unwrap_err() {
+            ExtractError::Config(error) => assert!(error.to_string().starts_with(field), "{error}"),
+            other => panic!("{other}"),
+        }
+    }
+    assert!(!out.exists());
+}
+
+/// A tower that answers with something else than it should.
+struct Broken(fn(Tensor<2>) -> Tensor<2>);
+
+impl ImageEncoder for Broken {
+    fn encode_images(&self, pixels: Tensor<4>) -> Result<ImageFeatures, EncodeError> {
+        let features = Eye.encode_images(pixels)?;
+        Ok(ImageFeatures { pooled: features.pooled.map(self.0), ..features })
+    }
+}
+
+fn broken(answer: fn(Tensor<2>) -> Tensor<2>, dtype: Dtype) -> ExtractError {
+    let folder = tempfile::tempdir().unwrap();
+    let tower = VisionTower { encoder: Arc::new(Broken(answer)), ..vision() };
+    let out = folder.path().join("store");
+    let source = Made { count: 20, record: picture };
+    let options = ExtractOptions { dtype, ..options() };
+    let error = extract_images(&tower, &source, &out, &options, &mut |_: Event<'_>| ()).unwrap_err();
+    assert!(EmbeddingStore::open(&out).is_err(), "it is no store");
+    error
+}
+
+#[test]
+fn a_model_that_gives_no_usable_rows() {
+    let error = broken(
+        |rows| {
+            let [batch, dim] = rows.dims();
+            if batch < 3 {
+                rows
+            } else {
+                rows.slice_assign([2..3, 5..6], Tensor::full([1, 1], f32::NAN, &Default::default()))
+            }
+            .reshape([batch, dim])
+        },
+        Dtype::F32,
+    );
+    assert!(error.to_string().contains("(key `p00003`) has the value NaN in column 5"), "{error}");
+    let error = broken(|rows| rows * 0.0, Dtype::F32);
+    assert!(error.to_string().contains("row 0 (key `p00000`) is all zeros"), "{error}");
+    let error = broken(|rows| rows * 1e6, Dtype::F16);
+    assert!(error.to_string().contains("bf16 or f32"), "{error}");
+    let error = broken(
+        |rows| {
+            let [_, dim] = rows.dims();
+            rows.narrow(0, 0, 1).narrow(1, 0, dim)
+        },
+        Dtype::F32,
+    );
+    assert!(matches!(error, ExtractError::RowCount { found: 2, expected: 8, .. }), "{error}");
+}
+
+#[test]
+fn a_tower_that_cannot_pool() {
+    let folder = tempfile::tempdir().unwrap();
+    let tower = VisionTower { pooling: sail_core::ImagePooling::Concat, ..vision() };
+    let out = folder.path().join("store");
+    let error = extract_images(&tower, &pictures(9), &out, &options(), &mut |_: Event<'_>| ()).unwrap_err();
+    assert!(matches!(&error, ExtractError::Tower { first, .. } if first == "p00000"), "{error}");
+}
+
+/// A source that breaks in the middle, or ends there.
+struct Failing {
+    records: u64,
+    error: bool,
+}
+
+impl RecordSource<ImageData> for Failing {
+    fn count(&self) -> Result<u64, DataError> {
+        Ok(20)
+    }
+
+    fn records(&self, range: Range<u64>) -> Result<Records<ImageData>, DataError> {
+        let good = range.start..range.end.min(self.records);
+        let end = self.error.then_some(Err(DataError::Empty));
+        Ok(Box::new(good.map(|position| Ok(picture(position))).chain(end)))
+    }
+}
+
+#[test]
+fn a_source_that_breaks_or_ends_early() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("store");
+    let error = images(&Failing { records: 12, error: true }, &out, &options()).unwrap_err();
+    assert!(matches!(error, ExtractError::Source(DataError::Empty)), "{error}");
+    let resumed = ExtractOptions { resume: true, ..options() };
+    let error = images(&Failing { records: 12, error: false }, &out, &resumed).unwrap_err();
+    assert!(matches!(error, ExtractError::SourceChanged { position: 12, .. }), "{error}");
+    images(&Failing { records: 20, error: false }, &out, &resumed).unwrap();
+    let whole = folder.path().join("whole");
+    images(&Made { count: 20, record: picture }, &whole, &options()).unwrap();
+    assert_same(&out, &whole);
+    // More than it counted is not asked for.
+    std::fs::remove_dir_all(&out).unwrap();
+    images(&Failing { records: 20, error: true }, &out, &options()).unwrap();
+    assert_same(&out, &whole);
+}

@@ -1,0 +1,204 @@
+//! What was interrupted goes on, under the same settings and with the same source.
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use sail_data::source::{ImageData, Record};
+use sail_data::{DataError, Dtype, EmbeddingStore};
+use sail_extract::{Event, ExtractError, ExtractOptions, Extraction, Part, extract_images};
+
+use crate::fakes::{
+    Made, assert_same, captions, files, images, names, options, picture, pictures, texts, troubled, vision,
+};
+
+/// Works until so many records are done, and is then told to stop.
+fn stopped(out: &Path, done: u64, options: &ExtractOptions) -> Result<Extraction, ExtractError> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let options = ExtractOptions { stop: stop.clone(), ..options.clone() };
+    let mut observer = |event: Event<'_>| match event {
+        Event::Progress { done: so_far, .. } if so_far >= done => stop.store(true, Ordering::Relaxed),
+        _ => {}
+    };
+    extract_images(&vision(), &pictures(300), out, &options, &mut observer)
+}
+
+#[test]
+fn stopped_and_continued() {
+    let folder = tempfile::tempdir().unwrap();
+    let (out, calm) = (folder.path().join("stopped"), folder.path().join("calm"));
+    let calmly = images(&pictures(300), &calm, &options()).unwrap();
+    let mut resume = false;
+    for (done, expected) in [(1, 8), (16, 16), (50, 56), (200, 200)] {
+        let error = stopped(&out, done, &ExtractOptions { resume, ..options() }).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("stopped after {expected} of 300 records: resume it to continue")
+        );
+        assert!(matches!(EmbeddingStore::open(&out), Err(DataError::Unfinished { .. })));
+        resume = true;
+    }
+    // Lines of blocks that were not saved go, however many there are.
+    let mut log = std::fs::OpenOptions::new().append(true).open(out.join("skipped.jsonl")).unwrap();
+    log.write_all(&b"{\"key\":\"lost\",\"reason\":\"killed\"}\n".repeat(500)).unwrap();
+    let mut started = None;
+    let mut observer = |event: Event<'_>| {
+        if let Event::Started { done, records } = event {
+            started = Some((done, records));
+        }
+    };
+    let resumed = ExtractOptions { resume: true, ..options() };
+    let extraction = extract_images(&vision(), &pictures(300), &out, &resumed, &mut observer).unwrap();
+    assert_eq!(started, Some((200, 300)));
+    assert_eq!((extraction.rows, extraction.skipped), (calmly.rows, calmly.skipped));
+    assert!(extraction.embedded > 0 && extraction.embedded < extraction.rows);
+    assert_same(&out, &calm);
+
+    // A complete store stays as it is, with all that was counted.
+    let again = images(&pictures(300), &out, &resumed).unwrap();
+    assert_eq!(
+        (again.rows, again.skipped, again.dim, again.embedded),
+        (calmly.rows, calmly.skipped, calmly.dim, 0)
+    );
+    assert_same(&out, &calm);
+    // One that is stopped in its last block has nothing left to be resumed for.
+    let last = folder.path().join("last");
+    stopped(&last, 300, &options()).unwrap();
+    assert_same(&last, &calm);
+}
+
+#[test]
+fn stopped_before_there_is_a_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let (out, calm) = (folder.path().join("stopped"), folder.path().join("calm"));
+    let late = |position| match position {
+        0..20 => Record { key: format!("{position}"), value: Err::<ImageData, _>("gone".to_owned()) },
+        _ => picture(position),
+    };
+    let source = Made { count: 40, record: late };
+    images(&source, &calm, &options()).unwrap();
+    let stop = Arc::new(AtomicBool::new(true));
+    images(&source, &out, &ExtractOptions { stop, ..options() }).unwrap_err();
+    images(&source, &out, &ExtractOptions { resume: true, ..options() }).unwrap();
+    assert_same(&out, &calm);
+}
+
+#[test]
+fn other_settings_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("store");
+    let nothing = images(&pictures(300), &out, &ExtractOptions { resume: true, ..options() }).unwrap_err();
+    assert!(matches!(nothing, ExtractError::NothingToResume { .. }), "{nothing}");
+    stopped(&out, 50, &options()).unwrap_err();
+    let before = files(&out);
+    let resumed = || ExtractOptions { resume: true, ..options() };
+    let settings = [("precision".to_owned(), "bf16".to_owned())].into();
+    for (options, field) in [
+        (ExtractOptions { block: 16, ..resumed() }, "`block` (8, now 16)"),
+        (ExtractOptions { dtype: Dtype::F16, ..resumed() }, "`dtype` (\"f32\", now \"f16\")"),
+        (ExtractOptions { rows_per_shard: 38, ..resumed() }, "`rows_per_shard` (37, now 38)"),
+        (ExtractOptions { source: "other".into(), ..resumed() }, "`source` (\"made up\", now \"other\")"),
+        (ExtractOptions { settings, ..resumed() }, "`settings` ({}, now {\"precision\":\"bf16\"})"),
+        (ExtractOptions { limit: Some(9), ..resumed() }, "`records` (300, now 9)"),
+        (ExtractOptions { part: Part { index: 1, of: 2 }, ..resumed() }, "`part`"),
+    ] {
+        let error = images(&pictures(300), &out, &options).unwrap_err();
+        assert!(
+            matches!(&error, ExtractError::Changed { fields, .. } if fields[0].starts_with(field)),
+            "{error}"
+        );
+    }
+    let mut tower = vision();
+    tower.model.weights_sha256 = Some("0".repeat(64));
+    let error = extract_images(&tower, &pictures(300), &out, &resumed(), &mut |_: Event<'_>| ()).unwrap_err();
+    assert!(error.to_string().contains("`provenance`"), "{error}");
+    let error = texts(&captions(300), &out, &resumed()).unwrap_err();
+    assert!(error.to_string().contains("`modality`"), "{error}");
+    assert!(files(&out) == before, "a refusal changes nothing");
+    let error = images(&pictures(300), &out, &options()).unwrap_err();
+    assert!(matches!(error, ExtractError::Exists { .. }), "{error}");
+}
+
+#[test]
+fn another_source_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("store");
+    let resumed = ExtractOptions { resume: true, ..options() };
+    stopped(&out, 50, &options()).unwrap_err();
+    let error = images(&pictures(299), &out, &resumed).unwrap_err();
+    assert!(matches!(error, ExtractError::Changed { .. }), "{error}");
+    // One record is gone, and another has come: every key moves up by one.
+    let error =
+        images(&Made { count: 300, record: |position| troubled(position + 1) }, &out, &resumed).unwrap_err();
+    assert!(matches!(&error, ExtractError::SourceChanged { position: 55, .. }), "{error}");
+}
+
+#[test]
+fn duplicates_are_known_after_a_resume() {
+    let folder = tempfile::tempdir().unwrap();
+    let (out, calm) = (folder.path().join("stopped"), folder.path().join("calm"));
+    let twice = |position: u64| Record { key: picture(position % 100).key, ..picture(position) };
+    let source = Made { count: 200, record: twice };
+    assert_eq!(images(&source, &calm, &options()).unwrap().rows, 100);
+    let stop = Arc::new(AtomicBool::new(false));
+    let options = ExtractOptions { stop: stop.clone(), ..options() };
+    let mut observer = |event: Event<'_>| {
+        if matches!(event, Event::Progress { done: 104, .. }) {
+            stop.store(true, Ordering::Relaxed);
+        }
+    };
+    extract_images(&vision(), &source, &out, &options, &mut observer).unwrap_err();
+    let resumed = ExtractOptions { resume: true, ..crate::fakes::options() };
+    assert_eq!(images(&source, &out, &resumed).unwrap().rows, 100);
+    assert_same(&out, &calm);
+}
+
+#[test]
+fn damage_is_found_before_any_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("store");
+    let resumed = ExtractOptions { resume: true, ..options() };
+    stopped(&out, 50, &options()).unwrap_err();
+    let whole = std::fs::read(out.join("skipped.jsonl")).unwrap();
+    for (bytes, words) in [
+        (&whole[..whole.len() - 5], "lines, expected at least"),
+        (&[&b"{}\n".repeat(20)[..]].concat()[..], "missing field"),
+    ] {
+        std::fs::write(out.join("skipped.jsonl"), bytes).unwrap();
+        let error = images(&pictures(300), &out, &resumed).unwrap_err();
+        assert!(matches!(&error, ExtractError::Damaged { reason, .. } if reason.contains(words)), "{error}");
+    }
+    std::fs::write(out.join("skipped.jsonl"), whole).unwrap();
+    let json = std::fs::read_to_string(out.join("encode.json")).unwrap();
+    for (from, to) in [("\"version\": 1", "\"version\": 2"), ("\"block\": 8", "\"block\": 0"), ("{", "[")] {
+        std::fs::write(out.join("encode.json"), json.replacen(from, to, 1)).unwrap();
+        let error = images(&pictures(300), &out, &resumed).unwrap_err();
+        assert!(matches!(&error, ExtractError::Damaged { .. }), "{error}");
+    }
+    std::fs::write(out.join("encode.json"), &json).unwrap();
+    let partial = std::fs::read_to_string(out.join("partial.json")).unwrap();
+    std::fs::write(out.join("partial.json"), partial.replacen("\"position\": 56", "\"position\": 5", 1))
+        .unwrap();
+    let error = images(&pictures(300), &out, &resumed).unwrap_err();
+    assert!(matches!(&error, ExtractError::Damaged { .. }), "{error}");
+    std::fs::write(out.join("partial.json"), partial).unwrap();
+    std::fs::write(out.join(".tmp-Xy12Zw"), "half").unwrap();
+    images(&pictures(300), &out, &resumed).unwrap();
+    assert!(!names(&out).contains(&".tmp-Xy12Zw".to_owned()));
+}
+
+#[test]
+fn one_process_a_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("store");
+    let mut busy = None;
+    let mut observer = |event: Event<'_>| {
+        if matches!(event, Event::Progress { done: 16, .. }) {
+            let resumed = ExtractOptions { resume: true, ..options() };
+            busy = Some(images(&pictures(100), &out, &resumed).unwrap_err());
+        }
+    };
+    extract_images(&vision(), &pictures(100), &out, &options(), &mut observer).unwrap();
+    assert!(matches!(busy, Some(ExtractError::Busy { .. })), "{busy:?}");
+}

@@ -1,0 +1,192 @@
+//! What is written: every row under its key, in the order of the source, whatever the threads do.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use sail_core::{FeatureSource, Modality};
+use sail_data::source::{ImageData, Record};
+use sail_data::{Dtype, EmbeddingStore};
+use sail_extract::{Event, ExtractOptions, Skipped, extract_images};
+
+use crate::fakes::{
+    DIM, Made, assert_same, caption, captions, images, names, options, picture, pictures, png, text, texts,
+    troubled, vision,
+};
+
+fn skipped(out: &Path) -> Vec<Skipped> {
+    let lines = std::fs::read_to_string(out.join("skipped.jsonl")).unwrap();
+    lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn row(store: &EmbeddingStore, row: usize) -> Vec<f32> {
+    let mut out = vec![0.0; store.dim()];
+    store.gather(&[row], &mut out).unwrap();
+    out
+}
+
+#[test]
+fn pictures_in_the_order_of_the_source() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("new/store");
+    let extraction = images(&pictures(200), &out, &options()).unwrap();
+    let mut seen = HashSet::new();
+    let broken = |position: u64| position % 13 == 5 || position % 17 == 3;
+    let new = |position: &u64| !broken(*position) && seen.insert(troubled(*position).key);
+    let good: Vec<u64> = (0..200).filter(new).collect();
+    assert!(!good.contains(&49), "the key of 48");
+    assert_eq!((extraction.rows, extraction.skipped), (good.len() as u64, 200 - good.len() as u64));
+    assert_eq!((extraction.dim, extraction.embedded), (DIM, extraction.rows));
+
+    let store = EmbeddingStore::open(&out).unwrap();
+    store.verify(|_| {}).unwrap();
+    assert_eq!(
+        (store.modality(), store.dtype(), store.shards()),
+        (Modality::Image, Dtype::F32, good.len().div_ceil(37))
+    );
+    let provenance = store.provenance().unwrap();
+    assert_eq!((provenance.model.as_str(), provenance.pooling.as_deref()), ("eye", Some("pooled")));
+    assert_eq!(provenance.preprocessing.as_deref(), Some("as is"));
+    let keys: Vec<String> = (0..store.rows()).map(|row| store.key(row).into_owned()).collect();
+    assert_eq!(keys, good.iter().map(|&position| troubled(position).key).collect::<Vec<_>>());
+
+    // The fourth block, batch by batch, as the tower itself embeds it: 24 to 31, of which 31 is cut off.
+    let decoded = |position: &u64| match picture(*position).value.unwrap() {
+        ImageData::Bytes(bytes) => image::load_from_memory(&bytes).unwrap().to_rgb8(),
+        ImageData::File(_) => panic!(),
+    };
+    for batch in [&[24u64, 26, 27, 28, 29][..], &[25, 30]] {
+        let batch: Vec<u64> = batch.iter().copied().filter(|&position| !broken(position)).collect();
+        let rows = vision().embed_images(&batch.iter().map(decoded).collect::<Vec<_>>()).unwrap();
+        let rows: Vec<f32> = rows.into_data().iter::<f32>().collect();
+        for (position, expected) in batch.iter().zip(rows.chunks(DIM)) {
+            let place = good.iter().position(|found| found == position).unwrap();
+            assert_eq!(row(&store, place), expected, "picture {position}");
+        }
+    }
+
+    let lines = skipped(&out);
+    assert_eq!(lines.len() as u64, extraction.skipped);
+    let reason = |position: u64| &lines.iter().find(|line| line.key == picture(position).key).unwrap().reason;
+    assert_eq!(reason(3), "gone");
+    assert!(!reason(18).is_empty());
+    assert_eq!(reason(48), "a record before it has the same key");
+    let expected = ["encode.json", "manifest.json"];
+    assert_eq!(names(&out)[..2], expected);
+    assert_eq!(names(&out).len(), expected.len() + store.shards() + 1);
+}
+
+#[test]
+fn captions_share_keys_and_empty_ones_are_skipped() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("store");
+    let extraction = texts(&captions(300), &out, &ExtractOptions { block: 64, ..options() }).unwrap();
+    let good: Vec<u64> = (0..300).filter(|position| position % 11 != 0).collect();
+    assert_eq!((extraction.rows, extraction.skipped), (good.len() as u64, 300 - good.len() as u64));
+    assert!(skipped(&out).iter().all(|line| line.reason == "the text is empty"));
+    let store = EmbeddingStore::open(&out).unwrap();
+    assert_eq!(store.modality(), Modality::Text);
+    let keys: Vec<String> = (0..store.rows()).map(|row| store.key(row).into_owned()).collect();
+    assert_eq!(keys, good.iter().map(|&position| caption(position).key).collect::<Vec<_>>());
+    let second: Vec<String> =
+        good.iter().filter(|&&p| (64..128).contains(&p)).map(|&p| caption(p).value.unwrap()).collect();
+    let rows: Vec<f32> = text().embed_texts(&second).unwrap().into_data().iter::<f32>().collect();
+    let first = good.iter().position(|&position| position >= 64).unwrap();
+    assert_eq!(row(&store, first), rows[..DIM]);
+}
+
+#[test]
+fn threads_and_checkpoints_change_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = |name: &str| folder.path().join(name);
+    let one = ExtractOptions { threads: 1, ..options() };
+    images(&pictures(300), &out("one"), &one).unwrap();
+    let many = ExtractOptions { threads: 16, checkpoint_every: std::time::Duration::ZERO, ..options() };
+    images(&pictures(300), &out("many"), &many).unwrap();
+    assert_same(&out("many"), &out("one"));
+    images(&pictures(300), &out("batch"), &ExtractOptions { block: 9, ..options() }).unwrap();
+    let shard = "shard-00000.safetensors";
+    let read = |name: &str| std::fs::read(out(name).join(shard)).unwrap();
+    assert!(read("batch") != read("one"), "the fake tower shows what a batch is made of");
+}
+
+#[test]
+fn every_way_a_picture_can_be_bad() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::write(path("good.png"), png(2, 2, [1, 2, 3])).unwrap();
+    std::fs::write(path("empty.png"), []).unwrap();
+    std::fs::write(path("text.png"), "not a picture").unwrap();
+    std::fs::create_dir(path("folder.png")).unwrap();
+    let file = |name: &str| Ok(ImageData::File(path(name)));
+    let values = [
+        ("good", file("good.png"), ""),
+        ("empty", file("empty.png"), "the file is empty"),
+        ("text", file("text.png"), "not a picture"),
+        ("folder", file("folder.png"), "expected a file"),
+        ("missing", file("missing.png"), "the file cannot be read"),
+        ("red", Ok(ImageData::Bytes(png(2, 2, [255, 0, 0]))), "it is red"),
+        ("bug", Ok(ImageData::Bytes(png(2, 2, [255, 0, 1]))), "failed: a bug that nobody thought of"),
+        ("source", Err("its line is broken".to_owned()), "its line is broken"),
+        ("good", file("good.png"), "the same key"),
+        ("other", file("good.png"), ""),
+    ];
+    let reasons: Vec<(&str, &str)> = values.iter().map(|(key, _, reason)| (*key, *reason)).collect();
+    let source = Made {
+        count: values.len() as u64,
+        record: move |position| {
+            let (key, value, _) = values[position as usize].clone();
+            Record { key: key.to_owned(), value }
+        },
+    };
+    let mut told = Vec::new();
+    let mut observer = |event: Event<'_>| {
+        if let Event::Skipped(skipped) = event {
+            told.push(skipped.clone());
+        }
+    };
+    let out = path("store");
+    let extraction = extract_images(&vision(), &source, &out, &options(), &mut observer).unwrap();
+    assert_eq!((extraction.rows, extraction.skipped), (2, 8));
+    let lines = skipped(&out);
+    assert_eq!(told, lines);
+    let expected = reasons.iter().filter(|(_, reason)| !reason.is_empty());
+    for (line, (key, reason)) in lines.iter().zip(expected) {
+        assert!(line.key == *key && line.reason.contains(reason), "{line:?}");
+    }
+}
+
+#[test]
+fn a_limit_takes_the_first_records() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("store");
+    let limited = ExtractOptions { limit: Some(20), ..options() };
+    let extraction = images(&pictures(300), &out, &limited).unwrap();
+    assert_eq!(extraction.rows + extraction.skipped, 20);
+    let short = folder.path().join("short");
+    images(&Made { count: 20, record: troubled }, &short, &options()).unwrap();
+    assert_same(&out, &short);
+    // A limit beyond the end is none.
+    images(&pictures(20), &folder.path().join("all"), &ExtractOptions { limit: Some(99), ..options() })
+        .unwrap();
+    assert_same(&folder.path().join("all"), &short);
+}
+
+#[test]
+fn progress_counts_records_and_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut events = Vec::new();
+    let mut observer = |event: Event<'_>| match event {
+        Event::Skipped(_) => {}
+        other => events.push(format!("{other:?}")),
+    };
+    extract_images(&vision(), &pictures(20), &folder.path().join("store"), &options(), &mut observer)
+        .unwrap();
+    let expected = [
+        "Started { done: 0, records: 20 }",
+        "Progress { done: 8, rows: 6 }",
+        "Progress { done: 16, rows: 14 }",
+        "Progress { done: 20, rows: 17 }",
+        "Finished",
+    ];
+    assert_eq!(events, expected);
+}

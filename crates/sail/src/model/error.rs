@@ -1,0 +1,74 @@
+//! What can go wrong between pictures, texts and embeddings.
+
+use burn::tensor::TensorReadError;
+use sail_core::{ConfigError, HeadError, Side, TowerError};
+use sail_encoders::ModelError;
+use sail_eval::EvalError;
+
+/// A model that cannot be put together, or cannot embed its input.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SailError {
+    /// A backbone cannot be found, fetched or built.
+    #[error("cannot load the {side} backbone")]
+    Model {
+        /// Which side.
+        side: Side,
+        /// Why.
+        #[source]
+        source: ModelError,
+    },
+    /// The head was trained with a pooling that is not known here.
+    #[error("cannot pool the {side} side as the head was trained: {reason}")]
+    Pooling {
+        /// Which side.
+        side: Side,
+        /// The pooling that the head records, and those that are known.
+        reason: String,
+    },
+    /// Nothing to embed.
+    #[error("there are no {what}s, expected at least one")]
+    Empty {
+        /// What there is none of: `image`, `text`, `label` or `template`.
+        what: &'static str,
+    },
+    /// A template that makes the same prompt of every label.
+    #[error("template `{template}` has no `{{}}`: write it where the label goes, as in `a photo of a {{}}.`")]
+    Template {
+        /// The template.
+        template: String,
+    },
+    /// A backbone cannot embed an input.
+    #[error("cannot embed the {side}s")]
+    Tower {
+        /// Which side.
+        side: Side,
+        /// Why; its row counts from 0 in the input.
+        #[source]
+        source: TowerError,
+    },
+    /// The head was trained on another backbone, or cannot take the features.
+    #[error(transparent)]
+    Head(#[from] HeadError),
+    /// An embedding that is not finite or all zeros.
+    #[error(
+        "the embedding of {side} {row} has length {norm} and so no direction: check the input and the weights"
+    )]
+    Direction {
+        /// Which side.
+        side: Side,
+        /// The row of the input, from 0.
+        row: usize,
+        /// 0, an infinity or NaN.
+        norm: f32,
+    },
+    /// A setting out of its range.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Embeddings that cannot be compared.
+    #[error(transparent)]
+    Eval(#[from] EvalError),
+    /// The device failed.
+    #[error("cannot read a result from the device")]
+    Device(#[from] TensorReadError),
+}

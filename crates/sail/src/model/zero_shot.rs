@@ -1,0 +1,137 @@
+//! Classification by the names of the classes.
+
+use burn::tensor::Tensor;
+use sail_core::{AlignmentHead, RgbImage};
+use sail_eval::{BlockSize, EvalError, class_weights, top_k};
+use sail_layers::Head;
+
+use super::{SailError, SailModel};
+
+/// Where the label goes in a template.
+const PLACEHOLDER: &str = "{}";
+
+/// Prompts that are embedded before they become class weights: what bounds the memory of many templates.
+const PROMPTS: usize = 4096;
+
+/// A class that an image may belong to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Prediction<'a> {
+    /// The class, as its place among the labels.
+    pub class: usize,
+    /// Its label.
+    pub label: &'a str,
+    /// Cosine of the image with the weight of the class, in -1 to 1 up to rounding.
+    pub score: f32,
+}
+
+/// Names of classes as weights that images are compared with, made by [`SailModel::zero_shot`].
+///
+/// The prompts are embedded once, so that any number of images can follow. It shares the weights of the model that
+/// made it.
+#[derive(Clone)]
+pub struct ZeroShotClassifier<H: AlignmentHead = Head> {
+    model: SailModel<H>,
+    labels: Vec<String>,
+    weights: Tensor<2>,
+}
+
+impl<H: AlignmentHead> SailModel<H> {
+    /// A classifier by the names of the classes, `labels`, each put into every one of the `templates` in place of
+    /// `{}`. The weight of a class is that of [`class_weights`]: the mean of the unit embeddings of its prompts, at
+    /// unit length.
+    ///
+    /// # Errors
+    /// [`SailError::Empty`] without labels or templates, [`SailError::Template`] for a template without `{}`,
+    /// [`SailError::Eval`] for a class whose prompts cancel out, and as
+    /// [`encode_texts`](SailModel::encode_texts).
+    ///
+    /// # Examples
+    /// ```
+    /// use sail_vl::core::RgbImage;
+    /// use sail_vl::{SailError, SailModel};
+    ///
+    /// fn cat_or_dog(model: &SailModel, photo: RgbImage) -> Result<String, SailError> {
+    ///     let classifier = model.zero_shot(&["cat", "dog"], &["a photo of a {}.", "a drawing of a {}."])?;
+    ///     let best = classifier.classify(&[photo], 1)?;
+    ///     Ok(best[0][0].label.to_owned())
+    /// }
+    /// ```
+    pub fn zero_shot(
+        &self,
+        labels: &[impl AsRef<str>],
+        templates: &[impl AsRef<str>],
+    ) -> Result<ZeroShotClassifier<H>, SailError> {
+        let labels: Vec<String> = labels.iter().map(|label| label.as_ref().to_owned()).collect();
+        let templates: Vec<&str> = templates.iter().map(AsRef::as_ref).collect();
+        if labels.is_empty() {
+            return Err(SailError::Empty { what: "label" });
+        }
+        if templates.is_empty() {
+            return Err(SailError::Empty { what: "template" });
+        }
+        if let Some(template) = templates.iter().find(|template| !template.contains(PLACEHOLDER)) {
+            return Err(SailError::Template { template: (*template).to_owned() });
+        }
+        let step = (PROMPTS / templates.len()).max(1);
+        let mut weights = Vec::with_capacity(labels.len().div_ceil(step));
+        for (part, labels) in labels.chunks(step).enumerate() {
+            let prompts =
+                labels.iter().flat_map(|label| templates.iter().map(move |t| t.replace(PLACEHOLDER, label)));
+            let embeddings = self.encode_texts(&prompts.collect::<Vec<_>>())?;
+            let classes: Vec<usize> =
+                (0..labels.len() * templates.len()).map(|i| i / templates.len()).collect();
+            let part_weights =
+                class_weights(embeddings, &classes, labels.len()).map_err(|error| match error {
+                    EvalError::PromptsCancel { class } => {
+                        EvalError::PromptsCancel { class: part * step + class }
+                    }
+                    other => other,
+                })?;
+            weights.push(part_weights);
+        }
+        Ok(ZeroShotClassifier { model: self.clone(), labels, weights: Tensor::cat(weights, 0) })
+    }
+}
+
+impl<H: AlignmentHead> ZeroShotClassifier<H> {
+    /// The labels, in the order of the classes.
+    pub fn labels(&self) -> &[String] {
+        &self.labels
+    }
+
+    /// The weights of the classes, as [`sail_eval::zero_shot`] takes them to compute accuracies.
+    ///
+    /// # Shapes
+    /// - result: `[labels, dim]`, rows of unit length, on the head's device
+    pub fn weights(&self) -> Tensor<2> {
+        self.weights.clone()
+    }
+
+    /// The `k` classes with the highest cosine for every image, best first; all of them where there are fewer.
+    ///
+    /// # Errors
+    /// As [`SailModel::encode_images`], and [`SailError::Eval`] for a `k` of 0.
+    ///
+    /// # Examples
+    /// ```
+    /// use sail_vl::core::RgbImage;
+    /// use sail_vl::{SailError, ZeroShotClassifier};
+    ///
+    /// fn print(classifier: &ZeroShotClassifier, photos: &[RgbImage]) -> Result<(), SailError> {
+    ///     for classes in classifier.classify(photos, 5)? {
+    ///         let line = classes.iter().map(|class| format!("{} {:.2}", class.label, class.score));
+    ///         println!("{}", line.collect::<Vec<_>>().join(" | "));
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn classify(&self, images: &[RgbImage], k: usize) -> Result<Vec<Vec<Prediction<'_>>>, SailError> {
+        let images = self.model.encode_images(images)?;
+        let found = top_k(images, self.weights(), k, &BlockSize::default())?;
+        let prediction = |found: sail_eval::Match| {
+            let label = self.labels.get(found.index)?;
+            Some(Prediction { class: found.index, label, score: found.score })
+        };
+        Ok(found.into_iter().map(|found| found.into_iter().filter_map(prediction).collect()).collect())
+    }
+}

@@ -1,0 +1,354 @@
+//! Two towers and a head as one value.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+// The derive of `Module` looks for a crate of this name.
+use sail_vl::burn;
+use sail_vl::burn::module::Module;
+use sail_vl::burn::tensor::{Device, Tensor};
+use sail_vl::core::{
+    AlignmentHead, EncodeError, HeadError, ImageEncoder, ImageFeatures, ImagePooling, ImagePreprocessor,
+    InputError, Padding, PaddingSide, Pixels, Provenance, RgbImage, Side, TextEncoder, TextFeatures,
+    TextPooling, TextTower, TokenBatch, TokenIds, Tokenizer, TowerError, VisionTower,
+};
+use sail_vl::eval::EvalError;
+use sail_vl::layers::{Head, HeadConfig, LogitScale, ProjectorConfig};
+use sail_vl::{SailError, SailModel};
+
+/// The mean colour of a picture; remembers the largest batch that it was given.
+#[derive(Default)]
+struct MeanColour {
+    largest: AtomicUsize,
+}
+
+impl ImageEncoder for MeanColour {
+    fn encode_images(&self, pixels: Tensor<4>) -> Result<ImageFeatures, EncodeError> {
+        self.largest.fetch_max(pixels.dims()[0], Ordering::Relaxed);
+        let mean = pixels.flatten::<3>(2, 3).mean_dim(2).flatten(1, 2);
+        Ok(ImageFeatures { class_token: None, patches: None, pooled: Some(mean) })
+    }
+}
+
+struct Plain;
+
+impl ImagePreprocessor for Plain {
+    fn preprocess(&self, image: &RgbImage) -> Result<Pixels, InputError> {
+        if image.width() == 0 || image.height() == 0 {
+            return Err(InputError("the picture has no pixels".into()));
+        }
+        let channel = |c: usize| image.pixels().map(move |pixel| f32::from(pixel.0[c]) / 255.0);
+        let size = [image.height() as usize, image.width() as usize];
+        Ok(Pixels { size, values: (0..3).flat_map(channel).collect() })
+    }
+
+    fn describe(&self) -> String {
+        "rgb / 255".into()
+    }
+}
+
+const COLOURS: [&str; 3] = ["red", "green", "blue"];
+
+/// A colour word points along its channel, with a minus the other way; any other word says nothing.
+#[derive(Default)]
+struct Words {
+    largest: AtomicUsize,
+}
+
+impl Tokenizer for Words {
+    fn tokenize(&self, text: &str) -> Result<TokenIds, InputError> {
+        let id = |word: &str| match word.strip_prefix('-') {
+            Some(word) => COLOURS.iter().position(|colour| *colour == word).map(|id| id + 3),
+            None => COLOURS.iter().position(|colour| *colour == word),
+        };
+        if text.contains('\0') {
+            return Err(InputError("the text has a zero byte".into()));
+        }
+        Ok(TokenIds(text.split(' ').map(|word| id(word).map_or(6, |id| id as u32)).collect()))
+    }
+
+    fn padding(&self) -> Padding {
+        Padding { id: 6, side: PaddingSide::Left }
+    }
+
+    fn describe(&self) -> String {
+        "words".into()
+    }
+}
+
+impl TextEncoder for Words {
+    fn encode_texts(&self, texts: TokenBatch) -> Result<TextFeatures, EncodeError> {
+        self.largest.fetch_max(texts.ids.dims()[0], Ordering::Relaxed);
+        let hot = texts.ids.one_hot::<3>(7).float();
+        let tokens = hot.clone().narrow(2, 0, 3) - hot.narrow(2, 3, 3);
+        Ok(TextFeatures { tokens, mask: texts.mask, pooled: None })
+    }
+}
+
+fn vision(encoder: Arc<MeanColour>) -> VisionTower {
+    VisionTower {
+        encoder,
+        preprocessor: Arc::new(Plain),
+        pooling: ImagePooling::Pooled,
+        model: Provenance::new("mean-colour"),
+        device: Device::flex(),
+    }
+}
+
+fn text(encoder: Arc<Words>) -> TextTower {
+    TextTower {
+        encoder,
+        tokenizer: Arc::new(Words::default()),
+        pooling: TextPooling::Mean,
+        model: Provenance::new("colour-words"),
+        device: Device::flex(),
+    }
+}
+
+/// A head that leaves features as they are, with scale 20 and bias -10.
+fn identity() -> Head {
+    Head::new(&HeadConfig::new(3, 3, 3, ProjectorConfig::Identity {}), 0, &Device::flex()).unwrap()
+}
+
+fn model() -> SailModel {
+    SailModel::new(vision(Arc::default()), text(Arc::default()), identity()).unwrap()
+}
+
+/// A picture of one colour.
+fn picture(width: u32, height: u32, colour: [u8; 3]) -> RgbImage {
+    RgbImage::from_raw(width, height, colour.repeat((width * height) as usize)).unwrap()
+}
+
+fn rows(tensor: Tensor<2>) -> Vec<Vec<f32>> {
+    let width = tensor.dims()[1];
+    tensor.into_data().try_to_vec::<f32>().unwrap().chunks(width).map(<[f32]>::to_vec).collect()
+}
+
+#[track_caller]
+fn assert_close(found: &[Vec<f32>], expected: &[&[f32]]) {
+    assert_eq!(found.len(), expected.len(), "{found:?}");
+    for (found, expected) in found.iter().zip(expected) {
+        assert_eq!(found.len(), expected.len());
+        let apart = found.iter().zip(*expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(apart < 1e-6, "{found:?}, expected {expected:?}");
+    }
+}
+
+#[test]
+fn images_of_any_size_keep_their_order_in_bounded_batches() {
+    let encoder = Arc::new(MeanColour::default());
+    let model = SailModel::new(vision(encoder.clone()), text(Arc::default()), identity()).unwrap();
+    let model = model.with_batch(2).unwrap();
+    let images = [
+        picture(2, 2, [255, 0, 0]),
+        picture(2, 2, [0, 9, 0]),
+        picture(1, 3, [0, 0, 255]),
+        picture(5, 1, [0, 60, 80]),
+        picture(2, 2, [255, 0, 0]),
+    ];
+    let unit: [&[f32]; 5] =
+        [&[1.0, 0.0, 0.0], &[0.0, 1.0, 0.0], &[0.0, 0.0, 1.0], &[0.0, 0.6, 0.8], &[1.0, 0.0, 0.0]];
+    assert_close(&rows(model.encode_images(&images).unwrap()), &unit);
+    assert_eq!(encoder.largest.load(Ordering::Relaxed), 2);
+}
+
+#[test]
+fn texts_keep_their_order_whatever_their_length() {
+    let encoder = Arc::new(Words::default());
+    let model = SailModel::new(vision(Arc::default()), text(encoder.clone()), identity()).unwrap();
+    let model = model.with_batch(2).unwrap();
+    let texts = ["one very long red text", "blue", "a green one", "red", "a text of blue words on and on"];
+    let unit: [&[f32]; 5] =
+        [&[1.0, 0.0, 0.0], &[0.0, 0.0, 1.0], &[0.0, 1.0, 0.0], &[1.0, 0.0, 0.0], &[0.0, 0.0, 1.0]];
+    assert_close(&rows(model.encode_texts(&texts).unwrap()), &unit);
+    assert_eq!(encoder.largest.load(Ordering::Relaxed), 2);
+}
+
+#[test]
+fn similarity_and_probabilities_are_those_of_the_formulas() {
+    let images = [picture(1, 1, [60, 80, 0]), picture(1, 1, [0, 0, 7])];
+    let texts = ["red".to_owned(), "green and -blue".to_owned()];
+    let half = 0.5f32.sqrt();
+    let expected = [[0.6, 0.8 * half], [0.0, -half]];
+    let cosines = model().similarity(&images, &texts).unwrap();
+    assert_close(&rows(cosines.clone()), &[&expected[0], &expected[1]]);
+    let probability = |cosine: f32| 1.0 / (1.0 + (10.0 - 20.0 * cosine).exp());
+    let expected = expected.map(|row| row.map(probability));
+    assert_close(&rows(model().probabilities(cosines)), &[&expected[0], &expected[1]]);
+}
+
+#[test]
+fn classes_are_found_by_the_mean_of_their_prompts() {
+    let labels = ["red", "green", "blue"];
+    let classifier = model().zero_shot(&labels, &["a {} thing", "{} red"]).unwrap();
+    assert_eq!(classifier.labels(), labels);
+    // Unit prompts of the class green: green, and green + red.
+    let (x, y) = (0.5f32.sqrt(), 1.0 + 0.5f32.sqrt());
+    let norm = x.hypot(y);
+    let expected: [&[f32]; 3] = [&[1.0, 0.0, 0.0], &[x / norm, y / norm, 0.0], &[x / norm, 0.0, y / norm]];
+    assert_close(&rows(classifier.weights()), &expected);
+    let images = [picture(1, 1, [0, 3, 4]), picture(1, 1, [1, 0, 0])];
+    let found = classifier.classify(&images, 2).unwrap();
+    let names: Vec<Vec<&str>> =
+        found.iter().map(|row| row.iter().map(|class| class.label).collect()).collect();
+    assert_eq!(names, [["blue", "green"], ["red", "green"]]);
+    assert_eq!(found[0][0].class, 2);
+    assert!((found[0][0].score - 0.8 * y / norm).abs() < 1e-6, "{found:?}");
+    assert_eq!(classifier.classify(&images, 9).unwrap()[0].len(), 3);
+}
+
+/// More prompts than are embedded at once: classes must not shift between the parts.
+#[test]
+fn many_templates_are_taken_in_parts() {
+    let templates: Vec<String> = (0..1500).map(|word| format!("{{}} {word}")).collect();
+    let weights = model().zero_shot(&["green", "blue", "red", "blue"], &templates).unwrap().weights();
+    let unit: [&[f32]; 4] = [&[0.0, 1.0, 0.0], &[0.0, 0.0, 1.0], &[1.0, 0.0, 0.0], &[0.0, 0.0, 1.0]];
+    assert_close(&rows(weights), &unit);
+    // Of red alone, half of the prompts say the opposite of the other half.
+    let templates = ["{}", "-red -red -red {}"].repeat(1100);
+    let error = model().zero_shot(&["green", "red"], &templates).err().unwrap();
+    assert!(matches!(error, SailError::Eval(EvalError::PromptsCancel { class: 1 })), "{error:?}");
+}
+
+#[test]
+fn a_head_of_another_backbone_is_refused() {
+    let trained = |image: Provenance, text: Provenance| {
+        let head = identity().with_provenance(Some(&image), Some(&text));
+        SailModel::new(vision(Arc::default()), self::text(Arc::default()), head).map(|_| ())
+    };
+    let (image, text) = (vision(Arc::default()).provenance(), text(Arc::default()).provenance());
+    trained(image.clone(), text.clone()).unwrap();
+    // What a head does not state cannot contradict.
+    trained(Provenance::new("mean-colour"), Provenance::new("colour-words")).unwrap();
+    let pooling =
+        |name: &str, provenance: &Provenance| Provenance { pooling: Some(name.into()), ..provenance.clone() };
+    let cases = [
+        (trained(Provenance::new("dinov2-base"), text.clone()), Side::Image, "model"),
+        (trained(pooling("concat", &image), text.clone()), Side::Image, "pooling"),
+        (trained(image.clone(), pooling("last", &text)), Side::Text, "pooling"),
+        (
+            trained(image, Provenance { preprocessing: Some("letters".into()), ..text }),
+            Side::Text,
+            "preprocessing",
+        ),
+    ];
+    for (result, expected_side, expected_field) in cases {
+        match result {
+            Err(HeadError::Provenance { side, field, .. }) => {
+                assert_eq!((side, field), (expected_side, expected_field))
+            }
+            other => panic!("{other:?}, expected {expected_side} {expected_field}"),
+        }
+    }
+}
+
+#[test]
+fn features_that_the_head_cannot_take_are_refused() {
+    let device = Device::flex();
+    let head = Head::new(&HeadConfig::new(4, 3, 3, ProjectorConfig::Linear {}), 0, &device).unwrap();
+    let model = SailModel::new(vision(Arc::default()), text(Arc::default()), head).unwrap();
+    let error = model.encode_images(&[picture(1, 1, [1, 2, 3])]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "image features have 3 dimensions, expected 4: the head was made for another backbone"
+    );
+    let pooling = ImagePooling::Concat;
+    let vision = VisionTower { pooling, ..vision(Arc::default()) };
+    let model = SailModel::new(vision, text(Arc::default()), identity()).unwrap();
+    let error = model.encode_images(&[picture(1, 1, [1, 2, 3])]).unwrap_err();
+    assert!(
+        matches!(error, SailError::Tower { side: Side::Image, source: TowerError::Pooling(_) }),
+        "{error}"
+    );
+}
+
+#[test]
+fn bad_input_is_named_by_its_place() {
+    let model = model().with_batch(2).unwrap();
+    let good = || picture(1, 1, [1, 2, 3]);
+    let images = [good(), good(), good(), RgbImage::new(0, 4)];
+    let error = model.encode_images(&images).unwrap_err();
+    assert!(
+        matches!(error, SailError::Tower { side: Side::Image, source: TowerError::Input { row: 3, .. } }),
+        "{error:?}"
+    );
+    let error = model.encode_texts(&["red", "green", "a\0"]).unwrap_err();
+    assert!(
+        matches!(error, SailError::Tower { side: Side::Text, source: TowerError::Input { row: 2, .. } }),
+        "{error:?}"
+    );
+    // Nothing known to point anywhere: the mean of black is zero, as is that of unknown words.
+    let error = model.encode_images(&[good(), good(), picture(2, 2, [0, 0, 0])]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the embedding of image 2 has length 0 and so no direction: check the input and the weights"
+    );
+    let error = model.encode_texts(&["a long text without any colour", "red"]).unwrap_err();
+    assert!(matches!(error, SailError::Direction { side: Side::Text, row: 0, .. }), "{error:?}");
+}
+
+#[test]
+fn nothing_to_do_is_an_error() {
+    let model = model();
+    let (no_images, no_texts): ([RgbImage; 0], [&str; 0]) = ([], []);
+    let message = |error: SailError| error.to_string();
+    assert_eq!(
+        message(model.encode_images(&no_images).unwrap_err()),
+        "there are no images, expected at least one"
+    );
+    assert_eq!(
+        message(model.encode_texts(&no_texts).unwrap_err()),
+        "there are no texts, expected at least one"
+    );
+    let error =
+        |labels: &[&str], templates: &[&str]| message(model.zero_shot(labels, templates).err().unwrap());
+    assert_eq!(error(&[], &["{}"]), "there are no labels, expected at least one");
+    assert_eq!(error(&["red"], &[]), "there are no templates, expected at least one");
+    assert_eq!(
+        error(&["red"], &["a {} thing", "a red thing"]),
+        "template `a red thing` has no `{}`: write it where the label goes, as in `a photo of a {}.`"
+    );
+    assert_eq!(message(model.clone().with_batch(0).err().unwrap()), "`batch` is 0, expected at least 1");
+    let classifier = model.zero_shot(&["red"], &["{}"]).unwrap();
+    assert!(matches!(classifier.classify(&no_images, 1), Err(SailError::Empty { what: "image" })));
+    assert!(matches!(classifier.classify(&[picture(1, 1, [9, 0, 0])], 0), Err(SailError::Eval(_))));
+}
+
+/// A head that is no [`Head`]: images as they are, texts turned around.
+#[derive(Module, Debug)]
+struct Opposite {
+    logit: LogitScale,
+}
+
+impl AlignmentHead for Opposite {
+    fn project_images(&self, features: Tensor<2>) -> Result<Tensor<2>, HeadError> {
+        Ok(features)
+    }
+    fn project_texts(&self, features: Tensor<2>) -> Result<Tensor<2>, HeadError> {
+        Ok(-features)
+    }
+    fn log_scale(&self) -> Tensor<1> {
+        self.logit.log_scale()
+    }
+    fn bias(&self) -> Tensor<1> {
+        self.logit.bias()
+    }
+    fn clamp_parameters(self) -> Self {
+        self
+    }
+    fn to_bytes(&self) -> Result<Vec<u8>, HeadError> {
+        Ok(Vec::new())
+    }
+}
+
+/// The head may still carry the device of its training; results carry no graph.
+#[test]
+fn any_head_serves() {
+    let head = Opposite { logit: LogitScale::new(20.0, -10.0, 100.0, &Device::flex().autodiff()) };
+    let model = SailModel::new(vision(Arc::default()), text(Arc::default()), head).unwrap();
+    let cosines = model.similarity(&[picture(1, 1, [255, 0, 0])], &["red"]).unwrap();
+    assert!(!cosines.device().is_autodiff());
+    assert_close(&rows(cosines), &[&[-1.0]]);
+}
