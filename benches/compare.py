@@ -3,7 +3,7 @@
     python benches/compare.py [--rounds 5] [--full]
 
 Ratios within one run are what counts: absolute times drift with the machine. --full adds retrieval at the size of
-COCO's 5k test, which takes some minutes. Needs: pip install torch numpy safetensors
+COCO's 5k test, which takes some minutes. Needs: pip install torch numpy safetensors transformers sentence-transformers pillow
 """
 
 import argparse
@@ -107,6 +107,40 @@ def retrieval(full, threads):
     )
 
 
+def encoding(threads, rounds, text_model):
+    """Rows of the encoding table: this workspace and the reference libraries, by turns, best of three each time."""
+    subprocess.run(["cargo", "bench", "--bench", "encode", "--no-run"], cwd=ROOT, check=True)
+    ours = max((TARGET / "release/deps").glob("encode-*"), key=lambda path: (path.suffix == "", path.stat().st_mtime))
+    script = [sys.executable, ROOT / "benches/encode_reference.py", "--threads"]
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        model, pictures, captions = (Path(folder) / name for name in ("model", "pictures", "captions.txt"))
+        subprocess.run([*script, "1", "make-model", model], check=True)
+        subprocess.run([*script, "1", "make-pictures", pictures], check=True)
+        rows_json = json.loads((ROOT / "examples/data/emoji-rows.json").read_text(encoding="utf-8"))["rows"]
+        captions.write_text("\n".join(f"{row['label']}: {', '.join(row['tags'])}" for row in rows_json), encoding="utf-8")
+
+        def compare(name, mine, theirs, count):
+            environment = os.environ | {"RAYON_NUM_THREADS": str(count)}
+            runs = [(run([ours, *mine], environment), run([*script, str(count), *theirs])) for _ in range(rounds)]
+            medians = [statistics.median(pair[side][0]["per_second"] for pair in runs) for side in (0, 1)]
+            ratios = [a["per_second"] / b["per_second"] for (a, _), (b, _) in runs]
+            peaks = [statistics.median(pair[side][1] for pair in runs) for side in (0, 1)]
+            spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+            rows.append(f"| {name} | {medians[0]:.1f} | {medians[1]:.1f} | {spread} | {peaks[0]:.0f} MiB | {peaks[1]:.0f} MiB |")
+
+        compare("DINOv2-B/14, 224 px, batch 8; PyTorch f32", ["vision", model, "8", "224"], ["vision", "8", "224"], threads)
+        bf16 = ["vision", "8", "224", "--bf16"]
+        compare("the same; PyTorch bf16 autocast", ["vision", model, "8", "224"], bf16, threads)
+        for count in sorted({1, threads}):
+            name = f"640 x 480 JPEG to 224 px, {count} thread{'s' if count > 1 else ''}; Pillow"
+            compare(name, ["preprocess", model, pictures, str(count)], ["preprocess", pictures], count)
+        if text_model:
+            texts = [text_model, captions]
+            compare("MiniLM, 1,376 captions; sentence-transformers", ["text", *texts], ["text", *texts], threads)
+    return rows
+
+
 def processor():
     for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []:
         if line.startswith("model name"):
@@ -119,6 +153,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--full", action="store_true")
+    parser.add_argument("--text-model", type=Path, help="folder of all-MiniLM-L6-v2, as examples/emoji.py leaves in target/emoji/text")
     args = parser.parse_args()
     import torch
 
@@ -126,7 +161,8 @@ def main():
     linear = row("linear, 0.9 M parameters", *training(args.threads, "linear", "3e-4", args.rounds))
     glu = row("GLU of width 2, 8.9 M parameters", *training(args.threads, "glu", "1e-4", args.rounds))
     sizes = [retrieval(False, args.threads)] + ([retrieval(True, args.threads)] if args.full else [])
-    command = f"python benches/compare.py --rounds {args.rounds}{' --full' if args.full else ''}"
+    encoders = encoding(args.threads, args.rounds, args.text_model)
+    command = f"python benches/compare.py --rounds {args.rounds}{' --full' if args.full else ''}{' --text-model FOLDER' if args.text_model else ''}"
     text = f"""# Benchmarks
 
 Written by `{command}` on {processor()}, {args.threads} threads, with PyTorch {torch.__version__}. Both programs run
@@ -144,6 +180,15 @@ One step of the quickstart's training (batch 370, 1280 + 384 -> 512, sigmoid los
 
 The yardstick is `benches/torch_reference.py`: the published recipe in plain PyTorch. A fixture holds both to the same
 losses (`crates/train/tests/torch.rs`).
+
+## Encoding
+
+Items a second; the ratio is that of the rates pair by pair, so above 1 this workspace is faster. DINOv2-B has random
+weights. The yardstick is `benches/encode_reference.py`: transformers, sentence-transformers and Pillow.
+
+| work | this workspace | reference | ratio | peak memory | reference's |
+|---|---|---|---|---|---|
+{chr(10).join(encoders)}
 
 ## Retrieval
 
