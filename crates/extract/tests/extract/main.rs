@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod fakes;
-mod kill;
 mod parts;
 mod refusals;
 mod resume;

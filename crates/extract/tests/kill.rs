@@ -1,4 +1,10 @@
 //! Real processes, killed at any moment, and a disk that fills up: the store is that of an undisturbed run.
+//!
+//! A test binary of its own: a process that is being started holds the locks of its parent's files for a moment.
+#![allow(clippy::unwrap_used, clippy::panic, dead_code)]
+
+#[path = "extract/fakes.rs"]
+mod fakes;
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -55,7 +61,7 @@ fn command(program: &str, out: &Path, what: &str, checkpoint: u64) -> Command {
 fn start(out: &Path, what: &str, checkpoint: u64) -> Child {
     let program = std::env::current_exe().unwrap();
     let mut command = command(program.to_str().unwrap(), out, what, checkpoint);
-    command.args(["--exact", "kill::child", "--nocapture"]).spawn().unwrap()
+    command.args(["--exact", "child", "--nocapture"]).spawn().unwrap()
 }
 
 /// A number that looks random and is the same in every test run.
@@ -99,7 +105,7 @@ fn killed_at_any_moment() {
 /// Runs the process with files limited to some blocks of 512 bytes, beyond which a write fails as on a full disk.
 fn run_on_full_disk(out: &Path, blocks: usize, checkpoint: u64) -> String {
     let program = std::env::current_exe().unwrap();
-    let script = "trap '' XFSZ; ulimit -f \"$1\"; exec \"$2\" --exact kill::child --nocapture";
+    let script = "trap '' XFSZ; ulimit -f \"$1\"; exec \"$2\" --exact child --nocapture";
     let mut command = command("sh", out, "images", checkpoint);
     command.args(["-c", script, "sh", &blocks.to_string(), program.to_str().unwrap()]);
     let output = command.output().unwrap();
