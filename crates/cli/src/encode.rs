@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Args, Subcommand, ValueEnum};
 use sail_vl::core::{ImagePooling, TextPooling};
+use sail_vl::data::source::SourceOptions;
 use sail_vl::device;
 use sail_vl::extract::{ExtractOptions, Extraction, extract_images, extract_texts};
 use serde_json::json;
@@ -147,30 +148,18 @@ pub(crate) struct TextsArgs {
     job: JobArgs,
 }
 
-/// What the user says about a source, in the words of `sail_data::source::SourceOptions`.
-pub(crate) struct Columns<'a> {
-    pub(crate) key: Option<&'a str>,
-    pub(crate) image: Option<&'a str>,
-    pub(crate) captions: &'a [String],
-    pub(crate) image_root: Option<&'a Path>,
-}
-
-impl Columns<'_> {
-    /// The source in one line: what a resume compares.
-    fn describe(&self, input: &str) -> String {
-        let mut text = input.trim_end_matches('/').to_owned();
-        let named = [("key column", self.key), ("image column", self.image)];
-        let captions = self.captions.iter().map(|column| ("caption column", Some(column.as_str())));
-        for (what, name) in named.into_iter().chain(captions) {
-            if let Some(name) = name {
-                text.push_str(&format!(", {what} {name}"));
-            }
-        }
-        if let Some(root) = self.image_root {
-            text.push_str(&format!(", images in {}", root.display()));
-        }
-        text
+/// The source in one line: what a resume compares.
+fn describe(input: &str, options: &SourceOptions) -> String {
+    let mut text = input.trim_end_matches('/').to_owned();
+    let named = [("key column", &options.key_column), ("image column", &options.image_column)];
+    let named = named.into_iter().filter_map(|(what, name)| Some((what, name.as_ref()?)));
+    for (what, name) in named.chain(options.caption_columns.iter().map(|column| ("caption column", column))) {
+        text.push_str(&format!(", {what} {name}"));
     }
+    if let Some(root) = &options.image_root {
+        text.push_str(&format!(", images in {}", root.display()));
+    }
+    text
 }
 
 impl ImagesArgs {
@@ -255,15 +244,15 @@ pub(crate) fn run(command: &EncodeCommand) -> Result<(), CliError> {
 }
 
 fn images(args: &ImagesArgs) -> Result<(), CliError> {
-    let columns = Columns {
-        key: args.job.key_column.as_deref(),
-        image: args.image_column.as_deref(),
-        captions: &[],
-        image_root: args.image_root.as_deref(),
+    let columns = SourceOptions {
+        key_column: args.job.key_column.clone(),
+        image_column: args.image_column.clone(),
+        image_root: args.image_root.clone(),
+        ..SourceOptions::default()
     };
     let base = ExtractOptions { block: args.batch, ..ExtractOptions::images() };
     let options = args.job.options(&args.model, base)?;
-    let options = ExtractOptions { source: columns.describe(&args.input), stop: interrupt(), ..options };
+    let options = ExtractOptions { source: describe(&args.input, &columns), stop: interrupt(), ..options };
     let device = device::parse(&args.model.device)?;
     let source = towers::images(&args.input, &columns)?;
     let tower = towers::vision(args, &device)?;
@@ -273,15 +262,14 @@ fn images(args: &ImagesArgs) -> Result<(), CliError> {
 }
 
 fn texts(args: &TextsArgs) -> Result<(), CliError> {
-    let columns = Columns {
-        key: args.job.key_column.as_deref(),
-        image: None,
-        captions: &args.caption_column,
-        image_root: None,
+    let columns = SourceOptions {
+        key_column: args.job.key_column.clone(),
+        caption_columns: args.caption_column.clone(),
+        ..SourceOptions::default()
     };
     let base = ExtractOptions { block: args.batch, ..ExtractOptions::texts() };
     let options = args.job.options(&args.model, base)?;
-    let options = ExtractOptions { source: columns.describe(&args.input), stop: interrupt(), ..options };
+    let options = ExtractOptions { source: describe(&args.input, &columns), stop: interrupt(), ..options };
     let device = device::parse(&args.model.device)?;
     let source = towers::captions(&args.input, &columns)?;
     let tower = towers::text(args, &device)?;

@@ -37,7 +37,7 @@ pub(crate) fn features(spec: &str, modality: Modality, verify: bool) -> Result<A
         return Err(CliError::Usage(message));
     }
     if verify {
-        let bar = bar(features.rows() as u64, &format!("checks {spec}"));
+        let bar = bar(features.rows() as u64, &format!("checks {spec}"), ROWS);
         features.verify(|_| ()).map_err(input)?;
         let checked = scan(&features, |rows| bar.inc(rows as u64));
         checked.map_err(|source| CliError::Features { spec: spec.to_owned(), source })?;
@@ -46,12 +46,15 @@ pub(crate) fn features(spec: &str, modality: Modality, verify: bool) -> Result<A
     Ok(Arc::new(features))
 }
 
-/// A progress bar on a terminal, nothing elsewhere.
-pub(crate) fn bar(length: u64, label: &str) -> ProgressBar {
+/// What the bar of rows shows.
+pub(crate) const ROWS: &str = "{pos}/{len} rows";
+
+/// A progress bar on a terminal, nothing elsewhere; `count` is the part of its template that counts.
+pub(crate) fn bar(length: u64, label: &str, count: &str) -> ProgressBar {
     if !stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let style = ProgressStyle::with_template("{prefix}  {wide_bar} {pos}/{len} rows  {eta} left");
+    let style = ProgressStyle::with_template(&format!("{{prefix}}  {{wide_bar}} {count}  {{eta}} left"));
     let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new(length).with_style(style).with_prefix(label.to_owned())
 }

@@ -1,10 +1,9 @@
 //! Models and sources from the command line.
 
-use std::io::{IsTerminal, stderr};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use sail_vl::burn::tensor::{Device, FloatDType};
 use sail_vl::core::{TextTower, VisionTower};
 use sail_vl::data::source::{ImageData, RecordSource, SourceOptions, open_captions, open_images};
@@ -13,32 +12,26 @@ use sail_vl::encoders::{
     load_vision,
 };
 
-use crate::encode::{Columns, ImagesArgs, ModelArgs, Precision, TextsArgs};
+use crate::encode::{ImagesArgs, ModelArgs, Precision, TextsArgs};
 use crate::error::CliError;
+use crate::inputs;
 
-fn options(columns: &Columns<'_>) -> SourceOptions {
-    SourceOptions {
-        key_column: columns.key.map(str::to_owned),
-        image_column: columns.image.map(str::to_owned),
-        caption_columns: columns.captions.to_vec(),
-        image_root: columns.image_root.map(Path::to_owned),
-        ..SourceOptions::default()
-    }
-}
+/// What the bar of a download shows.
+const BYTES: &str = "{bytes} of {total_bytes}";
 
 pub(crate) fn images(
     input: &str,
-    columns: &Columns<'_>,
+    options: &SourceOptions,
 ) -> Result<Box<dyn RecordSource<ImageData>>, CliError> {
-    open_images(Path::new(input), &options(columns))
+    open_images(Path::new(input), options)
         .map_err(|source| CliError::Input { spec: input.to_owned(), source })
 }
 
 pub(crate) fn captions(
     input: &str,
-    columns: &Columns<'_>,
+    options: &SourceOptions,
 ) -> Result<Box<dyn RecordSource<String>>, CliError> {
-    open_captions(Path::new(input), &options(columns))
+    open_captions(Path::new(input), options)
         .map_err(|source| CliError::Input { spec: input.to_owned(), source })
 }
 
@@ -61,7 +54,7 @@ fn downloads() -> ProgressFn {
     Arc::new(move |progress| {
         let mut bar = bar.lock().unwrap_or_else(PoisonError::into_inner);
         if bar.as_ref().is_none_or(|(file, _)| file != progress.file) {
-            *bar = Some((progress.file.to_owned(), download(progress.file, progress.total)));
+            *bar = Some((progress.file.to_owned(), inputs::bar(progress.total, progress.file, BYTES)));
         }
         if let Some((_, bar)) = &*bar {
             bar.set_position(progress.received);
@@ -70,15 +63,6 @@ fn downloads() -> ProgressFn {
             }
         }
     })
-}
-
-fn download(file: &str, bytes: u64) -> ProgressBar {
-    if !stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{prefix}  {wide_bar} {bytes} of {total_bytes}  {eta} left");
-    let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(bytes).with_style(style).with_prefix(file.to_owned())
 }
 
 fn precision(args: &ModelArgs) -> FloatDType {

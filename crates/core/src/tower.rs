@@ -158,10 +158,21 @@ impl TextTower {
     /// # Errors
     /// [`TowerError`] for texts that the backbone cannot take.
     pub fn embed(&self, texts: &[TokenIds]) -> Result<Tensor<2>, TowerError> {
+        self.embed_bounded(texts, usize::MAX)
+    }
+
+    /// As [`embed`](Self::embed), with at most `rows` texts in a batch, and one at least.
+    ///
+    /// # Shapes
+    /// - result: `[texts.len(), dim]`, in 32-bit floats
+    ///
+    /// # Errors
+    /// As [`embed`](Self::embed).
+    pub fn embed_bounded(&self, texts: &[TokenIds], rows: usize) -> Result<Tensor<2>, TowerError> {
         let lengths: Vec<usize> = texts.iter().map(|text| text.0.len()).collect();
         let on_processor = self.device == Device::flex();
         let [max_rows, max_tokens] = if on_processor { PROCESSOR_BATCH } else { ACCELERATOR_BATCH };
-        let mut batches = length_batches(&lengths, max_rows, max_tokens);
+        let mut batches = length_batches(&lengths, max_rows.min(rows), max_tokens);
         if batches.is_empty() {
             batches.push(Vec::new());
         }

@@ -4,12 +4,12 @@ mod error;
 mod open;
 mod zero_shot;
 
+use burn::tensor::Tensor;
 use burn::tensor::activation::sigmoid;
-use burn::tensor::{Int, Tensor, TensorData};
 use rayon::prelude::*;
 use sail_core::{
-    AlignmentHead, HeadError, Provenance, RgbImage, Side, TextTower, TokenIds, TowerError, VisionTower,
-    ensure, l2_normalize,
+    AlignmentHead, HeadError, Provenance, RgbImage, Side, TextTower, TowerError, VisionTower, ensure,
+    l2_normalize,
 };
 use sail_layers::Head;
 
@@ -214,25 +214,13 @@ impl<H: AlignmentHead> SailModel<H> {
         let tokenizer = &*self.text.tokenizer;
         let texts: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
         let tokenize = |(row, text): (usize, &&str)| {
-            let input = |source| TowerError::Input { row, source };
-            tokenizer.tokenize(text).map(|tokens| (row, tokens)).map_err(input)
+            tokenizer.tokenize(text).map_err(|source| TowerError::Input { row, source })
         };
         let tokens = texts.par_iter().enumerate().map(tokenize).collect::<Result<Vec<_>, _>>();
-        let mut tokens = tokens.map_err(tower)?;
-        tokens.sort_by_key(|(_, tokens)| tokens.0.len());
-        let (rows, tokens): (Vec<usize>, Vec<TokenIds>) = tokens.into_iter().unzip();
-        let mut embeddings = Vec::with_capacity(tokens.len().div_ceil(self.batch));
-        for tokens in tokens.chunks(self.batch) {
-            embeddings.push(self.align(Side::Text, self.text.embed(tokens).map_err(tower)?)?);
-        }
-        let embeddings = Tensor::cat(embeddings, 0);
-        let mut places = vec![0; rows.len()];
-        for (place, row) in (0i64..).zip(&rows) {
-            places[*row] = place;
-        }
-        let places = TensorData::new(places, [rows.len()]);
-        let places = Tensor::<1, Int>::from_data(places, &embeddings.device());
-        unit(Side::Text, embeddings.select(0, places))
+        let features = self.text.embed_bounded(&tokens.map_err(tower)?, self.batch).map_err(tower)?;
+        let parts = features.split(self.batch, 0).into_iter();
+        let embeddings = parts.map(|part| self.align(Side::Text, part)).collect::<Result<Vec<_>, _>>()?;
+        unit(Side::Text, Tensor::cat(embeddings, 0))
     }
 
     /// The cosine of every picture with every text.

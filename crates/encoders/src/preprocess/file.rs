@@ -1,7 +1,6 @@
 //! A model's preprocessing as its files state it.
 
-use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -9,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::{ImageProcessorConfig, Normalize, Resample, Resize};
 use crate::ModelError;
+use crate::pretrained::small_file::read_json;
 
 /// Such files are some hundred bytes.
 const MAX_BYTES: u64 = 1 << 20;
@@ -141,11 +141,8 @@ pub(super) fn read(folder: &Path) -> Result<(ImageProcessorConfig, PathBuf), Mod
 }
 
 fn json(path: &Path) -> Result<Value, ModelError> {
-    let io = |source| ModelError::Io { path: path.to_owned(), source };
-    let mut text = String::new();
-    File::open(path).map_err(io)?.take(MAX_BYTES).read_to_string(&mut text).map_err(io)?;
-    serde_json::from_str(&text)
-        .map_err(|error| ModelError::Format { path: path.to_owned(), reason: error.to_string() })
+    let absent = || ModelError::Io { path: path.to_owned(), source: ErrorKind::NotFound.into() };
+    read_json(path, MAX_BYTES)?.ok_or_else(absent)
 }
 
 fn unsupported(field: &'static str, found: impl ToString, expected: impl ToString) -> ModelError {

@@ -10,10 +10,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::files::{WeightFiles, shards};
+use super::small_file::{MAX_JSON, read_json};
 use super::{ModelError, Weights};
-
-/// The largest configuration file that is read. Published ones, with the labels of 21,000 classes, have 1 MB.
-const MAX_JSON: u64 = 32 << 20;
 
 /// A local folder in the layout of a snapshot of the hub: `config.json`, weights, and what prepares the input.
 ///
@@ -56,7 +54,7 @@ impl ModelFolder {
             names.extend(entry.map_err(io)?.file_name().into_string().ok());
         }
         let config_path = path.join("config.json");
-        let config = read_json(&config_path)?.ok_or_else(|| ModelError::Missing {
+        let config = read_json(&config_path, MAX_JSON)?.ok_or_else(|| ModelError::Missing {
             folder: path.display().to_string(),
             what: "configuration",
             looked_for: vec!["config.json".into()],
@@ -69,7 +67,7 @@ impl ModelFolder {
                 WeightFiles::Single(name) => vec![path.join(name)],
                 WeightFiles::Index(name) => {
                     let index = path.join(name);
-                    let json = read_json(&index)?.unwrap_or_default();
+                    let json = read_json(&index, MAX_JSON)?.unwrap_or_default();
                     shards(&index, &json)?.into_iter().map(|name| path.join(name)).collect()
                 }
             };
@@ -123,7 +121,7 @@ impl ModelFolder {
     /// # Errors
     /// [`ModelError`] for a file that is not JSON, is larger than 32 MiB, or cannot be read.
     pub fn json(&self, name: &str) -> Result<Option<Value>, ModelError> {
-        read_json(&self.path.join(name))
+        read_json(&self.path.join(name), MAX_JSON)
     }
 
     /// The files that hold the weights, in the order of their names.
@@ -168,23 +166,6 @@ impl ModelFolder {
     pub(crate) fn weights(&self) -> Result<Weights, ModelError> {
         Weights::open_all(&self.weights)
     }
-}
-
-/// Reads a JSON file of bounded size; `None` where there is none.
-pub(super) fn read_json(path: &Path) -> Result<Option<Value>, ModelError> {
-    let io = |source| ModelError::Io { path: path.to_owned(), source };
-    let format = |reason: String| ModelError::Format { path: path.to_owned(), reason };
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(io(error)),
-    };
-    let mut text = Vec::new();
-    file.take(MAX_JSON + 1).read_to_end(&mut text).map_err(io)?;
-    if text.len() as u64 > MAX_JSON {
-        return Err(format(format!("it is larger than {} MiB", MAX_JSON >> 20)));
-    }
-    serde_json::from_slice(&text).map(Some).map_err(|error| format(format!("it is not JSON: {error}")))
 }
 
 /// Name and revision by the place of a folder.

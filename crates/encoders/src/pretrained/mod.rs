@@ -9,6 +9,7 @@ mod hub;
 mod load;
 mod pickle;
 mod slots;
+pub(crate) mod small_file;
 mod spec;
 mod torch_file;
 mod weights;

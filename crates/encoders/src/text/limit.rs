@@ -5,8 +5,8 @@ use std::path::Path;
 use serde_json::Value;
 use tokenizers::utils::truncation::TruncationParams;
 
-use super::files::{format, read_json};
 use crate::pretrained::ModelError;
+use crate::pretrained::small_file::{MAX_JSON, format, read_json};
 
 /// Where no file names a limit, and more than any model's.
 const MOST: usize = 1 << 17;
@@ -25,7 +25,7 @@ const SENTENCE_CONFIGS: [&str; 7] = [
 /// The settings of sentence-transformers' transformer module, null where there are none.
 pub(super) fn sentence_config(folder: &Path) -> Result<Value, ModelError> {
     for name in SENTENCE_CONFIGS {
-        if let Some(config) = read_json(&folder.join(name))? {
+        if let Some(config) = read_json(&folder.join(name), MAX_JSON)? {
             return Ok(config);
         }
     }

@@ -2,7 +2,6 @@
 
 mod bert;
 mod fields;
-mod files;
 mod growth;
 mod limit;
 pub(crate) mod sentence;

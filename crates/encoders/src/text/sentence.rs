@@ -6,8 +6,8 @@ use std::sync::Arc;
 use sail_core::{EncodeError, TextEncoder, TextFeatures, TextPooling, TokenBatch};
 use serde_json::Value;
 
-use super::files::{format, read_json};
 use crate::pretrained::ModelError;
+use crate::pretrained::small_file::{MAX_JSON, format, read_json};
 
 /// The pooling that a model folder defines: that of the pooling module in `modules.json`, in either generation of
 /// its `config.json`.
@@ -21,7 +21,7 @@ use crate::pretrained::ModelError;
 /// modules after the pooling that change the embedding, such as `Dense`.
 pub(crate) fn default_pooling(folder: &Path) -> Result<TextPooling, ModelError> {
     let path = folder.join("modules.json");
-    let Some(modules) = read_json(&path)? else { return fallback(folder) };
+    let Some(modules) = read_json(&path, MAX_JSON)? else { return fallback(folder) };
     let Some(modules) = modules.as_array() else { return Err(format(&path, "it is not a list of modules")) };
     let mut pooling = None;
     for module in modules {
@@ -42,7 +42,7 @@ pub(crate) fn default_pooling(folder: &Path) -> Result<TextPooling, ModelError> 
 }
 
 fn fallback(folder: &Path) -> Result<TextPooling, ModelError> {
-    let config = read_json(&folder.join("config.json"))?.unwrap_or_default();
+    let config = read_json(&folder.join("config.json"), MAX_JSON)?.unwrap_or_default();
     let architecture = config.get("architectures").and_then(|names| names.get(0)).and_then(Value::as_str);
     let causal = config.get("is_causal").and_then(Value::as_bool).unwrap_or(true);
     let decoder = architecture.is_some_and(|name| name.ends_with("ForCausalLM")) && causal;
@@ -70,8 +70,8 @@ const MODES: [(&str, &str, Option<TextPooling>); 6] = [
 ];
 
 fn read_pooling(path: &Path) -> Result<TextPooling, ModelError> {
-    let config =
-        read_json(path)?.ok_or_else(|| format(path, "there is no such file, but modules.json names it"))?;
+    let config = read_json(path, MAX_JSON)?
+        .ok_or_else(|| format(path, "there is no such file, but modules.json names it"))?;
     let modes: Vec<String> = match config.get("pooling_mode") {
         Some(Value::String(mode)) => vec![mode.clone()],
         Some(Value::Array(modes)) => {

@@ -10,11 +10,14 @@ use tokenizers::normalizers::{Lowercase, NormalizerWrapper, Sequence};
 use tokenizers::utils::truncation::{TruncationDirection, TruncationParams};
 use tokenizers::{PaddingDirection, PostProcessor};
 
-use super::files::{format, read, read_json};
 use super::growth::growth;
 use super::limit;
 use super::wordpiece::from_vocabulary;
 use crate::pretrained::ModelError;
+use crate::pretrained::small_file::{MAX_JSON, format, read, read_json};
+
+/// Far beyond any published tokenizer: what a file of more bytes holds is not one.
+const MAX_BYTES: u64 = 256 << 20;
 
 /// How a tokenizer in another form becomes one that can be read.
 pub(super) const CONVERT: &str = "save it in the form of the `tokenizers` library, with \
@@ -62,7 +65,9 @@ impl PretrainedTokenizer {
     /// # Errors
     /// [`ModelError`] for a folder without a tokenizer, or with one that cannot be used.
     pub fn open(folder: &Path) -> Result<Self, ModelError> {
-        let json = |name: &str| Ok::<Value, ModelError>(read_json(&folder.join(name))?.unwrap_or_default());
+        let json = |name: &str| {
+            Ok::<Value, ModelError>(read_json(&folder.join(name), MAX_JSON)?.unwrap_or_default())
+        };
         let options: Value = json("tokenizer_config.json")?;
         let special: Value = json("special_tokens_map.json")?;
         let config: Value = json("config.json")?;
@@ -174,9 +179,9 @@ fn guarded<T>(work: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String>
 }
 
 fn read_tokenizer(folder: &Path, path: &Path, options: &Value) -> Result<tokenizers::Tokenizer, ModelError> {
-    let Some(bytes) = read(path)? else {
+    let Some(bytes) = read(path, MAX_BYTES)? else {
         let path = folder.join("vocab.txt");
-        return match read(&path)? {
+        return match read(&path, MAX_BYTES)? {
             Some(bytes) => from_vocabulary(&path, &bytes, options),
             None => Err(format(&folder.join("tokenizer.json"), format!("there is no such file: {CONVERT}"))),
         };

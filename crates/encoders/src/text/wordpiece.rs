@@ -9,8 +9,8 @@ use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::processors::bert::BertProcessing;
 use tokenizers::{AddedToken, Tokenizer};
 
-use super::files::format;
 use crate::pretrained::ModelError;
+use crate::pretrained::small_file::format;
 
 /// Builds the tokenizer: a token a line, its id the number of the line, with the options of
 /// `tokenizer_config.json`.

@@ -7,7 +7,7 @@ use super::cache::{CachedModel, RemoteFile};
 use super::client::Client;
 use super::{HubError, HubOptions};
 use crate::pretrained::files::{WeightFiles, is_plain, shards};
-use crate::pretrained::folder::read_json;
+use crate::pretrained::small_file::{MAX_JSON, read_json};
 use crate::pretrained::spec::{is_id, is_revision};
 use crate::pretrained::{ModelError, ModelFolder};
 
@@ -92,7 +92,7 @@ pub fn fetch(id: &str, options: &HubOptions) -> Result<ModelFolder, ModelError> 
         WeightFiles::Single(name) => drop(get(&name, "weights")?),
         WeightFiles::Index(name) => {
             let index = get(&name, "weights")?;
-            for shard in shards(&index, &read_json(&index)?.unwrap_or_default())? {
+            for shard in shards(&index, &read_json(&index, MAX_JSON)?.unwrap_or_default())? {
                 get(&shard, "shard")?;
             }
         }

@@ -1,19 +1,14 @@
 //! Tiny random models of every family against transformers and sentence-transformers.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Bool, Device, FloatDType, Int, Tensor, TensorData};
 use safetensors::SafeTensors;
 use sail_core::{PaddingSide, TextEncoder, TextPooling, TextTower, TokenBatch, TokenIds};
-use sail_encoders::{ModelError, ModelFolder, TextOptions, load_text};
+
+use crate::open_text_tower;
 
 const MODELS: [&str; 6] = ["bert_mean", "bert_cls", "mpnet", "roberta", "xlm_roberta", "distilbert"];
-
-/// The tower of a folder, with its own pooling.
-fn open_text_tower(folder: &Path, precision: FloatDType, device: &Device) -> Result<TextTower, ModelError> {
-    load_text(&ModelFolder::open(folder)?, &TextOptions { precision, pooling: None }, device)
-}
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/text").join(name)

@@ -1,5 +1,4 @@
 //! Text models whose files or inputs cannot be used.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::error::Error;
 use std::fs;
@@ -7,9 +6,11 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, FloatDType};
 use proptest::prelude::*;
-use sail_core::{EncodeError, TextTower, TokenIds, Tokenizer, TowerError};
-use sail_encoders::{ModelError, ModelFolder, PretrainedTokenizer, TextOptions, load_text};
+use sail_core::{EncodeError, TokenIds, Tokenizer, TowerError};
+use sail_encoders::{ModelError, PretrainedTokenizer};
 use serde_json::{Value, json};
+
+use crate::open_text_tower;
 
 /// A copy of a fixture whose files can be changed.
 struct Copy(tempfile::TempDir);
@@ -52,11 +53,6 @@ impl Copy {
     fn tokenizer(&self) -> Result<PretrainedTokenizer, ModelError> {
         PretrainedTokenizer::open(self.0.path())
     }
-}
-
-/// The tower of a folder, with its own pooling.
-fn open_text_tower(folder: &Path, precision: FloatDType, device: &Device) -> Result<TextTower, ModelError> {
-    load_text(&ModelFolder::open(folder)?, &TextOptions { precision, pooling: None }, device)
 }
 
 fn chain(error: &dyn Error) -> String {

@@ -1,0 +1,44 @@
+//! The small files of a model folder.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::ModelError;
+
+/// The largest configuration file that is read. Published ones, with the labels of 21,000 classes, have 1 MB.
+pub(crate) const MAX_JSON: u64 = 32 << 20;
+
+/// A file's bytes, or nothing where there is no such file.
+///
+/// # Errors
+/// [`ModelError::Io`], and [`ModelError::Format`] for a file of more than `limit` bytes.
+pub(crate) fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, ModelError> {
+    let io = |source| ModelError::Io { path: path.to_owned(), source };
+    let file = match File::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        file => file.map_err(io)?,
+    };
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(io)?;
+    if bytes.len() as u64 > limit {
+        return Err(format(path, format!("it is larger than {} MiB", limit >> 20)));
+    }
+    Ok(Some(bytes))
+}
+
+/// A JSON file, or nothing where there is no such file.
+///
+/// # Errors
+/// As [`read`], and [`ModelError::Format`] for a file that is not JSON.
+pub(crate) fn read_json(path: &Path, limit: u64) -> Result<Option<Value>, ModelError> {
+    let Some(bytes) = read(path, limit)? else { return Ok(None) };
+    serde_json::from_slice(&bytes).map(Some).map_err(|error| format(path, format!("it is not JSON: {error}")))
+}
+
+/// The error for a file that cannot be used.
+pub(crate) fn format(path: &Path, reason: impl Into<String>) -> ModelError {
+    ModelError::Format { path: path.to_owned(), reason: reason.into() }
+}
