@@ -15,10 +15,11 @@ use crate::error::CliError;
 /// The pairs to work on.
 #[derive(Args)]
 pub(crate) struct PairArgs {
-    /// Image features: a store, FILE.safetensors or FILE.safetensors:TENSOR.
+    /// Image features: a store, FILE.safetensors or FILE.safetensors:TENSOR; several with commas between are read as
+    /// one.
     #[arg(long, value_name = "FEATURES")]
     pub(crate) images: String,
-    /// Text features, paired with the images by key.
+    /// Text features, paired with the images by key; several as above.
     #[arg(long, value_name = "FEATURES")]
     pub(crate) texts: String,
     /// Use features as they are, without checking checksums and every row first.

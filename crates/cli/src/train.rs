@@ -66,7 +66,8 @@ enum OptimizerKind {
 pub(crate) struct TrainArgs {
     #[command(flatten)]
     pairs: PairArgs,
-    /// More captions of the same pictures, as extra positives; may be given several times.
+    /// More captions of the same pictures, as extra positives; may be given several times. Each time is a set of its
+    /// own, which several stores with commas between may hold together.
     #[arg(long, value_name = "FEATURES")]
     extra_texts: Vec<String>,
     /// Folder of the run.

@@ -16,8 +16,18 @@ pub trait FeatureSource: Send + Sync {
     /// How many numbers a row has.
     fn dim(&self) -> usize;
 
-    /// The key of a row. `row` is less than [`rows`](FeatureSource::rows).
+    /// The key of a row, for showing it. `row` is less than [`rows`](FeatureSource::rows). Where the medium fails it may
+    /// be empty, so whatever depends on keys takes them from [`keys`](FeatureSource::keys).
     fn key(&self, row: usize) -> Cow<'_, str>;
+
+    /// The keys of rows, in the order of `rows`. A source that does not hold its keys in memory can read many at once
+    /// much faster than one by one, neighbours above all.
+    ///
+    /// # Errors
+    /// I/O errors of the medium.
+    fn keys(&self, rows: &[usize]) -> Result<Vec<String>, FeatureError> {
+        Ok(rows.iter().map(|&row| self.key(row).into_owned()).collect())
+    }
 
     /// True where the keys are nothing but row numbers, as in a bare matrix. Such a source pairs by position.
     fn positional(&self) -> bool {
@@ -79,6 +89,21 @@ pub enum FeatureError {
         /// Its key.
         key: String,
     },
+    /// A file that is not what it was when it was opened.
+    #[error(
+        "{path} was changed or replaced while it was in use: its {what} is {found}, expected {expected} as when it was \
+         opened; put the same file back, or start again with what is there now"
+    )]
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// What differs.
+        what: &'static str,
+        /// What it is now.
+        found: String,
+        /// What it was.
+        expected: String,
+    },
     /// The medium failed.
     #[error("cannot read {path}")]
     Io {
@@ -104,8 +129,19 @@ pub fn gather_checked(
         return Err(FeatureError::OutputSize { found: out.len(), expected });
     }
     source.gather(rows, out)?;
+    check_rows(source, rows, out)
+}
+
+/// Checks that gathered rows can be used: finite, and not all zeros.
+///
+/// # Shapes
+/// - values: `rows.len() * dim`, row-major, as [`FeatureSource::gather`] left them
+///
+/// # Errors
+/// [`FeatureError::NotFinite`] and [`FeatureError::ZeroNorm`], which name the row.
+pub fn check_rows(source: &dyn FeatureSource, rows: &[usize], values: &[f32]) -> Result<(), FeatureError> {
     // A source without columns has nothing to check, and `chunks_exact` takes no 0.
-    for (&row, values) in rows.iter().zip(out.chunks_exact(source.dim().max(1))) {
+    for (&row, values) in rows.iter().zip(values.chunks_exact(source.dim().max(1))) {
         // A sum of squares is finite and positive exactly for usable rows, save where it overflows or
         // underflows, which the second look below decides.
         let square = sum_of_squares(values);

@@ -36,7 +36,7 @@ pub use check::{Check, ConfigError, ensure};
 pub use encoder::{
     EncodeError, ImageEncoder, ImageFeatures, PatchTokens, TextEncoder, TextFeatures, TokenBatch,
 };
-pub use features::{FeatureError, FeatureSource, gather_checked};
+pub use features::{FeatureError, FeatureSource, check_rows, gather_checked};
 pub use head::{AlignmentHead, HeadError, Side};
 pub use image::RgbImage;
 pub use input::{ImagePreprocessor, InputError, Padding, PaddingSide, Pixels, TokenIds, Tokenizer};

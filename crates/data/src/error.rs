@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use sail_core::{ConfigError, FeatureError};
+use sail_core::{ConfigError, FeatureError, FeatureSource};
 
 use crate::Dtype;
 
@@ -97,6 +97,20 @@ pub enum DataError {
         /// What the first set has.
         expected: String,
     },
+    /// Sources that are to be read as one and are not of one kind.
+    #[error(
+        "{name} has the {field} {found}, expected {expected}: join only features that were made in the same way"
+    )]
+    Parts {
+        /// The source.
+        name: String,
+        /// What differs: the dimension, the modality, the pairing, or a field of the provenance.
+        field: &'static str,
+        /// What the source has.
+        found: String,
+        /// What it should have, and which source has it.
+        expected: String,
+    },
     /// A configuration out of its range.
     #[error("invalid store configuration")]
     Config(#[from] ConfigError),
@@ -109,7 +123,7 @@ pub enum DataError {
     /// Nothing there.
     #[error(
         "`{spec}` is not there: expected an embedding store (a folder), FILE.safetensors or \
-         FILE.safetensors:TENSOR"
+         FILE.safetensors:TENSOR, or several of them with commas between"
     )]
     NotFound {
         /// What was asked for.
@@ -363,10 +377,14 @@ pub struct KeySample {
 impl KeySample {
     const SHOWN: usize = 5;
 
-    pub(crate) fn add(&mut self, key: &str) {
+    /// Counts a row; its key is read only while few are shown.
+    pub(crate) fn add_row(&mut self, source: &dyn FeatureSource, row: usize) {
         self.count += 1;
-        if self.first.len() < Self::SHOWN && !self.first.iter().any(|shown| shown == key) {
-            self.first.push(key.to_owned());
+        if self.first.len() < Self::SHOWN {
+            let key = source.key(row).into_owned();
+            if !self.first.contains(&key) {
+                self.first.push(key);
+            }
         }
     }
 }

@@ -6,9 +6,9 @@
 //! - **Rows pair by key, never by luck.** [`Pairs`] joins an image source with its caption sources by the
 //!   keys of their rows and refuses, naming the first keys, what does not match. Position counts only where
 //!   a source has no keys: a bare matrix ([`SafetensorsFeatures`], [`MatrixFeatures`]).
-//! - **Memory holds indices, not features.** Stores are memory-mapped safetensors shards, keys included;
-//!   [`Pairs`] keeps a few 32-bit numbers a row; a shuffled epoch is a [`Permutation`] that is computed,
-//!   not stored.
+//! - **Memory holds indices, not features.** Rows and keys of a store are read from its shards when they are
+//!   needed; [`Pairs`] keeps 4 to 12 bytes a row; a shuffled epoch is a [`Permutation`] that is computed, not
+//!   stored.
 //! - **Everything is random access and the same on every machine.** Which rows make up step `s` of epoch
 //!   `e`, which caption stands for a picture in it, and which keys are held out are pure functions of the
 //!   seed, so a run can resume in the middle of an epoch.
@@ -17,7 +17,8 @@
 //!   Checksums are verified on request ([`EmbeddingStore::verify`]), values whenever a batch is drawn.
 //!
 //! Deliberate absences: no tensors and no device (rows are `f32` slices), no resizing of pictures and no
-//! tokenising of texts, no threads of its own beyond rayon's pool.
+//! tokenising of texts, no memory maps (a file that is cut short under one ends the process), no threads of its own
+//! beyond rayon's pool and those that wait for a disk.
 //!
 //! # Examples
 //! ```
@@ -49,12 +50,15 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod concat;
 mod decode;
 mod dtype;
 mod error;
+mod file;
 mod gather;
+mod header;
 mod key_index;
-mod mapped;
+mod keys;
 mod matrix;
 mod open;
 mod pairs;
@@ -64,7 +68,9 @@ mod sampler;
 mod scan;
 pub mod source;
 mod store;
+mod stored_matrix;
 
+pub use concat::ConcatFeatures;
 pub use decode::{DecodeError, DecodeLimits, decode_image};
 pub use dtype::Dtype;
 pub use error::{DataError, KeySample};

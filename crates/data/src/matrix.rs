@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use sail_core::{FeatureError, FeatureSource, Provenance};
 
 use crate::DataError;
-use crate::gather::gather_rows;
+use crate::gather::{Wanted, copy_rows, wanted};
 
 /// A matrix of features in memory. Its rows pair by position until they are [given
 /// keys](MatrixFeatures::with_keys).
@@ -61,6 +61,11 @@ impl MatrixFeatures {
     pub fn with_provenance(self, provenance: Provenance) -> Self {
         Self { provenance: Some(provenance), ..self }
     }
+
+    /// Copies rows to their places.
+    pub(crate) fn scatter(&self, wanted: &mut [Wanted]) {
+        copy_rows(&self.values, self.dim, wanted);
+    }
 }
 
 impl FeatureSource for MatrixFeatures {
@@ -88,9 +93,8 @@ impl FeatureSource for MatrixFeatures {
     }
 
     fn gather(&self, rows: &[usize], out: &mut [f32]) -> Result<(), FeatureError> {
-        gather_rows(self.rows(), self.dim, rows, out, |row, out| {
-            out.copy_from_slice(&self.values[row * self.dim..][..self.dim]);
-        })
+        self.scatter(&mut wanted(self.rows(), self.dim, rows, out)?);
+        Ok(())
     }
 }
 

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use sail_core::{FeatureError, FeatureSource, Modality, Provenance};
 
-use crate::{DataError, EmbeddingStore, MatrixFeatures, SafetensorsFeatures};
+use crate::gather::Wanted;
+use crate::{ConcatFeatures, DataError, EmbeddingStore, MatrixFeatures, SafetensorsFeatures};
 
 /// Features of any kind that this crate knows. Code that only reads rows takes any [`FeatureSource`]
 /// instead.
@@ -17,6 +18,8 @@ pub enum Features {
     File(SafetensorsFeatures),
     /// A matrix in memory.
     Memory(MatrixFeatures),
+    /// Several of these, read as one.
+    Several(ConcatFeatures),
 }
 
 impl Features {
@@ -24,6 +27,7 @@ impl Features {
     pub fn modality(&self) -> Option<Modality> {
         match self {
             Self::Store(store) => Some(store.modality()),
+            Self::Several(parts) => parts.modality(),
             Self::File(_) | Self::Memory(_) => None,
         }
     }
@@ -34,9 +38,29 @@ impl Features {
     /// # Errors
     /// Those of [`EmbeddingStore::verify`].
     pub fn verify(&self, progress: impl Fn(u64) + Sync) -> Result<bool, DataError> {
+        self.verify_with(&progress)
+    }
+
+    fn verify_with(&self, progress: &(impl Fn(u64) + Sync)) -> Result<bool, DataError> {
         match self {
             Self::Store(store) => store.verify(progress).map(|()| true),
             Self::File(_) | Self::Memory(_) => Ok(false),
+            Self::Several(all) => {
+                all.parts().iter().try_fold(false, |any, part| Ok(part.verify_with(progress)? || any))
+            }
+        }
+    }
+
+    /// Reads rows, which are sorted, to their places.
+    pub(crate) fn scatter(&self, wanted: &mut [Wanted]) -> Result<(), FeatureError> {
+        match self {
+            Self::Store(source) => source.scatter(wanted),
+            Self::File(source) => source.scatter(wanted),
+            Self::Several(source) => source.scatter(wanted),
+            Self::Memory(source) => {
+                source.scatter(wanted);
+                Ok(())
+            }
         }
     }
 
@@ -45,6 +69,7 @@ impl Features {
             Self::Store(source) => source,
             Self::File(source) => source,
             Self::Memory(source) => source,
+            Self::Several(source) => source,
         }
     }
 }
@@ -62,6 +87,10 @@ impl FeatureSource for Features {
         self.source().key(row)
     }
 
+    fn keys(&self, rows: &[usize]) -> Result<Vec<String>, FeatureError> {
+        self.source().keys(rows)
+    }
+
     fn positional(&self) -> bool {
         self.source().positional()
     }
@@ -75,12 +104,21 @@ impl FeatureSource for Features {
     }
 }
 
-/// Opens the folder of an embedding store, `FILE.safetensors`, or `FILE.safetensors:TENSOR`.
+/// Opens the folder of an embedding store, `FILE.safetensors`, or `FILE.safetensors:TENSOR`. Several with commas between
+/// are read as one, in that order; what is there under its whole name is not split.
 ///
 /// # Errors
 /// [`DataError::NotFound`], [`DataError::NotFeatures`] for a file of another kind, and those of
-/// [`EmbeddingStore::open`] and [`SafetensorsFeatures::open`].
+/// [`EmbeddingStore::open`], [`SafetensorsFeatures::open`] and [`ConcatFeatures::new`].
 pub fn open_features(spec: &str) -> Result<Features, DataError> {
+    if Path::new(spec).exists() || !spec.contains(',') {
+        return open_one(spec);
+    }
+    let parts = spec.split(',').map(|spec| Ok((spec.to_owned(), open_one(spec)?)));
+    ConcatFeatures::new(parts.collect::<Result<_, DataError>>()?).map(Features::Several)
+}
+
+fn open_one(spec: &str) -> Result<Features, DataError> {
     let (path, tensor) = split_tensor_spec(spec);
     if !path.exists() {
         return Err(DataError::NotFound { spec: spec.to_owned() });
@@ -146,6 +184,41 @@ mod tests {
         assert_eq!(out, [1.0]);
         let several = open_features(&at("f.safetensors"));
         assert!(matches!(several, Err(DataError::SeveralTensors { .. })));
+    }
+
+    #[test]
+    fn several_are_one_and_a_comma_in_a_name_is_none_between_two() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        let write = |name: &str, modality, rows: &[(&str, [f32; 1])]| {
+            let mut writer =
+                StoreWriter::create(at(name), StoreConfig::new(modality, Provenance::new("m"), 1)).unwrap();
+            writer.extend(rows.iter().copied()).unwrap();
+            writer.finish().unwrap();
+        };
+        write("a", Modality::Image, &[("x", [1.0]), ("y", [2.0])]);
+        write("b", Modality::Image, &[("z", [3.0])]);
+        write("c,d", Modality::Image, &[("w", [4.0])]);
+        write("t", Modality::Text, &[("x", [5.0])]);
+        let all = open_features(&format!("{},{}", at("b"), at("a"))).unwrap();
+        assert_eq!((all.rows(), all.modality()), (3, Some(Modality::Image)));
+        assert_eq!(all.keys(&[0, 2, 1]).unwrap(), ["z", "y", "x"]);
+        let mut out = [0.0; 2];
+        all.gather(&[2, 0], &mut out).unwrap();
+        assert_eq!(out, [2.0, 3.0]);
+        assert_eq!(open_features(&at("c,d")).unwrap().rows(), 1);
+
+        let shard = folder.path().join("a/shard-00000.safetensors");
+        let mut bytes = std::fs::read(&shard).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        std::fs::write(&shard, bytes).unwrap();
+        let all = open_features(&format!("{},{}", at("b"), at("a"))).unwrap();
+        assert!(matches!(all.verify(|_| {}), Err(DataError::Checksum { path, .. }) if path == shard));
+
+        let mixed = open_features(&format!("{},{}", at("a"), at("t"))).unwrap_err();
+        assert!(matches!(&mixed, DataError::Parts { field: "modality", .. }), "{mixed}");
+        let absent = open_features(&format!("{},nowhere", at("a"))).unwrap_err();
+        assert!(matches!(&absent, DataError::NotFound { spec } if spec == "nowhere"), "{absent}");
     }
 
     #[test]

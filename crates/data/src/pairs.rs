@@ -4,12 +4,13 @@ use std::collections::BinaryHeap;
 use std::fmt;
 use std::sync::Arc;
 
-use rayon::prelude::*;
 use sail_core::{FeatureError, FeatureSource};
 use sha2::{Digest, Sha256};
 
+use crate::concat::difference;
 use crate::gather::gather_checked_parallel;
 use crate::key_index::{KeyIndex, NONE};
+use crate::keys::for_each_key;
 use crate::{DataError, KeySample};
 
 /// Images and, for each, its captions in one or several caption sets (raw and model-written captions, say).
@@ -17,6 +18,12 @@ use crate::{DataError, KeySample};
 /// A pair is an image with all of its captions; pair `i` of a new `Pairs` is image row `i`. Rows join by
 /// key. Where the images or a caption set have no keys ([`FeatureSource::positional`]), these two join by
 /// position, which takes equal numbers of rows.
+///
+/// # Memory
+/// A caption set takes 4 bytes for each caption, and 4 for each image unless all have one caption. A part of the pairs
+/// ([`subset`](Pairs::subset), [`split`](Pairs::split)) takes 4 bytes for each pair and shares the rest, and a clone
+/// takes nothing. Joining by key takes up to 34 bytes a row for a moment. Keys are not kept; they are read from their
+/// source to join, to split and to draw among several captions.
 ///
 /// # Examples
 /// ```
@@ -31,15 +38,15 @@ use crate::{DataError, KeySample};
 #[derive(Clone)]
 pub struct Pairs {
     images: Arc<dyn FeatureSource>,
-    image_rows: Vec<u32>,
-    captions: Vec<CaptionSet>,
+    captions: Arc<[CaptionSet]>,
+    /// The image row of each pair; `None` where it has the same number.
+    image_rows: Option<Arc<Vec<u32>>>,
 }
 
-/// The caption rows of pair `i` are `rows[offsets[i]..offsets[i + 1]]`.
-#[derive(Clone)]
+/// The caption rows of image row `i` are `rows[offsets[i]..offsets[i + 1]]`, or `rows[i]` alone without offsets.
 struct CaptionSet {
     source: Arc<dyn FeatureSource>,
-    offsets: Vec<u32>,
+    offsets: Option<Vec<u32>>,
     rows: Vec<u32>,
 }
 
@@ -65,18 +72,10 @@ pub struct PairBatch {
 
 /// Checks that a caption set was made as the first one was: one side of a head takes them all.
 fn one_kind(set: usize, first: &dyn FeatureSource, other: &dyn FeatureSource) -> Result<(), DataError> {
-    let differ =
-        |field, found: String, expected: String| DataError::CaptionSets { set, field, found, expected };
-    if other.dim() != first.dim() {
-        let (found, expected) = (other.dim().to_string(), first.dim().to_string());
-        return Err(differ("dimension", found, expected));
+    match difference(first, other) {
+        Some((field, found, expected)) => Err(DataError::CaptionSets { set, field, found, expected }),
+        None => Ok(()),
     }
-    if let (Some(found), Some(expected)) = (other.provenance(), first.provenance())
-        && let Some(field) = expected.contradiction(found)
-    {
-        return Err(differ(field, found.to_string(), expected.to_string()));
-    }
-    Ok(())
 }
 
 impl Pairs {
@@ -86,7 +85,7 @@ impl Pairs {
     /// [`DataError::DuplicateKeys`] for images that share a key, [`DataError::Unmatched`] where one side has
     /// keys that the other lacks, [`DataError::Positions`] where rows can only pair by position and their
     /// numbers differ, [`DataError::CaptionSets`] for captions of several models, [`DataError::NoCaptions`],
-    /// [`DataError::Empty`], [`DataError::NoDimensions`] and [`DataError::TooManyRows`].
+    /// [`DataError::Empty`], [`DataError::NoDimensions`], [`DataError::TooManyRows`], and those of reading the keys.
     pub fn new(
         images: Arc<dyn FeatureSource>,
         captions: Vec<Arc<dyn FeatureSource>>,
@@ -109,7 +108,7 @@ impl Pairs {
         }
         let index = match images.positional() {
             true => None,
-            false => Some(KeyIndex::new(&*images).map_err(|keys| DataError::DuplicateKeys { keys })?),
+            false => Some(unique(&*images)?),
         };
         let captions = captions
             .into_iter()
@@ -119,19 +118,17 @@ impl Pairs {
                 _ => by_position(set, &*images, source),
             })
             .collect::<Result<_, _>>()?;
-        drop(index);
-        let image_rows = (0..images.rows() as u32).collect();
-        Ok(Self { images, image_rows, captions })
+        Ok(Self { images, captions, image_rows: None })
     }
 
     /// How many pairs there are.
     pub fn len(&self) -> usize {
-        self.image_rows.len()
+        self.image_rows.as_ref().map_or(self.images.rows(), |rows| rows.len())
     }
 
     /// True without any pair, as a holdout of none.
     pub fn is_empty(&self) -> bool {
-        self.image_rows.is_empty()
+        self.len() == 0
     }
 
     /// How many caption sets there are, at least 1.
@@ -152,12 +149,12 @@ impl Pairs {
 
     /// The image row of a pair. `pair` is less than [`len`](Pairs::len), here and below.
     pub fn image_row(&self, pair: usize) -> usize {
-        self.image_rows[pair] as usize
+        self.image_rows.as_ref().map_or(pair, |rows| rows[pair] as usize)
     }
 
     /// The caption rows of a pair in the order of their source, at least one.
     pub fn caption_rows(&self, set: usize, pair: usize) -> &[u32] {
-        self.captions[set].of(pair)
+        self.captions[set].of(self.image_row(pair))
     }
 
     /// The key of a pair, which is that of its image.
@@ -171,9 +168,12 @@ impl Pairs {
     /// [`FeatureError::OutOfRange`] for a pair that is not there.
     pub fn subset(&self, pairs: &[usize]) -> Result<Self, DataError> {
         self.check_range(pairs)?;
-        let image_rows = pairs.iter().map(|&pair| self.image_rows[pair]).collect();
-        let captions = self.captions.iter().map(|set| set.subset(pairs)).collect();
-        Ok(Self { images: self.images.clone(), image_rows, captions })
+        Ok(self.select(pairs.iter().copied()))
+    }
+
+    fn select(&self, pairs: impl Iterator<Item = usize>) -> Self {
+        let image_rows = pairs.map(|pair| self.image_row(pair) as u32).collect();
+        Self { image_rows: Some(Arc::new(image_rows)), ..self.clone() }
     }
 
     /// Holds out the `holdout` pairs whose keys have the lowest `SHA-256(seed as 8 little-endian bytes,
@@ -184,24 +184,33 @@ impl Pairs {
     /// pairs.
     ///
     /// # Errors
-    /// [`DataError::Holdout`] where no pair would be left to train on.
+    /// [`DataError::Holdout`] where no pair would be left to train on, and those of reading the keys.
     pub fn split(&self, holdout: usize, seed: u64) -> Result<Split, DataError> {
         if holdout >= self.len() {
             return Err(DataError::Holdout { holdout, pairs: self.len() });
         }
+        if holdout == 0 {
+            return Ok(Split { train: self.clone(), holdout: self.select(std::iter::empty()) });
+        }
         let mut lowest = BinaryHeap::with_capacity(holdout + 1);
-        for pair in 0..self.len() {
-            lowest.push((hash(&[&seed.to_le_bytes(), self.key(pair).as_bytes()]), pair));
-            if lowest.len() > holdout {
-                lowest.pop();
-            }
-        }
-        let mut held_out = vec![false; self.len()];
-        for (_, pair) in lowest {
-            held_out[pair] = true;
-        }
-        let (holdout, train): (Vec<usize>, Vec<usize>) = (0..self.len()).partition(|&pair| held_out[pair]);
-        Ok(Split { train: self.subset(&train)?, holdout: self.subset(&holdout)? })
+        let digest = |key: &str| hash(&[&seed.to_le_bytes(), key.as_bytes()]);
+        for_each_key(
+            &*self.images,
+            self.len(),
+            |pair| self.image_row(pair),
+            digest,
+            |pair, digest| {
+                lowest.push((digest, pair));
+                if lowest.len() > holdout {
+                    lowest.pop();
+                }
+            },
+        )?;
+        let mut held_out: Vec<usize> = lowest.into_iter().map(|(_, pair)| pair).collect();
+        held_out.sort_unstable();
+        let mut next = held_out.iter().copied().peekable();
+        let train = self.select((0..self.len()).filter(|&pair| next.next_if_eq(&pair).is_none()));
+        Ok(Split { train, holdout: self.select(held_out.into_iter()) })
     }
 
     /// All captions of all pairs, for retrieval: the caption rows, and for each the index of its pair.
@@ -217,33 +226,40 @@ impl Pairs {
     /// The draw is the same on every machine and does not depend on which other pairs are in the batch.
     ///
     /// # Errors
-    /// [`FeatureError::OutOfRange`] for a pair that is not there, and those of [`sail_core::gather_checked`].
+    /// [`FeatureError::OutOfRange`] for a pair that is not there, and those of [`sail_core::gather_checked`] and
+    /// [`FeatureSource::keys`].
     pub fn batch(&self, pairs: &[usize], epoch: u64, seed: u64) -> Result<PairBatch, FeatureError> {
         self.check_range(pairs)?;
         let rows: Vec<usize> = pairs.iter().map(|&pair| self.image_row(pair)).collect();
         let images = gather_checked_parallel(&*self.images, &rows)?;
         let texts = (0..self.caption_sets())
             .map(|set| {
-                let draw = |&pair: &usize| self.draw(set, pair, epoch, seed);
-                let rows: Vec<usize> = pairs.par_iter().map(draw).collect();
+                let rows = self.draw(set, pairs, epoch, seed)?;
                 gather_checked_parallel(&*self.captions[set].source, &rows)
             })
             .collect::<Result<_, _>>()?;
         Ok(PairBatch { images, texts, rows: pairs.len() })
     }
 
-    /// The caption row that stands for a pair in an epoch.
-    fn draw(&self, set: usize, pair: usize, epoch: u64, seed: u64) -> usize {
-        let rows = self.caption_rows(set, pair);
-        if let [only] = rows {
-            return *only as usize;
-        }
-        let key = self.key(pair);
+    /// The caption rows that stand for pairs in an epoch.
+    fn draw(&self, set: usize, pairs: &[usize], epoch: u64, seed: u64) -> Result<Vec<usize>, FeatureError> {
+        let first = |&pair: &usize| self.caption_rows(set, pair)[0] as usize;
+        let mut drawn: Vec<usize> = pairs.iter().map(first).collect();
+        // Only where there is a choice is the key read.
+        let open: Vec<usize> =
+            (0..pairs.len()).filter(|&place| self.caption_rows(set, pairs[place]).len() > 1).collect();
         let numbers = [seed, epoch, set as u64].map(u64::to_le_bytes);
-        let digest = hash(&[numbers.as_flattened(), key.as_bytes()]);
-        // The bias of the remainder is below one part in 2^32.
-        let number = digest.first_chunk().map_or(0, |&bytes| u64::from_le_bytes(bytes));
-        rows[(number % rows.len() as u64) as usize] as usize
+        let number = |key: &str| {
+            let digest = hash(&[numbers.as_flattened(), key.as_bytes()]);
+            digest.first_chunk().map_or(0, |&bytes| u64::from_le_bytes(bytes))
+        };
+        let row = |choice: usize| self.image_row(pairs[open[choice]]);
+        for_each_key(&*self.images, open.len(), row, number, |choice, number| {
+            let rows = self.caption_rows(set, pairs[open[choice]]);
+            // The bias of the remainder is below one part in 2^32.
+            drawn[open[choice]] = rows[(number % rows.len() as u64) as usize] as usize;
+        })?;
+        Ok(drawn)
     }
 
     fn check_range(&self, pairs: &[usize]) -> Result<(), FeatureError> {
@@ -262,19 +278,20 @@ impl fmt::Debug for Pairs {
 }
 
 impl CaptionSet {
-    fn of(&self, pair: usize) -> &[u32] {
-        &self.rows[self.offsets[pair] as usize..self.offsets[pair + 1] as usize]
-    }
-
-    fn subset(&self, pairs: &[usize]) -> Self {
-        let mut offsets = Vec::with_capacity(pairs.len() + 1);
-        let mut rows = Vec::new();
-        offsets.push(0);
-        for &pair in pairs {
-            rows.extend_from_slice(self.of(pair));
-            offsets.push(rows.len() as u32);
+    fn of(&self, image: usize) -> &[u32] {
+        match &self.offsets {
+            Some(offsets) => &self.rows[offsets[image] as usize..offsets[image + 1] as usize],
+            None => std::slice::from_ref(&self.rows[image]),
         }
-        Self { source: self.source.clone(), offsets, rows }
+    }
+}
+
+/// Indexes the keys of images, each of which must be another.
+fn unique(images: &dyn FeatureSource) -> Result<KeyIndex, DataError> {
+    let (index, repeated) = KeyIndex::new(images)?;
+    match repeated.count {
+        0 => Ok(index),
+        _ => Err(DataError::DuplicateKeys { keys: repeated }),
     }
 }
 
@@ -292,7 +309,7 @@ fn by_position(
         return Err(DataError::Positions { set, captions: source.rows(), images: images.rows(), side });
     }
     let rows = source.rows() as u32;
-    Ok(CaptionSet { source, offsets: (0..=rows).collect(), rows: (0..rows).collect() })
+    Ok(CaptionSet { source, offsets: None, rows: (0..rows).collect() })
 }
 
 fn by_key(
@@ -301,36 +318,43 @@ fn by_key(
     index: &KeyIndex,
     source: Arc<dyn FeatureSource>,
 ) -> Result<CaptionSet, DataError> {
-    let pair_of: Vec<u32> =
-        (0..source.rows()).into_par_iter().map(|row| index.get(&source.key(row)).unwrap_or(NONE)).collect();
-
+    let mut image_of = Vec::with_capacity(source.rows());
     let mut only_captions = KeySample::default();
     let mut offsets = vec![0u32; images.rows() + 1];
-    for (row, &pair) in pair_of.iter().enumerate() {
-        match pair {
-            NONE => only_captions.add(&source.key(row)),
-            pair => offsets[pair as usize + 1] += 1,
-        }
-    }
+    for_each_key(
+        &*source,
+        source.rows(),
+        |row| row,
+        |key| index.get(key),
+        |row, image| {
+            match image {
+                NONE => only_captions.add_row(&*source, row),
+                image => offsets[image as usize] += 1,
+            }
+            image_of.push(image);
+        },
+    )?;
     let mut only_images = KeySample::default();
-    for (row, _) in offsets[1..].iter().enumerate().filter(|(_, count)| **count == 0) {
-        only_images.add(&images.key(row));
+    for (row, _) in offsets[..images.rows()].iter().enumerate().filter(|(_, count)| **count == 0) {
+        only_images.add_row(images, row);
     }
     if only_images.count + only_captions.count > 0 {
         return Err(DataError::Unmatched { set, only_images, only_captions });
     }
 
-    // Counting sort: counts to ends, then each row to the next place of its pair.
-    for pair in 1..offsets.len() {
-        offsets[pair] += offsets[pair - 1];
+    // Counting sort: counts to ends, then from the last row on each to the place before, until ends are starts.
+    let mut end = 0;
+    for offset in &mut offsets {
+        end += *offset;
+        *offset = end;
     }
-    let mut next = offsets.clone();
-    let mut rows = vec![0; pair_of.len()];
-    for (row, &pair) in pair_of.iter().enumerate() {
-        let place = &mut next[pair as usize];
+    let mut rows = vec![0; image_of.len()];
+    for (row, &image) in image_of.iter().enumerate().rev() {
+        let place = &mut offsets[image as usize];
+        *place -= 1;
         rows[*place as usize] = row as u32;
-        *place += 1;
     }
+    let offsets = (rows.len() > images.rows()).then_some(offsets);
     Ok(CaptionSet { source, offsets, rows })
 }
 

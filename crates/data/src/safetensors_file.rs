@@ -6,30 +6,39 @@ use std::path::Path;
 use safetensors::tensor::TensorInfo;
 use sail_core::{FeatureError, FeatureSource, Provenance};
 
-use crate::gather::gather_rows;
-use crate::mapped::{Header, Mapped, MatrixView, describe};
+use crate::file::{StableFile, read_at};
+use crate::gather::{Wanted, sorted};
+use crate::header::{Header, describe};
+use crate::stored_matrix::{Job, StoredMatrix, read_rows};
 use crate::{DataError, Dtype};
 
 /// A two-dimensional float tensor of a safetensors file. It has no keys: its rows pair by position.
+///
+/// Rows are read from the file when they are gathered, as those of an [`EmbeddingStore`](crate::EmbeddingStore) are.
 #[derive(Debug)]
 pub struct SafetensorsFeatures {
-    file: Mapped,
-    matrix: MatrixView,
+    file: StableFile,
+    matrix: StoredMatrix,
 }
 
 impl SafetensorsFeatures {
-    /// Maps a file; its numbers are not read yet. `tensor` may be `None` where only one tensor is
+    /// Opens a file; its numbers are not read yet. `tensor` may be `None` where only one tensor is
     /// two-dimensional and F16, BF16 or F32.
     ///
     /// # Errors
     /// [`DataError::NoTensor`] and [`DataError::SeveralTensors`], which list what there is;
     /// [`DataError::Safetensors`] and [`DataError::Malformed`] for a damaged file; [`DataError::Io`].
     pub fn open(path: impl AsRef<Path>, tensor: Option<&str>) -> Result<Self, DataError> {
-        let file = Mapped::open(path.as_ref())?;
-        let header = file.header()?;
+        let file = StableFile::open(path.as_ref())?;
+        let header = Header::read(&file)?;
         let kind = "two-dimensional F16, BF16 or F32 tensor with at least one row";
-        let matrix = select(&file, &header, tensor, kind, |info| MatrixView::new(&header, info))?;
+        let matrix = select(&file, &header, tensor, kind, |info| StoredMatrix::new(&header, info))?;
         Ok(Self { file, matrix })
+    }
+
+    /// Reads rows, which are sorted, to their places.
+    pub(crate) fn scatter(&self, wanted: &mut [Wanted]) -> Result<(), FeatureError> {
+        read_rows([Job { file: &self.file, matrix: &self.matrix, wanted }])
     }
 
     /// How a number is stored.
@@ -60,10 +69,7 @@ impl FeatureSource for SafetensorsFeatures {
     }
 
     fn gather(&self, rows: &[usize], out: &mut [f32]) -> Result<(), FeatureError> {
-        self.file.unchanged()?;
-        gather_rows(self.matrix.rows, self.matrix.dim, rows, out, |row, out| {
-            self.matrix.copy_row(self.file.bytes(), row, out);
-        })
+        self.scatter(&mut sorted(self.matrix.rows, self.matrix.dim, rows, out)?)
     }
 }
 
@@ -73,32 +79,33 @@ impl FeatureSource for SafetensorsFeatures {
 /// # Errors
 /// Those of [`SafetensorsFeatures::open`].
 pub fn read_indices(path: impl AsRef<Path>, tensor: Option<&str>) -> Result<Vec<i64>, DataError> {
-    let file = Mapped::open(path.as_ref())?;
-    let header = file.header()?;
-    let read = |info: &TensorInfo| {
-        let bytes = &file.bytes()[header.range(info)];
-        match info.dtype {
-            _ if info.shape.len() != 1 => None,
-            safetensors::Dtype::U8 => Some(bytes.iter().map(|&x| i64::from(x)).collect()),
-            safetensors::Dtype::I32 => {
-                Some(bytes.as_chunks().0.iter().map(|&x| i64::from(i32::from_le_bytes(x))).collect())
-            }
-            safetensors::Dtype::I64 => {
-                Some(bytes.as_chunks().0.iter().map(|&x| i64::from_le_bytes(x)).collect())
-            }
-            _ => None,
-        }
+    let file = StableFile::open(path.as_ref())?;
+    let header = Header::read(&file)?;
+    let integers = |info: &TensorInfo| {
+        let dtype =
+            matches!(info.dtype, safetensors::Dtype::U8 | safetensors::Dtype::I32 | safetensors::Dtype::I64);
+        (dtype && info.shape.len() == 1).then(|| info.clone())
     };
-    select(&file, &header, tensor, "one-dimensional U8, I32 or I64 tensor", read)
+    let info = select(&file, &header, tensor, "one-dimensional U8, I32 or I64 tensor", integers)?;
+    let (first, end) = info.data_offsets;
+    let mut bytes = vec![0; end - first];
+    file.read(|from| read_at(from, &mut bytes, header.start(&info)))?;
+    Ok(match info.dtype {
+        safetensors::Dtype::U8 => bytes.into_iter().map(i64::from).collect(),
+        safetensors::Dtype::I32 => {
+            bytes.as_chunks().0.iter().map(|&x| i64::from(i32::from_le_bytes(x))).collect()
+        }
+        _ => bytes.as_chunks().0.iter().map(|&x| i64::from_le_bytes(x)).collect(),
+    })
 }
 
-/// Finds the tensor by its name, or else the only one that `read` accepts.
+/// Finds the tensor by its name, or else the only one that `accept` takes.
 fn select<T>(
-    file: &Mapped,
+    file: &StableFile,
     header: &Header,
     name: Option<&str>,
     kind: &str,
-    read: impl Fn(&TensorInfo) -> Option<T>,
+    accept: impl Fn(&TensorInfo) -> Option<T>,
 ) -> Result<T, DataError> {
     let tensors = header.metadata.offset_keys();
     let info = |name: &str| header.metadata.info(name);
@@ -108,14 +115,13 @@ fn select<T>(
         available: list(tensors.iter().filter_map(|name| Some(describe(name, info(name)?)))),
     };
     if let Some(name) = name {
-        return info(name).and_then(read).ok_or_else(|| missing(format!("{kind} named `{name}`")));
+        return info(name).and_then(accept).ok_or_else(|| missing(format!("{kind} named `{name}`")));
     }
-    // Only the last is kept, so that listing the candidates does not read them all at once.
     let mut found = None;
     let mut candidates = Vec::new();
     for name in &tensors {
         let Some(info) = info(name) else { continue };
-        if let Some(tensor) = read(info) {
+        if let Some(tensor) = accept(info) {
             found = Some(tensor);
             candidates.push(describe(name, info));
         }

@@ -276,10 +276,47 @@ fn a_shard_that_shrinks_after_opening_is_an_error_where_it_is_used() {
     let file = std::fs::File::options().write(true).open(path.join(SHARD)).unwrap();
     file.set_len(64).unwrap();
     let error = opened.gather(&[0], &mut [0.0; 2]).unwrap_err();
-    assert!(matches!(&error, FeatureError::Io { path, .. } if path.ends_with(SHARD)), "{error}");
+    let FeatureError::Changed { path: named, what: "length", .. } = &error else { panic!("{error}") };
+    assert!(named.ends_with(SHARD), "{error}");
+    assert!(matches!(opened.keys(&[1]), Err(FeatureError::Changed { .. })));
     let mut out = [0.0; 2];
     opened.gather(&[2], &mut out).unwrap();
     assert_eq!(out, [5.0, 6.0]);
+}
+
+#[test]
+fn a_shard_that_is_written_to_or_replaced_after_opening_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = store(folder.path());
+    let shard = path.join(SHARD);
+    let bytes = std::fs::read(&shard).unwrap();
+    let later = std::time::SystemTime::now() + std::time::Duration::from_secs(5);
+    let set_time = |path: &Path| {
+        std::fs::File::options().write(true).open(path).unwrap().set_modified(later).unwrap();
+    };
+
+    let opened = EmbeddingStore::open(&path).unwrap();
+    std::fs::write(&shard, &bytes).unwrap();
+    set_time(&shard);
+    let refused = |error: FeatureError, what: &str| {
+        let message = error.to_string();
+        assert!(matches!(error, FeatureError::Changed { .. }), "{message}");
+        assert!(message.contains(SHARD) && message.contains(what) && message.contains("same file back"));
+    };
+    refused(opened.gather(&[0], &mut [0.0; 2]).unwrap_err(), "time of change");
+    refused(opened.keys(&[0]).unwrap_err(), "time of change");
+    assert!(matches!(opened.verify(|_| {}), Err(DataError::Feature(FeatureError::Changed { .. }))));
+
+    // The same bytes at the same time, but another file: what a second encoding would leave.
+    let opened = EmbeddingStore::open(&path).unwrap();
+    let other = folder.path().join("other");
+    std::fs::write(&other, &bytes).unwrap();
+    set_time(&other);
+    std::fs::rename(&other, &shard).unwrap();
+    if cfg!(unix) {
+        refused(opened.gather(&[0], &mut [0.0; 2]).unwrap_err(), "inode");
+    }
+    EmbeddingStore::open(&path).unwrap().gather(&[0], &mut [0.0; 2]).unwrap();
 }
 
 #[test]
@@ -306,6 +343,7 @@ fn use_store(path: &Path) {
     };
     for row in 0..store.rows() {
         let _ = store.key(row);
+        let _ = store.keys(&[row]);
         let _ = store.gather(&[row], &mut vec![0.0; store.dim()]);
     }
     let _ = scan(&store, |_| {});

@@ -150,11 +150,13 @@ fn check_keys(parts: &[PartStore]) -> Result<(), ExtractError> {
     let mut keys = KeySet::with_capacity(parts.iter().map(|part| part.store.rows()).sum());
     let (mut count, mut first) = (0, None);
     for PartStore { path, store, .. } in parts {
-        for row in 0..store.rows() {
-            let key = store.key(row);
-            if !keys.insert(&key) {
-                count += 1;
-                first.get_or_insert_with(|| (key.into_owned(), path.clone()));
+        for start in (0..store.rows()).step_by(ROWS) {
+            let block: Vec<usize> = (start..store.rows().min(start + ROWS)).collect();
+            for key in store.keys(&block).map_err(sail_data::DataError::from)? {
+                if !keys.insert(&key) {
+                    count += 1;
+                    first.get_or_insert_with(|| (key, path.clone()));
+                }
             }
         }
     }
@@ -175,8 +177,8 @@ fn copy_rows(
         let block: Vec<usize> = (start..rows.min(start + ROWS)).collect();
         values.resize(block.len() * dim, 0.0);
         store.gather(&block, &mut values).map_err(sail_data::DataError::from)?;
-        let keys = block.iter().map(|&row| store.key(row));
-        let block: Vec<_> = keys.zip(values.chunks_exact(dim)).collect();
+        let keys = store.keys(&block).map_err(sail_data::DataError::from)?;
+        let block: Vec<_> = keys.iter().zip(values.chunks_exact(dim)).collect();
         writer.append(&block, writer.position() + block.len() as u64)?;
         if writer.full() {
             writer.save()?;

@@ -14,24 +14,27 @@
 //!   head: they are saved, clamped and optimised with it.
 //! - *Extra positives are a property of the batch, not of the loss.* A batch has one caption set or several,
 //!   and each loss says how it combines them; there is no separate multi-positive loss.
-//! - *Closed form where it pays.* The sigmoid loss overrides
-//!   [`gradients`](sail_core::ContrastiveLoss::gradients), since its value and gradient share the exponential
-//!   and need no graph over a `[batch, batch]` matrix; tests hold it to the differentiated
-//!   [`forward`](sail_core::ContrastiveLoss::forward). The others are differentiated automatically.
+//! - *Closed form, in tiles.* The sigmoid loss and InfoNCE override
+//!   [`gradients`](sail_core::ContrastiveLoss::gradients), which is what training calls: value and derivatives tile by
+//!   tile, without a graph and without ever holding a `[batch, batch]` matrix. Memory grows with `batch * dim`; a test
+//!   watches the peak. Their differentiated [`forward`](sail_core::ContrastiveLoss::forward), the plain expression over
+//!   the whole matrix, is the oracle in the tests. Barlow Twins is differentiated automatically; its matrix is
+//!   `[dim, dim]`.
+//! - *Any device, and the processor at full speed.* All is written with tensor operations. With the feature `flex`,
+//!   what happens to each number of a tile in the processor's memory is one fused, vectorised, parallel pass instead.
 //! - *Stable in single precision.* No exponential overflows into a result, and the sigmoid loss stays exact
 //!   where it is far smaller than its logits.
-//!
-//! - *Memory bounded where it counts.* The sigmoid loss's gradients go over the pairs in tiles, so that they never
-//!   hold a `[batch, batch]` matrix; a test watches the peak.
-//!
-//! What is not here: InfoNCE holds its whole `[batch, batch]` matrix (Barlow Twins: `[dim, dim]`) in memory at once,
-//! a block for each caption set in turn, and so does the sigmoid loss's plain `forward`; nothing works across devices.
 
 mod barlow_twins;
 mod config;
 mod diagonal;
+#[cfg(feature = "flex")]
+mod host;
 mod info_nce;
+mod logistic;
 mod sigmoid;
+mod softmax;
+mod tiles;
 
 pub use barlow_twins::BarlowTwinsLoss;
 pub use config::LossConfig;

@@ -1,14 +1,15 @@
 //! The sigmoid loss, for one caption set or several.
 
 use std::num::NonZeroUsize;
-use std::ops::Range;
 
 use burn::tensor::Tensor;
-use burn::tensor::activation::{relu, softplus};
+use burn::tensor::activation::softplus;
 use sail_core::{ContrastiveLoss, EmbeddingBatch, LossError, LossGradients};
 use serde::{Deserialize, Serialize};
 
 use crate::diagonal::flip_diagonal;
+use crate::logistic::Decisions;
+use crate::tiles::{TILE, carry, rows, sums, tiles};
 
 /// What the sum over a `[batch, batch]` block of pairs is divided by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -82,9 +83,6 @@ pub struct SigmoidLoss {
     tile: NonZeroUsize,
 }
 
-/// A tile of this side fills 16 MiB: large enough for products at full speed, small enough to stay near a cache.
-const TILE: NonZeroUsize = NonZeroUsize::new(2048).unwrap();
-
 impl Default for SigmoidLoss {
     fn default() -> Self {
         Self { normalization: Normalization::default(), blocks: Blocks::default(), tile: TILE }
@@ -145,26 +143,22 @@ impl ContrastiveLoss for SigmoidLoss {
         let scale = log_scale.exp().unsqueeze::<2>();
         let scaled = images.clone() * scale.clone();
 
-        // Rows and columns are cut alike, so that the diagonal runs through the tiles on the diagonal alone.
-        let tiles = tiles(images.dims()[0], self.tile.get());
+        let tiles = tiles(images.dims()[0], self.tile);
         let mut value = bias.zeros_like();
         let mut d_bias = bias.zeros_like();
-        let mut d_images: Vec<_> = tiles.iter().map(|tile| rows(&images, tile).zeros_like()).collect();
+        let mut d_images = sums(&images, &tiles);
         let mut d_texts = Vec::with_capacity(texts.len());
         for texts in texts {
-            let mut d_set: Vec<_> = tiles.iter().map(|tile| rows(&texts, tile).zeros_like()).collect();
+            let mut d_set = sums(&texts, &tiles);
             for (r, row) in tiles.iter().enumerate() {
                 let scaled = rows(&scaled, row);
                 for (c, column) in tiles.iter().enumerate() {
                     let texts = rows(&texts, column);
-                    let flip = |x| if r == c { flip_diagonal(x) } else { x };
-                    let mistakes = flip(logits(scaled.clone(), texts.clone(), bias.clone()));
-                    let (sum, sigmoid) = softplus_sum_and_sigmoid(mistakes);
-                    let d_logits = flip(sigmoid);
-                    value = value + sum;
-                    d_bias = d_bias + d_logits.clone().sum();
-                    add(&mut d_set[c], d_logits.clone().transpose().matmul(scaled.clone()));
-                    add(&mut d_images[r], d_logits.matmul(texts));
+                    let logits = scaled.clone().matmul(texts.clone().transpose());
+                    let Decisions { loss, slopes, slope_sum } = Decisions::new(logits, &bias, r == c);
+                    value = value + loss;
+                    d_bias = d_bias + slope_sum;
+                    carry(slopes, [scaled.clone(), texts], &mut d_images[r], &mut d_set[c]);
                 }
             }
             d_texts.push(Tensor::cat(d_set, 0) / divisor);
@@ -183,41 +177,8 @@ impl ContrastiveLoss for SigmoidLoss {
     }
 }
 
-/// `-label * logit` for every pair, `[batch, batch]`: the logit, with its sign flipped on the diagonal.
-///
-/// The loss of a pair is the softplus of it. Flipping before the softplus rather than subtracting the
-/// diagonal from the sum afterwards keeps a small loss exact when the positives' logits are large.
+/// `-label * logit` for every pair, `[batch, batch]`: the logit, with its sign flipped on the diagonal. The loss of a
+/// pair is the softplus of it.
 fn mistakes(scaled_images: Tensor<2>, texts: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
-    flip_diagonal(logits(scaled_images, texts, bias))
-}
-
-fn logits(scaled_images: Tensor<2>, texts: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
-    scaled_images.matmul(texts.transpose()) + bias.unsqueeze()
-}
-
-/// `0..batch` in ranges of `side`, the last one shorter where it does not divide.
-fn tiles(batch: usize, side: usize) -> Vec<Range<usize>> {
-    (0..batch).step_by(side).map(|start| start..start.saturating_add(side).min(batch)).collect()
-}
-
-fn rows(x: &Tensor<2>, range: &Range<usize>) -> Tensor<2> {
-    x.clone().slice(range.clone())
-}
-
-fn add(sum: &mut Tensor<2>, x: Tensor<2>) {
-    sum.inplace(|sum| sum + x);
-}
-
-/// `sum log(1 + exp(x))` and `sigmoid(x)` out of a single exponential.
-///
-/// `s = 1 / (1 + exp(-x))` is exact to rounding for every `x`, an overflowing exponential included. With
-/// `m = min(s, 1 - s)`, `softplus(x) = relu(x) - log(1 - m)`: a negative `x` keeps its small result to full
-/// relative precision, and for a positive one the rounding of `1 - s` is nothing beside `relu(x)`. Against
-/// [`softplus`] and `sigmoid` this saves an exponential and three temporaries.
-fn softplus_sum_and_sigmoid(x: Tensor<2>) -> (Tensor<1>, Tensor<2>) {
-    let positive_part = relu(x.clone()).sum();
-    let sigmoid = (x.neg().exp() + 1.0).recip();
-    let smaller = sigmoid.clone() - relu(sigmoid.clone() * 2.0 - 1.0);
-    let sum = positive_part - smaller.neg().log1p().sum();
-    (sum, sigmoid)
+    flip_diagonal(scaled_images.matmul(texts.transpose()) + bias.unsqueeze())
 }

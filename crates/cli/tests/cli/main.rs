@@ -7,4 +7,6 @@ mod commands;
 mod encode;
 mod lab;
 mod resume;
+mod several;
+mod shard_changes;
 mod store;

@@ -1,5 +1,6 @@
-//! The embedding store: a folder of memory-mapped shards under one manifest.
+//! The embedding store: a folder of shards under one manifest.
 
+mod keys;
 mod manifest;
 mod shard;
 mod tail;
@@ -14,7 +15,8 @@ use sail_core::{FeatureError, FeatureSource, Modality, Provenance};
 use self::manifest::{MANIFEST, Manifest, PARTIAL};
 use self::shard::Shard;
 use crate::error::ensure_file;
-use crate::gather::gather_rows;
+use crate::gather::{Wanted, cut, sorted};
+use crate::stored_matrix::{Job, read_rows};
 use crate::{DataError, Dtype};
 
 pub use self::writer::{StoreConfig, StoreWriter};
@@ -28,10 +30,15 @@ pub use self::writer::{StoreConfig, StoreWriter};
 /// - `shard-00000.safetensors`, ...: plain safetensors files with `embeddings` `[rows, dim]` and the keys of
 ///   the rows as `key_bytes` (U8, UTF-8, one after the other) and `key_offsets` (U64 `[rows + 1]`, from 0).
 ///
-/// Rows and keys stay on disk and are mapped into memory, so opening is cheap and memory use does not
-/// grow with the store. The files must not be changed while they are mapped: shortening one under a
-/// running program ends it when the lost part is read. Each [`gather`](FeatureSource::gather) therefore
-/// looks at the sizes of the shards it will read first, which leaves only the moment in between.
+/// Rows and keys stay on disk and are read where they are needed, so opening is cheap, memory use does not grow with
+/// the store (some hundred bytes a shard), and no file is kept open. [`gather`](FeatureSource::gather) reads rows in the
+/// order of the disk, neighbours at once, and converts them on the way; scattered rows are read by up to 32 threads, as
+/// disks answer many requests at once. Memory that the system keeps the files' pages in is its own and is given up when
+/// it is needed.
+///
+/// The files must not be changed while a store is in use. Before and after every read, length, time of the last change
+/// and inode of the shard are compared with those at the opening: what was read from a shard that was written to, or
+/// replaced by another file, is not used, and the error is [`FeatureError::Changed`].
 ///
 /// # Examples
 /// ```
@@ -144,10 +151,12 @@ impl EmbeddingStore {
         in_order(shards.map(verify).collect()).map(drop)
     }
 
-    /// The shard of a row and the row within it.
-    fn locate(&self, row: usize) -> (usize, usize) {
-        let shard = self.starts.partition_point(|&start| start <= row) - 1;
-        (shard, row - self.starts[shard])
+    /// Reads rows, which are sorted, to their places.
+    pub(crate) fn scatter(&self, wanted: &mut [Wanted]) -> Result<(), FeatureError> {
+        read_rows(cut(wanted, &self.starts).into_iter().map(|(shard, wanted)| {
+            let Shard { file, matrix, .. } = &self.shards[shard];
+            Job { file, matrix, wanted }
+        }))
     }
 }
 
@@ -166,8 +175,22 @@ impl FeatureSource for EmbeddingStore {
     }
 
     fn key(&self, row: usize) -> Cow<'_, str> {
-        let (shard, row) = self.locate(row);
-        self.shards[shard].key(row)
+        self.keys(&[row]).ok().and_then(|mut keys| keys.pop()).unwrap_or_default().into()
+    }
+
+    fn keys(&self, rows: &[usize]) -> Result<Vec<String>, FeatureError> {
+        if let Some(&row) = rows.iter().find(|&&row| row >= self.rows()) {
+            return Err(FeatureError::OutOfRange { row, rows: self.rows() });
+        }
+        let mut keys = vec![String::new(); rows.len()];
+        let mut wanted: Vec<(usize, &mut String)> = rows.iter().copied().zip(&mut keys).collect();
+        if !rows.is_sorted() {
+            wanted.sort_unstable_by_key(|&(row, _)| row);
+        }
+        for (shard, wanted) in cut(&mut wanted, &self.starts) {
+            self.shards[shard].read_keys(wanted)?;
+        }
+        Ok(keys)
     }
 
     fn provenance(&self) -> Option<&Provenance> {
@@ -175,16 +198,6 @@ impl FeatureSource for EmbeddingStore {
     }
 
     fn gather(&self, rows: &[usize], out: &mut [f32]) -> Result<(), FeatureError> {
-        let mut touched = vec![false; self.shards.len()];
-        for &row in rows.iter().filter(|&&row| row < self.rows()) {
-            touched[self.locate(row).0] = true;
-        }
-        for (shard, _) in self.shards.iter().zip(touched).filter(|(_, touched)| *touched) {
-            shard.unchanged()?;
-        }
-        gather_rows(self.rows(), self.dim(), rows, out, |row, out| {
-            let (shard, row) = self.locate(row);
-            self.shards[shard].copy_row(row, out);
-        })
+        self.scatter(&mut sorted(self.rows(), self.dim(), rows, out)?)
     }
 }

@@ -1,19 +1,19 @@
 //! One file of a store: a plain safetensors file with rows and their keys.
 
-use std::borrow::Cow;
-use std::fs::File;
 use std::io::{self, Read, Write};
-use std::ops::Range;
 use std::path::Path;
 
 use safetensors::tensor::{Metadata, TensorInfo};
 use sail_core::{FeatureError, write_atomic};
 use sha2::{Digest, Sha256};
 
+use super::keys::StoredKeys;
 use super::manifest::{Manifest, ShardEntry, shard_name};
 use crate::DataError;
 use crate::error::ensure_file;
-use crate::mapped::{Mapped, MatrixView};
+use crate::file::StableFile;
+use crate::header::Header;
+use crate::stored_matrix::StoredMatrix;
 
 /// `[rows, dim]` in the store's number type.
 const EMBEDDINGS: &str = "embeddings";
@@ -129,30 +129,22 @@ pub(crate) fn hexadecimal(hash: Sha256) -> String {
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A shard that agrees with its manifest, mapped into memory.
+/// A shard that agrees with its manifest.
 #[derive(Debug)]
 pub(crate) struct Shard {
-    file: Mapped,
-    matrix: MatrixView,
-    key_bytes: Range<usize>,
-    key_offsets: Range<usize>,
+    pub(crate) file: StableFile,
+    pub(crate) matrix: StoredMatrix,
+    keys: StoredKeys,
 }
 
 impl Shard {
-    /// Maps a shard and checks all that reading rows and keys relies on. Reads the keys, not the
-    /// embeddings.
+    /// Opens a shard and checks all that reading rows and keys relies on. Reads the keys, not the embeddings.
     pub(crate) fn open(folder: &Path, manifest: &Manifest, entry: &ShardEntry) -> Result<Self, DataError> {
         let path = &folder.join(&entry.file);
-        let file = Mapped::open(path)?;
-        let bytes = file.bytes().len() as u64;
-        ensure_file(
-            bytes == entry.bytes,
-            path,
-            "the length",
-            bytes,
-            format!("{} bytes as the manifest says", entry.bytes),
-        )?;
-        let header = file.header()?;
+        let file = StableFile::open(path)?;
+        let expected = format!("{} bytes as the manifest says", entry.bytes);
+        ensure_file(file.bytes() == entry.bytes, path, "the length", file.bytes(), expected)?;
+        let header = Header::read(&file)?;
         let tensor = |name: &str| {
             header.metadata.info(name).ok_or_else(|| DataError::NoTensor {
                 path: path.clone(),
@@ -163,7 +155,7 @@ impl Shard {
 
         let info = tensor(EMBEDDINGS)?;
         let expected = format!("{:?} {:?}", manifest.dtype.to_safetensors(), [entry.rows, manifest.dim]);
-        let matrix = MatrixView::new(&header, info)
+        let matrix = StoredMatrix::new(&header, info)
             .filter(|m| (m.rows, m.dim, m.dtype) == (entry.rows, manifest.dim, manifest.dtype));
         let Some(matrix) = matrix else {
             return Err(malformed_tensor(path, EMBEDDINGS, info, expected));
@@ -174,36 +166,20 @@ impl Shard {
             return Err(malformed_tensor(path, KEY_OFFSETS, offsets, expected));
         }
         let keys = tensor(KEY_BYTES)?;
-        if keys.dtype != safetensors::Dtype::U8 || keys.shape.len() != 1 {
+        let &[length] = keys.shape.as_slice() else {
+            return Err(malformed_tensor(path, KEY_BYTES, keys, "U8 [n]".to_owned()));
+        };
+        if keys.dtype != safetensors::Dtype::U8 {
             return Err(malformed_tensor(path, KEY_BYTES, keys, "U8 [n]".to_owned()));
         }
-        let (key_bytes, key_offsets) = (header.range(keys), header.range(offsets));
-        let shard = Self { file, matrix, key_bytes, key_offsets };
-        shard.check_keys()?;
-        Ok(shard)
-    }
-
-    /// The offsets cover the key bytes in order, and every key is UTF-8.
-    fn check_keys(&self) -> Result<(), DataError> {
-        let path = self.file.path();
-        let offsets = self.file.bytes()[self.key_offsets.clone()].as_chunks().0;
-        let keys = &self.file.bytes()[self.key_bytes.clone()];
-        let mut start = 0;
-        for (row, offset) in offsets.iter().map(|&bytes| u64::from_le_bytes(bytes)).enumerate() {
-            // The offset at `row` is the end of the key before it.
-            let (least, most) = if row == 0 { (0, 0) } else { (start, keys.len()) };
-            let end = usize::try_from(offset).ok().filter(|end| (least..=most).contains(end));
-            let Some(end) = end else {
-                let expected = format!("{least} to {most}");
-                return ensure_file(false, path, format!("key offset {row}"), offset, expected);
-            };
-            if row > 0 && std::str::from_utf8(&keys[start..end]).is_err() {
-                let found = format!("`{}`", String::from_utf8_lossy(&keys[start..end]));
-                return ensure_file(false, path, format!("the key of row {}", row - 1), found, "UTF-8");
-            }
-            start = end;
-        }
-        ensure_file(start == keys.len(), path, "the last key offset", start, keys.len())
+        let keys = StoredKeys {
+            rows: matrix.rows,
+            offsets: header.start(offsets),
+            bytes: header.start(keys),
+            length: length as u64,
+        };
+        file.read(|from| Ok(keys.check(from, path)))??;
+        Ok(Self { file, matrix, keys })
     }
 
     pub(crate) fn rows(&self) -> usize {
@@ -211,46 +187,34 @@ impl Shard {
     }
 
     pub(crate) fn bytes(&self) -> u64 {
-        self.file.bytes().len() as u64
+        self.file.bytes()
     }
 
-    /// The key of a row of this shard. Bounds and UTF-8 were checked on opening; checked again, because
-    /// the file can have changed since.
-    pub(crate) fn key(&self, row: usize) -> Cow<'_, str> {
-        let offsets = self.file.bytes()[self.key_offsets.clone()].as_chunks().0;
-        let keys = &self.file.bytes()[self.key_bytes.clone()];
-        let offset = |row: usize| usize::try_from(u64::from_le_bytes(*offsets.get(row)?)).ok();
-        let key = offset(row).zip(offset(row + 1)).and_then(|(start, end)| keys.get(start..end));
-        String::from_utf8_lossy(key.unwrap_or_default())
+    /// Reads the keys of rows of this shard, which are sorted, to their places.
+    pub(crate) fn read_keys(&self, wanted: &mut [(usize, &mut String)]) -> Result<(), FeatureError> {
+        self.file.read(|from| self.keys.read(from, wanted))
     }
 
-    pub(crate) fn copy_row(&self, row: usize, out: &mut [f32]) {
-        self.matrix.copy_row(self.file.bytes(), row, out);
-    }
-
-    pub(crate) fn unchanged(&self) -> Result<(), FeatureError> {
-        self.file.unchanged()
-    }
-
-    /// Hashes the file, read in pieces rather than through the map so that memory stays small.
+    /// Hashes the file, a piece at a time.
     pub(crate) fn verify(&self, expected: &str, progress: impl Fn(u64)) -> Result<(), DataError> {
-        let path = self.file.path();
-        let mut file = File::open(path).map_err(DataError::io(path))?;
         let mut hash = Sha256::new();
-        let mut buffer = vec![0; 1 << 20];
-        loop {
-            let read = file.read(&mut buffer).map_err(DataError::io(path))?;
-            if read == 0 {
-                break;
+        self.file.read(|mut from| {
+            let mut buffer = vec![0; 1 << 20];
+            loop {
+                let read = from.read(&mut buffer)?;
+                if read == 0 {
+                    return Ok(());
+                }
+                hash.update(&buffer[..read]);
+                progress(read as u64);
             }
-            hash.update(&buffer[..read]);
-            progress(read as u64);
-        }
+        })?;
         let found = hexadecimal(hash);
         if found == expected {
             return Ok(());
         }
-        Err(DataError::Checksum { path: path.to_owned(), expected: expected.to_owned(), found })
+        let path = self.file.path().to_owned();
+        Err(DataError::Checksum { path, expected: expected.to_owned(), found })
     }
 }
 

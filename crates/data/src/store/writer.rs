@@ -17,6 +17,9 @@ use crate::{DataError, Dtype};
 /// How the names of files begin that [`write_atomic`](sail_core::write_atomic) has not finished.
 const TEMPORARY: &str = ".tmp-";
 
+/// How many keys are read at a time.
+const KEYS: usize = 4096;
+
 /// What a new store will hold.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoreConfig {
@@ -201,7 +204,17 @@ impl StoreWriter {
 
     /// The keys of the rows that were there when the writer resumed, before any other row is added.
     pub fn resumed_keys(&self) -> impl DoubleEndedIterator<Item = Cow<'_, str>> {
-        let store = self.resumed.iter().flat_map(|store| (0..store.rows()).map(|row| store.key(row)));
+        // Many at a time, since each reading opens the file. A key that cannot be read equals none of the input.
+        let store = self.resumed.iter().flat_map(|store| {
+            (0..store.rows()).step_by(KEYS).flat_map(|start| {
+                let rows: Vec<usize> = (start..store.rows().min(start + KEYS)).collect();
+                store
+                    .keys(&rows)
+                    .unwrap_or_else(|_| vec![String::new(); rows.len()])
+                    .into_iter()
+                    .map(Cow::Owned)
+            })
+        });
         store.chain((0..self.buffer.rows()).map(|row| String::from_utf8_lossy(self.buffer.row(row).0)))
     }
 
@@ -282,8 +295,8 @@ impl StoreWriter {
         EmbeddingStore::open(path)
     }
 
-    /// As [`finish`](StoreWriter::finish), without opening the store: that maps every shard and looks at every key,
-    /// which a process that has no use for the rows can spare itself.
+    /// As [`finish`](StoreWriter::finish), without opening the store: that reads every key, which a process that has
+    /// no use for the rows can spare itself.
     ///
     /// # Errors
     /// Those of [`finish`](StoreWriter::finish).

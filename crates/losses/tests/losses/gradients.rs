@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use crate::oracle::{self, Batch};
 use crate::{Differentiated, assert_close, every_config, floats, parts};
 use sail_core::ContrastiveLoss;
-use sail_losses::{LossConfig, SigmoidLoss};
+use sail_losses::{Direction, InfoNceLoss, LossConfig, SigmoidLoss};
 
 fn check(config: LossConfig, batch: &Batch) {
     let expected = oracle::gradients(config, batch);
@@ -46,19 +46,25 @@ fn gradients_are_the_slopes_of_the_definition() {
 /// Sides that divide the batch, that do not, of one pair, and beyond the batch.
 #[test]
 fn tiles_of_any_side_give_the_same_slopes_and_value() {
+    let (sigmoid, info_nce) = (SigmoidLoss::new(), InfoNceLoss::new());
     for ([rows, dim, sets], sides) in [([7, 5, 3], [1, 2, 7]), ([33, 17, 2], [4, 11, 100])] {
         let batch = Batch::random([rows, dim, sets], 0.5, 20.0, -10.0);
-        let expected = oracle::gradients(LossConfig::default(), &batch);
-        let value = oracle::value(LossConfig::default(), &batch);
-        for side in sides {
-            let loss = SigmoidLoss::new().with_tile(NonZeroUsize::new(side).unwrap());
-            let found = loss.gradients(batch.to_tensors()).unwrap();
-            let what = format!("{rows} x {dim}, tiles of {side}");
-            assert_close(&floats(found.value.clone()), &[value], 1e-5, 0.0, &what);
-            for (found, expected) in parts(found).iter().zip(&expected) {
-                assert_close(found, expected, 2e-5, 1e-7, &what);
+        for side in sides.map(|side| NonZeroUsize::new(side).unwrap()) {
+            check_tiled(LossConfig::default(), &sigmoid.with_tile(side), &batch);
+            for direction in [Direction::Both, Direction::ImageToText, Direction::TextToImage] {
+                let loss = info_nce.with_direction(direction).with_tile(side);
+                check_tiled(LossConfig::InfoNce { direction }, &loss, &batch);
             }
         }
+    }
+}
+
+fn check_tiled(config: LossConfig, loss: &dyn ContrastiveLoss, batch: &Batch) {
+    let found = loss.gradients(batch.to_tensors()).unwrap();
+    let what = format!("{config:?}, {} x {}", batch.rows, batch.dim);
+    assert_close(&floats(found.value.clone()), &[oracle::value(config, batch)], 1e-5, 0.0, &what);
+    for (found, expected) in parts(found).iter().zip(&oracle::gradients(config, batch)) {
+        assert_close(found, expected, 2e-5, 2e-6, &what);
     }
 }
 

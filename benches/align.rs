@@ -1,0 +1,132 @@
+//! Speed and memory of aligning: the loss, and whole training steps.
+//!
+//! ```text
+//! cargo bench --bench align -- product SIDE [ROUNDS]
+//! cargo bench --bench align -- loss sigmoid|info-nce BATCH DIM SETS [ROUNDS]
+//! cargo bench --bench align -- step linear|mlp|glu IMAGE_DIM TEXT_DIM DIM WIDTH BATCH [ROUNDS]
+//! ```
+//! Each prints `{"seconds": [...]}`, of every round after one that warms up. `product` is a square matrix product, the
+//! ceiling of all the others. `benches/align_reference.py` does the same work in PyTorch.
+#![allow(clippy::print_stdout)]
+
+use std::error::Error;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use sail_vl::burn::tensor::{Device, Distribution, Tensor};
+use sail_vl::core::{ContrastiveLoss, EmbeddingBatch, l2_normalize};
+use sail_vl::data::{MatrixFeatures, Pairs};
+use sail_vl::layers::{Head, HeadConfig, ProjectorConfig};
+use sail_vl::losses::{LossConfig, SigmoidLoss};
+use sail_vl::train::{Event, Observer, TrainConfig, Trainer};
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+fn print(seconds: &[f64]) {
+    let seconds: Vec<String> = seconds.iter().map(|seconds| format!("{seconds:.6}")).collect();
+    println!("{{\"seconds\": [{}]}}", seconds.join(", "));
+}
+
+/// The seconds of each round; one more warms up.
+fn time(rounds: usize, mut work: impl FnMut() -> Outcome<()>) -> Outcome<()> {
+    work()?;
+    let mut seconds = Vec::new();
+    for _ in 0..rounds {
+        let start = Instant::now();
+        work()?;
+        seconds.push(start.elapsed().as_secs_f64());
+    }
+    print(&seconds);
+    Ok(())
+}
+
+fn main() -> Outcome<()> {
+    // Cargo adds `--bench` to the arguments.
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let text = |index: usize| {
+        arguments.get(index).map(String::as_str).ok_or("too few arguments, see the head of benches/align.rs")
+    };
+    let number = |index: usize| -> Outcome<usize> { Ok(text(index)?.parse()?) };
+    let rounds = |index: usize| arguments.get(index).map_or(Ok(3), |rounds| rounds.parse());
+    let device = Device::flex();
+    device.seed(0);
+    let random = |rows, dim| Tensor::<2>::random([rows, dim], Distribution::Normal(0.0, 1.0), &device);
+    match arguments.first().map(String::as_str) {
+        Some("product") => {
+            let (a, b) = (random(number(1)?, number(1)?), random(number(1)?, number(1)?));
+            time(rounds(2)?, || {
+                std::hint::black_box(a.clone().matmul(b.clone()).into_data());
+                Ok(())
+            })
+        }
+        Some("loss") => {
+            let loss = loss(text(1)?)?;
+            let (rows, dim, sets) = (number(2)?, number(3)?, number(4)?);
+            let batch = EmbeddingBatch {
+                images: l2_normalize(random(rows, dim)),
+                texts: (0..sets).map(|_| l2_normalize(random(rows, dim))).collect(),
+                log_scale: Tensor::from_floats([20f32.ln()], &device),
+                bias: Tensor::from_floats([-10.0], &device),
+            };
+            time(rounds(5)?, || {
+                std::hint::black_box(loss.gradients(batch.clone())?.value.into_data());
+                Ok(())
+            })
+        }
+        Some("step") => {
+            let dims = [number(2)?, number(3)?, number(4)?];
+            let width = number(5)?;
+            let projector = match text(1)? {
+                "linear" => ProjectorConfig::Linear {},
+                "mlp" => ProjectorConfig::Mlp { expansion: width },
+                "glu" => ProjectorConfig::Glu { width },
+                other => return Err(format!("`{other}` is no head, expected linear, mlp or glu").into()),
+            };
+            step(projector, dims, number(6)?, rounds(7)?, &device)
+        }
+        // What `cargo bench` asks of every bench when it is given no work.
+        None => Ok(()),
+        Some(other) => Err(format!("`{other}` is no benchmark, expected product, loss or step").into()),
+    }
+}
+
+fn loss(name: &str) -> Outcome<Box<dyn ContrastiveLoss>> {
+    Ok(match name {
+        "sigmoid" => LossConfig::default().build()?,
+        "info-nce" => LossConfig::InfoNce { direction: Default::default() }.build()?,
+        other => return Err(format!("`{other}` is no loss, expected sigmoid or info-nce").into()),
+    })
+}
+
+/// Notes when each step ended.
+struct Clock(Arc<Mutex<Vec<Instant>>>);
+
+impl Observer for Clock {
+    fn observe(&mut self, event: Event<'_>) {
+        if let (Event::Step(_), Ok(mut ends)) = (event, self.0.lock()) {
+            ends.push(Instant::now());
+        }
+    }
+}
+
+fn step(
+    projector: ProjectorConfig,
+    [image_dim, text_dim, dim]: [usize; 3],
+    batch: usize,
+    rounds: usize,
+    device: &Device,
+) -> Outcome<()> {
+    let features = |dim: usize| -> Outcome<_> {
+        let values = (0..batch * dim).map(|i| (i as f32 * 0.618).sin() + (i as f32 * 1.7e-3).cos());
+        Ok(Arc::new(MatrixFeatures::new(dim, values.collect())?))
+    };
+    let pairs = Pairs::new(features(image_dim)?, vec![features(text_dim)?])?;
+    let head = Head::new(&HeadConfig::new(image_dim, text_dim, dim, projector), 0, device)?;
+    let config = TrainConfig { batch, epochs: rounds + 1, ..TrainConfig::default() };
+    let ends = Arc::new(Mutex::new(Vec::new()));
+    Trainer::new(config, head, Arc::new(SigmoidLoss::new()), pairs).observer(Clock(ends.clone())).run()?;
+    let ends = ends.lock().map_err(|_| "a thread panicked")?;
+    let seconds: Vec<f64> = ends.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect();
+    print(&seconds);
+    Ok(())
+}

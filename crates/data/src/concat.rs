@@ -1,0 +1,209 @@
+//! Several sources read as one.
+
+use std::borrow::Cow;
+
+use sail_core::{FeatureError, FeatureSource, Modality, Provenance};
+
+use crate::gather::{Wanted, cut, sorted};
+use crate::{DataError, Features};
+
+/// The rows of several sources, one source after the other.
+///
+/// All are of one kind: one dimension, one modality, and no contradiction in what they state of their provenance. Rows
+/// pair by key, or, where no source has keys, by their number in the whole. That keys are unique is for
+/// [`Pairs`](crate::Pairs) to see.
+///
+/// # Examples
+/// ```
+/// use sail_core::FeatureSource;
+/// use sail_data::{ConcatFeatures, Features, MatrixFeatures};
+/// let first = MatrixFeatures::new(1, vec![1.0, 2.0])?.with_keys(["a", "b"])?;
+/// let second = MatrixFeatures::new(1, vec![3.0])?.with_keys(["c"])?;
+/// let parts = [("first", first), ("second", second)];
+/// let parts = parts.map(|(name, part)| (name.to_owned(), Features::Memory(part)));
+/// let features = ConcatFeatures::new(parts.into())?;
+/// let mut rows = [0.0; 2];
+/// features.gather(&[2, 0], &mut rows)?;
+/// assert_eq!((features.rows(), features.key(2).as_ref(), rows), (3, "c", [3.0, 1.0]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct ConcatFeatures {
+    parts: Vec<Features>,
+    /// The first row of each part.
+    starts: Vec<usize>,
+    rows: usize,
+}
+
+impl ConcatFeatures {
+    /// Joins sources, each with the name that an error gives it.
+    ///
+    /// # Errors
+    /// [`DataError::Parts`] for sources of different kinds, [`DataError::Empty`] without any.
+    pub fn new(parts: Vec<(String, Features)>) -> Result<Self, DataError> {
+        if parts.is_empty() {
+            return Err(DataError::Empty);
+        }
+        for (index, (name, part)) in parts.iter().enumerate() {
+            // All that came before, since a source that states nothing contradicts nobody.
+            for (first, earlier) in &parts[..index] {
+                let found = kind(earlier, part).or_else(|| difference(earlier, part));
+                if let Some((field, found, expected)) = found {
+                    let (name, expected) = (name.clone(), format!("{expected} as {first} has"));
+                    return Err(DataError::Parts { name, field, found, expected });
+                }
+            }
+        }
+        let (mut starts, mut rows) = (Vec::with_capacity(parts.len()), 0);
+        for (_, part) in &parts {
+            starts.push(rows);
+            rows += part.rows();
+        }
+        Ok(Self { parts: parts.into_iter().map(|(_, part)| part).collect(), starts, rows })
+    }
+
+    /// The sources.
+    pub fn parts(&self) -> &[Features] {
+        &self.parts
+    }
+
+    /// What a row describes, where a source says so.
+    pub fn modality(&self) -> Option<Modality> {
+        self.parts.iter().find_map(Features::modality)
+    }
+
+    /// Reads rows, which are sorted, to their places.
+    pub(crate) fn scatter(&self, wanted: &mut [Wanted]) -> Result<(), FeatureError> {
+        cut(wanted, &self.starts).into_iter().try_for_each(|(part, wanted)| self.parts[part].scatter(wanted))
+    }
+}
+
+impl FeatureSource for ConcatFeatures {
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
+    fn dim(&self) -> usize {
+        self.parts.first().map_or(0, Features::dim)
+    }
+
+    fn key(&self, row: usize) -> Cow<'_, str> {
+        if self.positional() {
+            return row.to_string().into();
+        }
+        let part = self.starts.partition_point(|&start| start <= row) - 1;
+        self.parts[part].key(row - self.starts[part])
+    }
+
+    fn keys(&self, rows: &[usize]) -> Result<Vec<String>, FeatureError> {
+        if self.positional() {
+            return Ok(rows.iter().map(usize::to_string).collect());
+        }
+        let mut keys = vec![String::new(); rows.len()];
+        let mut wanted: Vec<(usize, &mut String)> = rows.iter().copied().zip(&mut keys).collect();
+        wanted.sort_unstable_by_key(|&(row, _)| row);
+        for (part, wanted) in cut(&mut wanted, &self.starts) {
+            let rows: Vec<usize> = wanted.iter().map(|(row, _)| *row).collect();
+            for ((_, out), key) in wanted.iter_mut().zip(self.parts[part].keys(&rows)?) {
+                **out = key;
+            }
+        }
+        Ok(keys)
+    }
+
+    fn positional(&self) -> bool {
+        self.parts.iter().all(Features::positional)
+    }
+
+    /// That of the first source that states one.
+    fn provenance(&self) -> Option<&Provenance> {
+        self.parts.iter().find_map(Features::provenance)
+    }
+
+    fn gather(&self, rows: &[usize], out: &mut [f32]) -> Result<(), FeatureError> {
+        self.scatter(&mut sorted(self.rows, self.dim(), rows, out)?)
+    }
+}
+
+/// What differs, what the other has, and what the first has.
+type Difference = (&'static str, String, String);
+
+fn kind(first: &Features, other: &Features) -> Option<Difference> {
+    if let (Some(found), Some(expected)) = (other.modality(), first.modality())
+        && found != expected
+    {
+        return Some(("modality", found.to_string(), expected.to_string()));
+    }
+    let by = |features: &Features| if features.positional() { "by position" } else { "by key" }.to_owned();
+    (first.positional() != other.positional()).then(|| ("pairing", by(other), by(first)))
+}
+
+/// In what two sources cannot stand for one: their dimension, or what both state of their provenance.
+pub(crate) fn difference(first: &dyn FeatureSource, other: &dyn FeatureSource) -> Option<Difference> {
+    if other.dim() != first.dim() {
+        return Some(("dimension", other.dim().to_string(), first.dim().to_string()));
+    }
+    let (found, expected) = (other.provenance()?, first.provenance()?);
+    let field = expected.contradiction(found)?;
+    Some((field, found.to_string(), expected.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::MatrixFeatures;
+
+    fn matrix(first: f32, rows: usize) -> MatrixFeatures {
+        MatrixFeatures::new(1, (0..rows).map(|row| first + row as f32).collect()).unwrap()
+    }
+
+    fn concat(parts: Vec<MatrixFeatures>) -> Result<ConcatFeatures, DataError> {
+        let named = (1..).zip(parts).map(|(number, part)| (format!("p{number}"), Features::Memory(part)));
+        ConcatFeatures::new(named.collect())
+    }
+
+    #[test]
+    fn rows_and_keys_are_those_of_the_parts_in_any_order() {
+        let parts = vec![
+            matrix(0.0, 2).with_keys(["a", "b"]).unwrap(),
+            matrix(10.0, 1).with_keys(["c"]).unwrap(),
+            matrix(20.0, 3).with_keys(["d", "e", "f"]).unwrap(),
+        ];
+        let all = concat(parts).unwrap();
+        let rows = [5, 0, 2, 5, 3, 1];
+        let mut out = [0.0; 6];
+        all.gather(&rows, &mut out).unwrap();
+        assert_eq!(out, [22.0, 0.0, 10.0, 22.0, 20.0, 1.0]);
+        assert_eq!(all.keys(&rows).unwrap(), ["f", "a", "c", "f", "d", "b"]);
+        assert_eq!(rows.map(|row| all.key(row).into_owned()), ["f", "a", "c", "f", "d", "b"]);
+        assert!(matches!(all.gather(&[6], &mut [0.0]), Err(FeatureError::OutOfRange { row: 6, rows: 6 })));
+        assert!(matches!(concat(vec![]), Err(DataError::Empty)));
+    }
+
+    #[test]
+    fn matrices_without_keys_are_numbered_on() {
+        let all = concat(vec![matrix(0.0, 2), matrix(10.0, 2)]).unwrap();
+        assert!(all.positional());
+        assert_eq!((all.keys(&[3, 0]).unwrap(), all.key(2).as_ref()), (vec!["3".into(), "0".into()], "2"));
+    }
+
+    #[test]
+    fn parts_of_different_kinds_are_named() {
+        let keyed = || matrix(0.0, 1).with_keys(["k"]).unwrap();
+        let of = |revision: Option<&str>| {
+            let revision = revision.map(str::to_owned);
+            keyed().with_provenance(Provenance { revision, ..Provenance::new("m") })
+        };
+        let wide = MatrixFeatures::new(2, vec![1.0; 2]).unwrap().with_keys(["w"]).unwrap();
+        let cases = [
+            (vec![keyed(), wide], "p2 has the dimension 2, expected 1 as p1 has"),
+            (vec![keyed(), matrix(0.0, 1)], "p2 has the pairing by position, expected by key as p1 has"),
+            // The second states no revision and so contradicts neither of the others.
+            (vec![of(Some("1")), of(None), of(Some("2"))], "p3 has the revision m@2, expected m@1 as p1 has"),
+        ];
+        for (parts, message) in cases {
+            let error = concat(parts).unwrap_err();
+            assert!(error.to_string().starts_with(message), "{error}");
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! What a safetensors file says it holds.
+
+use safetensors::SafeTensorError;
+use safetensors::tensor::{Metadata, TensorInfo};
+
+use crate::DataError;
+use crate::error::ensure_file;
+use crate::file::{StableFile, read_at};
+
+/// A feature file has a handful of tensors; a longer header would only serve to exhaust memory.
+const MAX_HEADER_BYTES: u64 = 16 << 20;
+
+/// The tensors of a file and where their bytes begin.
+#[derive(Debug)]
+pub(crate) struct Header {
+    pub(crate) metadata: Metadata,
+    data_start: u64,
+}
+
+impl Header {
+    /// Reads and checks the header: the tensors cover the rest of the file without gap or overlap, and every shape
+    /// fits its bytes.
+    pub(crate) fn read(file: &StableFile) -> Result<Self, DataError> {
+        let invalid = |source| DataError::Safetensors { path: file.path().to_owned(), source };
+        let mut length = [0; 8];
+        let prefix = length.len() as u64;
+        let Some(rest) = file.bytes().checked_sub(prefix) else {
+            return Err(invalid(SafeTensorError::HeaderTooSmall));
+        };
+        file.read(|from| read_at(from, &mut length, 0))?;
+        let length = u64::from_le_bytes(length);
+        let expected = format!("at most {MAX_HEADER_BYTES}");
+        ensure_file(length <= MAX_HEADER_BYTES, file.path(), "the header length", length, expected)?;
+        let Some(data) = rest.checked_sub(length) else {
+            return Err(invalid(SafeTensorError::InvalidHeaderLength));
+        };
+        let mut json = vec![0; length as usize];
+        file.read(|from| read_at(from, &mut json, prefix))?;
+        let json =
+            std::str::from_utf8(&json).map_err(|error| invalid(SafeTensorError::InvalidHeader(error)))?;
+        let metadata: Metadata = serde_json::from_str(json)
+            .map_err(|error| invalid(SafeTensorError::InvalidHeaderDeserialization(error)))?;
+        if metadata.data_len() as u64 != data {
+            return Err(invalid(SafeTensorError::MetadataIncompleteBuffer));
+        }
+        Ok(Self { metadata, data_start: prefix + length })
+    }
+
+    /// Where in the file the bytes of a tensor begin.
+    pub(crate) fn start(&self, info: &TensorInfo) -> u64 {
+        self.data_start + info.data_offsets.0 as u64
+    }
+}
+
+/// A tensor as errors show it.
+pub(crate) fn describe(name: &str, info: &TensorInfo) -> String {
+    format!("`{name}` {:?} {:?}", info.dtype, info.shape)
+}

@@ -1,0 +1,184 @@
+//! Reading rows of files into the places where they are wanted.
+
+use std::fs::File;
+use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use safetensors::tensor::TensorInfo;
+use sail_core::FeatureError;
+
+use crate::Dtype;
+use crate::file::{StableFile, read_at};
+use crate::gather::Wanted;
+use crate::header::Header;
+
+/// Unwanted bytes between two rows that are read along, because that takes less time than a second read.
+const GAP: usize = 4096;
+/// The most that one read asks for, unless a single row is longer.
+const MAX_READ: usize = 1 << 20;
+/// The least rows and bytes that are worth opening a file anew.
+const TASK_ROWS: usize = 64;
+const TASK_BYTES: usize = 1 << 17;
+/// A disk answers many scattered reads at once several times as fast as a few.
+const MAX_THREADS: usize = 32;
+/// How many scattered rows, or bytes of neighbouring ones, are worth a thread.
+const THREAD_ROWS: usize = 128;
+const THREAD_BYTES: usize = 4 << 20;
+
+/// A two-dimensional float tensor with at least one number, somewhere in a file.
+#[derive(Debug, Clone)]
+pub(crate) struct StoredMatrix {
+    start: u64,
+    pub(crate) rows: usize,
+    pub(crate) dim: usize,
+    pub(crate) dtype: Dtype,
+}
+
+impl StoredMatrix {
+    /// `None` where the tensor is something else.
+    pub(crate) fn new(header: &Header, info: &TensorInfo) -> Option<Self> {
+        let &[rows, dim] = info.shape.as_slice() else {
+            return None;
+        };
+        if rows == 0 || dim == 0 {
+            return None;
+        }
+        Some(Self { start: header.start(info), rows, dim, dtype: Dtype::from_safetensors(info.dtype)? })
+    }
+
+    fn row_bytes(&self) -> usize {
+        self.dim * self.dtype.size()
+    }
+}
+
+/// Sorted rows of one matrix, and where they go.
+pub(crate) struct Job<'a, 'b> {
+    pub(crate) file: &'a StableFile,
+    pub(crate) matrix: &'a StoredMatrix,
+    pub(crate) wanted: &'a mut [Wanted<'b>],
+}
+
+/// Reads the rows of all jobs. The error is that of the first job in the list that fails.
+///
+/// Threads that wait for a disk are no use to computations, so they are not those of rayon's pool.
+pub(crate) fn read_rows<'a, 'b: 'a>(jobs: impl IntoIterator<Item = Job<'a, 'b>>) -> Result<(), FeatureError> {
+    let (mut tasks, mut bytes, mut scattered) = (Vec::new(), 0, 0);
+    for Job { file, matrix, wanted } in jobs {
+        let rows = (TASK_BYTES / matrix.row_bytes()).max(TASK_ROWS);
+        for wanted in wanted.chunks_mut(rows) {
+            bytes += wanted.len() * matrix.row_bytes();
+            if span(wanted) > 2 * wanted.len() {
+                scattered += wanted.len();
+            }
+            tasks.push(Job { file, matrix, wanted });
+        }
+    }
+    let threads = (scattered / THREAD_ROWS).max(bytes / THREAD_BYTES).min(tasks.len()).min(MAX_THREADS);
+    let queue = Mutex::new(tasks.into_iter().enumerate());
+    let failed = Mutex::new(None);
+    let work = || {
+        let mut buffer = Vec::new();
+        loop {
+            let next = lock(&queue).next();
+            let Some((index, task)) = next else { return };
+            let Err(error) = task.run(&mut buffer) else { continue };
+            lock(&queue).by_ref().for_each(drop);
+            // All tasks before this one were taken before it, so the first of those that fail is always found.
+            let mut failed = lock(&failed);
+            if failed.as_ref().is_none_or(|(first, _)| index < *first) {
+                *failed = Some((index, error));
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 1..threads {
+            // Where the system has no more threads, those that there are do it.
+            if thread::Builder::new().spawn_scoped(scope, work).is_err() {
+                break;
+            }
+        }
+        work();
+    });
+    match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        Some((_, error)) => Err(error),
+        None => Ok(()),
+    }
+}
+
+impl Job<'_, '_> {
+    fn run(self, buffer: &mut Vec<u8>) -> Result<(), FeatureError> {
+        let Self { file, matrix, wanted } = self;
+        file.read(|from| {
+            runs(wanted, matrix.row_bytes()).try_for_each(|run| read_run(from, matrix, run, buffer))
+        })
+    }
+}
+
+/// Cuts sorted rows into runs that are read at once: near each other, and not too long.
+fn runs<'a, 'b>(
+    mut wanted: &'a mut [Wanted<'b>],
+    row_bytes: usize,
+) -> impl Iterator<Item = &'a mut [Wanted<'b>]> {
+    std::iter::from_fn(move || {
+        let first = wanted.first()?.0;
+        let near = |pair: &&[Wanted]| match **pair {
+            [(before, _), (row, _)] => {
+                (row - before).saturating_sub(1) * row_bytes <= GAP
+                    && (row - first + 1) * row_bytes <= MAX_READ
+            }
+            _ => false,
+        };
+        let length = 1 + wanted.windows(2).take_while(near).count();
+        let (run, rest) = std::mem::take(&mut wanted).split_at_mut(length);
+        wanted = rest;
+        Some(run)
+    })
+}
+
+fn read_run(file: &File, matrix: &StoredMatrix, run: &mut [Wanted], buffer: &mut Vec<u8>) -> io::Result<()> {
+    let Some(&(first, _)) = run.first() else { return Ok(()) };
+    let size = matrix.row_bytes();
+    let length = span(run) * size;
+    if buffer.len() < length {
+        buffer.resize(length, 0);
+    }
+    let bytes = &mut buffer[..length];
+    read_at(file, bytes, matrix.start + (first * size) as u64)?;
+    for (row, out) in run {
+        matrix.dtype.decode(&bytes[(*row - first) * size..][..size], out);
+    }
+    Ok(())
+}
+
+/// How many rows there are from the first of sorted rows to the last.
+fn span(wanted: &[Wanted]) -> usize {
+    match wanted {
+        [(first, _), .., (last, _)] => last - first + 1,
+        rows => rows.len(),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn near_rows_are_read_at_once() {
+        let cut = |rows: &[usize], row_bytes| {
+            let mut wanted: Vec<Wanted> = rows.iter().map(|&row| (row, &mut [][..])).collect();
+            runs(&mut wanted, row_bytes).map(|run| run.len()).collect::<Vec<_>>()
+        };
+        assert!(cut(&[], 8).is_empty());
+        assert_eq!(cut(&[3, 3, 4, 6, 1000], 2048), [4, 1]);
+        // One row of 4 KiB between two is read along, two are not.
+        assert_eq!(cut(&[0, 2, 5], 4096), [2, 1]);
+        // At most a mebibyte at once, but a whole row at least.
+        assert_eq!(cut(&[0, 1, 2, 3, 4], 400_000), [2, 2, 1]);
+        assert_eq!(cut(&[7, 8], 2_000_000), [1, 1]);
+    }
+}
