@@ -1,6 +1,7 @@
 //! `sail train`.
 
 use std::io::{Write, stdout};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -100,6 +101,9 @@ pub(crate) struct TrainArgs {
     /// Rows of a batch.
     #[arg(long, default_value_t = 32_768)]
     batch: usize,
+    /// Rows that go through the head at once; less memory, one more forward pass, and the same step [default: all].
+    #[arg(long, value_name = "ROWS")]
+    chunk: Option<NonZeroUsize>,
     /// Passes over the data.
     #[arg(long, default_value_t = 50)]
     epochs: usize,
@@ -264,7 +268,10 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), CliError> {
         train: train.clone(),
     };
     let split = pairs.split(args.holdout, args.seed)?;
-    let trainer = Trainer::new(train, head, objective.into(), split.train).holdout(split.holdout);
+    let mut trainer = Trainer::new(train, head, objective.into(), split.train).holdout(split.holdout);
+    if let Some(rows) = args.chunk {
+        trainer = trainer.chunk(rows);
+    }
     trainer.check()?;
     let folder =
         if args.resume { RunFolder::resume(out, &config)? } else { RunFolder::create(out, &config)? };

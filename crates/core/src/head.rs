@@ -102,6 +102,12 @@ pub trait AlignmentHead: Module + ModuleDisplay + 'static {
     /// Puts parameters back into their allowed range after an optimiser step (the scale's clamp).
     fn clamp_parameters(self) -> Self;
 
+    /// True where, in training, each row's projection is a function of that row alone: no batch norm, no dropout. Only
+    /// then can a batch go through in chunks.
+    fn rows_are_independent(&self) -> bool {
+        true
+    }
+
     /// The backbone that a side was trained on, where the head knows it.
     fn trained_on(&self, side: Side) -> Option<&Provenance> {
         let _ = side;

@@ -50,7 +50,7 @@ impl UnitRows {
     pub(crate) fn gather(&self, rows: &[usize]) -> Result<Vec<f32>, EvalError> {
         let indices: Vec<i64> = rows.iter().map(|&row| row as i64).collect();
         let indices = TensorData::new(indices, [rows.len()]);
-        let indices = Tensor::<1, Int>::from_data(indices, (&self.device(), DType::I64));
+        let indices = Tensor::<1, Int>::from_data(indices, &self.device());
         self.unit(self.embeddings.clone().select(0, indices), |index| rows[index])
     }
 

@@ -5,7 +5,7 @@ use burn::nn::{LayerNorm, LayerNormConfig};
 use burn::tensor::{Device, Tensor};
 use sail_core::{AlignmentHead, Check, ConfigError, HeadError, Provenance, Side};
 
-use crate::{HeadConfig, LogitScale, Projector, SideConfig, WeightInit};
+use crate::{HeadConfig, LogitScale, Projector, ProjectorConfig, SideConfig, WeightInit};
 
 /// One side of a head: LayerNorm (optional) and projector.
 #[derive(Module, Debug)]
@@ -159,6 +159,11 @@ impl AlignmentHead for Head {
     fn clamp_parameters(mut self) -> Self {
         self.logit = self.logit.clamp();
         self
+    }
+
+    fn rows_are_independent(&self) -> bool {
+        let sides = self.config.image.iter().chain(&self.config.text);
+        !sides.into_iter().any(|side| matches!(side.projector, ProjectorConfig::ShareLock { .. }))
     }
 
     fn trained_on(&self, side: Side) -> Option<&Provenance> {

@@ -23,7 +23,8 @@
 //! - *Any device, and the processor at full speed.* All is written with tensor operations. With the feature `flex`,
 //!   what happens to each number of a tile in the processor's memory is one fused, vectorised, parallel pass instead.
 //! - *Stable in single precision.* No exponential overflows into a result, and the sigmoid loss stays exact
-//!   where it is far smaller than its logits.
+//!   where it is far smaller than its logits. (CubeCL devices compute `log1p(x)` as `log(1 + x)`: there a pair's share
+//!   of the value is exact to 1e-7 only. Gradients do not pass through it.)
 
 mod barlow_twins;
 mod config;

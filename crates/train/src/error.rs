@@ -26,6 +26,15 @@ pub enum TrainError {
     /// The holdout cannot be evaluated.
     #[error("cannot evaluate the holdout")]
     Evaluation(#[from] sail_eval::EvalError),
+    /// The head cannot go over a batch in chunks.
+    #[error(
+        "the batch cannot be cut into chunks of {rows} rows: the head's rows depend on each other or on chance \
+         (batch norm, dropout); leave the chunk out or choose another head"
+    )]
+    Chunk {
+        /// The rows of a chunk.
+        rows: usize,
+    },
     /// The loss or a weight is no longer a finite number.
     #[error(
         "{what} is {value} at step {step}: the run stopped before it could spoil a checkpoint; \

@@ -6,6 +6,8 @@
 //!
 //! - **Exact.** Batch order, the choice among captions and dropout depend on the seed alone, and the loss's gradients
 //!   enter the head's graph without a detour, so that a loss may compute them any way it likes.
+//! - **Bounded.** The loss goes over the pairs in tiles, and with [`Trainer::chunk`] the head over the batch in chunks:
+//!   the exact step of a batch of any size, in memory that grows with the batch's embeddings alone.
 //! - **Resumable.** With a [`RunFolder`], a run that was killed at any moment ends in the same head, byte for byte
 //!   on the same device, as one that was not.
 //! - **Observable.** Every step and evaluation goes to `metrics.jsonl` and to any [`Observer`].
@@ -18,6 +20,7 @@ mod checkpoint;
 mod config;
 mod error;
 mod folder;
+mod gradient_cache;
 mod lion;
 mod observer;
 mod optimizer;

@@ -1,16 +1,18 @@
 //! The head and the loss as burn-train sees them.
 
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::module::Module;
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
-use burn::optim::{GradientsParams, ModuleOptimizer};
+use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, ExecutionError, Tensor, TensorData};
 use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
-use sail_core::{AlignmentHead, ContrastiveLoss, EmbeddingBatch, l2_normalize};
+use sail_core::{AlignmentHead, ContrastiveLoss, EmbeddingBatch, LossGradients, Side, l2_normalize};
 use sail_data::PairBatch;
 
 use crate::TrainError;
+use crate::gradient_cache::{Chunks, carry, project};
 
 /// A batch of paired features on a device. Row `i` of the images belongs with row `i` of every caption set.
 #[derive(Debug, Clone)]
@@ -41,6 +43,8 @@ pub struct AlignmentTask<H: AlignmentHead> {
     loss: SharedLoss,
     #[module(skip)]
     snapshot: Snapshot,
+    #[module(skip)]
+    chunk: Option<NonZeroUsize>,
 }
 
 #[derive(Clone)]
@@ -103,7 +107,14 @@ impl ItemLazy for StepOutput {
 impl<H: AlignmentHead> AlignmentTask<H> {
     /// A task over a head and a loss.
     pub fn new(head: H, loss: Arc<dyn ContrastiveLoss>) -> Self {
-        Self { head, loss: SharedLoss(loss), snapshot: Snapshot::default() }
+        Self { head, loss: SharedLoss(loss), snapshot: Snapshot::default(), chunk: None }
+    }
+
+    /// Sends no more than `rows` rows through the head at once; see
+    /// [`Trainer::chunk`](crate::Trainer::chunk).
+    pub fn with_chunk(mut self, rows: Option<NonZeroUsize>) -> Self {
+        self.chunk = rows;
+        self
     }
 
     /// The head.
@@ -126,30 +137,68 @@ impl<H: AlignmentHead> AlignmentTask<H> {
 
     /// Unit-length embeddings of both sides.
     fn embed(&self, batch: AlignmentBatch) -> Result<(Tensor<2>, Vec<Tensor<2>>), TrainError> {
-        let images = l2_normalize(self.head.project_images(batch.images)?);
-        let texts = batch.texts.into_iter();
-        let texts = texts.map(|texts| Ok(l2_normalize(self.head.project_texts(texts)?)));
-        Ok((images, texts.collect::<Result<_, TrainError>>()?))
+        let unit = |side, features| Ok::<_, TrainError>(l2_normalize(project(&self.head, side, features)?));
+        let texts = batch.texts.into_iter().map(|texts| unit(Side::Text, texts));
+        Ok((unit(Side::Image, batch.images)?, texts.collect::<Result<_, _>>()?))
+    }
+
+    /// The loss's gradients at embeddings without a graph, and what the step says about itself.
+    fn loss_gradients(
+        &self,
+        images: Tensor<2>,
+        texts: Vec<Tensor<2>>,
+    ) -> Result<(LossGradients, Tensor<1>), TrainError> {
+        let [log_scale, bias] = [self.head.log_scale(), self.head.bias()].map(Tensor::inner);
+        let batch = EmbeddingBatch { images, texts, log_scale: log_scale.clone(), bias: bias.clone() };
+        let loss = self.loss.0.gradients(batch)?;
+        let summary = Tensor::cat(vec![loss.value.clone(), log_scale, bias], 0);
+        Ok((loss, summary))
+    }
+
+    /// Carries the gradients of the logit's scale and bias.
+    fn carry_logit(&self, loss: &LossGradients) -> Tensor<1> {
+        self.head.log_scale() * Tensor::from_inner(loss.log_scale.clone())
+            + self.head.bias() * Tensor::from_inner(loss.bias.clone())
     }
 
     fn gradients(&self, batch: AlignmentBatch) -> Result<(GradientsParams, Tensor<1>), TrainError> {
+        match self.chunk {
+            Some(rows) if rows.get() < batch.images.dims()[0] => self.gradients_in_chunks(batch, rows),
+            _ => self.undivided_gradients(batch),
+        }
+    }
+
+    fn undivided_gradients(&self, batch: AlignmentBatch) -> Result<(GradientsParams, Tensor<1>), TrainError> {
         let (images, texts) = self.embed(batch)?;
-        let (log_scale, bias) = (self.head.log_scale(), self.head.bias());
-        let loss = self.loss.0.gradients(EmbeddingBatch {
-            images: images.clone().inner(),
-            texts: texts.iter().map(|texts| texts.clone().inner()).collect(),
-            log_scale: log_scale.clone().inner(),
-            bias: bias.clone().inner(),
-        })?;
-        let summary = Tensor::cat(vec![loss.value, log_scale.clone().inner(), bias.clone().inner()], 0);
-        // The derivative of sum(x * g) with respect to x is exactly g, so that this scalar carries the loss's
-        // gradients into the head's graph however they were computed.
-        let carry = |x: Tensor<2>, g: Tensor<2>| (x * Tensor::from_inner(g)).sum();
-        let surrogate = carry(images, loss.images)
-            + log_scale * Tensor::from_inner(loss.log_scale)
-            + bias * Tensor::from_inner(loss.bias);
-        let surrogate = texts.into_iter().zip(loss.texts).fold(surrogate, |sum, (x, g)| sum + carry(x, g));
-        Ok((GradientsParams::from_grads(surrogate.backward(), self), summary))
+        let without_graph = texts.iter().map(|texts| texts.clone().inner()).collect();
+        let (loss, summary) = self.loss_gradients(images.clone().inner(), without_graph)?;
+        let carried = self.carry_logit(&loss) + carry(images, loss.images);
+        let carried = texts.into_iter().zip(loss.texts).fold(carried, |sum, (x, g)| sum + carry(x, g));
+        Ok((GradientsParams::from_grads(carried.backward(), self), summary))
+    }
+
+    fn gradients_in_chunks(
+        &self,
+        batch: AlignmentBatch,
+        rows: NonZeroUsize,
+    ) -> Result<(GradientsParams, Tensor<1>), TrainError> {
+        if !self.head.rows_are_independent() {
+            return Err(TrainError::Chunk { rows: rows.get() });
+        }
+        let AlignmentBatch { images, texts } = batch;
+        let chunks = Chunks::new(&self.head, rows);
+        let embedded = texts.iter().map(|texts| chunks.embed(Side::Text, texts));
+        let embedded = embedded.collect::<Result<_, _>>()?;
+        let (loss, summary) = self.loss_gradients(chunks.embed(Side::Image, &images)?, embedded)?;
+
+        let mut sum = GradientsAccumulator::new();
+        let logit = self.carry_logit(&loss).backward();
+        sum.accumulate(self, GradientsParams::from_grads(logit, self));
+        chunks.backward(Side::Image, &images, &loss.images, self, &mut sum)?;
+        for (texts, slopes) in texts.iter().zip(&loss.texts) {
+            chunks.backward(Side::Text, texts, slopes, self, &mut sum)?;
+        }
+        Ok((sum.grads(), summary))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The run itself.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
@@ -98,6 +99,7 @@ pub struct Trainer<'a, H: AlignmentHead> {
     checkpoint_every: Duration,
     observers: Vec<Box<dyn Observer + 'a>>,
     interrupter: Interrupter,
+    chunk: Option<NonZeroUsize>,
 }
 
 impl<'a, H: AlignmentHead> Trainer<'a, H> {
@@ -113,6 +115,7 @@ impl<'a, H: AlignmentHead> Trainer<'a, H> {
             checkpoint_every: Duration::from_secs(60),
             observers: Vec::new(),
             interrupter: Interrupter::new(),
+            chunk: None,
         }
     }
 
@@ -131,6 +134,16 @@ impl<'a, H: AlignmentHead> Trainer<'a, H> {
     /// How much work a kill may cost; 60 seconds at first. The result does not depend on it.
     pub fn checkpoint_every(mut self, interval: Duration) -> Self {
         self.checkpoint_every = interval;
+        self
+    }
+
+    /// Sends no more than so many rows through the head at once; at first the whole batch goes in one piece.
+    ///
+    /// With chunks, memory for the head's activations grows with the chunk instead of the batch, and a step takes one
+    /// more forward pass. The step stays that of the whole batch: a chunk has all of it for negatives. Only rounding
+    /// tells, so that a run may be resumed with another chunk, though not byte for byte.
+    pub fn chunk(mut self, rows: NonZeroUsize) -> Self {
+        self.chunk = Some(rows);
         self
     }
 
@@ -154,6 +167,12 @@ impl<'a, H: AlignmentHead> Trainer<'a, H> {
     /// loss that does not fit, a loss that is not finite from the start.
     pub fn check(&self) -> Result<(), TrainError> {
         self.sampler()?;
+        if let Some(rows) = self.chunk
+            && rows.get() < self.config.batch
+            && !self.head.rows_are_independent()
+        {
+            return Err(TrainError::Chunk { rows: rows.get() });
+        }
         self.rehearse()
     }
 
@@ -218,7 +237,8 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
         let device = device(&trainer.head).inner().autodiff();
         let config = &trainer.config;
         let steps = config.epochs.saturating_mul(sampler.steps_per_epoch());
-        let task = AlignmentTask::new(trainer.head.clone().fork(&device).train(), trainer.loss.clone());
+        let task = AlignmentTask::new(trainer.head.clone().fork(&device).train(), trainer.loss.clone())
+            .with_chunk(trainer.chunk);
         let optimizer = |task: &_| optimizer(config, task);
         let rows = trainer.pairs.len();
         let fresh =
