@@ -5,8 +5,8 @@
 //! cargo bench --bench align -- loss sigmoid|info-nce BATCH DIM SETS [ROUNDS]
 //! cargo bench --bench align -- step linear|mlp|glu IMAGE_DIM TEXT_DIM DIM WIDTH BATCH [ROUNDS]
 //! ```
-//! Each prints `{"seconds": [...]}`, of every round after one that warms up. `product` is a square matrix product, the
-//! ceiling of all the others. `benches/align_reference.py` does the same work in PyTorch.
+//! Each prints `{"seconds": [...]}`, of every round after one that warms up; of that one for no rounds at all. `product`
+//! is a square matrix product, the ceiling of all the others. `benches/align_reference.py` does the same work in PyTorch.
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;
@@ -27,16 +27,15 @@ fn print(seconds: &[f64]) {
     println!("{{\"seconds\": [{}]}}", seconds.join(", "));
 }
 
-/// The seconds of each round; one more warms up.
+/// Prints the seconds of each round; one more warms up, and is all there is for no rounds.
 fn time(rounds: usize, mut work: impl FnMut() -> Outcome<()>) -> Outcome<()> {
-    work()?;
     let mut seconds = Vec::new();
-    for _ in 0..rounds {
+    for _ in 0..=rounds {
         let start = Instant::now();
         work()?;
         seconds.push(start.elapsed().as_secs_f64());
     }
-    print(&seconds);
+    print(&seconds[usize::from(rounds > 0)..]);
     Ok(())
 }
 

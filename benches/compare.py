@@ -1,9 +1,10 @@
 """Runs this workspace and its PyTorch yardstick by turns on the same work, and writes docs/benchmarks.md.
 
-    python benches/compare.py [--rounds 5] [--full]
+    python benches/compare.py [--sections training,alignment,encoding,retrieval] [--rounds 5] [--full]
 
-Ratios within one run are what counts: absolute times drift with the machine. --full adds retrieval at the size of
-COCO's 5k test, which takes some minutes. Needs: pip install torch numpy safetensors transformers sentence-transformers pillow
+Ratios within one run are what counts: absolute times drift with the machine. Sections that are not run stay as they
+are. --full adds the sizes that take minutes: retrieval on COCO's 5k test, and losses over 32,768 pairs. Needs:
+pip install torch numpy safetensors transformers sentence-transformers pillow
 """
 
 import argparse
@@ -76,6 +77,47 @@ def row(name, ours, torch):
     return f"| {name} | {medians[0]:.0f} ms | {medians[1]:.0f} ms | {spread} | {peaks[0]:.0f} MiB | {peaks[1]:.0f} MiB |"
 
 
+def bench(name):
+    """The newest program of a bench."""
+    subprocess.run(["cargo", "bench", "--bench", name, "--no-run"], cwd=ROOT, check=True)
+    programs = (path for path in (TARGET / "release/deps").glob(f"{name}-*") if path.suffix == "")
+    return max(programs, key=lambda path: path.stat().st_mtime)
+
+
+def alignment(threads, rounds, full):
+    """Rows of the alignment tables: benches/align.rs and benches/align_reference.py by turns."""
+    program, environment = bench("align"), os.environ | {"RAYON_NUM_THREADS": str(threads)}
+    script = [sys.executable, ROOT / "benches/align_reference.py", "--threads", str(threads)]
+    side = 4096
+    loss, step = ["8192", "512", "1"], ["glu", "768", "768", "512", "2", "4096"]
+    works = {
+        "loss, 8,192 pairs squared, d = 512": (["loss", "sigmoid", *loss], ["loss", *loss], 6 * 8192**2 * 512),
+        "step, 4,096 pairs, 768 + 768 -> 512, GLU of width 2": (["step", *step], ["step", *step], None),
+    }
+    runs = {name: [] for name in works}
+    for _ in range(rounds):
+        for name, (mine, theirs, operations) in works.items():
+            product = run([program, "product", str(side)], environment)
+            results = [product, run([program, *mine], environment), run([*script, *theirs]), run([*script, "--bf16", *theirs])]
+            runs[name].append([(statistics.median(result["seconds"]), peak) for result, peak in results])
+    rows = []
+    for name, (_, _, operations) in works.items():
+        median = lambda of: statistics.median(map(of, runs[name]))
+        spread = lambda side: (lambda ratios: f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")(
+            [results[side][0] / results[1][0] for results in runs[name]]
+        )
+        share = f"{100 * median(lambda r: operations / r[1][0] / (2 * side**3 / r[0][0])):.0f}%" if operations else ""
+        times = " | ".join(f"{median(lambda r: r[side][0]):.2f} s" for side in (1, 2, 3))
+        peaks = " | ".join(f"{median(lambda r: r[side][1]):.0f} MiB" for side in (1, 2))
+        rows.append(f"| {name} | {times} | {spread(2)} | {spread(3)} | {share} | {peaks} |")
+    curve = []
+    for batch in (8192, 16384, 32768) if full else (4096, 8192, 16384):
+        result, peak = run([program, "loss", "sigmoid", str(batch), "1024", "2", "0"], environment)
+        everything = 2 * batch**2 * 4 / 2**20
+        curve.append(f"| {batch:,} | {result['seconds'][0]:.1f} s | {peak:.0f} MiB | {everything:,.0f} MiB |")
+    return rows, curve
+
+
 def argsort(images, texts, dim, threads):
     """Seconds that PyTorch takes to multiply and to sort every row and every column of the scores."""
     import torch
@@ -109,8 +151,7 @@ def retrieval(full, threads):
 
 def encoding(threads, rounds, text_model):
     """Rows of the encoding table: this workspace and the reference libraries, by turns, best of three each time."""
-    subprocess.run(["cargo", "bench", "--bench", "encode", "--no-run"], cwd=ROOT, check=True)
-    ours = max((TARGET / "release/deps").glob("encode-*"), key=lambda path: (path.suffix == "", path.stat().st_mtime))
+    ours = bench("encode")
     script = [sys.executable, ROOT / "benches/encode_reference.py", "--threads"]
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -148,29 +189,10 @@ def processor():
     return platform.processor()
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--full", action="store_true")
-    parser.add_argument("--text-model", type=Path, help="folder of all-MiniLM-L6-v2, as examples/emoji.py leaves in target/emoji/text")
-    args = parser.parse_args()
-    import torch
-
-    subprocess.run(["cargo", "build", "--release", "--workspace"], cwd=ROOT, check=True)
+def training_section(args):
     linear = row("linear, 0.9 M parameters", *training(args.threads, "linear", "3e-4", args.rounds))
     glu = row("GLU of width 2, 8.9 M parameters", *training(args.threads, "glu", "1e-4", args.rounds))
-    sizes = [retrieval(False, args.threads)] + ([retrieval(True, args.threads)] if args.full else [])
-    encoders = encoding(args.threads, args.rounds, args.text_model)
-    command = f"python benches/compare.py --rounds {args.rounds}{' --full' if args.full else ''}{' --text-model FOLDER' if args.text_model else ''}"
-    text = f"""# Benchmarks
-
-Written by `{command}` on {processor()}, {args.threads} threads, with PyTorch {torch.__version__}. Both programs run
-by turns in one session; ratios carry over to other machines better than times do.
-
-## Training step
-
-One step of the quickstart's training (batch 370, 1280 + 384 -> 512, sigmoid loss, Lion), its time taken over
+    return f"""One step of the quickstart's training (batch 370, 1280 + 384 -> 512, sigmoid loss, Lion), its time taken over
 {20 * 2} steps. The ratio is that of the times pair by pair: median (least to most); below 1 this workspace is faster.
 
 | head | this workspace | PyTorch f32 | ratio | peak memory | PyTorch's |
@@ -179,29 +201,89 @@ One step of the quickstart's training (batch 370, 1280 + 384 -> 512, sigmoid los
 {glu}
 
 The yardstick is `benches/torch_reference.py`: the published recipe in plain PyTorch. A fixture holds both to the same
-losses (`crates/train/tests/torch.rs`).
+losses (`crates/train/tests/torch.rs`)."""
 
-## Encoding
 
-Items a second; the ratio is that of the rates pair by pair, so above 1 this workspace is faster. DINOv2-B has random
+def alignment_section(args):
+    rows, curve = alignment(args.threads, args.rounds, args.full)
+    return f"""Value and gradients of the sigmoid loss, and a whole training step. Ratios are PyTorch's time by ours, run by run:
+median (least to most); above 1 this workspace is faster. The share is that of the operations a second which one large
+f32 matrix product reaches, measured in the same minute.
+
+| work | this workspace | PyTorch f32 | bf16 autocast | faster than f32 | than bf16 | share of the ceiling | peak memory | PyTorch's |
+|---|---|---|---|---|---|---|---|---|
+{chr(10).join(rows)}
+
+The loss by batch, d = 1,024, with one extra caption set. Time grows as the square, memory with the embeddings; the last
+column is what the two matrices of all pairs alone would take.
+
+| batch | time | peak memory, inputs included | all pairs |
+|---|---|---|---|
+{chr(10).join(curve)}
+
+The programs are `benches/align.rs` and `benches/align_reference.py`."""
+
+
+def encoding_section(args):
+    return f"""Items a second; the ratio is that of the rates pair by pair, so above 1 this workspace is faster. DINOv2-B has random
 weights. The yardstick is `benches/encode_reference.py`: transformers, sentence-transformers and Pillow.
 
 | work | this workspace | reference | ratio | peak memory | reference's |
 |---|---|---|---|---|---|
-{chr(10).join(encoders)}
+{chr(10).join(encoding(args.threads, args.rounds, args.text_model))}
 
-## Retrieval
+Against bf16 autocast the gap is the matrix product: PyTorch uses the processor's bf16 instructions, which burn's `flex`
+does not have yet."""
 
-R@k, mean and median rank in both directions. The rivals make the same product and sort every row and every column of
+
+def retrieval_section(args):
+    sizes = [retrieval(False, args.threads)] + ([retrieval(True, args.threads)] if args.full else [])
+    return f"""R@k, mean and median rank in both directions. The rivals make the same product and sort every row and every column of
 it: PyTorch by `argsort`, and the bench's own Rust sort on all threads (`benches/retrieval.rs`). The product alone is
 the least that any of them can take.
 
 | images x texts | this workspace | PyTorch argsort | sort in Rust | product alone |
 |---|---|---|---|---|
-{chr(10).join(sizes)}
-"""
-    (ROOT / "docs/benchmarks.md").write_text(text)
-    print(text)
+{chr(10).join(sizes)}"""
+
+
+HEAD = """# Benchmarks
+
+Written by `benches/compare.py`, each section by the command at its end. Both programs run by turns in one session; ratios
+carry over to other machines better than times do."""
+
+SECTIONS = {
+    "training": ("Training step", training_section),
+    "alignment": ("Large batches", alignment_section),
+    "encoding": ("Encoding", encoding_section),
+    "retrieval": ("Retrieval", retrieval_section),
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sections", default=",".join(SECTIONS))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--full", action="store_true")
+    parser.add_argument("--text-model", type=Path, help="folder of all-MiniLM-L6-v2, as examples/emoji.py leaves in target/emoji/text")
+    args = parser.parse_args()
+    import torch
+
+    chosen = args.sections.split(",")
+    if unknown := set(chosen) - set(SECTIONS):
+        sys.exit(f"no section {', '.join(sorted(unknown))}, expected some of {', '.join(SECTIONS)}")
+    subprocess.run(["cargo", "build", "--release", "--workspace"], cwd=ROOT, check=True)
+    path = ROOT / "docs/benchmarks.md"
+    sections = dict(part.split("\n", 1) for part in path.read_text().split("\n## ")[1:])
+    command = f"python benches/compare.py --sections SECTION --rounds {args.rounds}{' --full' if args.full else ''}"
+    for name in chosen:
+        title, measure = SECTIONS[name]
+        origin = f"`{command.replace('SECTION', name)}`, {processor()}, {args.threads} threads, PyTorch {torch.__version__}."
+        sections[title] = f"\n{measure(args)}\n\n{origin}\n"
+        parts = [f"## {title}\n{sections[title]}" for title, _ in SECTIONS.values() if title in sections]
+        path.write_text(HEAD + "\n\n" + "\n".join(part.rstrip() + "\n" for part in parts))
+        print(sections[title])
 
 
 if __name__ == "__main__":

@@ -68,6 +68,7 @@ impl CliError {
                 TrainError::Config(_)
                 | TrainError::Exists { .. }
                 | TrainError::NoRun { .. }
+                | TrainError::Chunk { .. }
                 | TrainError::Changed { .. },
             ) => 2,
             Self::Extract(error) | Self::Merge(error) => match error {

@@ -59,6 +59,8 @@ fn settings_out_of_their_range_are_wrong_usage() {
     }
     let sharelock = "train --images images --texts texts --head sharelock --dim 32 --batch 64 --out run";
     lab.refuses(sharelock, 2, &["`input` is 64, expected 32", "identity"]);
+    let cut = "train --images images --texts texts --head sharelock --dim 64 --batch 64 --chunk 8 --out run";
+    lab.refuses(cut, 2, &["cannot be cut into chunks of 8 rows", "batch norm"]);
     let unknown = lab.run("train --colour blue");
     assert_eq!((unknown.code, unknown.out.as_str()), (Some(2), ""));
 }
