@@ -3,7 +3,7 @@
 //! ```text
 //! cargo bench --bench align -- product SIDE [ROUNDS]
 //! cargo bench --bench align -- loss sigmoid|info-nce BATCH DIM SETS [ROUNDS]
-//! cargo bench --bench align -- step linear|mlp|glu IMAGE_DIM TEXT_DIM DIM WIDTH BATCH [ROUNDS]
+//! cargo bench --bench align -- step linear|mlp|glu IMAGE_DIM TEXT_DIM DIM WIDTH BATCH [ROUNDS [MEBIBYTES]]
 //! ```
 //! Each prints `{"seconds": [...]}`, of every round after one that warms up; of that one for no rounds at all. `product`
 //! is a square matrix product, the ceiling of all the others. `benches/align_reference.py` does the same work in PyTorch.
@@ -81,7 +81,8 @@ fn main() -> Outcome<()> {
                 "glu" => ProjectorConfig::Glu { width },
                 other => return Err(format!("`{other}` is no head, expected linear, mlp or glu").into()),
             };
-            step(projector, dims, number(6)?, rounds(7)?, &device)
+            let memory = arguments.get(8).map(|mebibytes| mebibytes.parse::<u64>()).transpose()?;
+            step(projector, dims, number(6)?, rounds(7)?, memory, &device)
         }
         // What `cargo bench` asks of every bench when it is given no work.
         None => Ok(()),
@@ -97,13 +98,13 @@ fn loss(name: &str) -> Outcome<Box<dyn ContrastiveLoss>> {
     })
 }
 
-/// Notes when each step ended.
+/// Notes when the run started and when each step ended.
 struct Clock(Arc<Mutex<Vec<Instant>>>);
 
 impl Observer for Clock {
     fn observe(&mut self, event: Event<'_>) {
-        if let (Event::Step(_), Ok(mut ends)) = (event, self.0.lock()) {
-            ends.push(Instant::now());
+        if let (Event::Started { .. } | Event::Step(_), Ok(mut times)) = (event, self.0.lock()) {
+            times.push(Instant::now());
         }
     }
 }
@@ -113,6 +114,7 @@ fn step(
     [image_dim, text_dim, dim]: [usize; 3],
     batch: usize,
     rounds: usize,
+    memory: Option<u64>,
     device: &Device,
 ) -> Outcome<()> {
     let features = |dim: usize| -> Outcome<_> {
@@ -122,10 +124,15 @@ fn step(
     let pairs = Pairs::new(features(image_dim)?, vec![features(text_dim)?])?;
     let head = Head::new(&HeadConfig::new(image_dim, text_dim, dim, projector), 0, device)?;
     let config = TrainConfig { batch, epochs: rounds + 1, ..TrainConfig::default() };
-    let ends = Arc::new(Mutex::new(Vec::new()));
-    Trainer::new(config, head, Arc::new(SigmoidLoss::new()), pairs).observer(Clock(ends.clone())).run()?;
-    let ends = ends.lock().map_err(|_| "a thread panicked")?;
-    let seconds: Vec<f64> = ends.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect();
-    print(&seconds);
+    let times = Arc::new(Mutex::new(Vec::new()));
+    let mut trainer =
+        Trainer::new(config, head, Arc::new(SigmoidLoss::new()), pairs).observer(Clock(times.clone()));
+    if let Some(mebibytes) = memory {
+        trainer = trainer.memory(mebibytes << 20);
+    }
+    trainer.run()?;
+    let times = times.lock().map_err(|_| "a thread panicked")?;
+    let seconds: Vec<f64> = times.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect();
+    print(&seconds[usize::from(rounds > 0)..]);
     Ok(())
 }

@@ -69,6 +69,8 @@ impl CliError {
                 | TrainError::Exists { .. }
                 | TrainError::NoRun { .. }
                 | TrainError::Chunk { .. }
+                | TrainError::Memory { .. }
+                | TrainError::UnknownMemory { .. }
                 | TrainError::Changed { .. },
             ) => 2,
             Self::Extract(error) | Self::Merge(error) => match error {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
 use sail_vl::core::{Check, FeatureSource, Modality};
 use sail_vl::data::{DataError, Pairs};
@@ -104,6 +105,9 @@ pub(crate) struct TrainArgs {
     /// Rows that go through the head at once; less memory, one more forward pass, and the same step [default: all].
     #[arg(long, value_name = "ROWS")]
     chunk: Option<NonZeroUsize>,
+    /// Memory that a step may take, such as 8GiB; the largest chunk that fits is chosen.
+    #[arg(long, value_name = "SIZE", conflicts_with = "chunk")]
+    memory: Option<ByteSize>,
     /// Passes over the data.
     #[arg(long, default_value_t = 50)]
     epochs: usize,
@@ -271,6 +275,9 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), CliError> {
     let mut trainer = Trainer::new(train, head, objective.into(), split.train).holdout(split.holdout);
     if let Some(rows) = args.chunk {
         trainer = trainer.chunk(rows);
+    }
+    if let Some(memory) = args.memory {
+        trainer = trainer.memory(memory.as_u64());
     }
     trainer.check()?;
     let folder =

@@ -108,6 +108,13 @@ pub trait AlignmentHead: Module + ModuleDisplay + 'static {
         true
     }
 
+    /// About how many numbers a row leaves in memory on its way through a side and back while gradients are computed,
+    /// at the most; nothing where the head does not know. From it a memory budget becomes the rows of a chunk.
+    fn activations(&self, side: Side) -> Option<usize> {
+        let _ = side;
+        None
+    }
+
     /// The backbone that a side was trained on, where the head knows it.
     fn trained_on(&self, side: Side) -> Option<&Provenance> {
         let _ = side;

@@ -98,6 +98,14 @@ pub trait ContrastiveLoss: Send + Sync {
             value: value.inner(),
         })
     }
+
+    /// About how many numbers [`gradients`](ContrastiveLoss::gradients) holds at the most beside the embeddings, for a
+    /// batch of `rows` embeddings of `dim` numbers and so many caption sets, its result included; nothing where the
+    /// loss does not know.
+    fn workspace(&self, rows: usize, dim: usize, caption_sets: usize) -> Option<usize> {
+        let _ = (rows, dim, caption_sets);
+        None
+    }
 }
 
 fn leaf<const D: usize>(x: Tensor<D>) -> Tensor<D> {

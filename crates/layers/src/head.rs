@@ -166,6 +166,15 @@ impl AlignmentHead for Head {
         !sides.into_iter().any(|side| matches!(side.projector, ProjectorConfig::ShareLock { .. }))
     }
 
+    fn activations(&self, side: Side) -> Option<usize> {
+        // LayerNorm keeps the deviations, their squares and what it makes of them; l2_normalize as much of the result.
+        let of_side = |side: &SideConfig| {
+            let norm = if side.norm { 6 * side.input } else { 0 };
+            norm + side.projector.activations(side.input, self.config.dim) + 5 * self.config.dim
+        };
+        Some(self.side(side).map_or(0, of_side))
+    }
+
     fn trained_on(&self, side: Side) -> Option<&Provenance> {
         self.side(side)?.trained_on.as_ref()
     }

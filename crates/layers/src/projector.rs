@@ -63,6 +63,20 @@ impl ProjectorConfig {
         }
     }
 
+    /// About how many numbers a row leaves behind in training; see `AlignmentHead::activations`. The factors are
+    /// counts of the tensors of each width that the graph keeps and that its way back adds.
+    pub(crate) fn activations(&self, d_input: usize, d_output: usize) -> usize {
+        let ends = d_input + 2 * d_output;
+        match *self {
+            Self::Identity {} => 0,
+            Self::Linear {} => ends,
+            Self::Mlp { expansion } => ends + 12 * expansion * d_input,
+            Self::Glu { width } => ends + 9 * width * d_input,
+            Self::SwiGlu { width } => ends + 9 * width * d_input,
+            Self::ShareLock { hidden, layers, .. } => ends + 12 * hidden * layers,
+        }
+    }
+
     /// Builds the layer. Callers check the configuration first; the head does.
     pub(crate) fn init(&self, d_input: usize, d_output: usize, init: &mut WeightInit) -> Projector {
         match *self {

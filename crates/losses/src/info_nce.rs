@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::diagonal::{diagonal, with_diagonal};
 use crate::softmax::{Choice, LogSumExp, probabilities};
-use crate::tiles::{TILE, carry, rows, sums, tiles};
+use crate::tiles::{TILE, carry, rows, sums, tiles, workspace};
 
 /// Which side looks for its partner among the other side's rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -177,6 +177,10 @@ impl ContrastiveLoss for InfoNceLoss {
             images: d_images,
             texts: d_texts,
         })
+    }
+
+    fn workspace(&self, rows: usize, dim: usize, caption_sets: usize) -> Option<usize> {
+        Some(workspace(self.tile, rows, dim, caption_sets))
     }
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::diagonal::flip_diagonal;
 use crate::logistic::Decisions;
-use crate::tiles::{TILE, carry, rows, sums, tiles};
+use crate::tiles::{TILE, carry, rows, sums, tiles, workspace};
 
 /// What the sum over a `[batch, batch]` block of pairs is divided by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -174,6 +174,10 @@ impl ContrastiveLoss for SigmoidLoss {
             images: d_images,
             texts: d_texts,
         })
+    }
+
+    fn workspace(&self, rows: usize, dim: usize, caption_sets: usize) -> Option<usize> {
+        Some(workspace(self.tile, rows, dim, caption_sets))
     }
 }
 

@@ -26,6 +26,15 @@ pub(crate) fn sums(x: &Tensor<2>, tiles: &[Range<usize>]) -> Vec<Tensor<2>> {
     tiles.iter().map(|tile| rows(x, tile).zeros_like()).collect()
 }
 
+/// Numbers that a loss in tiles holds: tiles of logits and slopes, and of the images and every caption set the
+/// gradient, its parts before they are joined, and a scaled copy.
+pub(crate) fn workspace(side: NonZeroUsize, rows: usize, dim: usize, caption_sets: usize) -> usize {
+    let side = side.get().min(rows);
+    let tile = side.saturating_mul(side.saturating_add(dim));
+    let embeddings = rows.saturating_mul(dim).saturating_mul(caption_sets.saturating_add(1));
+    tile.saturating_mul(4).saturating_add(embeddings.saturating_mul(3))
+}
+
 /// Adds in place.
 pub(crate) fn add(sum: &mut Tensor<2>, x: Tensor<2>) {
     sum.inplace(|sum| sum + x);

@@ -35,6 +35,25 @@ pub enum TrainError {
         /// The rows of a chunk.
         rows: usize,
     },
+    /// No step fits into the memory budget.
+    #[error(
+        "a memory budget of {} MiB is too small for a step, expected at least {} MiB; \
+         give more, or choose a smaller batch or head", budget >> 20, least.div_ceil(1 << 20)
+    )]
+    Memory {
+        /// The budget, in bytes.
+        budget: u64,
+        /// What the smallest step takes, in bytes.
+        least: u64,
+    },
+    /// A part of the step does not state how much memory it takes.
+    #[error(
+        "cannot fit a step into a memory budget: {part} does not state what it holds; give the rows of a chunk"
+    )]
+    UnknownMemory {
+        /// The head, or the loss.
+        part: &'static str,
+    },
     /// The loss or a weight is no longer a finite number.
     #[error(
         "{what} is {value} at step {step}: the run stopped before it could spoil a checkpoint; \

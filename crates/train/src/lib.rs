@@ -22,6 +22,7 @@ mod error;
 mod folder;
 mod gradient_cache;
 mod lion;
+mod memory;
 mod observer;
 mod optimizer;
 #[cfg(feature = "progress")]

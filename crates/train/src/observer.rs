@@ -1,5 +1,6 @@
 //! Who wants to know.
 
+use std::num::NonZeroUsize;
 use std::path::Path;
 
 use crate::{EvaluationRecord, StepRecord};
@@ -18,6 +19,8 @@ pub enum Event<'a> {
         steps_per_epoch: usize,
         /// Trainable parameters.
         parameters: usize,
+        /// Rows that go through the head at once; nothing where the whole batch does.
+        chunk: Option<NonZeroUsize>,
     },
     /// A step was taken.
     Step(&'a StepRecord),

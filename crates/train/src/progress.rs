@@ -58,7 +58,7 @@ fn summary(evaluation: &EvaluationRecord) -> String {
 impl Observer for Progress {
     fn observe(&mut self, event: Event<'_>) {
         match event {
-            Event::Started { start, steps, parameters, .. } => {
+            Event::Started { start, steps, parameters, chunk, .. } => {
                 self.steps = steps;
                 self.last_line = Instant::now();
                 if let Some(bar) = &mut self.bar {
@@ -70,10 +70,13 @@ impl Observer for Progress {
                         .with_position(start as u64);
                 }
                 let millions = parameters as f64 / 1e6;
+                let chunks = chunk.map(|rows| format!(", in chunks of {rows} rows")).unwrap_or_default();
                 if start > 0 {
-                    self.line(&format!("continues at step {start} of {steps}, {millions:.1} M parameters"));
+                    self.line(&format!(
+                        "continues at step {start} of {steps}, {millions:.1} M parameters{chunks}"
+                    ));
                 } else {
-                    self.line(&format!("{steps} steps, {millions:.1} M parameters"));
+                    self.line(&format!("{steps} steps, {millions:.1} M parameters{chunks}"));
                 }
             }
             Event::Step(step) => {

@@ -14,6 +14,7 @@ use sail_eval::{BlockSize, project_images, project_texts, retrieval};
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{self, Progress};
+use crate::memory::{Division, StepMemory, read_ahead};
 use crate::optimizer::optimizer;
 use crate::record::Record;
 use crate::{
@@ -26,9 +27,6 @@ const EVALUATION_CHUNK: usize = 1024;
 
 /// Keeps the dropout of neighbouring seeds apart, which would else be that of neighbouring steps.
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
-
-/// Batches that are read ahead while the device computes.
-const PREFETCH: usize = 2;
 
 /// The best evaluation of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -99,7 +97,7 @@ pub struct Trainer<'a, H: AlignmentHead> {
     checkpoint_every: Duration,
     observers: Vec<Box<dyn Observer + 'a>>,
     interrupter: Interrupter,
-    chunk: Option<NonZeroUsize>,
+    division: Division,
 }
 
 impl<'a, H: AlignmentHead> Trainer<'a, H> {
@@ -115,7 +113,7 @@ impl<'a, H: AlignmentHead> Trainer<'a, H> {
             checkpoint_every: Duration::from_secs(60),
             observers: Vec::new(),
             interrupter: Interrupter::new(),
-            chunk: None,
+            division: Division::default(),
         }
     }
 
@@ -143,7 +141,17 @@ impl<'a, H: AlignmentHead> Trainer<'a, H> {
     /// more forward pass. The step stays that of the whole batch: a chunk has all of it for negatives. Only rounding
     /// tells, so that a run may be resumed with another chunk, though not byte for byte.
     pub fn chunk(mut self, rows: NonZeroUsize) -> Self {
-        self.chunk = Some(rows);
+        self.division = Division::Chunks(rows);
+        self
+    }
+
+    /// Keeps a step within about so many bytes: the batch is cut into the largest [`chunk`](Trainer::chunk)s that fit,
+    /// or not at all where it fits whole.
+    ///
+    /// Counted are weights, gradients, optimiser, the batches that are read ahead, embeddings, the loss, and what the
+    /// head's layers hold. Features that lie in memory themselves, evaluations and the program are not.
+    pub fn memory(mut self, bytes: u64) -> Self {
+        self.division = Division::Budget(bytes);
         self
     }
 
@@ -167,13 +175,8 @@ impl<'a, H: AlignmentHead> Trainer<'a, H> {
     /// loss that does not fit, a loss that is not finite from the start.
     pub fn check(&self) -> Result<(), TrainError> {
         self.sampler()?;
-        if let Some(rows) = self.chunk
-            && rows.get() < self.config.batch
-            && !self.head.rows_are_independent()
-        {
-            return Err(TrainError::Chunk { rows: rows.get() });
-        }
-        self.rehearse()
+        self.rehearse()?;
+        self.chunk_rows().map(drop)
     }
 
     /// Trains to the end.
@@ -192,6 +195,21 @@ impl<'a, H: AlignmentHead> Trainer<'a, H> {
         let TrainConfig { batch, seed, .. } = self.config;
         self.config.check()?;
         Ok(BatchSampler::new(self.pairs.len(), batch, seed)?)
+    }
+
+    /// Rows of a chunk; nothing where the batch goes through the head in one piece.
+    fn chunk_rows(&self) -> Result<Option<NonZeroUsize>, TrainError> {
+        let divisible = self.head.rows_are_independent();
+        match self.division {
+            Division::Whole => Ok(None),
+            Division::Chunks(rows) if rows.get() >= self.config.batch => Ok(None),
+            Division::Chunks(rows) if divisible => Ok(Some(rows)),
+            Division::Chunks(rows) => Err(TrainError::Chunk { rows: rows.get() }),
+            Division::Budget(bytes) => {
+                let memory = StepMemory::of(&self.config, &self.head, &*self.loss, &self.pairs)?;
+                memory.chunk(bytes, divisible)
+            }
+        }
     }
 
     /// Sends two rows through the head and the loss, so that what does not fit is said at once.
@@ -228,6 +246,7 @@ struct Run<'a, H: AlignmentHead> {
     best_is_new: bool,
     history: History,
     steps: usize,
+    chunk: Option<NonZeroUsize>,
     started: Instant,
     saved: Instant,
 }
@@ -235,10 +254,11 @@ struct Run<'a, H: AlignmentHead> {
 impl<'a, H: AlignmentHead> Run<'a, H> {
     fn start(mut trainer: Trainer<'a, H>, sampler: BatchSampler) -> Result<Self, TrainError> {
         let device = device(&trainer.head).inner().autodiff();
+        let chunk = trainer.chunk_rows()?;
         let config = &trainer.config;
         let steps = config.epochs.saturating_mul(sampler.steps_per_epoch());
         let task = AlignmentTask::new(trainer.head.clone().fork(&device).train(), trainer.loss.clone())
-            .with_chunk(trainer.chunk);
+            .with_chunk(chunk);
         let optimizer = |task: &_| optimizer(config, task);
         let rows = trainer.pairs.len();
         let fresh =
@@ -277,6 +297,7 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
             best_is_new: false,
             history,
             steps,
+            chunk,
             started: now,
             saved: now,
         })
@@ -306,12 +327,13 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
             steps: self.steps,
             steps_per_epoch: self.sampler.steps_per_epoch(),
             parameters: self.learner.model().num_params(),
+            chunk: self.chunk,
         };
         self.notify(event);
         let (pairs, sampler, seed) =
             (self.trainer.pairs.clone(), self.sampler.clone(), self.trainer.config.seed);
         let range = self.progress.steps..if self.progress.stopped { self.progress.steps } else { self.steps };
-        let (sender, batches) = sync_channel(PREFETCH);
+        let (sender, batches) = sync_channel(read_ahead(&self.trainer.pairs, self.trainer.config.batch));
         let interrupted = std::thread::scope(|scope| {
             scope.spawn(move || {
                 for step in range {

@@ -1,15 +1,16 @@
 //! What a step holds. A test binary of its own: the peak is that of the process.
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use burn::tensor::{Device, Distribution, Tensor};
 use burn::train::TrainStep;
+use sail_data::{MatrixFeatures, Pairs};
 use sail_layers::{Head, HeadConfig, ProjectorConfig};
 use sail_losses::SigmoidLoss;
-use sail_train::{AlignmentBatch, AlignmentTask};
+use sail_train::{AlignmentBatch, AlignmentTask, Event, TrainConfig, TrainError, Trainer};
 
 /// The largest resident size of this process so far, in MiB.
 fn peak() -> usize {
@@ -18,8 +19,12 @@ fn peak() -> usize {
     line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() / 1024
 }
 
+/// Keeps the tests from adding to each other's peak.
+static ALONE: Mutex<()> = Mutex::new(());
+
 #[test]
 fn a_step_in_chunks_holds_neither_all_pairs_nor_all_activations() {
+    let _alone = ALONE.lock().unwrap();
     let device = Device::flex().autodiff();
     let rows = 8192;
     let random = || Tensor::<2>::random([rows, 16], Distribution::Normal(0.0, 1.0), &device);
@@ -35,4 +40,62 @@ fn a_step_in_chunks_holds_neither_all_pairs_nor_all_activations() {
     // One matrix of all pairs would take 256 MiB.
     let grown = peak() - before;
     assert!(grown < 128, "{grown} MiB");
+}
+
+/// One step's chunk, and by how many MiB it raised the peak.
+fn step(projector: ProjectorConfig, batch: usize, budget: u64) -> Result<(Option<usize>, usize), TrainError> {
+    let features = |dim: usize| {
+        let values = (0..batch * dim).map(|i| (i as f32 * 0.37).sin()).collect();
+        Arc::new(MatrixFeatures::new(dim, values).unwrap())
+    };
+    let pairs = Pairs::new(features(64), vec![features(48)]).unwrap();
+    let head = Head::new(&HeadConfig::new(64, 48, 32, projector), 0, &Device::flex()).unwrap();
+    let config = TrainConfig { batch, epochs: 1, ..TrainConfig::default() };
+    let mut chosen = None;
+    let observe = |event: Event<'_>| {
+        if let Event::Started { chunk, .. } = event {
+            chosen = chunk.map(NonZeroUsize::get);
+        }
+    };
+    let before = resident();
+    let loss = Arc::new(SigmoidLoss::new());
+    Trainer::new(config, head, loss, pairs).memory(budget).observer(observe).run()?;
+    Ok((chosen, peak().saturating_sub(before)))
+}
+
+/// The resident size now, in MiB.
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() / 1024
+}
+
+#[test]
+fn a_budget_is_kept_by_every_layer() {
+    let _alone = ALONE.lock().unwrap();
+    const MIB: u64 = 1 << 20;
+    // Peaks of a process only grow, so budgets do as well.
+    for (number, projector) in [
+        ProjectorConfig::Glu { width: 32 },
+        ProjectorConfig::SwiGlu { width: 32 },
+        ProjectorConfig::Mlp { expansion: 32 },
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let budget = (256 + 64 * number as u64) * MIB;
+        let (chunk, grown) = step(projector.clone(), 16_384, budget).unwrap();
+        println!("{projector:?} {chunk:?} {grown} of {}", budget / MIB);
+        assert!(chunk.is_some_and(|rows| rows < 16_384), "{projector:?}: {chunk:?}");
+        assert!(grown as u64 <= budget / MIB, "{projector:?}: {grown} MiB of {}", budget / MIB);
+    }
+}
+
+#[test]
+fn too_small_a_budget_says_the_least_it_needs() {
+    let _alone = ALONE.lock().unwrap();
+    let Err(TrainError::Memory { least, .. }) = step(ProjectorConfig::Glu { width: 2 }, 512, 1 << 20) else {
+        panic!("a step in 1 MiB");
+    };
+    assert!(step(ProjectorConfig::Glu { width: 2 }, 512, least).unwrap().0.is_some());
 }

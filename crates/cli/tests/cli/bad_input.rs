@@ -61,6 +61,10 @@ fn settings_out_of_their_range_are_wrong_usage() {
     lab.refuses(sharelock, 2, &["`input` is 64, expected 32", "identity"]);
     let cut = "train --images images --texts texts --head sharelock --dim 64 --batch 64 --chunk 8 --out run";
     lab.refuses(cut, 2, &["cannot be cut into chunks of 8 rows", "batch norm"]);
+    let tight = format!("{train} --memory 1MiB");
+    lab.refuses(&tight, 2, &["a memory budget of 1 MiB is too small", "at least "]);
+    let unstated = changed(&tight, "--memory 1GiB --loss barlow-twins");
+    lab.refuses(&unstated, 2, &["the loss does not state", "chunk"]);
     let unknown = lab.run("train --colour blue");
     assert_eq!((unknown.code, unknown.out.as_str()), (Some(2), ""));
 }
