@@ -70,6 +70,7 @@ impl CliError {
                 | TrainError::NoRun { .. }
                 | TrainError::Chunk { .. }
                 | TrainError::Memory { .. }
+                | TrainError::Precision { .. }
                 | TrainError::UnknownMemory { .. }
                 | TrainError::Changed { .. },
             ) => 2,

@@ -14,7 +14,8 @@ use sail_vl::device;
 use sail_vl::layers::{Head, HeadConfig, ProjectorConfig, SideConfig};
 use sail_vl::losses::{Blocks, Direction, LossConfig, Normalization};
 use sail_vl::train::{
-    Finish, Interrupter, OptimizerConfig, Outcome, Progress, RunFolder, TrainConfig, TrainError, Trainer,
+    Finish, Interrupter, OptimizerConfig, Outcome, Precision, Progress, RunFolder, TrainConfig, TrainError,
+    Trainer,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -54,6 +55,15 @@ enum BlocksKind {
     Mean,
     /// As the paper writes it.
     Sum,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum PrecisionKind {
+    F32,
+    /// Where the device has it.
+    Bf16,
+    /// Where the device has it; gradients are scaled.
+    F16,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -108,6 +118,9 @@ pub(crate) struct TrainArgs {
     /// Memory that a step may take, such as 8GiB; the largest chunk that fits is chosen.
     #[arg(long, value_name = "SIZE", conflicts_with = "chunk")]
     memory: Option<ByteSize>,
+    /// What the head's layers compute in; weights, optimiser and loss stay in f32.
+    #[arg(long, value_enum, default_value = "f32")]
+    precision: PrecisionKind,
     /// Passes over the data.
     #[arg(long, default_value_t = 50)]
     epochs: usize,
@@ -213,6 +226,11 @@ impl TrainArgs {
             optimizer: match self.optimizer {
                 OptimizerKind::Lion => OptimizerConfig::LION,
                 OptimizerKind::Adamw => OptimizerConfig::ADAMW,
+            },
+            precision: match self.precision {
+                PrecisionKind::F32 => Precision::F32,
+                PrecisionKind::Bf16 => Precision::Bf16,
+                PrecisionKind::F16 => Precision::F16,
             },
             warmup: self.warmup,
             seed: self.seed,

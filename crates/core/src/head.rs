@@ -1,7 +1,7 @@
 //! The trained part: two projections into one space.
 
 use burn::module::{Module, ModuleDisplay};
-use burn::tensor::Tensor;
+use burn::tensor::{FloatDType, Tensor};
 
 use crate::{ConfigError, Modality, Provenance};
 
@@ -112,6 +112,14 @@ pub trait AlignmentHead: Module + ModuleDisplay + 'static {
     /// at the most; nothing where the head does not know. From it a memory budget becomes the rows of a chunk.
     fn activations(&self, side: Side) -> Option<usize> {
         let _ = side;
+        None
+    }
+
+    /// A copy whose layers compute in another type, with this head's parameters cast within the graph, so that
+    /// gradients reach them; nothing where the head cannot. It takes and gives f32, and what half precision would
+    /// spoil, such as the statistics of a norm, stays in f32.
+    fn computing_in(&self, dtype: FloatDType) -> Option<Self> {
+        let _ = dtype;
         None
     }
 

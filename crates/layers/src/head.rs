@@ -1,8 +1,8 @@
 //! The trained head: two sides and the logit scale.
 
-use burn::module::Module;
+use burn::module::{Module, ModuleMapper, Param};
 use burn::nn::{LayerNorm, LayerNormConfig};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, FloatDType, Tensor};
 use sail_core::{AlignmentHead, Check, ConfigError, HeadError, Provenance, Side};
 
 use crate::{HeadConfig, LogitScale, Projector, ProjectorConfig, SideConfig, WeightInit};
@@ -12,6 +12,19 @@ use crate::{HeadConfig, LogitScale, Projector, ProjectorConfig, SideConfig, Weig
 pub struct HeadSide {
     norm: Option<LayerNorm>,
     projector: Projector,
+    /// What the projector computes in.
+    #[module(skip)]
+    dtype: FloatDType,
+}
+
+/// Casts parameters within the graph: gradients reach those that were cast.
+struct Cast(FloatDType);
+
+impl ModuleMapper for Cast {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let (id, tensor, mapper) = param.consume();
+        Param::from_mapped_value(id, tensor.cast(self.0), mapper)
+    }
 }
 
 impl HeadSide {
@@ -19,6 +32,7 @@ impl HeadSide {
         Self {
             norm: config.norm.then(|| LayerNormConfig::new(config.input).init(init.device())),
             projector: config.projector.init(config.input, dim, init),
+            dtype: FloatDType::F32,
         }
     }
 
@@ -32,7 +46,21 @@ impl HeadSide {
             Some(norm) => norm.forward(features),
             None => features,
         };
-        self.projector.forward(features)
+        self.projector.forward(features.cast(self.dtype)).cast(FloatDType::F32)
+    }
+
+    /// A copy whose projector computes in `dtype`. The norm does not: a mean of squares may leave the range of f16.
+    fn computing_in(&self, dtype: FloatDType) -> Option<Self> {
+        match &self.projector {
+            // Nothing to compute.
+            Projector::Identity(_) => Some(self.clone()),
+            // Batch norm gathers its statistics in its parameters' type.
+            Projector::ShareLock(_) => None,
+            projector => {
+                let projector = projector.clone().map(&mut Cast(dtype));
+                Some(Self { norm: self.norm.clone(), projector, dtype })
+            }
+        }
     }
 }
 
@@ -164,6 +192,14 @@ impl AlignmentHead for Head {
     fn rows_are_independent(&self) -> bool {
         let sides = self.config.image.iter().chain(&self.config.text);
         !sides.into_iter().any(|side| matches!(side.projector, ProjectorConfig::ShareLock { .. }))
+    }
+
+    fn computing_in(&self, dtype: FloatDType) -> Option<Self> {
+        let side = |side: &Option<HeadSide>| match side {
+            Some(side) => side.computing_in(dtype).map(Some),
+            None => Some(None),
+        };
+        Some(Self { image: side(&self.image)?, text: side(&self.text)?, ..self.clone() })
     }
 
     fn activations(&self, side: Side) -> Option<usize> {

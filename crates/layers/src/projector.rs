@@ -70,9 +70,8 @@ impl ProjectorConfig {
         match *self {
             Self::Identity {} => 0,
             Self::Linear {} => ends,
-            Self::Mlp { expansion } => ends + 12 * expansion * d_input,
-            Self::Glu { width } => ends + 9 * width * d_input,
-            Self::SwiGlu { width } => ends + 9 * width * d_input,
+            Self::Mlp { expansion } => ends + 8 * expansion * d_input,
+            Self::Glu { width } | Self::SwiGlu { width } => ends + 6 * width * d_input,
             Self::ShareLock { hidden, layers, .. } => ends + 12 * hidden * layers,
         }
     }

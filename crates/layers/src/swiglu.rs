@@ -2,8 +2,8 @@
 
 use burn::module::Module;
 use burn::nn::Linear;
-use burn::tensor::Tensor;
 use burn::tensor::activation::silu;
+use burn::tensor::{FloatDType, Tensor};
 
 use crate::{WeightInit, linear};
 
@@ -32,7 +32,10 @@ impl SwiGlu {
     /// - input: `[batch, d_input]`
     /// - output: `[batch, d_output]`
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        let gate = silu(self.gate.forward(x.clone()));
+        let gate = self.gate.forward(x.clone());
+        // Exponentials leave the range of f16; in f32 these casts are nothing.
+        let dtype = FloatDType::from(gate.dtype());
+        let gate = silu(gate.cast(FloatDType::F32)).cast(dtype);
         self.output.forward(gate * self.value.forward(x))
     }
 }

@@ -3,6 +3,8 @@
 use sail_core::{Check, ConfigError, ensure};
 use serde::{Deserialize, Serialize};
 
+use crate::Precision;
+
 /// The update rule.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
@@ -54,6 +56,9 @@ pub struct TrainConfig {
     pub weight_decay: f64,
     /// The update rule.
     pub optimizer: OptimizerConfig,
+    /// What the head's layers compute in.
+    #[serde(default, skip_serializing_if = "Precision::is_default")]
+    pub precision: Precision,
     /// Share of the steps in which the learning rate rises, 0 to 1; a cosine brings it down to 0 after that.
     pub warmup: f64,
     /// Source of the batch order, the choice among several captions, and dropout.
@@ -72,6 +77,7 @@ impl Default for TrainConfig {
             learning_rate: 1e-5,
             weight_decay: 1e-4,
             optimizer: OptimizerConfig::LION,
+            precision: Precision::F32,
             warmup: 0.1,
             seed: 42,
             evaluate_every: 5,

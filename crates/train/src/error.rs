@@ -54,6 +54,14 @@ pub enum TrainError {
         /// The head, or the loss.
         part: &'static str,
     },
+    /// The head or the device does not compute in the precision of the run.
+    #[error("{part} does not compute in {precision}; train in f32, or choose another")]
+    Precision {
+        /// The precision.
+        precision: crate::Precision,
+        /// The head, or the device by name.
+        part: String,
+    },
     /// The loss or a weight is no longer a finite number.
     #[error(
         "{what} is {value} at step {step}: the run stopped before it could spoil a checkpoint; \

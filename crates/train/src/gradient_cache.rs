@@ -8,7 +8,7 @@ use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::Tensor;
 use sail_core::{AlignmentHead, HeadError, Side, l2_normalize};
 
-use crate::TrainError;
+use crate::{Precision, TrainError};
 
 /// Rows of a side's features that go through the head together, one chunk after the other.
 ///
@@ -23,16 +23,17 @@ use crate::TrainError;
 pub(crate) struct Chunks<'a, H> {
     head: &'a H,
     rows: NonZeroUsize,
+    precision: Precision,
 }
 
 impl<'a, H: AlignmentHead> Chunks<'a, H> {
-    pub(crate) fn new(head: &'a H, rows: NonZeroUsize) -> Self {
-        Self { head, rows }
+    pub(crate) fn new(head: &'a H, rows: NonZeroUsize, precision: Precision) -> Self {
+        Self { head, rows, precision }
     }
 
     /// Unit-length embeddings without a graph.
     pub(crate) fn embed(&self, side: Side, features: &Tensor<2>) -> Result<Tensor<2>, TrainError> {
-        let head = self.head.valid();
+        let head = self.precision.of(&self.head.valid())?;
         let features = features.clone().inner();
         let chunks = self.ranges(&features).map(|range| {
             let chunk = features.clone().slice(range);
@@ -52,7 +53,9 @@ impl<'a, H: AlignmentHead> Chunks<'a, H> {
         sum: &mut GradientsAccumulator<M>,
     ) -> Result<(), TrainError> {
         for range in self.ranges(features) {
-            let embeddings = l2_normalize(project(self.head, side, features.clone().slice(range.clone()))?);
+            // Made anew for every chunk: going back through a graph uses it up, the cast of the weights included.
+            let head = self.precision.of(self.head)?;
+            let embeddings = l2_normalize(project(&head, side, features.clone().slice(range.clone()))?);
             let carried = carry(embeddings, slopes.clone().slice(range));
             // A side without parameters has no graph to go back through.
             if carried.is_tracked() {

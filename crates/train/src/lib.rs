@@ -25,6 +25,7 @@ mod lion;
 mod memory;
 mod observer;
 mod optimizer;
+mod precision;
 #[cfg(feature = "progress")]
 mod progress;
 mod record;
@@ -37,6 +38,7 @@ pub use error::TrainError;
 pub use folder::RunFolder;
 pub use observer::{Event, Observer};
 pub use optimizer::optimizer;
+pub use precision::Precision;
 #[cfg(feature = "progress")]
 pub use progress::Progress;
 pub use record::{EvaluationRecord, History, StepRecord};

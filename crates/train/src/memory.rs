@@ -67,12 +67,12 @@ impl StepMemory {
         };
         let (image, text) = (activations(Side::Image)?, activations(Side::Text)?);
         let loss = loss.workspace(batch, dim, sets).ok_or(TrainError::UnknownMemory { part: "the loss" })?;
-        // Weights, the gradients of a chunk and of all of them, what an update makes anew, and the optimiser's moments.
+        // Weights, the gradients of a chunk and of all of them, and the optimiser's moments.
         let moments = match config.optimizer {
             OptimizerConfig::Lion { .. } => 1,
             OptimizerConfig::AdamW { .. } => 2,
         };
-        let weights = Module::num_params(head) as f64 * f64::from(4 + moments);
+        let weights = Module::num_params(head) as f64 * f64::from(3 + moments);
         let batches = batch as f64 * row_numbers(pairs) as f64 * (2 + read_ahead(pairs, batch)) as f64;
         // Chunks of embeddings, and the whole that they are joined to.
         let embeddings = batch as f64 * dim as f64 * (sets + 2) as f64;

@@ -11,8 +11,9 @@ use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
 use sail_core::{AlignmentHead, ContrastiveLoss, EmbeddingBatch, LossGradients, Side, l2_normalize};
 use sail_data::PairBatch;
 
-use crate::TrainError;
 use crate::gradient_cache::{Chunks, carry, project};
+use crate::precision::multiply;
+use crate::{Precision, TrainError};
 
 /// A batch of paired features on a device. Row `i` of the images belongs with row `i` of every caption set.
 #[derive(Debug, Clone)]
@@ -45,7 +46,12 @@ pub struct AlignmentTask<H: AlignmentHead> {
     snapshot: Snapshot,
     #[module(skip)]
     chunk: Option<NonZeroUsize>,
+    #[module(skip)]
+    precision: Precision,
 }
+
+/// The gradients of the parameters, what they are yet to be multiplied by, and what the step says about itself.
+type ScaledGradients = (GradientsParams, f32, Tensor<1>);
 
 #[derive(Clone)]
 struct SharedLoss(Arc<dyn ContrastiveLoss>);
@@ -107,13 +113,25 @@ impl ItemLazy for StepOutput {
 impl<H: AlignmentHead> AlignmentTask<H> {
     /// A task over a head and a loss.
     pub fn new(head: H, loss: Arc<dyn ContrastiveLoss>) -> Self {
-        Self { head, loss: SharedLoss(loss), snapshot: Snapshot::default(), chunk: None }
+        Self {
+            head,
+            loss: SharedLoss(loss),
+            snapshot: Snapshot::default(),
+            chunk: None,
+            precision: Precision::F32,
+        }
     }
 
     /// Sends no more than `rows` rows through the head at once; see
     /// [`Trainer::chunk`](crate::Trainer::chunk).
     pub fn with_chunk(mut self, rows: Option<NonZeroUsize>) -> Self {
         self.chunk = rows;
+        self
+    }
+
+    /// Sets what the head's layers compute in; f32 at first.
+    pub fn with_precision(mut self, precision: Precision) -> Self {
+        self.precision = precision;
         self
     }
 
@@ -137,22 +155,24 @@ impl<H: AlignmentHead> AlignmentTask<H> {
 
     /// Unit-length embeddings of both sides.
     fn embed(&self, batch: AlignmentBatch) -> Result<(Tensor<2>, Vec<Tensor<2>>), TrainError> {
-        let unit = |side, features| Ok::<_, TrainError>(l2_normalize(project(&self.head, side, features)?));
+        let head = self.precision.of(&self.head)?;
+        let unit = |side, features| Ok::<_, TrainError>(l2_normalize(project(&head, side, features)?));
         let texts = batch.texts.into_iter().map(|texts| unit(Side::Text, texts));
         Ok((unit(Side::Image, batch.images)?, texts.collect::<Result<_, _>>()?))
     }
 
-    /// The loss's gradients at embeddings without a graph, and what the step says about itself.
+    /// The loss's gradients at embeddings without a graph, the factor that undoes their scaling, and what the step says about itself.
     fn loss_gradients(
         &self,
         images: Tensor<2>,
         texts: Vec<Tensor<2>>,
-    ) -> Result<(LossGradients, Tensor<1>), TrainError> {
+    ) -> Result<(LossGradients, f32, Tensor<1>), TrainError> {
         let [log_scale, bias] = [self.head.log_scale(), self.head.bias()].map(Tensor::inner);
         let batch = EmbeddingBatch { images, texts, log_scale: log_scale.clone(), bias: bias.clone() };
         let loss = self.loss.0.gradients(batch)?;
         let summary = Tensor::cat(vec![loss.value.clone(), log_scale, bias], 0);
-        Ok((loss, summary))
+        let (loss, factor) = self.precision.scaled(loss);
+        Ok((loss, factor, summary))
     }
 
     /// Carries the gradients of the logit's scale and bias.
@@ -162,34 +182,35 @@ impl<H: AlignmentHead> AlignmentTask<H> {
     }
 
     fn gradients(&self, batch: AlignmentBatch) -> Result<(GradientsParams, Tensor<1>), TrainError> {
-        match self.chunk {
-            Some(rows) if rows.get() < batch.images.dims()[0] => self.gradients_in_chunks(batch, rows),
-            _ => self.undivided_gradients(batch),
-        }
+        let (gradients, factor, summary) = match self.chunk {
+            Some(rows) if rows.get() < batch.images.dims()[0] => self.gradients_in_chunks(batch, rows)?,
+            _ => self.undivided_gradients(batch)?,
+        };
+        Ok((multiply(self, gradients, factor), summary))
     }
 
-    fn undivided_gradients(&self, batch: AlignmentBatch) -> Result<(GradientsParams, Tensor<1>), TrainError> {
+    fn undivided_gradients(&self, batch: AlignmentBatch) -> Result<ScaledGradients, TrainError> {
         let (images, texts) = self.embed(batch)?;
         let without_graph = texts.iter().map(|texts| texts.clone().inner()).collect();
-        let (loss, summary) = self.loss_gradients(images.clone().inner(), without_graph)?;
+        let (loss, factor, summary) = self.loss_gradients(images.clone().inner(), without_graph)?;
         let carried = self.carry_logit(&loss) + carry(images, loss.images);
         let carried = texts.into_iter().zip(loss.texts).fold(carried, |sum, (x, g)| sum + carry(x, g));
-        Ok((GradientsParams::from_grads(carried.backward(), self), summary))
+        Ok((GradientsParams::from_grads(carried.backward(), self), factor, summary))
     }
 
     fn gradients_in_chunks(
         &self,
         batch: AlignmentBatch,
         rows: NonZeroUsize,
-    ) -> Result<(GradientsParams, Tensor<1>), TrainError> {
+    ) -> Result<ScaledGradients, TrainError> {
         if !self.head.rows_are_independent() {
             return Err(TrainError::Chunk { rows: rows.get() });
         }
         let AlignmentBatch { images, texts } = batch;
-        let chunks = Chunks::new(&self.head, rows);
+        let chunks = Chunks::new(&self.head, rows, self.precision);
         let embedded = texts.iter().map(|texts| chunks.embed(Side::Text, texts));
         let embedded = embedded.collect::<Result<_, _>>()?;
-        let (loss, summary) = self.loss_gradients(chunks.embed(Side::Image, &images)?, embedded)?;
+        let (loss, factor, summary) = self.loss_gradients(chunks.embed(Side::Image, &images)?, embedded)?;
 
         let mut sum = GradientsAccumulator::new();
         let logit = self.carry_logit(&loss).backward();
@@ -198,7 +219,7 @@ impl<H: AlignmentHead> AlignmentTask<H> {
         for (texts, slopes) in texts.iter().zip(&loss.texts) {
             chunks.backward(Side::Text, texts, slopes, self, &mut sum)?;
         }
-        Ok((sum.grads(), summary))
+        Ok((sum.grads(), factor, summary))
     }
 }
 

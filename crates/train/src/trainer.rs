@@ -214,8 +214,10 @@ impl<'a, H: AlignmentHead> Trainer<'a, H> {
 
     /// Sends two rows through the head and the loss, so that what does not fit is said at once.
     fn rehearse(&self) -> Result<(), TrainError> {
-        let task = AlignmentTask::new(self.head.valid(), self.loss.clone());
         let device = device(&self.head).inner();
+        self.config.precision.check(&device)?;
+        let task =
+            AlignmentTask::new(self.head.valid(), self.loss.clone()).with_precision(self.config.precision);
         let batch = self.pairs.batch(&[0, 1], 0, self.config.seed)?;
         let output = burn::train::InferenceStep::step(&task, AlignmentBatch::new(batch, &device));
         let [loss, ..] = output.read()?;
@@ -258,7 +260,8 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
         let config = &trainer.config;
         let steps = config.epochs.saturating_mul(sampler.steps_per_epoch());
         let task = AlignmentTask::new(trainer.head.clone().fork(&device).train(), trainer.loss.clone())
-            .with_chunk(chunk);
+            .with_chunk(chunk)
+            .with_precision(config.precision);
         let optimizer = |task: &_| optimizer(config, task);
         let rows = trainer.pairs.len();
         let fresh =

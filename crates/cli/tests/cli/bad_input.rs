@@ -65,6 +65,9 @@ fn settings_out_of_their_range_are_wrong_usage() {
     lab.refuses(&tight, 2, &["a memory budget of 1 MiB is too small", "at least "]);
     let unstated = changed(&tight, "--memory 1GiB --loss barlow-twins");
     lab.refuses(&unstated, 2, &["the loss does not state", "chunk"]);
+    let half =
+        "train --images images --texts texts --head sharelock --dim 64 --batch 64 --precision f16 --out run";
+    lab.refuses(half, 2, &["the head does not compute in f16", "f32"]);
     let unknown = lab.run("train --colour blue");
     assert_eq!((unknown.code, unknown.out.as_str()), (Some(2), ""));
 }

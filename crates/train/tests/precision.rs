@@ -1,0 +1,152 @@
+//! Half precision in the head's layers, and nowhere else.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::optim::GradientsParams;
+use burn::tensor::{DType, Device, Distribution, Tensor};
+use burn::train::TrainStep;
+use sail_core::{ContrastiveLoss, EmbeddingBatch, LossError, LossGradients};
+use sail_data::{MatrixFeatures, Pairs};
+use sail_layers::{Head, HeadConfig, ProjectorConfig};
+use sail_losses::SigmoidLoss;
+use sail_train::{AlignmentBatch, AlignmentTask, Precision, TrainConfig, TrainError, Trainer};
+
+const ROWS: usize = 24;
+
+/// The sigmoid loss, many times smaller.
+struct Times(f32);
+
+impl ContrastiveLoss for Times {
+    fn forward(&self, batch: EmbeddingBatch) -> Result<Tensor<1>, LossError> {
+        Ok(SigmoidLoss::new().forward(batch)? * self.0)
+    }
+
+    fn gradients(&self, batch: EmbeddingBatch) -> Result<LossGradients, LossError> {
+        let loss = SigmoidLoss::new().gradients(batch)?;
+        Ok(LossGradients {
+            value: loss.value * self.0,
+            images: loss.images * self.0,
+            texts: loss.texts.into_iter().map(|texts| texts * self.0).collect(),
+            log_scale: loss.log_scale * self.0,
+            bias: loss.bias * self.0,
+        })
+    }
+}
+
+/// The gradients of a step, one parameter after the other.
+struct Gradients<'a>(&'a GradientsParams, Vec<Vec<f32>>);
+
+impl ModuleVisitor for Gradients<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let gradient = self.0.get::<D>(param.id).unwrap();
+        assert_eq!(gradient.dtype(), DType::F32);
+        self.1.push(gradient.into_data().iter().collect());
+    }
+}
+
+fn head(projector: ProjectorConfig) -> Head {
+    Head::new(&HeadConfig::new(10, 6, 8, projector), 0, &Device::flex().autodiff()).unwrap()
+}
+
+fn gradients(head: &Head, loss: f32, precision: Precision, chunk: Option<usize>) -> Vec<Vec<f32>> {
+    let device = Device::flex().autodiff();
+    device.seed(3);
+    let random = |dim| Tensor::random([ROWS, dim], Distribution::Normal(0.0, 1.0), &device);
+    let batch = AlignmentBatch { images: random(10), texts: vec![random(6)] };
+    let task = AlignmentTask::new(head.clone(), Arc::new(Times(loss)))
+        .with_precision(precision)
+        .with_chunk(chunk.and_then(NonZeroUsize::new));
+    let output = TrainStep::step(&task, batch);
+    assert!(output.item.read().unwrap()[0].is_finite());
+    let mut found = Gradients(&output.grads, Vec::new());
+    head.visit(&mut found);
+    found.1
+}
+
+/// The length of the difference over that of what is expected.
+fn distance(found: &[f32], expected: &[f32]) -> f64 {
+    let length = |x: &mut dyn Iterator<Item = f64>| x.map(|x| x * x).sum::<f64>().sqrt();
+    let difference = length(&mut found.iter().zip(expected).map(|(f, e)| f64::from(f - e)));
+    difference / length(&mut expected.iter().map(|&e| f64::from(e)))
+}
+
+#[test]
+fn gradients_are_those_of_f32_to_within_the_bits() {
+    for projector in [
+        ProjectorConfig::Linear {},
+        ProjectorConfig::MLP,
+        ProjectorConfig::Glu { width: 2 },
+        ProjectorConfig::SwiGlu { width: 2 },
+    ] {
+        let head = head(projector.clone());
+        let expected = gradients(&head, 1.0, Precision::F32, None);
+        for (precision, allowed) in [(Precision::Bf16, 0.05), (Precision::F16, 0.01)] {
+            for chunk in [None, Some(7)] {
+                let found = gradients(&head, 1.0, precision, chunk);
+                let mut largest = 0f64;
+                for (found, expected) in found.iter().zip(&expected) {
+                    largest = largest.max(distance(found, expected));
+                }
+                // Not quite the same: the layers did compute in half precision.
+                assert!(largest > 1e-5 && largest < allowed, "{projector:?} in {precision}: {largest:e}");
+            }
+        }
+    }
+}
+
+#[test]
+fn tiny_gradients_do_not_vanish() {
+    let head = head(ProjectorConfig::Glu { width: 2 });
+    // A batch of 32,768 divides by 2^30, and f16 ends at 2^-24.
+    let small = (-30f32).exp2();
+    let expected = gradients(&head, 1.0, Precision::F16, None);
+    let found = gradients(&head, small, Precision::F16, None);
+    for (found, expected) in found.iter().zip(&expected) {
+        let back: Vec<f32> = found.iter().map(|x| x / small).collect();
+        assert!(distance(&back, expected) < 1e-6);
+    }
+}
+
+fn trainer(projector: ProjectorConfig, precision: Precision) -> Trainer<'static, Head> {
+    let features = |dim: usize| {
+        let values = (0..ROWS * dim).map(|i| (i as f32 * 0.37).sin()).collect();
+        Arc::new(MatrixFeatures::new(dim, values).unwrap())
+    };
+    let pairs = Pairs::new(features(10), vec![features(6)]).unwrap();
+    let config =
+        TrainConfig { batch: ROWS, epochs: 30, learning_rate: 1e-3, precision, ..TrainConfig::default() };
+    let head = Head::new(&HeadConfig::new(10, 6, 8, projector), 0, &Device::flex()).unwrap();
+    Trainer::new(config, head, Arc::new(SigmoidLoss::new()), pairs)
+}
+
+/// Asserts that every parameter is f32.
+struct Single;
+
+impl ModuleVisitor for Single {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        assert_eq!(param.val().dtype(), DType::F32);
+    }
+}
+
+#[test]
+fn a_run_ends_where_that_in_f32_does_with_weights_in_f32() {
+    let run = |precision| trainer(ProjectorConfig::Glu { width: 2 }, precision).run().unwrap();
+    let single = run(Precision::F32);
+    let loss = |outcome: &sail_train::Outcome<Head>| outcome.history.steps.last().unwrap().loss;
+    for precision in [Precision::Bf16, Precision::F16] {
+        let half = run(precision);
+        half.head.visit(&mut Single);
+        let ratio = loss(&half) / loss(&single);
+        assert!((ratio - 1.0).abs() < 0.02 && ratio != 1.0, "{precision}: {ratio}");
+    }
+}
+
+#[test]
+fn a_head_that_cannot_says_so() {
+    let sharelock = ProjectorConfig::ShareLock { hidden: 8, layers: 2, dropout: 0.0 };
+    let refused = trainer(sharelock, Precision::Bf16).check();
+    assert!(matches!(refused, Err(TrainError::Precision { .. })), "{refused:?}");
+}
