@@ -153,9 +153,10 @@ pub(crate) struct TrainArgs {
     #[arg(long, default_value_t = 60.0, value_name = "SECONDS")]
     checkpoint_every: f64,
 
-    /// Device to compute on.
-    #[arg(long, default_value = "flex")]
-    device: String,
+    /// Device to compute on. With several, commas between, each takes an equal part of every batch; the first holds
+    /// the weights.
+    #[arg(long, default_value = "flex", value_delimiter = ',')]
+    device: Vec<String>,
     /// Print one JSON object at the end.
     #[arg(long)]
     json: bool,
@@ -250,7 +251,9 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), CliError> {
     let train = args.train_config()?;
     let loss = args.loss_config()?;
     let objective = loss.build()?;
-    let device = device::parse(&args.device)?;
+    let mut devices = args.device.iter().map(|name| device::parse(name)).collect::<Result<Vec<_>, _>>()?;
+    let others = devices.split_off(1);
+    let device = &devices[0];
     let checkpoint_every = Duration::try_from_secs_f64(args.checkpoint_every)
         .map_err(|_| CliError::Usage("`--checkpoint-every` is not a number of seconds".into()))?;
     args.head_config(args.dim, args.dim)?;
@@ -271,7 +274,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), CliError> {
     }
     let head_config = args.head_config(images.dim(), texts.dim())?;
     let head =
-        Head::new(&head_config, args.seed, &device)?.with_provenance(images.provenance(), texts.provenance());
+        Head::new(&head_config, args.seed, device)?.with_provenance(images.provenance(), texts.provenance());
     let pairs = Pairs::new(images, captions).map_err(|error| match error {
         DataError::CaptionSets { set, field, found, expected } => {
             let (extra, texts) = (&args.extra_texts[set - 1], &args.pairs.texts);
@@ -290,7 +293,8 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), CliError> {
         train: train.clone(),
     };
     let split = pairs.split(args.holdout, args.seed)?;
-    let mut trainer = Trainer::new(train, head, objective.into(), split.train).holdout(split.holdout);
+    let mut trainer =
+        Trainer::new(train, head, objective.into(), split.train).holdout(split.holdout).devices(others);
     if let Some(rows) = args.chunk {
         trainer = trainer.chunk(rows);
     }

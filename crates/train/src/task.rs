@@ -11,7 +11,7 @@ use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
 use sail_core::{AlignmentHead, ContrastiveLoss, EmbeddingBatch, LossGradients, Side, l2_normalize};
 use sail_data::PairBatch;
 
-use crate::gradient_cache::{Chunks, carry, project};
+use crate::gradient_cache::{Share, carry, on_each, project, ranges};
 use crate::precision::multiply;
 use crate::{Precision, TrainError};
 
@@ -34,6 +34,12 @@ impl AlignmentBatch {
         };
         Self { images: matrix(batch.images), texts: batch.texts.into_iter().map(matrix).collect() }
     }
+
+    fn to_device(&self, device: &Device) -> Self {
+        // Features have no graph, and a tensor moves between devices of one kind: with autodiff, or without.
+        let moved = |x: &Tensor<2>| Tensor::from_inner(x.clone().inner().to_device(&device.clone().inner()));
+        Self { images: moved(&self.images), texts: self.texts.iter().map(moved).collect() }
+    }
 }
 
 /// The task of aligning: a head to train and the loss to train it with.
@@ -48,6 +54,8 @@ pub struct AlignmentTask<H: AlignmentHead> {
     chunk: Option<NonZeroUsize>,
     #[module(skip)]
     precision: Precision,
+    #[module(skip)]
+    others: Vec<Device>,
 }
 
 /// The gradients of the parameters, what they are yet to be multiplied by, and what the step says about itself.
@@ -119,6 +127,7 @@ impl<H: AlignmentHead> AlignmentTask<H> {
             snapshot: Snapshot::default(),
             chunk: None,
             precision: Precision::F32,
+            others: Vec::new(),
         }
     }
 
@@ -132,6 +141,12 @@ impl<H: AlignmentHead> AlignmentTask<H> {
     /// Sets what the head's layers compute in; f32 at first.
     pub fn with_precision(mut self, precision: Precision) -> Self {
         self.precision = precision;
+        self
+    }
+
+    /// Shares each batch among the head's device and these; see [`Trainer::devices`](crate::Trainer::devices).
+    pub fn with_devices(mut self, others: Vec<Device>) -> Self {
+        self.others = others;
         self
     }
 
@@ -182,9 +197,13 @@ impl<H: AlignmentHead> AlignmentTask<H> {
     }
 
     fn gradients(&self, batch: AlignmentBatch) -> Result<(GradientsParams, Tensor<1>), TrainError> {
-        let (gradients, factor, summary) = match self.chunk {
-            Some(rows) if rows.get() < batch.images.dims()[0] => self.gradients_in_chunks(batch, rows)?,
-            _ => self.undivided_gradients(batch)?,
+        let total = batch.images.dims()[0].max(1);
+        let of_rows = |rows: usize| NonZeroUsize::new(rows).unwrap_or(NonZeroUsize::MIN);
+        let share = of_rows(total.div_ceil(1 + self.others.len()));
+        let chunk = self.chunk.unwrap_or(share).min(share);
+        let (gradients, factor, summary) = match chunk.get() < total {
+            true => self.shared_gradients(batch, share, chunk)?,
+            false => self.undivided_gradients(batch)?,
         };
         Ok((multiply(self, gradients, factor), summary))
     }
@@ -198,26 +217,65 @@ impl<H: AlignmentHead> AlignmentTask<H> {
         Ok((GradientsParams::from_grads(carried.backward(), self), factor, summary))
     }
 
-    fn gradients_in_chunks(
+    /// The batch in equal parts, the first where it is and the others on the other devices, each with a copy of the
+    /// head as it is now.
+    fn shares(&self, batch: &AlignmentBatch, rows: NonZeroUsize, chunk: NonZeroUsize) -> Vec<Share<H>> {
+        let parts = ranges(batch.images.dims()[0], rows).enumerate().map(|(number, range)| {
+            let part = |x: &Tensor<2>| x.clone().slice(range.clone());
+            let images = part(&batch.images);
+            let batch = AlignmentBatch { images, texts: batch.texts.iter().map(part).collect() };
+            let (head, batch) = match number.checked_sub(1).and_then(|other| self.others.get(other)) {
+                None => (self.head.clone(), batch),
+                Some(device) => {
+                    let device = device.clone().autodiff();
+                    (self.head.clone().fork(&device).train(), batch.to_device(&device))
+                }
+            };
+            Share::new(head, batch, chunk, self.precision)
+        });
+        parts.collect()
+    }
+
+    fn shared_gradients(
         &self,
         batch: AlignmentBatch,
         rows: NonZeroUsize,
+        chunk: NonZeroUsize,
     ) -> Result<ScaledGradients, TrainError> {
         if !self.head.rows_are_independent() {
-            return Err(TrainError::Chunk { rows: rows.get() });
+            return Err(TrainError::Chunk { rows: chunk.get() });
         }
-        let AlignmentBatch { images, texts } = batch;
-        let chunks = Chunks::new(&self.head, rows, self.precision);
-        let embedded = texts.iter().map(|texts| chunks.embed(Side::Text, texts));
-        let embedded = embedded.collect::<Result<_, _>>()?;
-        let (loss, factor, summary) = self.loss_gradients(chunks.embed(Side::Image, &images)?, embedded)?;
+        let home = self.head.log_scale().device().inner();
+        let sets = batch.texts.len();
+        let shares = self.shares(&batch, rows, chunk);
+        drop(batch);
+        let (mut images, mut texts) = (Vec::new(), vec![Vec::new(); sets]);
+        let embedded = on_each(shares, |share| Ok((share.embed()?, share)))?;
+        let mut shares = Vec::with_capacity(embedded.len());
+        for ((of_images, of_texts), share) in embedded {
+            images.push(of_images.to_device(&home));
+            for (set, of_set) in texts.iter_mut().zip(of_texts) {
+                set.push(of_set.to_device(&home));
+            }
+            shares.push(share);
+        }
+        let join = |parts| Tensor::cat(parts, 0);
+        let (loss, factor, summary) =
+            self.loss_gradients(join(images), texts.into_iter().map(join).collect())?;
 
+        let mut start = 0;
+        let with_slopes = shares.into_iter().map(|share| {
+            let range = start..start + share.rows();
+            start = range.end;
+            let part = |x: &Tensor<2>| x.clone().slice(range.clone()).to_device(&share.device());
+            let slopes = (part(&loss.images), loss.texts.iter().map(part).collect());
+            (share, slopes)
+        });
         let mut sum = GradientsAccumulator::new();
         let logit = self.carry_logit(&loss).backward();
-        sum.accumulate(self, GradientsParams::from_grads(logit, self));
-        chunks.backward(Side::Image, &images, &loss.images, self, &mut sum)?;
-        for (texts, slopes) in texts.iter().zip(&loss.texts) {
-            chunks.backward(Side::Text, texts, slopes, self, &mut sum)?;
+        sum.accumulate(&self.head, GradientsParams::from_grads(logit, &self.head));
+        for gradients in on_each(with_slopes.collect(), |(share, slopes)| share.backward(slopes))? {
+            sum.accumulate(&self.head, gradients.to_device(&home, &self.head));
         }
         Ok((sum.grads(), factor, summary))
     }

@@ -98,6 +98,7 @@ pub struct Trainer<'a, H: AlignmentHead> {
     observers: Vec<Box<dyn Observer + 'a>>,
     interrupter: Interrupter,
     division: Division,
+    others: Vec<Device>,
 }
 
 impl<'a, H: AlignmentHead> Trainer<'a, H> {
@@ -114,6 +115,7 @@ impl<'a, H: AlignmentHead> Trainer<'a, H> {
             observers: Vec::new(),
             interrupter: Interrupter::new(),
             division: Division::default(),
+            others: Vec::new(),
         }
     }
 
@@ -152,6 +154,15 @@ impl<'a, H: AlignmentHead> Trainer<'a, H> {
     /// head's layers hold. Features that lie in memory themselves, evaluations and the program are not.
     pub fn memory(mut self, bytes: u64) -> Self {
         self.division = Division::Budget(bytes);
+        self
+    }
+
+    /// Shares each batch among the head's device and these, in equal parts. The step stays that of the whole batch:
+    /// the embeddings of all devices meet on the head's, which takes the loss and the update, every tile of pairs
+    /// once; the gradients of the parts are added up there. [`chunk`](Trainer::chunk) and
+    /// [`memory`](Trainer::memory) then speak of each device.
+    pub fn devices(mut self, others: Vec<Device>) -> Self {
+        self.others = others;
         self
     }
 
@@ -200,6 +211,9 @@ impl<'a, H: AlignmentHead> Trainer<'a, H> {
     /// Rows of a chunk; nothing where the batch goes through the head in one piece.
     fn chunk_rows(&self) -> Result<Option<NonZeroUsize>, TrainError> {
         let divisible = self.head.rows_are_independent();
+        if !self.others.is_empty() && !divisible {
+            return Err(TrainError::Chunk { rows: self.config.batch.div_ceil(1 + self.others.len()) });
+        }
         match self.division {
             Division::Whole => Ok(None),
             Division::Chunks(rows) if rows.get() >= self.config.batch => Ok(None),
@@ -216,6 +230,9 @@ impl<'a, H: AlignmentHead> Trainer<'a, H> {
     fn rehearse(&self) -> Result<(), TrainError> {
         let device = device(&self.head).inner();
         self.config.precision.check(&device)?;
+        for other in &self.others {
+            self.config.precision.check(other)?;
+        }
         let task =
             AlignmentTask::new(self.head.valid(), self.loss.clone()).with_precision(self.config.precision);
         let batch = self.pairs.batch(&[0, 1], 0, self.config.seed)?;
@@ -261,7 +278,8 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
         let steps = config.epochs.saturating_mul(sampler.steps_per_epoch());
         let task = AlignmentTask::new(trainer.head.clone().fork(&device).train(), trainer.loss.clone())
             .with_chunk(chunk)
-            .with_precision(config.precision);
+            .with_precision(config.precision)
+            .with_devices(trainer.others.clone());
         let optimizer = |task: &_| optimizer(config, task);
         let rows = trainer.pairs.len();
         let fresh =

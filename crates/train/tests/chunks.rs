@@ -55,15 +55,18 @@ fn gradients_are_those_of_the_undivided_step() {
         for loss in &losses {
             for caption_sets in [1, 3] {
                 let batch = batch(ROWS, caption_sets, &device);
-                let step = |chunk: Option<usize>| {
+                let step = |chunk: Option<usize>, others: usize| {
                     let task = AlignmentTask::new(head.clone(), loss.clone())
+                        .with_devices(vec![Device::flex(); others])
                         .with_chunk(chunk.map(|rows| NonZeroUsize::new(rows).unwrap()));
                     let output = TrainStep::step(&task, batch.clone());
                     (output.grads, output.item.read().unwrap())
                 };
-                let (expected, values) = step(None);
-                for chunk in [1, 7, 8, ROWS - 1] {
-                    let (found, found_values) = step(Some(chunk));
+                let (expected, values) = step(None, 0);
+                let chunks = [1, 7, 8, ROWS - 1].map(|chunk| (Some(chunk), 0));
+                // Several devices, with rows that do not divide evenly, and chunks of each device's rows.
+                for (chunk, others) in chunks.into_iter().chain([(None, 1), (None, 4), (Some(5), 1)]) {
+                    let (found, found_values) = step(chunk, others);
                     let mut compare = Compare { found: &found, expected: &expected, parameters: 0 };
                     head.visit(&mut compare);
                     assert!(compare.parameters >= 4, "{projector:?}");

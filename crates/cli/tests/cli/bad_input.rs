@@ -50,6 +50,7 @@ fn settings_out_of_their_range_are_wrong_usage() {
         ("--checkpoint-every -1", ["--checkpoint-every", "seconds"]),
         ("--device abacus", ["`abacus`", "flex"]),
         ("--device flex:one", ["`flex:one`", "number"]),
+        ("--device flex,flex:1", ["`flex:1` on this machine", "one of flex"]),
         ("--device flex:1", ["`flex:1` on this machine", "one of flex"]),
         ("--head sharelock", ["`--width`", "`--head`"]),
         ("--patience 3", ["`--patience`", "`--holdout`"]),
