@@ -176,7 +176,8 @@ impl<H: AlignmentHead> AlignmentTask<H> {
         Ok((unit(Side::Image, batch.images)?, texts.collect::<Result<_, _>>()?))
     }
 
-    /// The loss's gradients at embeddings without a graph, the factor that undoes their scaling, and what the step says about itself.
+    /// The loss's gradients at embeddings without a graph, the factor that undoes their scaling, and what the step
+    /// says about itself.
     fn loss_gradients(
         &self,
         images: Tensor<2>,
