@@ -250,7 +250,7 @@ the least that any of them can take.
 HEAD = """# Benchmarks
 
 Written by `benches/compare.py`, each section by the command at its end. Both programs run by turns in one session; ratios
-carry over to other machines better than times do."""
+carry over to other machines better than times do. The last section is written by hand: what takes too long for that."""
 
 SECTIONS = {
     "training": ("Training step", training_section),
@@ -281,7 +281,9 @@ def main():
         title, measure = SECTIONS[name]
         origin = f"`{command.replace('SECTION', name)}`, {processor()}, {args.threads} threads, PyTorch {torch.__version__}."
         sections[title] = f"\n{measure(args)}\n\n{origin}\n"
-        parts = [f"## {title}\n{sections[title]}" for title, _ in SECTIONS.values() if title in sections]
+        # Those that no function here writes come last, as they are.
+        titles = list(dict.fromkeys([title for title, _ in SECTIONS.values()] + list(sections)))
+        parts = [f"## {title}\n{sections[title]}" for title in titles if title in sections]
         path.write_text(HEAD + "\n\n" + "\n".join(part.rstrip() + "\n" for part in parts))
         print(sections[title])
 

@@ -17,7 +17,7 @@ use sail_vl::device::{self, DeviceError};
 use sail_vl::eval::{BlockSize, project_images, project_texts, retrieval};
 use sail_vl::layers::{Head, HeadConfig, ProjectorConfig};
 use sail_vl::losses::{Blocks, Direction, LossConfig, Normalization, SigmoidLoss};
-use sail_vl::train::{OptimizerConfig, Outcome, TrainConfig, Trainer};
+use sail_vl::train::{OptimizerConfig, Outcome, Precision, TrainConfig, TrainError, Trainer};
 
 /// The device under test, or nothing where it is not installed. One that was asked for must be there.
 fn gpu() -> Option<Device> {
@@ -202,18 +202,19 @@ fn train(
     epochs: usize,
     device: &Device,
 ) -> Outcome<Head> {
+    let config = TrainConfig { epochs, optimizer, ..short() };
+    trainer(config, projector, device).run().unwrap()
+}
+
+fn short() -> TrainConfig {
+    TrainConfig { epochs: 3, batch: 32, learning_rate: 3e-3, evaluate_every: 1, ..TrainConfig::default() }
+}
+
+fn trainer(config: TrainConfig, projector: ProjectorConfig, device: &Device) -> Trainer<'static, Head> {
     let split = pairs(160).split(32, 0).unwrap();
-    let config = TrainConfig {
-        epochs,
-        batch: 32,
-        learning_rate: 3e-3,
-        optimizer,
-        evaluate_every: 1,
-        ..TrainConfig::default()
-    };
     let loss = SigmoidLoss::new().with_tile(NonZeroUsize::new(12).unwrap());
     let trainer = Trainer::new(config, new_head(projector, device), Arc::new(loss), split.train);
-    trainer.holdout(split.holdout).run().unwrap()
+    trainer.holdout(split.holdout)
 }
 
 /// Every parameter, in the order of the module.
@@ -242,9 +243,6 @@ fn training_steps_are_those_of_the_processor() {
             let expected = train(projector.clone(), optimizer, 3, &Device::flex());
             assert_eq!(found.head.log_scale().device(), device, "{what}");
 
-            let losses = |outcome: &Outcome<Head>| -> Vec<f64> {
-                outcome.history.steps.iter().map(|step| step.loss).collect()
-            };
             let (losses, expected_losses) = (losses(&found), losses(&expected));
             assert!(losses.len() == 12 && losses[11] < 0.9 * losses[0], "{what}: {losses:?}");
             assert_close(&losses, &expected_losses, [1e-4, 0.0], &what);
@@ -261,6 +259,44 @@ fn training_steps_are_those_of_the_processor() {
                 let off = norm(&found[at], &expected[at]) / changed;
                 assert!(changed > 0.0 && off < 0.01, "{what}, parameter {at}: {off} of its change {changed}");
             }
+        }
+    }
+}
+
+fn losses(outcome: &Outcome<Head>) -> Vec<f64> {
+    outcome.history.steps.iter().map(|step| step.loss).collect()
+}
+
+#[test]
+fn chunks_and_a_second_device_of_another_kind_change_nothing_but_rounding() {
+    let Some(device) = gpu() else { return };
+    let trainer = |device| trainer(short(), ProjectorConfig::Glu { width: 2 }, device);
+    let expected = losses(&trainer(&Device::flex()).run().unwrap());
+    let chunk = NonZeroUsize::new(12).unwrap();
+    for (what, trainer) in [
+        ("chunks", trainer(&device).chunk(chunk)),
+        ("the processor as a second device", trainer(&device).devices(vec![Device::flex()])),
+        ("as the second device", trainer(&Device::flex()).devices(vec![device.clone()]).chunk(chunk)),
+    ] {
+        assert_close(&losses(&trainer.run().unwrap()), &expected, [1e-4, 0.0], what);
+    }
+}
+
+#[test]
+fn half_precision_trains_or_is_refused() {
+    let Some(device) = gpu() else { return };
+    let trainer = |precision, device| {
+        trainer(TrainConfig { precision, ..short() }, ProjectorConfig::Glu { width: 2 }, device)
+    };
+    let expected = losses(&trainer(Precision::F32, &Device::flex()).run().unwrap());
+    for precision in [Precision::Bf16, Precision::F16] {
+        let trainer = trainer(precision, &device);
+        match trainer.check() {
+            Ok(()) => {
+                let found = losses(&trainer.run().unwrap());
+                assert_close(&found, &expected, [0.03, 0.0], &precision.to_string());
+            }
+            Err(error) => assert!(matches!(error, TrainError::Precision { .. }), "{precision}: {error}"),
         }
     }
 }
