@@ -243,7 +243,7 @@ fn training_steps_are_those_of_the_processor() {
             let expected = train(projector.clone(), optimizer, 3, &Device::flex());
             assert_eq!(found.head.log_scale().device(), device, "{what}");
 
-            let (losses, expected_losses) = (losses(&found), losses(&expected));
+            let (losses, expected_losses) = (curve(&found), curve(&expected));
             assert!(losses.len() == 12 && losses[11] < 0.9 * losses[0], "{what}: {losses:?}");
             assert_close(&losses, &expected_losses, [1e-4, 0.0], &what);
 
@@ -263,7 +263,8 @@ fn training_steps_are_those_of_the_processor() {
     }
 }
 
-fn losses(outcome: &Outcome<Head>) -> Vec<f64> {
+/// The loss of every step.
+fn curve(outcome: &Outcome<Head>) -> Vec<f64> {
     outcome.history.steps.iter().map(|step| step.loss).collect()
 }
 
@@ -271,14 +272,14 @@ fn losses(outcome: &Outcome<Head>) -> Vec<f64> {
 fn chunks_and_a_second_device_of_another_kind_change_nothing_but_rounding() {
     let Some(device) = gpu() else { return };
     let trainer = |device| trainer(short(), ProjectorConfig::Glu { width: 2 }, device);
-    let expected = losses(&trainer(&Device::flex()).run().unwrap());
+    let expected = curve(&trainer(&Device::flex()).run().unwrap());
     let chunk = NonZeroUsize::new(12).unwrap();
     for (what, trainer) in [
         ("chunks", trainer(&device).chunk(chunk)),
         ("the processor as a second device", trainer(&device).devices(vec![Device::flex()])),
         ("as the second device", trainer(&Device::flex()).devices(vec![device.clone()]).chunk(chunk)),
     ] {
-        assert_close(&losses(&trainer.run().unwrap()), &expected, [1e-4, 0.0], what);
+        assert_close(&curve(&trainer.run().unwrap()), &expected, [1e-4, 0.0], what);
     }
 }
 
@@ -288,12 +289,12 @@ fn half_precision_trains_or_is_refused() {
     let trainer = |precision, device| {
         trainer(TrainConfig { precision, ..short() }, ProjectorConfig::Glu { width: 2 }, device)
     };
-    let expected = losses(&trainer(Precision::F32, &Device::flex()).run().unwrap());
+    let expected = curve(&trainer(Precision::F32, &Device::flex()).run().unwrap());
     for precision in [Precision::Bf16, Precision::F16] {
         let trainer = trainer(precision, &device);
         match trainer.check() {
             Ok(()) => {
-                let found = losses(&trainer.run().unwrap());
+                let found = curve(&trainer.run().unwrap());
                 assert_close(&found, &expected, [0.03, 0.0], &precision.to_string());
             }
             Err(error) => assert!(matches!(error, TrainError::Precision { .. }), "{precision}: {error}"),
