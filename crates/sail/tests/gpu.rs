@@ -271,7 +271,7 @@ fn curve(outcome: &Outcome<Head>) -> Vec<f64> {
 #[test]
 fn chunks_and_a_second_device_of_another_kind_change_nothing_but_rounding() {
     let Some(device) = gpu() else { return };
-    let trainer = |device| trainer(short(), ProjectorConfig::Glu { width: 2 }, device);
+    let trainer = |device: &Device| trainer(short(), ProjectorConfig::Glu { width: 2 }, device);
     let expected = curve(&trainer(&Device::flex()).run().unwrap());
     let chunk = NonZeroUsize::new(12).unwrap();
     for (what, trainer) in [
@@ -286,7 +286,7 @@ fn chunks_and_a_second_device_of_another_kind_change_nothing_but_rounding() {
 #[test]
 fn half_precision_trains_or_is_refused() {
     let Some(device) = gpu() else { return };
-    let trainer = |precision, device| {
+    let trainer = |precision, device: &Device| {
         trainer(TrainConfig { precision, ..short() }, ProjectorConfig::Glu { width: 2 }, device)
     };
     let expected = curve(&trainer(Precision::F32, &Device::flex()).run().unwrap());
