@@ -10,7 +10,7 @@
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Instant;
 
 use sail_vl::burn::tensor::{Device, Distribution, Tensor};
@@ -18,7 +18,7 @@ use sail_vl::core::{ContrastiveLoss, EmbeddingBatch, l2_normalize};
 use sail_vl::data::{MatrixFeatures, Pairs};
 use sail_vl::layers::{Head, HeadConfig, ProjectorConfig};
 use sail_vl::losses::{LossConfig, SigmoidLoss};
-use sail_vl::train::{Event, Observer, TrainConfig, Trainer};
+use sail_vl::train::{Event, TrainConfig, Trainer};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -98,17 +98,6 @@ fn loss(name: &str) -> Outcome<Box<dyn ContrastiveLoss>> {
     })
 }
 
-/// Notes when the run started and when each step ended.
-struct Clock(Arc<Mutex<Vec<Instant>>>);
-
-impl Observer for Clock {
-    fn observe(&mut self, event: Event<'_>) {
-        if let (Event::Started { .. } | Event::Step(_), Ok(mut times)) = (event, self.0.lock()) {
-            times.push(Instant::now());
-        }
-    }
-}
-
 fn step(
     projector: ProjectorConfig,
     [image_dim, text_dim, dim]: [usize; 3],
@@ -124,14 +113,18 @@ fn step(
     let pairs = Pairs::new(features(image_dim)?, vec![features(text_dim)?])?;
     let head = Head::new(&HeadConfig::new(image_dim, text_dim, dim, projector), 0, device)?;
     let config = TrainConfig { batch, epochs: rounds + 1, ..TrainConfig::default() };
-    let times = Arc::new(Mutex::new(Vec::new()));
-    let mut trainer =
-        Trainer::new(config, head, Arc::new(SigmoidLoss::new()), pairs).observer(Clock(times.clone()));
+    // When the run started and when each step ended.
+    let mut times = Vec::new();
+    let clock = |event: Event<'_>| {
+        if let Event::Started { .. } | Event::Step(_) = event {
+            times.push(Instant::now());
+        }
+    };
+    let mut trainer = Trainer::new(config, head, Arc::new(SigmoidLoss::new()), pairs).observer(clock);
     if let Some(mebibytes) = memory {
         trainer = trainer.memory(mebibytes << 20);
     }
     trainer.run()?;
-    let times = times.lock().map_err(|_| "a thread panicked")?;
     let seconds: Vec<f64> = times.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect();
     print(&seconds[usize::from(rounds > 0)..]);
     Ok(())

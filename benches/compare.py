@@ -68,13 +68,17 @@ def training(threads, head, rate, rounds):
     return ours, torch
 
 
+def spread(ratios):
+    """Median, least and most."""
+    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+
+
 def row(name, ours, torch):
-    pairs = [a["seconds"] / b["seconds"] for (a, _), (b, _) in zip(ours, torch)]
+    ratios = [a["seconds"] / b["seconds"] for (a, _), (b, _) in zip(ours, torch)]
     seconds = [[result["seconds"] / result["steps"] for result, _ in runs] for runs in (ours, torch)]
     medians = [1000 * statistics.median(values) for values in seconds]
     peaks = [statistics.median(peak for _, peak in runs) for runs in (ours, torch)]
-    spread = f"{statistics.median(pairs):.2f} ({min(pairs):.2f} to {max(pairs):.2f})"
-    return f"| {name} | {medians[0]:.0f} ms | {medians[1]:.0f} ms | {spread} | {peaks[0]:.0f} MiB | {peaks[1]:.0f} MiB |"
+    return f"| {name} | {medians[0]:.0f} ms | {medians[1]:.0f} ms | {spread(ratios)} | {peaks[0]:.0f} MiB | {peaks[1]:.0f} MiB |"
 
 
 def bench(name):
@@ -103,13 +107,11 @@ def alignment(threads, rounds, full):
     rows = []
     for name, (_, _, operations) in works.items():
         median = lambda of: statistics.median(map(of, runs[name]))
-        spread = lambda side: (lambda ratios: f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")(
-            [results[side][0] / results[1][0] for results in runs[name]]
-        )
+        faster = lambda side: spread([results[side][0] / results[1][0] for results in runs[name]])
         share = f"{100 * median(lambda r: operations / r[1][0] / (2 * side**3 / r[0][0])):.0f}%" if operations else ""
         times = " | ".join(f"{median(lambda r: r[side][0]):.2f} s" for side in (1, 2, 3))
         peaks = " | ".join(f"{median(lambda r: r[side][1]):.0f} MiB" for side in (1, 2))
-        rows.append(f"| {name} | {times} | {spread(2)} | {spread(3)} | {share} | {peaks} |")
+        rows.append(f"| {name} | {times} | {faster(2)} | {faster(3)} | {share} | {peaks} |")
     curve = []
     for batch in (8192, 16384, 32768) if full else (4096, 8192, 16384):
         result, peak = run([program, "loss", "sigmoid", str(batch), "1024", "2", "0"], environment)
@@ -167,8 +169,7 @@ def encoding(threads, rounds, text_model):
             medians = [statistics.median(pair[side][0]["per_second"] for pair in runs) for side in (0, 1)]
             ratios = [a["per_second"] / b["per_second"] for (a, _), (b, _) in runs]
             peaks = [statistics.median(pair[side][1] for pair in runs) for side in (0, 1)]
-            spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-            rows.append(f"| {name} | {medians[0]:.1f} | {medians[1]:.1f} | {spread} | {peaks[0]:.0f} MiB | {peaks[1]:.0f} MiB |")
+            rows.append(f"| {name} | {medians[0]:.1f} | {medians[1]:.1f} | {spread(ratios)} | {peaks[0]:.0f} MiB | {peaks[1]:.0f} MiB |")
 
         compare("DINOv2-B/14, 224 px, batch 8; PyTorch f32", ["vision", model, "8", "224"], ["vision", "8", "224"], threads)
         bf16 = ["vision", "8", "224", "--bf16"]

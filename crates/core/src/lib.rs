@@ -29,6 +29,7 @@ mod loss;
 mod normalize;
 mod pooling;
 mod provenance;
+mod ranges;
 mod tower;
 
 pub use atomic::{parent_folder, write_atomic};
@@ -45,4 +46,5 @@ pub use loss::{ContrastiveLoss, EmbeddingBatch, LossError, LossGradients};
 pub use normalize::l2_normalize;
 pub use pooling::{ImagePooling, PoolingError, TextPooling};
 pub use provenance::{Modality, Provenance};
+pub use ranges::ranges;
 pub use tower::{TextTower, TowerError, VisionTower};

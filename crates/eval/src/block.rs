@@ -1,7 +1,5 @@
 //! How much is computed at once.
 
-use std::ops::Range;
-
 use sail_core::{Check, ConfigError, ensure};
 
 /// The size of the blocks in which a matrix of scores is computed. It changes memory and speed, not results.
@@ -27,9 +25,4 @@ impl Check for BlockSize {
         ensure(self.rows > 0, "rows", self.rows, "at least 1")?;
         ensure(self.columns > 0, "columns", self.columns, "at least 1")
     }
-}
-
-/// `0..len` in consecutive ranges of `step`, the last one shorter where it does not divide.
-pub(crate) fn ranges(len: usize, step: usize) -> impl Iterator<Item = Range<usize>> {
-    (0..len).step_by(step).map(move |start| start..start.saturating_add(step).min(len))
 }

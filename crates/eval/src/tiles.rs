@@ -2,10 +2,11 @@
 
 use burn::tensor::Tensor;
 use rayon::prelude::*;
+use sail_core::ranges;
 
 use crate::ranks::TIE_TOLERANCE;
 use crate::unit_rows::{UnitRows, dot, product};
-use crate::{BlockSize, EvalError, block::ranges};
+use crate::{BlockSize, EvalError};
 
 /// Columns that one thread counts at a time: their thresholds and counts stay in the first-level cache.
 const CHUNK: usize = 512;

@@ -4,10 +4,9 @@ use std::cmp::Ordering;
 
 use burn::tensor::Tensor;
 use rayon::prelude::*;
-use sail_core::{Check, ensure};
+use sail_core::{Check, ensure, ranges};
 use serde::{Deserialize, Serialize};
 
-use crate::block::ranges;
 use crate::unit_rows::{UnitRows, product, same_dim};
 use crate::{BlockSize, EvalError};
 

@@ -1,9 +1,9 @@
 //! Classification by the names of the classes.
 
 use burn::tensor::{DType, Tensor, TensorData};
+use sail_core::ranges;
 use serde::{Deserialize, Serialize};
 
-use crate::block::ranges;
 use crate::ranks::hit_rate;
 use crate::tiles::rank_both_ways;
 use crate::unit_rows::{UnitRows, same_dim};

@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::ops::Range;
 
 use burn::tensor::Tensor;
+use sail_core::ranges;
 
 /// A tile of this side fills 16 MiB: large enough for products at full speed, small enough to stay near a cache.
 pub(crate) const TILE: NonZeroUsize = NonZeroUsize::new(2048).unwrap();
@@ -12,8 +13,7 @@ pub(crate) const TILE: NonZeroUsize = NonZeroUsize::new(2048).unwrap();
 ///
 /// Rows and columns are cut alike, so that the diagonal runs through the tiles on the diagonal alone.
 pub(crate) fn tiles(batch: usize, side: NonZeroUsize) -> Vec<Range<usize>> {
-    let side = side.get();
-    (0..batch).step_by(side).map(|start| start..start.saturating_add(side).min(batch)).collect()
+    ranges(batch, side.get()).collect()
 }
 
 /// The rows of `x` in a range, as a view.

@@ -1,12 +1,11 @@
 //! A step whose activations never exist all at once, nor all on one device.
 
 use std::num::NonZeroUsize;
-use std::ops::Range;
 use std::panic::resume_unwind;
 
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, Tensor};
-use sail_core::{AlignmentHead, HeadError, Side, l2_normalize};
+use sail_core::{AlignmentHead, HeadError, Side, l2_normalize, ranges};
 
 use crate::{AlignmentBatch, Precision, TrainError};
 
@@ -40,7 +39,7 @@ impl<H: AlignmentHead> Share<H> {
         let head = self.precision.of(&self.head.valid())?;
         let of_side = |side, features: &Tensor<2>| {
             let features = features.clone().inner();
-            let chunks = ranges(features.dims()[0], self.chunk).map(|range| {
+            let chunks = ranges(features.dims()[0], self.chunk.get()).map(|range| {
                 let chunk = features.clone().slice(range);
                 Ok(l2_normalize(project(&head, side, chunk)?))
             });
@@ -68,7 +67,7 @@ impl<H: AlignmentHead> Share<H> {
         slopes: &Tensor<2>,
         sum: &mut GradientsAccumulator<H>,
     ) -> Result<(), TrainError> {
-        for range in ranges(features.dims()[0], self.chunk) {
+        for range in ranges(features.dims()[0], self.chunk.get()) {
             // Made anew for every chunk: going back through a graph uses it up, the cast of the weights included.
             let head = self.precision.of(&self.head)?;
             let embeddings = l2_normalize(project(&head, side, features.clone().slice(range.clone()))?);
@@ -90,12 +89,6 @@ impl<H: AlignmentHead> Share<H> {
     pub(crate) fn rows(&self) -> usize {
         self.batch.images.dims()[0]
     }
-}
-
-/// `0..total` in ranges of so many rows, the last one shorter where it does not divide.
-pub(crate) fn ranges(total: usize, rows: NonZeroUsize) -> impl Iterator<Item = Range<usize>> {
-    let rows = rows.get();
-    (0..total).step_by(rows).map(move |start| start..start.saturating_add(rows).min(total))
 }
 
 /// Works on all shares at once, a thread each.

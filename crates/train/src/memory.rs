@@ -7,7 +7,6 @@ use burn::tensor::Tensor;
 use sail_core::{AlignmentHead, ContrastiveLoss, Side};
 use sail_data::Pairs;
 
-use crate::gradient_cache::project;
 use crate::{OptimizerConfig, TrainConfig, TrainError};
 
 /// Rows of the smallest chunk that a budget gives: with fewer the weights are read more than they are used.
@@ -60,7 +59,7 @@ impl StepMemory {
     ) -> Result<Self, TrainError> {
         let (batch, sets) = (config.batch, pairs.caption_sets());
         let two_rows = Tensor::zeros([2, pairs.images().dim()], &head.log_scale().device().inner());
-        let [_, dim] = project(&head.valid(), Side::Image, two_rows)?.dims();
+        let [_, dim] = head.valid().project_images(two_rows)?.dims();
         let activations = |side| {
             let numbers = head.activations(side).ok_or(TrainError::UnknownMemory { part: "the head" })?;
             Ok::<_, TrainError>(numbers as f64)

@@ -71,12 +71,11 @@ impl Observer for Progress {
                 }
                 let millions = parameters as f64 / 1e6;
                 let chunks = chunk.map(|rows| format!(", in chunks of {rows} rows")).unwrap_or_default();
+                let size = format!("{millions:.1} M parameters{chunks}");
                 if start > 0 {
-                    self.line(&format!(
-                        "continues at step {start} of {steps}, {millions:.1} M parameters{chunks}"
-                    ));
+                    self.line(&format!("continues at step {start} of {steps}, {size}"));
                 } else {
-                    self.line(&format!("{steps} steps, {millions:.1} M parameters{chunks}"));
+                    self.line(&format!("{steps} steps, {size}"));
                 }
             }
             Event::Step(step) => {

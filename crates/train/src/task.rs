@@ -8,10 +8,10 @@ use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, ExecutionError, Tensor, TensorData};
 use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
-use sail_core::{AlignmentHead, ContrastiveLoss, EmbeddingBatch, LossGradients, Side, l2_normalize};
+use sail_core::{AlignmentHead, ContrastiveLoss, EmbeddingBatch, LossGradients, Side, l2_normalize, ranges};
 use sail_data::PairBatch;
 
-use crate::gradient_cache::{Share, carry, on_each, project, ranges};
+use crate::gradient_cache::{Embeddings, Share, carry, on_each, project};
 use crate::precision::multiply;
 use crate::{Precision, TrainError};
 
@@ -35,10 +35,13 @@ impl AlignmentBatch {
         Self { images: matrix(batch.images), texts: batch.texts.into_iter().map(matrix).collect() }
     }
 
+    fn map(&self, work: impl Fn(&Tensor<2>) -> Tensor<2>) -> Self {
+        Self { images: work(&self.images), texts: self.texts.iter().map(work).collect() }
+    }
+
     fn to_device(&self, device: &Device) -> Self {
         // Features have no graph, and a tensor moves between devices of one kind: with autodiff, or without.
-        let moved = |x: &Tensor<2>| Tensor::from_inner(x.clone().inner().to_device(&device.clone().inner()));
-        Self { images: moved(&self.images), texts: self.texts.iter().map(moved).collect() }
+        self.map(|x| Tensor::from_inner(x.clone().inner().to_device(&device.clone().inner())))
     }
 }
 
@@ -169,7 +172,7 @@ impl<H: AlignmentHead> AlignmentTask<H> {
     }
 
     /// Unit-length embeddings of both sides.
-    fn embed(&self, batch: AlignmentBatch) -> Result<(Tensor<2>, Vec<Tensor<2>>), TrainError> {
+    fn embed(&self, batch: AlignmentBatch) -> Result<Embeddings, TrainError> {
         let head = self.precision.of(&self.head)?;
         let unit = |side, features| Ok::<_, TrainError>(l2_normalize(project(&head, side, features)?));
         let texts = batch.texts.into_iter().map(|texts| unit(Side::Text, texts));
@@ -202,9 +205,10 @@ impl<H: AlignmentHead> AlignmentTask<H> {
         let of_rows = |rows: usize| NonZeroUsize::new(rows).unwrap_or(NonZeroUsize::MIN);
         let share = of_rows(total.div_ceil(1 + self.others.len()));
         let chunk = self.chunk.unwrap_or(share).min(share);
-        let (gradients, factor, summary) = match chunk.get() < total {
-            true => self.shared_gradients(batch, share, chunk)?,
-            false => self.undivided_gradients(batch)?,
+        let (gradients, factor, summary) = if chunk.get() < total {
+            self.shared_gradients(batch, share, chunk)?
+        } else {
+            self.undivided_gradients(batch)?
         };
         Ok((multiply(self, gradients, factor), summary))
     }
@@ -221,18 +225,16 @@ impl<H: AlignmentHead> AlignmentTask<H> {
     /// The batch in equal parts, the first where it is and the others on the other devices, each with a copy of the
     /// head as it is now.
     fn shares(&self, batch: &AlignmentBatch, rows: NonZeroUsize, chunk: NonZeroUsize) -> Vec<Share<H>> {
-        let parts = ranges(batch.images.dims()[0], rows).enumerate().map(|(number, range)| {
-            let part = |x: &Tensor<2>| x.clone().slice(range.clone());
-            let images = part(&batch.images);
-            let batch = AlignmentBatch { images, texts: batch.texts.iter().map(part).collect() };
-            let (head, batch) = match number.checked_sub(1).and_then(|other| self.others.get(other)) {
-                None => (self.head.clone(), batch),
+        let parts = ranges(batch.images.dims()[0], rows.get()).enumerate().map(|(number, range)| {
+            let part = batch.map(|x| x.clone().slice(range.clone()));
+            let (head, part) = match number.checked_sub(1).and_then(|other| self.others.get(other)) {
+                None => (self.head.clone(), part),
                 Some(device) => {
                     let device = device.clone().autodiff();
-                    (self.head.clone().fork(&device).train(), batch.to_device(&device))
+                    (self.head.clone().fork(&device).train(), part.to_device(&device))
                 }
             };
-            Share::new(head, batch, chunk, self.precision)
+            Share::new(head, part, chunk, self.precision)
         });
         parts.collect()
     }

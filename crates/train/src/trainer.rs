@@ -185,9 +185,7 @@ impl<'a, H: AlignmentHead> Trainer<'a, H> {
     /// [`TrainError`] for anything that can be known by now: the configuration, the size of the data, a head or a
     /// loss that does not fit, a loss that is not finite from the start.
     pub fn check(&self) -> Result<(), TrainError> {
-        self.sampler()?;
-        self.rehearse()?;
-        self.chunk_rows().map(drop)
+        self.prepare().map(drop)
     }
 
     /// Trains to the end.
@@ -197,15 +195,17 @@ impl<'a, H: AlignmentHead> Trainer<'a, H> {
     /// disk, and a loss or a weight that is not finite, which is never saved. A new folder in which no step was
     /// taken is removed again.
     pub fn run(self) -> Result<Outcome<H>, TrainError> {
-        self.check()?;
-        let sampler = self.sampler()?;
-        Run::start(self, sampler)?.finish()
+        let (sampler, chunk) = self.prepare()?;
+        Run::start(self, sampler, chunk)?.finish()
     }
 
-    fn sampler(&self) -> Result<BatchSampler, TrainError> {
+    /// What a run needs beside its parts: the order of the pairs, and the rows of a chunk.
+    fn prepare(&self) -> Result<(BatchSampler, Option<NonZeroUsize>), TrainError> {
         let TrainConfig { batch, seed, .. } = self.config;
         self.config.check()?;
-        Ok(BatchSampler::new(self.pairs.len(), batch, seed)?)
+        let sampler = BatchSampler::new(self.pairs.len(), batch, seed)?;
+        self.rehearse()?;
+        Ok((sampler, self.chunk_rows()?))
     }
 
     /// Rows of a chunk; nothing where the batch goes through the head in one piece.
@@ -271,9 +271,12 @@ struct Run<'a, H: AlignmentHead> {
 }
 
 impl<'a, H: AlignmentHead> Run<'a, H> {
-    fn start(mut trainer: Trainer<'a, H>, sampler: BatchSampler) -> Result<Self, TrainError> {
+    fn start(
+        mut trainer: Trainer<'a, H>,
+        sampler: BatchSampler,
+        chunk: Option<NonZeroUsize>,
+    ) -> Result<Self, TrainError> {
         let device = device(&trainer.head).inner().autodiff();
-        let chunk = trainer.chunk_rows()?;
         let config = &trainer.config;
         let steps = config.epochs.saturating_mul(sampler.steps_per_epoch());
         let task = AlignmentTask::new(trainer.head.clone().fork(&device).train(), trainer.loss.clone())

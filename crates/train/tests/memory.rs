@@ -12,11 +12,21 @@ use sail_layers::{Head, HeadConfig, ProjectorConfig};
 use sail_losses::SigmoidLoss;
 use sail_train::{AlignmentBatch, AlignmentTask, Event, TrainConfig, TrainError, Trainer};
 
-/// The largest resident size of this process so far, in MiB.
-fn peak() -> usize {
+/// A size of this process, in MiB.
+fn status(field: &str) -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() / 1024
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+    line.trim_start_matches(':').trim().trim_end_matches(" kB").parse::<usize>().unwrap() / 1024
+}
+
+/// The largest resident size so far.
+fn peak() -> usize {
+    status("VmHWM")
+}
+
+/// The resident size now.
+fn resident() -> usize {
+    status("VmRSS")
 }
 
 /// Keeps the tests from adding to each other's peak.
@@ -63,13 +73,6 @@ fn step(projector: ProjectorConfig, batch: usize, budget: u64) -> Result<(Option
     Ok((chosen, peak().saturating_sub(before)))
 }
 
-/// The resident size now, in MiB.
-fn resident() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() / 1024
-}
-
 #[test]
 fn a_budget_is_kept_by_every_layer() {
     let _alone = ALONE.lock().unwrap();
@@ -85,7 +88,6 @@ fn a_budget_is_kept_by_every_layer() {
     {
         let budget = (256 + 64 * number as u64) * MIB;
         let (chunk, grown) = step(projector.clone(), 16_384, budget).unwrap();
-        println!("{projector:?} {chunk:?} {grown} of {}", budget / MIB);
         assert!(chunk.is_some_and(|rows| rows < 16_384), "{projector:?}: {chunk:?}");
         assert!(grown as u64 <= budget / MIB, "{projector:?}: {grown} MiB of {}", budget / MIB);
     }

@@ -1,0 +1,13 @@
+//! Many rows, some at a time.
+
+use std::ops::Range;
+
+/// `0..len` in consecutive ranges of `step`, the last one shorter where it does not divide. A step of 0 counts as 1.
+///
+/// # Examples
+/// ```
+/// assert_eq!(sail_core::ranges(7, 3).collect::<Vec<_>>(), [0..3, 3..6, 6..7]);
+/// ```
+pub fn ranges(len: usize, step: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..len).step_by(step.max(1)).map(move |start| start..start.saturating_add(step.max(1)).min(len))
+}
