@@ -13,7 +13,8 @@
 //! | [`data`] | embedding stores, pairing, batches |
 //! | [`extract`] | pictures and captions to embedding stores |
 //! | [`train`] | the [`Trainer`](train::Trainer) |
-//! | [`eval`] | retrieval and zero-shot classification |
+//! | [`eval`] | retrieval, zero-shot classification, measures of a pair of encoders |
+//! | [`tasks`] | published evaluation tasks, from their files to their scores |
 //! | [`report`] | self-contained HTML reports |
 //!
 //! The [README](https://docs.rs/crate/sail-vl) has a first example; `examples/quickstart.rs` is a whole job.
@@ -29,6 +30,7 @@ pub use sail_extract as extract;
 pub use sail_layers as layers;
 pub use sail_losses as losses;
 pub use sail_report as report;
+pub use sail_tasks as tasks;
 pub use sail_train as train;
 
 pub use model::{Prediction, SailError, SailModel, ZeroShotClassifier};
