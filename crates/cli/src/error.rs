@@ -8,6 +8,8 @@ use sail_vl::device::DeviceError;
 use sail_vl::encoders::ModelError;
 use sail_vl::eval::EvalError;
 use sail_vl::extract::ExtractError;
+use sail_vl::probe::ProbeError;
+use sail_vl::report::ReportError;
 use sail_vl::train::TrainError;
 
 /// A failed command.
@@ -33,6 +35,12 @@ pub(crate) enum CliError {
     Eval(#[from] EvalError),
     #[error("the training failed")]
     Train(#[from] TrainError),
+    #[error("the probe failed")]
+    Probe(#[from] ProbeError),
+    #[error("interrupted after {done} of {parts} parts: continue with the same command and `--resume`")]
+    ProbeInterrupted { done: usize, parts: usize },
+    #[error("cannot write the report")]
+    Report(#[from] ReportError),
     #[error("interrupted after {steps} steps: continue with the same command and `--resume`")]
     Interrupted { steps: usize },
     #[error("cannot use the model {spec}")]
@@ -74,6 +82,7 @@ impl CliError {
                 | TrainError::UnknownMemory { .. }
                 | TrainError::Changed { .. },
             ) => 2,
+            Self::Probe(ProbeError::Config(_)) => 2,
             Self::Extract(error) | Self::Merge(error) => match error {
                 ExtractError::EmptyPart { .. }
                 | ExtractError::Exists { .. }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use sail_vl::core::{FeatureSource, Modality};
-use sail_vl::data::{DataError, Pairs, read_indices, split_tensor_spec};
+use sail_vl::data::Pairs;
 use sail_vl::device;
 use sail_vl::eval::{BlockSize, class_weights, project_images, project_texts, retrieval, zero_shot};
 
 use crate::error::CliError;
 use crate::inputs::{self, PairArgs};
+use crate::labels;
 
 /// Rows that go through the head at once.
 const CHUNK: usize = 4096;
@@ -59,7 +60,7 @@ pub(crate) struct ZeroShotArgs {
     /// numbered in the order of their first prompt; in a single file, row N is the one prompt of class N.
     #[arg(long, value_name = "FEATURES")]
     prompts: String,
-    /// The class of each image: an integer tensor, FILE.safetensors:TENSOR.
+    /// The class of each image: an integer tensor, FILE.safetensors:TENSOR, or `folders` for keys such as CLASS/NAME.
     #[arg(long, value_name = "TENSOR")]
     labels: String,
     /// Use features as they are, without checking checksums and every row first.
@@ -109,14 +110,7 @@ fn run_zero_shot(args: &ZeroShotArgs) -> Result<(), CliError> {
     let device = device::parse(&args.common.device)?;
     let images = inputs::features(&args.images, Modality::Image, !args.no_verify)?;
     let prompts = inputs::features(&args.prompts, Modality::Text, !args.no_verify)?;
-    let input = |source: DataError| CliError::Input { spec: args.labels.clone(), source };
-    let (path, tensor) = split_tensor_spec(&args.labels);
-    let labels = read_indices(path, tensor).map_err(input)?;
-    if labels.len() != images.rows() {
-        let message =
-            format!("{} has {} labels, expected {}, one an image", args.labels, labels.len(), images.rows());
-        return Err(CliError::Usage(message));
-    }
+    let labels = labels::read(&args.labels, &args.images, &*images)?;
     let head = inputs::head(&args.common.head, &device, &*images, &*prompts)?;
     let mut rows: Vec<usize> = (0..images.rows()).collect();
     if args.common.holdout.is_some() {
@@ -129,12 +123,7 @@ fn run_zero_shot(args: &ZeroShotArgs) -> Result<(), CliError> {
         )?;
         rows = (0..pairs.len()).map(|pair| pairs.image_row(pair)).collect();
     }
-    let label = |&row: &usize| {
-        let class = labels[row];
-        usize::try_from(class)
-            .map_err(|_| CliError::Usage(format!("image {row} has the label {class}, expected 0 or more")))
-    };
-    let labels = rows.iter().map(label).collect::<Result<Vec<_>, _>>()?;
+    let labels: Vec<usize> = rows.iter().map(|&row| labels[row]).collect();
     let (class_of_prompt, classes) = number_classes(&*prompts);
     let prompt_rows: Vec<usize> = (0..prompts.rows()).collect();
     let prompts = project_texts(&head, &*prompts, &prompt_rows, &device, CHUNK)?;

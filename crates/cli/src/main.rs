@@ -9,6 +9,9 @@ mod error;
 mod eval;
 mod head;
 mod inputs;
+mod labels;
+mod probe;
+mod probe_report;
 mod store;
 mod towers;
 mod train;
@@ -33,6 +36,8 @@ enum Command {
     Encode(encode::EncodeCommand),
     /// Train a head on frozen features.
     Train(Box<train::TrainArgs>),
+    /// Tell which encoders to pair: measures before training, and the linear alignment probe.
+    Probe(Box<probe::ProbeArgs>),
     /// Measure how well a head works.
     #[command(subcommand)]
     Eval(eval::EvalCommand),
@@ -48,6 +53,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Encode(command) => encode::run(&command),
         Command::Train(args) => train::run(&args),
+        Command::Probe(args) => probe::run(&args),
         Command::Eval(command) => eval::run(&command),
         Command::Head(command) => head::run(&command),
         Command::Store(command) => store::run(&command),

@@ -89,6 +89,34 @@ pub enum EvalError {
         /// The class.
         class: usize,
     },
+    /// Too little to compute a measure from.
+    #[error("there are {found} {what}s, expected at least {expected}")]
+    TooFew {
+        /// What there is too little of.
+        what: &'static str,
+        /// How many there are.
+        found: usize,
+        /// How many it takes.
+        expected: usize,
+    },
+    /// Rows that are all the same, so that nothing varies with them.
+    #[error("the {what}s all have the same direction: check the features")]
+    Constant {
+        /// What the rows are.
+        what: &'static str,
+    },
+    /// A covariance that cannot be inverted.
+    #[error("the covariance of the {what}s cannot be inverted: raise the regularization")]
+    Singular {
+        /// What the rows are.
+        what: &'static str,
+    },
+    /// A fit whose loss is not finite.
+    #[error("the fit of the {what} diverged: raise its penalty")]
+    Diverged {
+        /// What was fitted.
+        what: &'static str,
+    },
     /// An option out of its range.
     #[error("invalid evaluation options")]
     Config(#[from] ConfigError),

@@ -1,4 +1,4 @@
-//! How good is an alignment? Retrieval and zero-shot classification, computed in blocks.
+//! How good is an alignment, and how good can it get? Measures of embeddings and of pairs of encoders, in blocks.
 //!
 //! | question | function | result |
 //! |---|---|---|
@@ -6,6 +6,11 @@
 //! | does an image find the name of its class? | [`class_weights`], [`zero_shot`] | [`ZeroShot`] |
 //! | what does a query find? | [`top_k`] | [`Match`]es, for galleries of results |
 //! | what does a head make of stored features? | [`project_images`], [`project_texts`] | embeddings |
+//! | do two encoders see the same neighbours, the same similarities? | [`mutual_knn`], [`cka`], [`cca`] | [`Measured`], with what chance gives |
+//! | do features cluster by class? | [`knn_classify`], [`silhouette`], [`k_means`] with [`normalized_mutual_information`] | predictions, a number |
+//! | are classes linearly separable? | [`LinearProbe`] | predictions |
+//! | how far does alignment get without training? | [`ridge_aligner`], [`cca_aligner`], [`Asif`] | embeddings for [`retrieval`] |
+//! | does one number predict another, and how sure is it? | [`pearson`], [`spearman`], [`Bootstrap`] | a number, an [`Interval`] |
 //!
 //! # Ranks, not sorts
 //! A recall needs the *rank* of the right answer, and a rank is a count: one more than the number of wrong
@@ -26,20 +31,28 @@
 //! No model, no file, no choice of device. Embeddings come in as they are: every function here normalises, and
 //! refuses rows that have no direction (NaN, infinity, all zeros) by name.
 
+mod assess;
 mod block;
 mod error;
 mod project;
 mod ranks;
 mod retrieval;
+mod statistics;
 mod tiles;
 mod top_k;
 mod unit_rows;
 mod zero_shot;
 
+pub use assess::{
+    Asif, Cka, KMeansOptions, KnnOptions, LinearAligner, LinearProbe, LinearProbeOptions, Measured,
+    Permutations, Vote, accuracy, adjusted_rand_index, cca, cca_aligner, cka, k_means, knn_classify,
+    mutual_knn, normalized_mutual_information, ridge_aligner, silhouette,
+};
 pub use block::BlockSize;
 pub use error::EvalError;
 pub use project::{project_images, project_texts};
 pub use ranks::{RetrievalScores, TIE_TOLERANCE, rank};
-pub use retrieval::{Retrieval, retrieval};
+pub use retrieval::{Retrieval, RetrievalRanks, retrieval};
+pub use statistics::{Bootstrap, Interval, pearson, spearman};
 pub use top_k::{Match, top_k};
 pub use zero_shot::{ZeroShot, class_weights, zero_shot};

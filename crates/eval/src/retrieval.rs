@@ -67,18 +67,50 @@ pub fn retrieval(
     text_to_image: &[usize],
     block: &BlockSize,
 ) -> Result<Retrieval, EvalError> {
-    block.check()?;
-    let images = UnitRows::new(images, "image")?;
-    let texts = UnitRows::new(texts, "text")?;
-    same_dim(&images, &texts)?;
-    check_correspondence(text_to_image, images.len(), texts.len())?;
-    let ranks = rank_both_ways(&images, &texts, text_to_image, block)?;
-    Ok(Retrieval {
-        i2t: RetrievalScores::from_ranks(&ranks.rows)?,
-        t2i: RetrievalScores::from_ranks(&ranks.columns)?,
-        n_images: images.len(),
-        n_texts: texts.len(),
-    })
+    RetrievalRanks::new(images, texts, text_to_image, block)?.scores()
+}
+
+/// The rank of every query's right answer, counted from 1: what [`retrieval`] summarises.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RetrievalRanks {
+    /// Image to text: for each image, the rank of the best of its texts.
+    pub i2t: Vec<usize>,
+    /// Text to image: for each text, the rank of its image.
+    pub t2i: Vec<usize>,
+}
+
+impl RetrievalRanks {
+    /// Ranks both ways, as [`retrieval`] defines it.
+    ///
+    /// # Errors
+    /// Those of [`retrieval`].
+    pub fn new(
+        images: Tensor<2>,
+        texts: Tensor<2>,
+        text_to_image: &[usize],
+        block: &BlockSize,
+    ) -> Result<Self, EvalError> {
+        block.check()?;
+        let images = UnitRows::new(images, "image")?;
+        let texts = UnitRows::new(texts, "text")?;
+        same_dim(&images, &texts)?;
+        check_correspondence(text_to_image, images.len(), texts.len())?;
+        let ranks = rank_both_ways(&images, &texts, text_to_image, block)?;
+        Ok(Self { i2t: ranks.rows, t2i: ranks.columns })
+    }
+
+    /// Recalls and ranks of both directions.
+    ///
+    /// # Errors
+    /// [`EvalError::Empty`] without a rank.
+    pub fn scores(&self) -> Result<Retrieval, EvalError> {
+        Ok(Retrieval {
+            i2t: RetrievalScores::from_ranks(&self.i2t)?,
+            t2i: RetrievalScores::from_ranks(&self.t2i)?,
+            n_images: self.i2t.len(),
+            n_texts: self.t2i.len(),
+        })
+    }
 }
 
 fn check_correspondence(text_to_image: &[usize], n_images: usize, n_texts: usize) -> Result<(), EvalError> {

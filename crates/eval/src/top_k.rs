@@ -59,19 +59,45 @@ pub fn top_k(
     same_dim(&queries, &gallery)?;
     let k = k.min(gallery.len());
     let mut found = Vec::with_capacity(queries.len());
+    search(&queries, &gallery, k, false, block, |best| match found.last_mut() {
+        Some(list) if Vec::len(list) < k => list.push(best),
+        _ => {
+            let mut list = Vec::with_capacity(k);
+            list.push(best);
+            found.push(list);
+        }
+    })?;
+    Ok(found)
+}
+
+/// Hands the `k` best matches of each query to `take`, query by query and best first. With `others`, queries and
+/// gallery are the same rows and a row is no match of itself. `k` is at most the number of rows it can match.
+pub(crate) fn search(
+    queries: &UnitRows,
+    gallery: &UnitRows,
+    k: usize,
+    others: bool,
+    block: &BlockSize,
+    mut take: impl FnMut(Match),
+) -> Result<(), EvalError> {
     for q in ranges(queries.len(), block.rows) {
         let query_tensor = queries.upload(queries.read(q.clone())?);
-        let mut running: Vec<Running> = q.map(|_| Running::new(k)).collect();
+        let mut running: Vec<Running> = q.clone().map(|_| Running::new(k)).collect();
         for g in ranges(gallery.len(), block.columns) {
-            let scores = product(&query_tensor, &gallery.upload(gallery.read(g.clone())?))?;
+            let mut scores = product(&query_tensor, &gallery.upload(gallery.read(g.clone())?))?;
+            for row in q.clone().filter(|row| others && g.contains(row)) {
+                // No match is that bad, so it is never taken.
+                scores[(row - q.start) * g.len() + (row - g.start)] = f32::NEG_INFINITY;
+            }
             running
                 .par_iter_mut()
                 .zip(scores.par_chunks_exact(g.len()))
                 .for_each(|(running, scores)| running.extend(g.start, scores));
         }
-        found.par_extend(running.into_par_iter().map(Running::finish));
+        let lists: Vec<Vec<Match>> = running.into_par_iter().map(Running::finish).collect();
+        lists.into_iter().flatten().for_each(&mut take);
     }
-    Ok(found)
+    Ok(())
 }
 
 /// The best `k` of the matches seen so far, among at most `2 k`.

@@ -27,6 +27,11 @@ impl UnitRows {
         Ok(Self { embeddings, what })
     }
 
+    /// What a row is called.
+    pub(crate) fn what(&self) -> &'static str {
+        self.what
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.embeddings.dims()[0]
     }

@@ -144,7 +144,7 @@ pub fn zero_shot(
 }
 
 /// How often each class occurs, once the labels are known to fit.
-fn count_classes(
+pub(crate) fn count_classes(
     labels: &[usize],
     n_classes: usize,
     rows: usize,

@@ -1,4 +1,4 @@
-//! Line charts: what they hold, and all of them but the drawing.
+//! Charts of lines or points: what they hold, and all of them but the drawing.
 
 use std::fmt::{self, Formatter};
 
@@ -26,6 +26,7 @@ pub struct LineChart {
     pub(crate) y_label: String,
     pub(crate) series: Vec<Series>,
     pub(crate) log_y: bool,
+    pub(crate) scatter: bool,
 }
 
 /// A named line of a chart.
@@ -44,6 +45,7 @@ impl LineChart {
             y_label: y_label.into(),
             series: Vec::new(),
             log_y: false,
+            scatter: false,
         }
     }
 
@@ -58,6 +60,18 @@ impl LineChart {
     /// Makes the y axis logarithmic.
     pub fn log_y(mut self) -> Self {
         self.log_y = true;
+        self
+    }
+
+    /// Draws points alone, without lines between them: how one quantity goes with another.
+    ///
+    /// # Examples
+    /// ```
+    /// let scores = [(0.21, 12.0), (0.35, 31.0), (0.48, 40.5)];
+    /// let chart = sail_report::LineChart::new("Alignment", "k-NN", "R@10").series("encoders", scores).scatter();
+    /// ```
+    pub fn scatter(mut self) -> Self {
+        self.scatter = true;
         self
     }
 
@@ -86,7 +100,7 @@ impl LineChart {
         if undrawn > 0 {
             let values = if undrawn == 1 { "value is" } else { "values are" };
             let why = if self.log_y { "not finite, or not positive" } else { "not finite" };
-            writeln!(out, "<p class=\"note\">{undrawn} {values} left out of the lines: {why}.</p>")?;
+            writeln!(out, "<p class=\"note\">{undrawn} {values} left out of the chart: {why}.</p>")?;
         }
         self.render_table(out)?;
         out.write_str("</figure>\n")
@@ -99,7 +113,8 @@ impl LineChart {
     /// The chart in words, for those who cannot see it.
     fn description(&self) -> String {
         let scale = if self.log_y { ", logarithmic" } else { "" };
-        let mut text = format!("Line chart of {}{scale} against {}.", self.y_label, self.x_label);
+        let kind = if self.scatter { "Scatter" } else { "Line" };
+        let mut text = format!("{kind} chart of {}{scale} against {}.", self.y_label, self.x_label);
         for series in &self.series {
             let drawn: Vec<(f64, f64)> =
                 series.points.iter().copied().filter(|point| self.draws(*point)).collect();

@@ -1,4 +1,4 @@
-//! Line charts: the drawing.
+//! Charts: the drawing.
 
 use std::fmt::{self, Formatter};
 
@@ -128,6 +128,7 @@ impl Plot {
             let end = series.points.iter().rev().find(|point| chart.draws(**point));
             let width = width_of(&series.name) + 18.0;
             if let Some((x, height)) = end
+                && !chart.scatter
                 && *x >= near_the_end
                 && width <= room
                 && !series.name.is_empty()
@@ -217,7 +218,8 @@ impl Plot {
             .map(|run| thin(&run.iter().map(|point| self.place(*point)).collect::<Vec<_>>()))
             .filter(|run| !run.is_empty())
             .collect();
-        let lines: Vec<&Vec<(f64, f64)>> = runs.iter().filter(|run| run.len() > 1).collect();
+        let lines: Vec<&Vec<(f64, f64)>> =
+            runs.iter().filter(|run| run.len() > 1 && !chart.scatter).collect();
         if !lines.is_empty() {
             write!(out, "<path class=\"line s{colour}\"{dash} d=\"")?;
             for run in lines {
@@ -230,7 +232,7 @@ impl Plot {
         // Marks at every point of a short line; at spaced points of a long one, so placed that the marks
         // of lines that run together do not cover each other. A point alone is always marked.
         let drawn: usize = runs.iter().map(Vec::len).sum();
-        let stride = if drawn <= FEW { 1 } else { drawn.div_ceil(FEW / 2) };
+        let stride = if drawn <= FEW || chart.scatter { 1 } else { drawn.div_ceil(FEW / 2) };
         let offset = stride * (2 * index + 1) / (2 * chart.series.len()).max(1) % stride;
         let points = runs.iter().flat_map(|run| run.iter().map(|point| (point, run.len() == 1)));
         let marked: Vec<&(f64, f64)> = points

@@ -7,6 +7,7 @@ use crate::error::ReportError;
 use crate::escape::Escaped;
 use crate::facts::Facts;
 use crate::gallery::Gallery;
+use crate::matrix::Matrix;
 use crate::table::Table;
 
 /// A headed part of a report: text, tables, charts and galleries in the order they are added.
@@ -24,6 +25,7 @@ enum Block {
     Table(Table),
     Charts(Vec<LineChart>),
     Gallery(Gallery),
+    Matrix(Matrix),
 }
 
 impl Section {
@@ -67,6 +69,11 @@ impl Section {
         self.block(Block::Gallery(gallery))
     }
 
+    /// Adds a matrix of shaded numbers.
+    pub fn matrix(self, matrix: Matrix) -> Self {
+        self.block(Block::Matrix(matrix))
+    }
+
     fn block(mut self, block: Block) -> Self {
         self.blocks.push(block);
         self
@@ -75,6 +82,7 @@ impl Section {
     pub(crate) fn check(&self) -> Result<(), ReportError> {
         self.blocks.iter().try_for_each(|block| match block {
             Block::Table(table) => table.check(),
+            Block::Matrix(matrix) => matrix.check(),
             _ => Ok(()),
         })
     }
@@ -103,6 +111,7 @@ impl Block {
                 out.write_str("</div>\n")
             }
             Self::Gallery(gallery) => gallery.render(out),
+            Self::Matrix(matrix) => matrix.render(out),
         }
     }
 }

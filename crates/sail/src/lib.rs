@@ -14,6 +14,7 @@
 //! | [`extract`] | pictures and captions to embedding stores |
 //! | [`train`] | the [`Trainer`](train::Trainer) |
 //! | [`eval`] | retrieval, zero-shot classification, measures of a pair of encoders |
+//! | [`probe`] | which encoders to pair: a grid of them, measured and trained |
 //! | [`tasks`] | published evaluation tasks, from their files to their scores |
 //! | [`report`] | self-contained HTML reports |
 //!
@@ -29,6 +30,7 @@ pub use sail_eval as eval;
 pub use sail_extract as extract;
 pub use sail_layers as layers;
 pub use sail_losses as losses;
+pub use sail_probe as probe;
 pub use sail_report as report;
 pub use sail_tasks as tasks;
 pub use sail_train as train;

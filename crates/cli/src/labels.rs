@@ -1,0 +1,63 @@
+//! Classes of pictures from the command line.
+
+use std::collections::BTreeMap;
+
+use sail_vl::core::FeatureSource;
+use sail_vl::data::{read_indices, split_tensor_spec};
+
+use crate::error::CliError;
+
+/// What stands for the folders in the keys of a store.
+const FOLDERS: &str = "folders";
+
+/// The class of every row: from an integer tensor, or, for `folders`, from the folder part of the keys, in the order of
+/// their names.
+pub(crate) fn read(spec: &str, features: &str, source: &dyn FeatureSource) -> Result<Vec<usize>, CliError> {
+    if spec == FOLDERS {
+        return folders(features, source);
+    }
+    let (path, tensor) = split_tensor_spec(spec);
+    let labels =
+        read_indices(path, tensor).map_err(|source| CliError::Input { spec: spec.to_owned(), source })?;
+    if labels.len() != source.rows() {
+        let message = format!(
+            "{spec} has {} labels, expected {}, one for each row of {features}",
+            labels.len(),
+            source.rows()
+        );
+        return Err(CliError::Usage(message));
+    }
+    let class = |(row, &class): (usize, &i64)| {
+        usize::try_from(class)
+            .map_err(|_| CliError::Usage(format!("image {row} has the label {class}, expected 0 or more")))
+    };
+    labels.iter().enumerate().map(class).collect()
+}
+
+/// The names of the classes that the keys of a source have, in order.
+pub(crate) fn folder_names(features: &str, source: &dyn FeatureSource) -> Result<Vec<String>, CliError> {
+    let mut names: Vec<String> = folder_of_rows(features, source)?;
+    names.sort_unstable();
+    names.dedup();
+    Ok(names)
+}
+
+fn folders(features: &str, source: &dyn FeatureSource) -> Result<Vec<usize>, CliError> {
+    let of_rows = folder_of_rows(features, source)?;
+    let names: BTreeMap<String, usize> =
+        folder_names(features, source)?.into_iter().enumerate().map(|(class, name)| (name, class)).collect();
+    Ok(of_rows.iter().filter_map(|name| names.get(name).copied()).collect())
+}
+
+pub(crate) fn folder_of_rows(features: &str, source: &dyn FeatureSource) -> Result<Vec<String>, CliError> {
+    let rows: Vec<usize> = (0..source.rows()).collect();
+    let keys =
+        source.keys(&rows).map_err(|source| CliError::Features { spec: features.to_owned(), source })?;
+    let folder = |key: String| match key.rsplit_once('/') {
+        Some((folder, _)) => Ok(folder.to_owned()),
+        None => Err(CliError::Usage(format!(
+            "the key `{key}` of {features} has no folder to take its class from, expected CLASS/NAME"
+        ))),
+    };
+    keys.into_iter().map(folder).collect()
+}

@@ -1,0 +1,266 @@
+//! `sail probe`.
+
+use std::collections::HashSet;
+use std::io::{Write, stdout};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use sail_vl::core::{Check, Modality};
+use sail_vl::device;
+use sail_vl::probe::{Grid, NamedFeatures, Probe, ProbeConfig, ProbeError, Progress, probe};
+use sail_vl::train::{Interrupter, RunFolder, TrainError};
+use serde::Serialize;
+
+use crate::error::CliError;
+use crate::{inputs, labels, probe_report};
+
+// A negative number is a value that can be called wrong, not an option that is not known.
+#[derive(Args)]
+#[command(allow_negative_numbers = true)]
+pub(crate) struct ProbeArgs {
+    /// Image features by one encoder, FEATURES or NAME=FEATURES; once for each encoder.
+    #[arg(long, value_name = "FEATURES", required = true)]
+    images: Vec<String>,
+    /// Text features by one encoder, FEATURES or NAME=FEATURES; once for each encoder.
+    #[arg(long, value_name = "FEATURES", required = true)]
+    texts: Vec<String>,
+    /// Classes of the pictures, for k-NN, linear probing and clustering: an integer tensor with a class for each row of
+    /// the first images, FILE.safetensors:TENSOR, or `folders` for keys such as CLASS/NAME.
+    #[arg(long, value_name = "CLASSES")]
+    labels: Option<String>,
+    /// Use features as they are, without checking checksums and every row first.
+    #[arg(long)]
+    no_verify: bool,
+
+    /// Folder to keep finished parts in.
+    #[arg(long, value_name = "PROBE")]
+    out: Option<String>,
+    /// Continue the probe in that folder.
+    #[arg(long, requires = "out")]
+    resume: bool,
+    /// Write a report for people, one HTML file.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+
+    /// Pairs kept out of all fits and used to judge them [default: a fifth, 1000 at most].
+    #[arg(long, value_name = "ROWS")]
+    holdout: Option<usize>,
+    /// Source of holdout, initial weights, permutations and bootstrap samples.
+    #[arg(long, default_value_t = 42)]
+    seed: u64,
+    /// Dimension of the space that the linear layers map into.
+    #[arg(long, default_value_t = 512)]
+    dim: usize,
+    /// Rows of a batch [default: a third of the training pairs, 8192 at most].
+    #[arg(long)]
+    batch: Option<usize>,
+    /// Passes over the data.
+    #[arg(long, default_value_t = 50)]
+    epochs: usize,
+    /// Peak learning rate.
+    #[arg(long, default_value_t = 3e-4)]
+    lr: f64,
+    /// Neighbours of mutual k-NN.
+    #[arg(long, default_value_t = 10, value_name = "K")]
+    mutual_k: usize,
+    /// Neighbours of k-NN classification.
+    #[arg(long, default_value_t = 20, value_name = "K")]
+    knn_k: usize,
+    /// Ridge of CCA and ridge regression, in units of the mean variance of a column.
+    #[arg(long, default_value_t = 0.1)]
+    regularization: f64,
+    /// Random pairings that measures are held against; 0 for none.
+    #[arg(long, default_value_t = 20)]
+    permutations: usize,
+    /// Samples of the held-out pairs that intervals come from.
+    #[arg(long, default_value_t = 1000)]
+    resamples: usize,
+    /// Training pairs that the measures before training look at, at most.
+    #[arg(long, default_value_t = 50_000)]
+    rows: usize,
+    /// Device to compute on.
+    #[arg(long, default_value = "flex")]
+    device: String,
+}
+
+/// What `config.json` holds: all that decides the result.
+#[derive(Serialize)]
+struct Recorded<'a> {
+    images: &'a [String],
+    texts: &'a [String],
+    labels: &'a Option<String>,
+    rows: usize,
+    probe: &'a ProbeConfig,
+}
+
+impl ProbeArgs {
+    fn config(&self, pairs: usize) -> ProbeConfig {
+        let holdout = self.holdout.unwrap_or((pairs / 5).clamp(2, 1000));
+        let train_pairs = pairs.saturating_sub(holdout);
+        let config = ProbeConfig::new(self.batch.unwrap_or((train_pairs / 3).clamp(1, 8192)));
+        ProbeConfig {
+            holdout,
+            seed: self.seed,
+            dim: self.dim,
+            train: sail_vl::train::TrainConfig {
+                epochs: self.epochs,
+                learning_rate: self.lr,
+                seed: self.seed,
+                ..config.train
+            },
+            mutual_k: self.mutual_k,
+            knn_k: self.knn_k,
+            regularization: self.regularization,
+            permutations: self.permutations,
+            resamples: self.resamples,
+            rows: self.rows,
+            ..config
+        }
+    }
+}
+
+/// A set and its name: what stands before `=`, or the tensor, or the folder or file.
+fn named(spec: &str) -> (String, &str) {
+    if let Some((name, features)) = spec.split_once('=')
+        && !name.is_empty()
+    {
+        return (name.to_owned(), features);
+    }
+    let (path, tensor) = sail_vl::data::split_tensor_spec(spec);
+    let stem = || Path::new(path).file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    (tensor.map(str::to_owned).or_else(stem).unwrap_or_else(|| spec.to_owned()), spec)
+}
+
+fn open(specs: &[String], modality: Modality, verify: bool) -> Result<Vec<NamedFeatures>, CliError> {
+    let mut names = HashSet::new();
+    let named: Vec<(String, &str)> = specs.iter().map(|spec| named(spec)).collect();
+    for (name, spec) in &named {
+        if !names.insert(name) {
+            let message = format!("two sets of features are called `{name}`: call one NAME={spec}");
+            return Err(CliError::Usage(message));
+        }
+    }
+    let open = |(name, spec): (String, &str)| {
+        Ok(NamedFeatures { name, source: inputs::features(spec, modality, verify)? })
+    };
+    named.into_iter().map(open).collect()
+}
+
+pub(crate) fn run(args: &ProbeArgs) -> Result<(), CliError> {
+    let device = device::parse(&args.device)?;
+    // Everything that can be wrong with the settings alone is said before a file is read.
+    args.config(args.holdout.unwrap_or(0).saturating_add(1 << 20)).check()?;
+    if let Some(out) = &args.out {
+        let path = PathBuf::from(out);
+        match (args.resume, path.exists()) {
+            (false, true) => return Err(TrainError::Exists { path }.into()),
+            (true, false) => return Err(TrainError::NoRun { path }.into()),
+            _ => {}
+        }
+    }
+    let images = open(&args.images, Modality::Image, !args.no_verify)?;
+    let texts = open(&args.texts, Modality::Text, !args.no_verify)?;
+    let classes = args.labels.as_ref().map(|spec| labels::read(spec, &args.images[0], &*images[0].source));
+    let grid = Grid::new(images, texts, classes.transpose()?)?;
+    let config = args.config(grid.len());
+    config.check()?;
+    let (images, texts, labels) = (&args.images, &args.texts, &args.labels);
+    let recorded = Recorded { images, texts, labels, rows: grid.len(), probe: &config };
+    let folder = match &args.out {
+        Some(out) if args.resume => Some(RunFolder::resume(out, &recorded)?),
+        Some(out) => Some(RunFolder::create(out, &recorded)?),
+        None => None,
+    };
+    let interrupter = Interrupter::new();
+    let handle = interrupter.clone();
+    // Where no handler can be set, an interrupt kills the process, which a resume survives as well.
+    let _ = ctrlc::set_handler(move || handle.stop(Some("interrupted")));
+    let bar = inputs::bar(0, "probe", "{pos}/{len}  {msg}");
+    let observe = |at: Progress<'_>| {
+        bar.set_length(at.parts as u64);
+        bar.set_position(at.done as u64);
+        bar.set_message(at.part.to_owned());
+        bar.enable_steady_tick(std::time::Duration::from_millis(200));
+    };
+    let found =
+        probe(&grid, &config, &device, folder.as_ref(), &interrupter, observe).map_err(
+            |error| match error {
+                ProbeError::Interrupted { done, parts } if args.out.is_some() => {
+                    CliError::ProbeInterrupted { done, parts }
+                }
+                error => error.into(),
+            },
+        )?;
+    bar.finish_and_clear();
+    if let Some(path) = &args.report {
+        probe_report::report(&found, &config, args.labels.is_some()).save(path)?;
+    }
+    print(args, &found)
+}
+
+fn print(args: &ProbeArgs, found: &Probe) -> Result<(), CliError> {
+    let mut out = stdout().lock();
+    if args.json {
+        writeln!(out, "{}", serde_json::to_string(found)?)?;
+        return Ok(());
+    }
+    let width = |names: &mut dyn Iterator<Item = &String>| {
+        names.map(|name| name.chars().count()).max().unwrap_or(0).max(6) + 2
+    };
+    let images = width(&mut found.images.iter().map(|set| &set.name));
+    let texts = width(&mut found.texts.iter().map(|set| &set.name));
+    writeln!(
+        out,
+        "{} pairs to train on, {} held out; score: mean R@10 of trained linear layers",
+        found.train_pairs, found.holdout
+    )?;
+    writeln!(
+        out,
+        "{:<images$}{:<texts$}{:>6}  {:<14}{:>11}{:>7}{:>6}{:>7}{:>6}{:>6}",
+        "images", "texts", "score", "  95% interval", "mutual k-NN", "chance", "CKA", "ridge", "CCA", "ASIF"
+    )?;
+    for pair in probe_report::ranked(found) {
+        let interval = format!("{:5.1} to {:5.1}", pair.interval.low, pair.interval.high);
+        let [ridge, cca, asif] = probe_report::closed_form(pair);
+        writeln!(
+            out,
+            "{:<images$}{:<texts$}{:>6.1}  {interval:<14}{:>11.3}{:>7}{:>6.3}{ridge:>7.1}{cca:>6.1}{asif:>6.1}",
+            pair.images,
+            pair.texts,
+            pair.score,
+            pair.measures.mutual_knn.value,
+            pair.measures.mutual_knn.chance.map_or("-".to_owned(), |chance| format!("{chance:.3}")),
+            pair.measures.cka.debiased.value,
+        )?;
+    }
+    for set in found.images.iter().chain(&found.texts) {
+        if let Some(labelled) = &set.labelled {
+            writeln!(
+                out,
+                "{}: k-NN {:.1}, linear probing {:.1}, most frequent class {:.1}, silhouette {:.3}, NMI {:.3}",
+                set.name,
+                labelled.knn,
+                labelled.linear,
+                labelled.majority,
+                labelled.silhouette,
+                labelled.nmi.value
+            )?;
+        }
+    }
+    if found.pairs.len() > 1 {
+        writeln!(out, "correlation with the score over {} pairs:", found.pairs.len())?;
+        for predictor in &found.predictors {
+            let name = probe_report::name_of(predictor);
+            let pearson = probe_report::correlation(predictor.pearson, predictor.pearson_interval);
+            let spearman = probe_report::correlation(predictor.spearman, predictor.spearman_interval);
+            writeln!(out, "  {name:<36}Pearson {pearson:<26}Spearman {spearman}")?;
+        }
+    }
+    if let Some(path) = &args.report {
+        writeln!(out, "report: {}", path.display())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,202 @@
+//! Sets of features of the same pictures and captions, by several encoders.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use sail_core::{FeatureSource, gather_checked};
+use sail_data::{DataError, Pairs};
+
+use crate::ProbeError;
+
+/// A set of features and what to call it.
+#[derive(Clone)]
+pub struct NamedFeatures {
+    /// What tables and charts call it, such as the model.
+    pub name: String,
+    /// The rows.
+    pub source: Arc<dyn FeatureSource>,
+}
+
+/// The features that several vision encoders and several text encoders made of the same pairs.
+///
+/// Rows join by key, as everywhere; the order of the pairs is that of the first set of images. All sets have to hold the
+/// same keys.
+///
+/// # Examples
+/// ```
+/// use std::sync::Arc;
+/// use sail_data::MatrixFeatures;
+/// use sail_probe::{Grid, NamedFeatures};
+/// let set = |name: &str, rows: [f32; 3], keys| {
+///     let source = MatrixFeatures::new(1, rows.to_vec())?.with_keys(keys)?;
+///     Ok::<_, sail_data::DataError>(NamedFeatures { name: name.to_owned(), source: Arc::new(source) })
+/// };
+/// let images = [set("a", [1.0, 2.0, 3.0], ["x", "y", "z"])?, set("b", [3.0, 1.0, 2.0], ["z", "x", "y"])?];
+/// let texts = [set("t", [1.0, 2.0, 3.0], ["y", "x", "z"])?];
+/// assert_eq!(Grid::new(images.into(), texts.into(), None)?.len(), 3);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Grid {
+    pub(crate) images: Vec<ImageSet>,
+    pub(crate) texts: Vec<TextSet>,
+    pub(crate) labels: Option<Labels>,
+}
+
+pub(crate) struct ImageSet {
+    pub(crate) features: NamedFeatures,
+    /// For each pair, its row.
+    rows: Vec<usize>,
+}
+
+pub(crate) struct TextSet {
+    pub(crate) features: NamedFeatures,
+    /// The first set of images with these texts.
+    pairs: Pairs,
+}
+
+/// The class of every pair.
+pub(crate) struct Labels {
+    pub(crate) of_pair: Vec<usize>,
+    pub(crate) classes: usize,
+}
+
+/// Pairs by their numbers: those to fit on, those to look at before, and those to judge by.
+pub(crate) struct Parts {
+    pub(crate) train: Vec<usize>,
+    pub(crate) measured: Vec<usize>,
+    pub(crate) holdout: Vec<usize>,
+}
+
+impl Grid {
+    /// Joins sets of features.
+    ///
+    /// `labels` are the classes of the pictures, for each row of the first set of images.
+    ///
+    /// # Errors
+    /// [`ProbeError`] without images or texts, for sets of one name, for sets whose keys differ, and for labels of
+    /// another number.
+    pub fn new(
+        images: Vec<NamedFeatures>,
+        texts: Vec<NamedFeatures>,
+        labels: Option<Vec<usize>>,
+    ) -> Result<Self, ProbeError> {
+        let first = images.first().ok_or(ProbeError::Empty { what: "image" })?.clone();
+        if texts.is_empty() {
+            return Err(ProbeError::Empty { what: "text" });
+        }
+        for sets in [&images, &texts] {
+            let mut names = HashSet::new();
+            if let Some(set) = sets.iter().find(|set| !names.insert(&set.name)) {
+                return Err(ProbeError::Name { name: set.name.clone() });
+            }
+        }
+        let joined = |set: &NamedFeatures| {
+            let differ = |source| {
+                let (first, second) = (first.name.clone(), set.name.clone());
+                ProbeError::Mismatch { first, second, source }
+            };
+            Pairs::new(first.source.clone(), vec![set.source.clone()]).map_err(differ)
+        };
+        let image_set = |set: NamedFeatures| {
+            let pairs = joined(&set)?;
+            if set.source.rows() != pairs.len() {
+                // A picture twice. Said as it is said of any images.
+                let twice = Pairs::new(set.source.clone(), vec![first.source.clone()]);
+                let source = twice.err().unwrap_or(DataError::Empty);
+                let (first, second) = (first.name.clone(), set.name.clone());
+                return Err(ProbeError::Mismatch { first, second, source });
+            }
+            let rows = (0..pairs.len()).map(|pair| pairs.caption_rows(0, pair)[0] as usize).collect();
+            Ok(ImageSet { features: set, rows })
+        };
+        let text_set = |set: NamedFeatures| Ok(TextSet { pairs: joined(&set)?, features: set });
+        let images = images.into_iter().map(image_set).collect::<Result<Vec<_>, ProbeError>>()?;
+        let texts = texts.into_iter().map(text_set).collect::<Result<Vec<_>, ProbeError>>()?;
+        let expected = images[0].rows.len();
+        let labels = match labels {
+            Some(labels) if labels.len() != expected => {
+                return Err(ProbeError::Labels { found: labels.len(), expected, first: first.name });
+            }
+            labels => labels.map(|of_pair| {
+                let classes = of_pair.iter().max().map_or(0, |&class| class + 1);
+                Labels { of_pair, classes }
+            }),
+        };
+        Ok(Self { images, texts, labels })
+    }
+
+    /// How many pairs there are.
+    pub fn len(&self) -> usize {
+        self.images[0].rows.len()
+    }
+
+    /// Never true: a set of features has rows.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Splits the pairs by their keys, and samples down those to look at.
+    pub(crate) fn split(&self, holdout: usize, seed: u64, most: usize) -> Result<Parts, ProbeError> {
+        let split = self.texts[0].pairs.split(holdout, seed)?;
+        let numbers = |pairs: &Pairs| (0..pairs.len()).map(|pair| pairs.image_row(pair)).collect::<Vec<_>>();
+        let (train, holdout) = (numbers(&split.train), numbers(&split.holdout));
+        let measured = match train.len() > most {
+            // Which keys these are depends on keys and seed alone, as with the holdout.
+            true => numbers(&split.train.split(most, seed)?.holdout),
+            false => train.clone(),
+        };
+        Ok(Parts { train, measured, holdout })
+    }
+
+    /// The pairs of two sets, for training on them.
+    pub(crate) fn pairs(&self, image: usize, text: usize, pairs: &[usize]) -> Result<Pairs, ProbeError> {
+        let (images, texts) = (&self.images[image], &self.texts[text]);
+        let joined = Pairs::new(images.features.source.clone(), vec![texts.features.source.clone()])?;
+        let rows: Vec<usize> = pairs.iter().map(|&pair| images.rows[pair]).collect();
+        Ok(joined.subset(&rows)?)
+    }
+}
+
+impl ImageSet {
+    /// The features of some pairs, `[pairs, dim]`.
+    pub(crate) fn read(&self, pairs: &[usize], device: &Device) -> Result<Tensor<2>, ProbeError> {
+        let rows: Vec<usize> = pairs.iter().map(|&pair| self.rows[pair]).collect();
+        self.features.read(&rows, device)
+    }
+}
+
+impl TextSet {
+    /// The features of the first caption of some pairs, `[pairs, dim]`.
+    pub(crate) fn read_first(&self, pairs: &[usize], device: &Device) -> Result<Tensor<2>, ProbeError> {
+        let rows: Vec<usize> =
+            pairs.iter().map(|&pair| self.pairs.caption_rows(0, pair)[0] as usize).collect();
+        self.features.read(&rows, device)
+    }
+
+    /// The features of all captions of some pairs, and for each the place of its pair.
+    pub(crate) fn read_all(
+        &self,
+        pairs: &[usize],
+        device: &Device,
+    ) -> Result<(Tensor<2>, Vec<usize>), ProbeError> {
+        let (rows, places): (Vec<usize>, Vec<usize>) = pairs
+            .iter()
+            .enumerate()
+            .flat_map(|(place, &pair)| {
+                self.pairs.caption_rows(0, pair).iter().map(move |&row| (row as usize, place))
+            })
+            .unzip();
+        Ok((self.features.read(&rows, device)?, places))
+    }
+}
+
+impl NamedFeatures {
+    fn read(&self, rows: &[usize], device: &Device) -> Result<Tensor<2>, ProbeError> {
+        let dim = self.source.dim();
+        let mut values = vec![0.0; rows.len() * dim];
+        gather_checked(&*self.source, rows, &mut values)
+            .map_err(|source| ProbeError::Features { name: self.name.clone(), source })?;
+        Ok(Tensor::from_data(TensorData::new(values, [rows.len(), dim]), device))
+    }
+}
