@@ -219,15 +219,15 @@ fn print(args: &ProbeArgs, found: &Probe) -> Result<(), CliError> {
     )?;
     writeln!(
         out,
-        "{:<images$}{:<texts$}{:>6}  {:<14}{:>11}{:>7}{:>6}{:>7}{:>6}{:>6}",
-        "images", "texts", "score", "  95% interval", "mutual k-NN", "chance", "CKA", "ridge", "CCA", "ASIF"
+        "{:<images$}{:<texts$}{:>6}  {:<14}{:>13}{:>8}{:>6}{:>7}{:>6}{:>6}",
+        "images", "texts", "score", "95% interval", "mutual k-NN", "chance", "CKA", "ridge", "CCA", "ASIF"
     )?;
     for pair in probe_report::ranked(found) {
         let interval = format!("{:5.1} to {:5.1}", pair.interval.low, pair.interval.high);
         let [ridge, cca, asif] = probe_report::closed_form(pair);
         writeln!(
             out,
-            "{:<images$}{:<texts$}{:>6.1}  {interval:<14}{:>11.3}{:>7}{:>6.3}{ridge:>7.1}{cca:>6.1}{asif:>6.1}",
+            "{:<images$}{:<texts$}{:>6.1}  {interval:<14}{:>13.3}{:>8}{:>6.3}{ridge:>7.1}{cca:>6.1}{asif:>6.1}",
             pair.images,
             pair.texts,
             pair.score,
@@ -250,7 +250,8 @@ fn print(args: &ProbeArgs, found: &Probe) -> Result<(), CliError> {
             )?;
         }
     }
-    if found.pairs.len() > 1 {
+    // Two points lie on a line whatever they are.
+    if found.pairs.len() > 2 {
         writeln!(out, "correlation with the score over {} pairs:", found.pairs.len())?;
         for predictor in &found.predictors {
             let name = probe_report::name_of(predictor);
