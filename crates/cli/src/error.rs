@@ -35,6 +35,8 @@ pub(crate) enum CliError {
     Eval(#[from] EvalError),
     #[error("the training failed")]
     Train(#[from] TrainError),
+    #[error("interrupted after {done} of {settings} settings: continue with the same command and `--resume`")]
+    SweepInterrupted { done: usize, settings: usize },
     #[error("the probe failed")]
     Probe(#[from] ProbeError),
     #[error("interrupted after {done} of {parts} parts: continue with the same command and `--resume`")]

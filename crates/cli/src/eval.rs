@@ -10,6 +10,7 @@ use sail_vl::device;
 use sail_vl::eval::{BlockSize, class_weights, project_images, project_texts, retrieval, zero_shot};
 
 use crate::error::CliError;
+use crate::features::{self, FeaturesArgs};
 use crate::inputs::{self, PairArgs};
 use crate::labels;
 
@@ -22,6 +23,8 @@ pub(crate) enum EvalCommand {
     Retrieval(RetrievalArgs),
     /// Classification of images by the text features of class prompts.
     ZeroShot(ZeroShotArgs),
+    /// How well frozen image features cluster and separate by class, without any head: k-NN, linear probing, clusters.
+    Features(FeaturesArgs),
 }
 
 #[derive(Args)]
@@ -74,6 +77,7 @@ pub(crate) fn run(command: &EvalCommand) -> Result<(), CliError> {
     match command {
         EvalCommand::Retrieval(args) => run_retrieval(args),
         EvalCommand::ZeroShot(args) => run_zero_shot(args),
+        EvalCommand::Features(args) => features::run(args),
     }
 }
 

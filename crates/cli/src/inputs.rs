@@ -13,7 +13,7 @@ use sail_vl::layers::Head;
 use crate::error::CliError;
 
 /// The pairs to work on.
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub(crate) struct PairArgs {
     /// Image features: a store, FILE.safetensors or FILE.safetensors:TENSOR; several with commas between are read as
     /// one.

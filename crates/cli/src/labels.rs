@@ -1,6 +1,6 @@
 //! Classes of pictures from the command line.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sail_vl::core::FeatureSource;
 use sail_vl::data::{read_indices, split_tensor_spec};
@@ -34,21 +34,14 @@ pub(crate) fn read(spec: &str, features: &str, source: &dyn FeatureSource) -> Re
     labels.iter().enumerate().map(class).collect()
 }
 
-/// The names of the classes that the keys of a source have, in order.
-pub(crate) fn folder_names(features: &str, source: &dyn FeatureSource) -> Result<Vec<String>, CliError> {
-    let mut names: Vec<String> = folder_of_rows(features, source)?;
-    names.sort_unstable();
-    names.dedup();
-    Ok(names)
-}
-
 fn folders(features: &str, source: &dyn FeatureSource) -> Result<Vec<usize>, CliError> {
     let of_rows = folder_of_rows(features, source)?;
-    let names: BTreeMap<String, usize> =
-        folder_names(features, source)?.into_iter().enumerate().map(|(class, name)| (name, class)).collect();
-    Ok(of_rows.iter().filter_map(|name| names.get(name).copied()).collect())
+    let names: BTreeSet<&String> = of_rows.iter().collect();
+    let numbers: BTreeMap<&String, usize> = names.into_iter().zip(0..).collect();
+    Ok(of_rows.iter().map(|name| numbers[name]).collect())
 }
 
+/// The folder part of every key.
 pub(crate) fn folder_of_rows(features: &str, source: &dyn FeatureSource) -> Result<Vec<String>, CliError> {
     let rows: Vec<usize> = (0..source.rows()).collect();
     let keys =

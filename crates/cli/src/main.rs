@@ -7,14 +7,17 @@ mod encode;
 mod encode_progress;
 mod error;
 mod eval;
+mod features;
 mod head;
 mod inputs;
 mod labels;
 mod probe;
 mod probe_report;
 mod store;
+mod sweep;
 mod towers;
 mod train;
+mod train_report;
 
 use std::io::{Write, stderr};
 use std::process::ExitCode;

@@ -160,7 +160,6 @@ fn by_class(found: &Probe) -> Section {
                 format!("{:.1}", labelled.majority),
                 format!("{:.3}", labelled.silhouette),
                 beside_chance(&labelled.nmi),
-                format!("{:.3}", labelled.ari),
             ]);
         }
     }

@@ -22,6 +22,7 @@ use serde_json::json;
 
 use crate::error::CliError;
 use crate::inputs::{self, PairArgs};
+use crate::{sweep, train_report};
 
 /// A layer by name.
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -73,21 +74,28 @@ enum OptimizerKind {
 }
 
 // A negative number is a value that can be called wrong, not an option that is not known.
-#[derive(Args)]
+#[derive(Args, Clone)]
 #[command(allow_negative_numbers = true)]
 pub(crate) struct TrainArgs {
     #[command(flatten)]
-    pairs: PairArgs,
+    pub(crate) pairs: PairArgs,
     /// More captions of the same pictures, as extra positives; may be given several times. Each time is a set of its
     /// own, which several stores with commas between may hold together.
     #[arg(long, value_name = "FEATURES")]
     extra_texts: Vec<String>,
     /// Folder of the run.
     #[arg(long, value_name = "RUN")]
-    out: String,
+    pub(crate) out: String,
     /// Continue the run in that folder.
     #[arg(long)]
-    resume: bool,
+    pub(crate) resume: bool,
+    /// Try several values of an option, such as lr=1e-4,3e-4; with several of these, every combination. Each run has a
+    /// folder of its own in that of `--out`, and the results are ranked.
+    #[arg(long, value_name = "OPTION=VALUES")]
+    pub(crate) sweep: Vec<String>,
+    /// Write a report for people, one HTML file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
 
     /// Layer of both sides.
     #[arg(long, value_enum, default_value = "glu")]
@@ -142,7 +150,7 @@ pub(crate) struct TrainArgs {
 
     /// Pairs kept out of the training and used to evaluate it.
     #[arg(long, default_value_t = 0, value_name = "ROWS")]
-    holdout: usize,
+    pub(crate) holdout: usize,
     /// Epochs between evaluations; 0 for the end only.
     #[arg(long, default_value_t = 5, value_name = "EPOCHS")]
     evaluate_every: usize,
@@ -159,7 +167,7 @@ pub(crate) struct TrainArgs {
     device: Vec<String>,
     /// Print one JSON object at the end.
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 }
 
 /// What `config.json` holds: all that decides the result.
@@ -244,19 +252,51 @@ impl TrainArgs {
         }
         Ok(config)
     }
+
+    /// Says everything that can be wrong with the command before a file is read.
+    pub(crate) fn check(&self) -> Result<(), CliError> {
+        self.train_config()?;
+        self.loss_config()?.build()?;
+        self.checkpoint_every()?;
+        self.head_config(self.dim, self.dim)?;
+        self.device.iter().try_for_each(|name| device::parse(name).map(drop))?;
+        Ok(())
+    }
+
+    fn checkpoint_every(&self) -> Result<Duration, CliError> {
+        Duration::try_from_secs_f64(self.checkpoint_every)
+            .map_err(|_| CliError::Usage("`--checkpoint-every` is not a number of seconds".into()))
+    }
 }
 
 pub(crate) fn run(args: &TrainArgs) -> Result<(), CliError> {
-    // Everything that can be wrong with the command is said before a file is read.
+    if !args.sweep.is_empty() {
+        return sweep::run(args);
+    }
+    let interrupter = Interrupter::new();
+    let handle = interrupter.clone();
+    // Where no handler can be set, an interrupt kills the process, which a resume survives as well.
+    let _ = ctrlc::set_handler(move || handle.stop(Some("interrupted")));
+    let outcome = execute(args, &interrupter)?;
+    if outcome.finish == Finish::Interrupted {
+        return Err(CliError::Interrupted { steps: outcome.history.steps.len() });
+    }
+    if let Some(path) = &args.report {
+        train_report::report(&[(args.out.clone(), &outcome)]).save(path)?;
+    }
+    report(args, &outcome)
+}
+
+/// One run.
+pub(crate) fn execute(args: &TrainArgs, interrupter: &Interrupter) -> Result<Outcome<Head>, CliError> {
+    args.check()?;
     let train = args.train_config()?;
     let loss = args.loss_config()?;
     let objective = loss.build()?;
     let mut devices = args.device.iter().map(|name| device::parse(name)).collect::<Result<Vec<_>, _>>()?;
     let others = devices.split_off(1);
     let device = &devices[0];
-    let checkpoint_every = Duration::try_from_secs_f64(args.checkpoint_every)
-        .map_err(|_| CliError::Usage("`--checkpoint-every` is not a number of seconds".into()))?;
-    args.head_config(args.dim, args.dim)?;
+    let checkpoint_every = args.checkpoint_every()?;
     let out = Path::new(&args.out);
     let path = PathBuf::from(out);
     match (args.resume, out.exists()) {
@@ -304,24 +344,12 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), CliError> {
     trainer.check()?;
     let folder =
         if args.resume { RunFolder::resume(out, &config)? } else { RunFolder::create(out, &config)? };
-    let interrupter = Interrupter::new();
-    let handle = interrupter.clone();
-    // Where no handler can be set, an interrupt kills the process, which a resume survives as well.
-    let _ = ctrlc::set_handler(move || handle.stop(Some("interrupted")));
-    let outcome = trainer
-        .folder(folder)
-        .checkpoint_every(checkpoint_every)
-        .observer(Progress::new("train"))
-        .interrupter(interrupter)
-        .run()?;
-    report(args, &outcome)
+    let trainer = trainer.folder(folder).checkpoint_every(checkpoint_every);
+    Ok(trainer.observer(Progress::new("train")).interrupter(interrupter.clone()).run()?)
 }
 
 fn report(args: &TrainArgs, outcome: &Outcome<Head>) -> Result<(), CliError> {
     let steps = outcome.history.steps.len();
-    if outcome.finish == Finish::Interrupted {
-        return Err(CliError::Interrupted { steps });
-    }
     let head = format!("{}/head.safetensors", args.out.trim_end_matches('/'));
     let loss = outcome.history.steps.last().map(|step| step.loss);
     let holdout = outcome.history.evaluations.last().map(|evaluation| &evaluation.holdout);

@@ -3,11 +3,10 @@
 use burn::tensor::Tensor;
 use sail_eval::{
     BlockSize, EvalError, KMeansOptions, KnnOptions, LinearProbe, LinearProbeOptions, Measured, Permutations,
-    adjusted_rand_index, k_means, knn_classify, normalized_mutual_information, silhouette,
+    accuracy, adjusted_rand_index, k_means, knn_classify, normalized_mutual_information, silhouette,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::ProbeConfig;
 use crate::hits::Hits;
 
 /// How well the features of one encoder cluster and separate by class.
@@ -29,6 +28,42 @@ pub struct Labelled {
     pub ari: f64,
 }
 
+/// How [`Labelled`] is measured.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LabelledConfig {
+    /// The `k` of k-NN classification; at least 1.
+    pub knn_k: usize,
+    /// The penalty of linear probing; 0 or more.
+    pub l2: f64,
+    /// Random classes that the mutual information is held against.
+    pub permutations: usize,
+    /// Where these and the starts of k-means come from.
+    pub seed: u64,
+}
+
+impl Labelled {
+    /// Measures the features of one encoder.
+    ///
+    /// # Shapes
+    /// - known: `[n, dim]`, with a label each
+    /// - held: `[m, dim]`, with a label each, to be classified
+    ///
+    /// # Errors
+    /// [`EvalError`] for settings out of their range, sides that are empty or differ in dimension, labels of another
+    /// number or not less than `classes`, a single class, embeddings that are not finite or all zeros, and when the
+    /// device fails.
+    pub fn measure(
+        known: Tensor<2>,
+        known_labels: &[usize],
+        held: Tensor<2>,
+        held_labels: &[usize],
+        classes: usize,
+        config: &LabelledConfig,
+    ) -> Result<Self, EvalError> {
+        Ok(measure(known, known_labels, held, held_labels, classes, config)?.measures)
+    }
+}
+
 /// The measures, and the hits that two of them are means of.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct LabelledHits {
@@ -43,8 +78,10 @@ pub(crate) fn measure(
     held: Tensor<2>,
     held_labels: &[usize],
     classes: usize,
-    config: &ProbeConfig,
+    config: &LabelledConfig,
 ) -> Result<LabelledHits, EvalError> {
+    // Predictions are compared with these; they are checked as the known ones are.
+    accuracy(&vec![0; held.dims()[0]], held_labels)?;
     let options = KnnOptions { k: config.knn_k, ..KnnOptions::default() };
     let block = BlockSize::default();
     let found = knn_classify(known.clone(), known_labels, classes, held.clone(), &options, &block)?;

@@ -27,7 +27,7 @@ mod run;
 pub use config::ProbeConfig;
 pub use error::ProbeError;
 pub use grid::{Grid, NamedFeatures};
-pub use labelled::Labelled;
+pub use labelled::{Labelled, LabelledConfig};
 pub use pair::{Aligners, PairMeasures};
 pub use predict::{Basis, Predictor};
 pub use run::{FeatureSet, PairResult, Probe, Progress, probe};

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::grid::{Grid, Labels, NamedFeatures, Parts};
-use crate::labelled::{self, LabelledHits};
+use crate::labelled::{self, LabelledConfig, LabelledHits};
 use crate::pair::{self, PairHits};
 use crate::predict::{Candidate, Values, judge};
 use crate::{Aligners, Basis, Labelled, PairMeasures, Predictor, ProbeConfig, ProbeError};
@@ -167,8 +167,10 @@ fn classify(
         _ => grid.texts[index].read_first(pairs, device),
     };
     let of = |pairs: &[usize]| pairs.iter().map(|&pair| labels.of_pair[pair]).collect::<Vec<_>>();
+    let ProbeConfig { knn_k, l2, permutations, seed, .. } = *config;
+    let config = LabelledConfig { knn_k, l2, permutations, seed };
     let (known, held) = (read(&parts.measured)?, read(&parts.holdout)?);
-    labelled::measure(known, &of(&parts.measured), held, &of(&parts.holdout), labels.classes, config)
+    labelled::measure(known, &of(&parts.measured), held, &of(&parts.holdout), labels.classes, &config)
         .map_err(|source| ProbeError::Measure { of: format!("`{}`", features.name), source })
 }
 

@@ -1,0 +1,212 @@
+//! `sail train --sweep`: a run for every combination of some settings, and which of them did best.
+
+use std::ffi::OsString;
+use std::io::{Write, stdout};
+use std::path::Path;
+
+use clap::{Args, Command, FromArgMatches};
+use sail_vl::layers::Head;
+use sail_vl::train::{EvaluationRecord, Finish, Interrupter, Outcome};
+use serde_json::json;
+
+use crate::error::CliError;
+use crate::train::{TrainArgs, execute};
+use crate::train_report;
+
+/// The options whose values decide what a run learns.
+const OPTIONS: [&str; 16] = [
+    "head",
+    "width",
+    "dim",
+    "loss",
+    "normalization",
+    "blocks",
+    "batch",
+    "precision",
+    "epochs",
+    "lr",
+    "weight-decay",
+    "optimizer",
+    "warmup",
+    "seed",
+    "evaluate-every",
+    "patience",
+];
+
+/// One combination: what differs, the name of its folder, and its command line.
+struct Setting {
+    values: Vec<(String, String)>,
+    args: TrainArgs,
+}
+
+impl Setting {
+    fn name(&self) -> String {
+        let pairs: Vec<String> =
+            self.values.iter().map(|(option, value)| format!("{option}={value}")).collect();
+        pairs.join(",")
+    }
+}
+
+pub(crate) fn run(args: &TrainArgs) -> Result<(), CliError> {
+    if args.holdout == 0 {
+        return Err(CliError::Usage("`--sweep` needs a `--holdout` to rank the settings by".into()));
+    }
+    let settings = settings(args)?;
+    let out = Path::new(&args.out);
+    match (args.resume, out.exists()) {
+        (false, true) => {
+            return Err(CliError::Usage(format!("{} exists: continue it with `--resume`", args.out)));
+        }
+        (true, false) => {
+            return Err(CliError::Usage(format!("{} does not exist: leave out `--resume`", args.out)));
+        }
+        _ => {}
+    }
+    let interrupter = Interrupter::new();
+    let handle = interrupter.clone();
+    // Where no handler can be set, an interrupt kills the process, which a resume survives as well.
+    let _ = ctrlc::set_handler(move || handle.stop(Some("interrupted")));
+    let mut done: Vec<(String, &Setting, Outcome<Head>)> = Vec::new();
+    let count = settings.len();
+    for (index, mut setting) in
+        settings.iter().enumerate().map(|(index, setting)| (index, setting.args.clone()))
+    {
+        // Read and checked once.
+        setting.pairs.no_verify |= index > 0;
+        setting.resume = Path::new(&setting.out).exists();
+        let name = settings[index].name();
+        let outcome = execute(&setting, &interrupter)?;
+        if outcome.finish == Finish::Interrupted {
+            return Err(CliError::SweepInterrupted { done: index, settings: count });
+        }
+        done.push((name, &settings[index], outcome));
+    }
+    done.sort_by(|a, b| recall(&b.2).total_cmp(&recall(&a.2)));
+    if let Some(path) = &args.report {
+        let runs: Vec<_> = done.iter().map(|(name, _, outcome)| (name.clone(), outcome)).collect();
+        train_report::report(&runs).save(path)?;
+    }
+    print(args, &done)
+}
+
+/// What runs are ranked by: the mean recall at the end.
+fn recall(outcome: &Outcome<Head>) -> f64 {
+    outcome.history.evaluations.last().map_or(f64::NEG_INFINITY, EvaluationRecord::mean_recall)
+}
+
+/// Every combination, each parsed and checked as a command line of its own before anything runs.
+fn settings(args: &TrainArgs) -> Result<Vec<Setting>, CliError> {
+    let mut combinations: Vec<Vec<(String, String)>> = vec![Vec::new()];
+    let mut named = Vec::new();
+    for sweep in &args.sweep {
+        let usage = |message: String| CliError::Usage(format!("`--sweep {sweep}`: {message}"));
+        let Some((option, values)) = sweep.split_once('=') else {
+            return Err(usage("expected OPTION=VALUE,VALUE,...".into()));
+        };
+        if !OPTIONS.contains(&option) {
+            return Err(usage(format!("`{option}` cannot be swept, expected one of {}", OPTIONS.join(", "))));
+        }
+        if named.contains(&option) {
+            return Err(usage(format!("`{option}` is swept twice")));
+        }
+        named.push(option);
+        let mut values: Vec<&str> = values.split(',').collect();
+        let count = values.len();
+        values.dedup();
+        if values.len() != count || values.iter().any(|value| value.is_empty()) {
+            return Err(usage("a value is empty or there twice".into()));
+        }
+        combinations = combinations
+            .into_iter()
+            .flat_map(|before| {
+                values.iter().map(move |value| {
+                    let mut setting = before.clone();
+                    setting.push((option.to_owned(), (*value).to_owned()));
+                    setting
+                })
+            })
+            .collect();
+    }
+    combinations.into_iter().map(|values| setting(args, values)).collect()
+}
+
+fn setting(args: &TrainArgs, values: Vec<(String, String)>) -> Result<Setting, CliError> {
+    // The command line as it was given, with the values of this combination after it; a later value takes the place of
+    // an earlier one.
+    let words = std::env::args_os().skip(1);
+    let values_of = values.iter().map(|(option, value)| OsString::from(format!("--{option}={value}")));
+    let command = TrainArgs::augment_args(Command::new("train").args_override_self(true));
+    let matches = command.try_get_matches_from(words.chain(values_of));
+    let parsed = matches.and_then(|matches| TrainArgs::from_arg_matches(&matches)).map_err(|error| {
+        let message = error.to_string();
+        let line = message.lines().next().unwrap_or_default();
+        CliError::Usage(format!("a setting of the sweep: {}", line.trim_start_matches("error: ")))
+    })?;
+    let mut setting = Setting { values, args: parsed };
+    setting.args.sweep.clear();
+    setting.args.report = None;
+    setting.args.out = format!("{}/{}", args.out.trim_end_matches('/'), setting.name());
+    setting.args.check()?;
+    Ok(setting)
+}
+
+fn print(args: &TrainArgs, done: &[(String, &Setting, Outcome<Head>)]) -> Result<(), CliError> {
+    let mut out = stdout().lock();
+    let head = |name: &str| format!("{}/{name}/head.safetensors", args.out.trim_end_matches('/'));
+    let last = |outcome: &Outcome<Head>| outcome.history.evaluations.last().cloned();
+    if args.json {
+        let settings: Vec<_> = done
+            .iter()
+            .map(|(name, setting, outcome)| {
+                let evaluation = last(outcome);
+                let values: serde_json::Map<_, _> = setting
+                    .values
+                    .iter()
+                    .map(|(option, value)| (option.clone(), value.as_str().into()))
+                    .collect();
+                json!({
+                    "setting": values,
+                    "mean_recall": evaluation.as_ref().map(EvaluationRecord::mean_recall),
+                    "holdout": evaluation.map(|evaluation| json!({
+                        "i2t": evaluation.holdout.i2t, "t2i": evaluation.holdout.t2i,
+                    })),
+                    "loss": outcome.history.steps.last().map(|step| step.loss),
+                    "steps": outcome.history.steps.len(),
+                    "seconds": outcome.seconds,
+                    "head": head(name),
+                })
+            })
+            .collect();
+        writeln!(
+            out,
+            "{}",
+            json!({"settings": settings, "best": done.first().map(|(name, ..)| head(name))})
+        )?;
+        return Ok(());
+    }
+    let width = done.iter().map(|(name, ..)| name.chars().count()).max().unwrap_or(0).max(7) + 2;
+    writeln!(
+        out,
+        "{:<width$}{:>11}{:>10}{:>10}{:>11}{:>11}{:>9}",
+        "setting", "mean recall", "i2t R@1", "t2i R@1", "i2t R@10", "t2i R@10", "seconds"
+    )?;
+    for (name, _, outcome) in done {
+        if let Some(evaluation) = last(outcome) {
+            let (i2t, t2i) = (&evaluation.holdout.i2t, &evaluation.holdout.t2i);
+            writeln!(
+                out,
+                "{name:<width$}{:>11.2}{:>10.2}{:>10.2}{:>11.2}{:>11.2}{:>9.1}",
+                evaluation.mean_recall(),
+                i2t.r1,
+                t2i.r1,
+                i2t.r10,
+                t2i.r10,
+                outcome.seconds
+            )?;
+        }
+    }
+    if let Some((name, ..)) = done.first() {
+        writeln!(out, "best head: {}", head(name))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,75 @@
+//! What trainings did, as a page for people.
+
+use sail_vl::layers::Head;
+use sail_vl::report::{LineChart, Report, Section, Table};
+use sail_vl::train::Outcome;
+
+/// Curves of more runs than this cannot be told apart; the best ones are drawn.
+const DRAWN: usize = 6;
+
+/// A report on runs, best first, each with its name.
+pub(crate) fn report(runs: &[(String, &Outcome<Head>)]) -> Report {
+    let several = runs.len() > 1;
+    let title = if several { "Which settings do best?" } else { "A training" };
+    let mut report = Report::new(title);
+    let mut table = Table::new([
+        "run",
+        "R@1 to text",
+        "R@1 to image",
+        "R@10 to text",
+        "R@10 to image",
+        "loss",
+        "seconds",
+    ]);
+    for (name, outcome) in runs {
+        let holdout = outcome.history.evaluations.last().map(|evaluation| &evaluation.holdout);
+        let recall = |score: Option<f64>| score.map_or("-".to_owned(), |score| format!("{score:.2}"));
+        table = table.row([
+            name.clone(),
+            recall(holdout.map(|found| found.i2t.r1)),
+            recall(holdout.map(|found| found.t2i.r1)),
+            recall(holdout.map(|found| found.i2t.r10)),
+            recall(holdout.map(|found| found.t2i.r10)),
+            outcome.history.steps.last().map_or("-".to_owned(), |step| format!("{:.6}", step.loss)),
+            format!("{:.1}", outcome.seconds),
+        ]);
+    }
+    if let Some((name, best)) = runs.first()
+        && let Some(evaluation) = best.history.evaluations.last()
+    {
+        let of = if several { format!(" of {name}, the best setting") } else { String::new() };
+        report = report
+            .subtitle(format!("Judged by {} held-out pictures.", evaluation.holdout.n_images))
+            .key_figure(format!("{:.1} %", evaluation.mean_recall()), format!("mean recall{of}"))
+            .key_figure(format!("{:.1} %", evaluation.holdout.i2t.r1), format!("R@1, picture to text{of}"));
+    }
+    let ranked = ["R@1 to text", "R@1 to image", "R@10 to text", "R@10 to image"];
+    let table =
+        table.higher_is_better(ranked).caption("Held-out pairs, at the end of each run; recall in percent.");
+    let drawn = &runs[..runs.len().min(DRAWN)];
+    let chart = |title: &str, y: &str, points: fn(&Outcome<Head>) -> Vec<(f64, f64)>| {
+        drawn.iter().fold(LineChart::new(title, "step", y), |chart, (name, outcome)| {
+            chart.series(name, points(outcome))
+        })
+    };
+    let loss = chart("Loss", "loss", |outcome| {
+        outcome.history.steps.iter().map(|step| (step.step as f64, step.loss)).collect()
+    });
+    let recall = chart("Mean recall on held-out pairs", "percent", |outcome| {
+        outcome.history.evaluations.iter().map(|at| (at.steps as f64, at.mean_recall())).collect()
+    });
+    let rate = chart("Learning rate", "rate", |outcome| {
+        outcome.history.steps.iter().map(|step| (step.step as f64, step.learning_rate)).collect()
+    });
+    let scale = chart("Logit scale", "scale", |outcome| {
+        outcome.history.steps.iter().map(|step| (step.step as f64, step.scale)).collect()
+    });
+    let mut curves = Section::new("Curves");
+    if runs.len() > DRAWN {
+        curves = curves.text(format!("The best {DRAWN} of {} settings.", runs.len()));
+    }
+    report
+        .section(Section::new("Results").table(table))
+        .section(curves.chart(loss.log_y()).charts([recall, rate, scale]))
+        .footer(concat!("Written by sail ", env!("CARGO_PKG_VERSION")))
+}
