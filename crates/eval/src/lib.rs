@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | does an image find its captions, and a caption its image? | [`retrieval`] | [`Retrieval`] |
 //! | does an image find the name of its class? | [`class_weights`], [`zero_shot`] | [`ZeroShot`] |
+//! | which of two is right? | [`winoground`], [`statements_pick_images`], [`prefers_true_caption`], [`group_accuracy`] | [`Winoground`], [`GroupAccuracy`] |
 //! | what does a query find? | [`top_k`] | [`Match`]es, for galleries of results |
 //! | what does a head make of stored features? | [`project_images`], [`project_texts`] | embeddings |
 //!
@@ -27,19 +28,25 @@
 //! refuses rows that have no direction (NaN, infinity, all zeros) by name.
 
 mod block;
+mod cosines;
 mod error;
+mod pair_choice;
 mod project;
 mod ranks;
 mod retrieval;
 mod tiles;
 mod top_k;
 mod unit_rows;
+mod winoground;
 mod zero_shot;
 
 pub use block::BlockSize;
+pub use cosines::cosines;
 pub use error::EvalError;
+pub use pair_choice::{GroupAccuracy, group_accuracy, prefers_true_caption, statements_pick_images};
 pub use project::{project_images, project_texts};
 pub use ranks::{RetrievalScores, TIE_TOLERANCE, rank};
 pub use retrieval::{Retrieval, retrieval};
 pub use top_k::{Match, top_k};
+pub use winoground::{Winoground, winoground};
 pub use zero_shot::{ZeroShot, class_weights, zero_shot};
