@@ -1,0 +1,88 @@
+//! Zero-shot classification.
+
+use std::collections::HashSet;
+
+use sail_core::AlignmentHead;
+use sail_eval::{ZeroShot, class_weights, zero_shot};
+use serde::{Deserialize, Serialize};
+
+use crate::inputs::Texts;
+use crate::{FeatureCache, LabelledImages, Skips, TaskError, TaskModel};
+
+/// What zero-shot classification came to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClassificationResult {
+    /// The accuracies.
+    #[serde(flatten)]
+    pub scores: ZeroShot,
+    /// The names of the classes, in the order of the accuracies of each.
+    pub classes: Vec<String>,
+    /// Classes that no scored picture shows; they are among the wrong answers all the same.
+    pub absent_classes: usize,
+    /// How many prompts a class has.
+    pub n_templates: usize,
+    /// Pictures left out.
+    pub skipped: Skips,
+}
+
+/// Scores a model on zero-shot classification: [`sail_eval::zero_shot`] with the prompt ensemble of
+/// [`sail_eval::class_weights`].
+///
+/// # Errors
+/// [`TaskError`] where the head does not go with the towers, nothing can be embedded, a picture has no label, a prompt
+/// cannot be embedded, or no picture is left.
+pub fn classify<H: AlignmentHead>(
+    model: &TaskModel<'_, H>,
+    data: &LabelledImages,
+    cache: &mut FeatureCache<'_>,
+) -> Result<ClassificationResult, TaskError> {
+    let images = model.images("classification", &data.pictures, cache)?;
+    let mut texts = Texts::default();
+    let (mut prompts, mut class_of_prompt) = (Vec::new(), Vec::new());
+    for (class, name) in data.classes.iter().enumerate() {
+        for prompt in data.templates.prompts(name) {
+            prompts.push(texts.add(&prompt));
+            class_of_prompt.push(class);
+        }
+    }
+    let embedded = model.texts("classification", &texts, cache)?;
+    let row = |number: usize| {
+        let row = embedded.features.row(&Texts::key(number));
+        row.map_err(|reason| TaskError::Prompt { prompt: texts.text(number).to_owned(), reason })
+    };
+    let prompts = prompts.into_iter().map(row).collect::<Result<Vec<_>, _>>()?;
+    let weights = class_weights(embedded.select(&prompts), &class_of_prompt, data.classes.len())?;
+
+    let keys = images.features.keys();
+    let label = |key: &&str| {
+        let label = data.labels.get(*key).copied();
+        label.ok_or_else(|| TaskError::Unlabelled { path: data.path.clone(), key: (*key).to_owned() })
+    };
+    let labels = keys.iter().map(label).collect::<Result<Vec<_>, _>>()?;
+    let scores = zero_shot(images.embeddings.clone(), weights, &labels)?;
+    Ok(ClassificationResult {
+        absent_classes: scores.per_class.iter().filter(|accuracy| accuracy.is_none()).count(),
+        scores,
+        classes: data.classes.clone(),
+        n_templates: data.templates.len(),
+        skipped: left_out(data, &keys, images.features.skipped()),
+    })
+}
+
+/// The pictures without a row, and the labels without a picture.
+fn left_out<'a>(
+    data: &LabelledImages,
+    keys: &[&str],
+    unusable: impl Iterator<Item = (&'a str, &'a str)>,
+) -> Skips {
+    let mut skipped = data.skipped.clone();
+    let mut seen: HashSet<&str> = keys.iter().copied().collect();
+    for (key, reason) in unusable {
+        skipped.add(key, reason);
+        seen.insert(key);
+    }
+    let mut missing: Vec<&String> = data.labels.keys().filter(|key| !seen.contains(key.as_str())).collect();
+    missing.sort_unstable();
+    missing.into_iter().for_each(|key| skipped.add(key, "there is a label but no picture"));
+    skipped
+}
