@@ -5,15 +5,15 @@ use std::path::Path;
 use crate::TaskError;
 use crate::files::read_lines;
 
-/// Where the name of the class goes.
-const PLACEHOLDER: &str = "{c}";
+/// Where the name of the class goes: as CLIP-benchmark writes it, and as the rest of this workspace does.
+const PLACEHOLDERS: [&str; 2] = ["{c}", "{}"];
 
-/// Prompt templates: `a photo of a {c}.`, `a sketch of a {c}.`, ...
+/// Prompt templates: `a photo of a {c}.`, `a sketch of a {c}.`, ... A `{}` is a placeholder as well.
 ///
 /// # Examples
 /// ```
 /// use sail_tasks::Templates;
-/// let templates = Templates::new(["a photo of a {c}.", "art of a {c}."])?;
+/// let templates = Templates::new(["a photo of a {c}.", "art of a {}."])?;
 /// assert_eq!(templates.prompts("cat").collect::<Vec<_>>(), ["a photo of a cat.", "art of a cat."]);
 /// assert!(Templates::new(["a photo of a cat."]).is_err());
 /// # Ok::<(), sail_tasks::TaskError>(())
@@ -32,10 +32,11 @@ impl Templates {
     /// These templates.
     ///
     /// # Errors
-    /// [`TaskError::Template`] for one without `{c}`, where every class would get the same prompt.
+    /// [`TaskError::Template`] for one without a placeholder, where every class would get the same prompt.
     pub fn new<T: Into<String>>(templates: impl IntoIterator<Item = T>) -> Result<Self, TaskError> {
         let templates: Vec<String> = templates.into_iter().map(Into::into).collect();
-        match templates.iter().position(|template| !template.contains(PLACEHOLDER)) {
+        match templates.iter().position(|template| !PLACEHOLDERS.iter().any(|place| template.contains(place)))
+        {
             Some(place) => {
                 let template = templates[place].clone();
                 Err(TaskError::Template { number: place + 1, template })
@@ -59,7 +60,11 @@ impl Templates {
 
     /// The prompts of a class.
     pub fn prompts<'a>(&'a self, class: &'a str) -> impl Iterator<Item = String> + 'a {
-        self.0.iter().map(move |template| template.replace(PLACEHOLDER, class))
+        // One pass, so that a class whose name looks like a placeholder stays what it is.
+        self.0.iter().map(move |template| {
+            let place = PLACEHOLDERS.into_iter().find(|place| template.contains(place));
+            place.map_or_else(|| template.clone(), |place| template.replace(place, class))
+        })
     }
 
     /// How many there are.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod bad_input;
+mod benchmark;
 mod commands;
 mod encode;
 mod lab;

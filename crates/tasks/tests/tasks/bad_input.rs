@@ -58,7 +58,10 @@ fn mmvp_rows() {
     says(open(&format!("{header}1,Texts\n")), &["CSV"]);
     // A category is a folder in the folder of pictures, or nothing.
     let data = open(&format!("{header}1,..,a cat\n2,..,a dog\n")).unwrap();
-    says(lab.cached(|model, cache| mmvp(model, &data, cache)).map(drop), &["none of the 2 records could be used"]);
+    says(
+        lab.cached(|model, cache| mmvp(model, &data, cache)).map(drop),
+        &["none of the 2 records could be used"],
+    );
 }
 
 #[test]
