@@ -6,13 +6,16 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use sail_vl::layers::Head;
+use sail_vl::report::Facts;
 use sail_vl::tasks::{
     CaptionData, FeatureCache, LabelledImages, MmvpData, NamedAccuracy, Skips, SugarCrepeData, TaskError,
-    TaskModel, Templates, WinogroundData, caption_retrieval, classify, mmvp, sugar_crepe, winoground,
+    TaskModel, Templates, WinogroundData, caption_answers, caption_retrieval, classify, classify_answers,
+    mmvp, sugar_crepe, winoground,
 };
 use sail_vl::{SailModel, device};
 use serde::Serialize;
 
+use crate::benchmark_report as report;
 use crate::encode::interrupt;
 use crate::encode_progress::EncodeProgress;
 use crate::error::CliError;
@@ -83,6 +86,9 @@ pub(crate) struct CaptionArgs {
     /// Which split to score.
     #[arg(long, default_value = "test")]
     split: String,
+    /// Write a report with pictures to this HTML file.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
     /// How many captions of a picture count, the first ones.
     #[arg(long, value_name = "CAPTIONS", default_value = "5")]
     captions: NonZeroUsize,
@@ -92,6 +98,9 @@ pub(crate) struct CaptionArgs {
 pub(crate) struct ClassifyArgs {
     #[command(flatten)]
     task: TaskArgs,
+    /// Write a report with pictures to this HTML file.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
     /// Which split of a CLIP-benchmark data set to score.
     #[arg(long, default_value = "test")]
     split: String,
@@ -104,8 +113,8 @@ pub(crate) struct ClassifyArgs {
 pub(crate) fn run(command: &BenchmarkCommand) -> Result<(), CliError> {
     match command {
         BenchmarkCommand::Winoground(args) => {
-            let data = || WinogroundData::open(&args.data);
-            let result = args.score(data, |model, data, cache| winoground(model, data, cache))?;
+            let data = WinogroundData::open(&args.data)?;
+            let result = args.score(|model, cache| winoground(model, &data, cache))?;
             let scores = &result.scores;
             args.print(&result, &result.skipped, |out| {
                 writeln!(out, "{} examples", scores.n_examples)?;
@@ -117,55 +126,76 @@ pub(crate) fn run(command: &BenchmarkCommand) -> Result<(), CliError> {
             })
         }
         BenchmarkCommand::Mmvp(args) => {
-            let result =
-                args.score(|| MmvpData::open(&args.data), |model, data, cache| mmvp(model, data, cache))?;
+            let data = MmvpData::open(&args.data)?;
+            let result = args.score(|model, cache| mmvp(model, &data, cache))?;
             args.print(&result, &result.skipped, |out| {
                 writeln!(out, "{} pairs", result.n_pairs)?;
                 write_named(out, &result.categories, ("mean over the categories", result.score))
             })
         }
         BenchmarkCommand::Sugarcrepe(SugarCrepeArgs { task, images }) => {
-            let data = || SugarCrepeData::open(&task.data, images);
-            let result = task.score(data, |model, data, cache| sugar_crepe(model, data, cache))?;
+            let data = SugarCrepeData::open(&task.data, images)?;
+            let result = task.score(|model, cache| sugar_crepe(model, &data, cache))?;
             task.print(&result, &result.skipped, |out| {
                 writeln!(out, "{} items", result.n_items)?;
                 write_named(out, &result.subsets, ("mean over the subsets", result.mean))
             })
         }
-        BenchmarkCommand::Captions(CaptionArgs { task, images, split, captions }) => {
-            let data = || CaptionData::open(&task.data, images, split, captions.get());
-            let result = task.score(data, |model, data, cache| caption_retrieval(model, data, cache))?;
-            task.print(&result, &result.skipped, |out| write_retrieval(out, &result.retrieval))
-        }
-        BenchmarkCommand::Classify(ClassifyArgs { task, split, templates }) => {
-            let templates = (!templates.is_empty()).then(|| Templates::new(templates)).transpose()?;
-            let data = || LabelledImages::open(&task.data, split, templates);
-            let result = task.score(data, |model, data, cache| classify(model, data, cache))?;
-            task.print(&result, &result.skipped, |out| {
-                write_zero_shot(out, &result.scores)?;
-                if result.absent_classes > 0 {
-                    writeln!(out, "{} classes without a picture", result.absent_classes)?;
-                }
-                Ok(())
-            })
-        }
+        BenchmarkCommand::Captions(args) => run_captions(args),
+        BenchmarkCommand::Classify(args) => run_classify(args),
     }
 }
 
+fn run_captions(args: &CaptionArgs) -> Result<(), CliError> {
+    let task = &args.task;
+    let data = CaptionData::open(&task.data, &args.images, &args.split, args.captions.get())?;
+    let result = match &args.report {
+        None => task.score(|model, cache| caption_retrieval(model, &data, cache))?,
+        Some(path) => {
+            let found =
+                task.score(|model, cache| caption_answers(model, &data, cache, report::CANDIDATES))?;
+            let facts = task.facts().fact("split", &args.split);
+            report::captions(facts, &found.0, &found.1, |answer| data.picture(answer))?.save(path)?;
+            found.0
+        }
+    };
+    task.print(&result, &result.skipped, |out| write_retrieval(out, &result.retrieval))
+}
+
+fn run_classify(args: &ClassifyArgs) -> Result<(), CliError> {
+    let task = &args.task;
+    let templates = (!args.templates.is_empty()).then(|| Templates::new(&args.templates)).transpose()?;
+    let data = LabelledImages::open(&task.data, &args.split, templates)?;
+    let result = match &args.report {
+        None => task.score(|model, cache| classify(model, &data, cache))?,
+        Some(path) => {
+            let found =
+                task.score(|model, cache| classify_answers(model, &data, cache, report::CANDIDATES))?;
+            report::classification(task.facts(), &found.0, &found.1, |answer| data.picture(answer))?
+                .save(path)?;
+            found.0
+        }
+    };
+    task.print(&result, &result.skipped, |out| {
+        write_zero_shot(out, &result.scores)?;
+        if result.absent_classes > 0 {
+            writeln!(out, "{} classes without a picture", result.absent_classes)?;
+        }
+        Ok(())
+    })
+}
+
 impl TaskArgs {
-    /// Reads the data, opens the model and scores it. What is wrong with the command or the data is said before weights
-    /// are read.
-    fn score<D, R>(
+    /// Opens the model and scores it on data that has been read.
+    fn score<R>(
         &self,
-        data: impl FnOnce() -> Result<D, TaskError>,
-        score: impl FnOnce(&TaskModel<'_, Head>, &D, &mut FeatureCache<'_>) -> Result<R, TaskError>,
+        score: impl FnOnce(&TaskModel<'_, Head>, &mut FeatureCache<'_>) -> Result<R, TaskError>,
     ) -> Result<R, CliError> {
         let device = device::parse(&self.device)?;
         let dtype = self.dtype.parse()?;
-        let data = data()?;
         let model = SailModel::open(&self.vision, &self.text, &self.head, &device).map_err(CliError::Open)?;
         let mut progress = EncodeProgress::new();
-        let mut cache = FeatureCache::new(Path::new(&self.cache), &mut progress);
+        let mut cache = FeatureCache::new(&self.cache, &mut progress);
         let stop = interrupt();
         for options in [&mut cache.images, &mut cache.texts] {
             options.dtype = dtype;
@@ -173,7 +203,18 @@ impl TaskArgs {
         }
         cache.images.block = self.batch;
         let model = TaskModel { vision: model.vision(), text: model.text(), head: model.head() };
-        Ok(score(&model, &data, &mut cache)?)
+        Ok(score(&model, &mut cache)?)
+    }
+
+    /// What a report says of the command.
+    fn facts(&self) -> Facts {
+        let path = |path: &Path| path.display().to_string();
+        Facts::new()
+            .fact("data", path(&self.data))
+            .fact("head", path(&self.head))
+            .fact("vision model", &self.vision)
+            .fact("text model", &self.text)
+            .fact("features kept as", &self.dtype)
     }
 
     /// One JSON object, or a table and what was left out.

@@ -9,6 +9,7 @@ use sail_vl::device::DeviceError;
 use sail_vl::encoders::ModelError;
 use sail_vl::eval::EvalError;
 use sail_vl::extract::ExtractError;
+use sail_vl::report::ReportError;
 use sail_vl::tasks::TaskError;
 use sail_vl::train::TrainError;
 
@@ -43,6 +44,8 @@ pub(crate) enum CliError {
     Extract(#[source] ExtractError),
     #[error("interrupted after {done} of {records} records: continue with the same command and `--resume`")]
     EncodingInterrupted { done: u64, records: u64 },
+    #[error("cannot write the report")]
+    Report(#[from] ReportError),
     #[error("cannot open the model")]
     Open(#[source] SailError),
     #[error("the task failed")]

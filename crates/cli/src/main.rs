@@ -4,6 +4,7 @@
 //! output; progress and errors on standard error. Exit code 0, 1 when something failed, 2 for wrong usage.
 
 mod benchmark;
+mod benchmark_report;
 mod encode;
 mod encode_progress;
 mod error;

@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
-use sail_core::AlignmentHead;
+use burn::tensor::Tensor;
+use sail_core::{AlignmentHead, RgbImage};
 use sail_data::source::{ImageRoot, SourceOptions};
 use sail_eval::{BlockSize, Retrieval, retrieval};
 use serde::{Deserialize, Serialize};
 
+use crate::answers::{Known, answers, picture};
 use crate::files::read_json;
 use crate::inputs::{Pictures, Texts};
-use crate::{FeatureCache, Skips, TaskError, TaskModel};
+use crate::{Answer, FeatureCache, Skips, TaskError, TaskModel};
 
 /// A split of COCO captions or Flickr30k in the form of Karpathy and Fei-Fei (2015, arXiv 1412.2306):
 /// `dataset_coco.json` or `dataset_flickr30k.json`.
@@ -90,6 +92,14 @@ impl CaptionData {
         Ok(Self { pictures, captions, images: captioned, skipped })
     }
 
+    /// The picture of an answer; nothing where it is no longer there.
+    ///
+    /// # Errors
+    /// [`TaskError::Pictures`] where the pictures cannot be read at all.
+    pub fn picture(&self, answer: &Answer) -> Result<Option<RgbImage>, TaskError> {
+        picture(&self.pictures, answer)
+    }
+
     /// How many images the split has that have captions.
     pub fn len(&self) -> usize {
         self.images.len()
@@ -121,9 +131,58 @@ pub fn caption_retrieval<H: AlignmentHead>(
     data: &CaptionData,
     cache: &mut FeatureCache<'_>,
 ) -> Result<CaptionResult, TaskError> {
+    embed(model, data, cache)?.score()
+}
+
+/// [`caption_retrieval`], and the first `k` captions that each image finds.
+///
+/// # Errors
+/// Those of [`caption_retrieval`], and [`TaskError::Eval`] for a `k` of 0.
+pub fn caption_answers<H: AlignmentHead>(
+    model: &TaskModel<'_, H>,
+    data: &CaptionData,
+    cache: &mut FeatureCache<'_>,
+    k: usize,
+) -> Result<(CaptionResult, Vec<Answer>), TaskError> {
+    let embedded = embed(model, data, cache)?;
+    let mut right = vec![Vec::new(); embedded.keys.len()];
+    embedded.text_to_image.iter().enumerate().for_each(|(text, &image)| right[image].push(text));
+    let texts = embedded.captions.iter().map(|&caption| data.captions.text(caption)).collect();
+    let known = Known { keys: embedded.keys.clone(), texts, right };
+    let answers = answers(embedded.images.clone(), embedded.texts.clone(), &known, k)?;
+    Ok((embedded.score()?, answers))
+}
+
+/// The images and captions that can be scored.
+struct Embedded<'a> {
+    images: Tensor<2>,
+    texts: Tensor<2>,
+    text_to_image: Vec<usize>,
+    /// The name of every image and its row in the store.
+    keys: Vec<(&'a str, usize)>,
+    /// The number of every caption.
+    captions: Vec<usize>,
+    skipped: Skips,
+}
+
+impl Embedded<'_> {
+    fn score(self) -> Result<CaptionResult, TaskError> {
+        let Self { images, texts, text_to_image, skipped, .. } = self;
+        Ok(CaptionResult {
+            retrieval: retrieval(images, texts, &text_to_image, &BlockSize::default())?,
+            skipped,
+        })
+    }
+}
+
+fn embed<'a, H: AlignmentHead>(
+    model: &TaskModel<'_, H>,
+    data: &'a CaptionData,
+    cache: &mut FeatureCache<'_>,
+) -> Result<Embedded<'a>, TaskError> {
     let images = model.images("captions", &data.pictures, cache)?;
-    let captions = model.texts("captions", &data.captions, cache)?;
-    let (mut image_rows, mut text_rows, mut text_to_image) = (Vec::new(), Vec::new(), Vec::new());
+    let texts = model.texts("captions", &data.captions, cache)?;
+    let (mut keys, mut captions, mut text_rows, mut text_to_image) = (vec![], vec![], vec![], vec![]);
     let mut skipped = data.skipped.clone();
     for image in &data.images {
         let row = match images.features.row(&image.picture) {
@@ -133,25 +192,27 @@ pub fn caption_retrieval<H: AlignmentHead>(
                 continue;
             }
         };
-        let before = text_rows.len();
         for &caption in &image.captions {
-            match captions.features.row(&Texts::key(caption)) {
-                Ok(text) => text_rows.push(text),
+            match texts.features.row(&Texts::key(caption)) {
+                Ok(text) => {
+                    text_rows.push(text);
+                    captions.push(caption);
+                }
                 Err(reason) => {
                     let text = data.captions.text(caption);
                     skipped.add(&format!("{}: `{text}`", image.picture), reason);
                 }
             }
         }
-        if text_rows.len() > before {
-            text_to_image.resize(text_rows.len(), image_rows.len());
-            image_rows.push(row);
+        if text_rows.len() > text_to_image.len() {
+            text_to_image.resize(text_rows.len(), keys.len());
+            keys.push((image.picture.as_str(), row));
         }
     }
-    if image_rows.is_empty() {
+    if keys.is_empty() {
         return Err(skipped.nothing_left("images"));
     }
-    let (images, texts) = (images.select(&image_rows), captions.select(&text_rows));
-    let retrieval = retrieval(images, texts, &text_to_image, &BlockSize::default())?;
-    Ok(CaptionResult { retrieval, skipped })
+    let image_rows: Vec<usize> = keys.iter().map(|(_, row)| *row).collect();
+    let (images, texts) = (images.select(&image_rows), texts.select(&text_rows));
+    Ok(Embedded { images, texts, text_to_image, keys, captions, skipped })
 }

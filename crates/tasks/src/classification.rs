@@ -2,12 +2,15 @@
 
 use std::collections::HashSet;
 
+use burn::tensor::Tensor;
 use sail_core::AlignmentHead;
 use sail_eval::{ZeroShot, class_weights, zero_shot};
 use serde::{Deserialize, Serialize};
 
+use crate::answers::{Known, answers};
 use crate::inputs::Texts;
-use crate::{FeatureCache, LabelledImages, Skips, TaskError, TaskModel};
+use crate::model::Projected;
+use crate::{Answer, FeatureCache, LabelledImages, Skips, TaskError, TaskModel};
 
 /// What zero-shot classification came to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,7 +39,49 @@ pub fn classify<H: AlignmentHead>(
     data: &LabelledImages,
     cache: &mut FeatureCache<'_>,
 ) -> Result<ClassificationResult, TaskError> {
+    embed(model, data, cache)?.score(data)
+}
+
+/// [`classify`], and the first `k` classes that each picture finds.
+///
+/// # Errors
+/// Those of [`classify`], and [`TaskError::Eval`] for a `k` of 0.
+pub fn classify_answers<H: AlignmentHead>(
+    model: &TaskModel<'_, H>,
+    data: &LabelledImages,
+    cache: &mut FeatureCache<'_>,
+    k: usize,
+) -> Result<(ClassificationResult, Vec<Answer>), TaskError> {
+    let embedded = embed(model, data, cache)?;
+    let keys = embedded.images.features.keys();
+    let known = Known {
+        keys: keys.into_iter().zip(0..).collect(),
+        texts: data.classes.iter().map(String::as_str).collect(),
+        right: embedded.labels.iter().map(|&class| vec![class]).collect(),
+    };
+    let answers = answers(embedded.images.embeddings.clone(), embedded.weights.clone(), &known, k)?;
+    Ok((embedded.score(data)?, answers))
+}
+
+/// The pictures, their classes, and a row for each class there is.
+struct Embedded {
+    images: Projected,
+    labels: Vec<usize>,
+    weights: Tensor<2>,
+}
+
+fn embed<H: AlignmentHead>(
+    model: &TaskModel<'_, H>,
+    data: &LabelledImages,
+    cache: &mut FeatureCache<'_>,
+) -> Result<Embedded, TaskError> {
     let images = model.images("classification", &data.pictures, cache)?;
+    let label = |key: &str| {
+        let label = data.labels.get(key).copied();
+        label.ok_or_else(|| TaskError::Unlabelled { path: data.path.clone(), key: key.to_owned() })
+    };
+    let labels = images.features.keys().into_iter().map(label).collect::<Result<Vec<_>, _>>()?;
+
     let mut texts = Texts::default();
     let (mut prompts, mut class_of_prompt) = (Vec::new(), Vec::new());
     for (class, name) in data.classes.iter().enumerate() {
@@ -52,21 +97,21 @@ pub fn classify<H: AlignmentHead>(
     };
     let prompts = prompts.into_iter().map(row).collect::<Result<Vec<_>, _>>()?;
     let weights = class_weights(embedded.select(&prompts), &class_of_prompt, data.classes.len())?;
+    Ok(Embedded { images, labels, weights })
+}
 
-    let keys = images.features.keys();
-    let label = |key: &&str| {
-        let label = data.labels.get(*key).copied();
-        label.ok_or_else(|| TaskError::Unlabelled { path: data.path.clone(), key: (*key).to_owned() })
-    };
-    let labels = keys.iter().map(label).collect::<Result<Vec<_>, _>>()?;
-    let scores = zero_shot(images.embeddings.clone(), weights, &labels)?;
-    Ok(ClassificationResult {
-        absent_classes: scores.per_class.iter().filter(|accuracy| accuracy.is_none()).count(),
-        scores,
-        classes: data.classes.clone(),
-        n_templates: data.templates.len(),
-        skipped: left_out(data, &keys, images.features.skipped()),
-    })
+impl Embedded {
+    fn score(self, data: &LabelledImages) -> Result<ClassificationResult, TaskError> {
+        let Projected { features, embeddings } = self.images;
+        let scores = zero_shot(embeddings, self.weights, &self.labels)?;
+        Ok(ClassificationResult {
+            absent_classes: scores.per_class.iter().filter(|accuracy| accuracy.is_none()).count(),
+            scores,
+            classes: data.classes.clone(),
+            n_templates: data.templates.len(),
+            skipped: left_out(data, &features.keys(), features.skipped()),
+        })
+    }
 }
 
 /// The pictures without a row, and the labels without a picture.

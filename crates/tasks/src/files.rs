@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use crate::TaskError;
 
 /// The longest published annotation file, Karpathy's of COCO, has 144 MB.
-const MAX_BYTES: u64 = 1 << 30;
+const MAX_BYTES: u64 = 1 << 29;
 
 /// Reads a regular file of bounded length as UTF-8; `expected` is what it is in the published layout.
 pub(crate) fn read_text(path: &Path, expected: &'static str) -> Result<String, TaskError> {

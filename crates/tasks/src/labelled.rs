@@ -3,8 +3,11 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use sail_core::RgbImage;
+
+use crate::answers::picture;
 use crate::inputs::Pictures;
-use crate::{Skips, TaskError, Templates, image_folder, web_dataset};
+use crate::{Answer, Skips, TaskError, Templates, image_folder, web_dataset};
 
 /// Lines that name the classes, in both layouts.
 pub(crate) const CLASS_NAMES: &str = "classnames.txt";
@@ -68,6 +71,14 @@ impl LabelledImages {
     /// The names of the classes, in the order of their numbers.
     pub fn classes(&self) -> &[String] {
         &self.classes
+    }
+
+    /// The picture of an answer; nothing where it is no longer there.
+    ///
+    /// # Errors
+    /// [`TaskError::Pictures`] where the pictures cannot be read at all.
+    pub fn picture(&self, answer: &Answer) -> Result<Option<RgbImage>, TaskError> {
+        picture(&self.pictures, answer)
     }
 
     /// How many pictures have a label.

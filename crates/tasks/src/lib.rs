@@ -17,11 +17,16 @@
 //! result says how many and why ([`Skips`]). What would make a number mean something else is an error: a template without
 //! a placeholder, a label that no class has, a class folder without pictures, a split that is not there.
 //!
+//! # Looking at single pictures
+//! [`classify_answers`] and [`caption_answers`] give, beside the scores, what each picture found ([`Answer`]), and the data
+//! gives the pictures themselves: what a report shows.
+//!
 //! # What files may do
 //! Annotation files are bounded in size, and the pictures that they name must lie in the folder of pictures.
 //!
 //! Deliberate absences: no model, no device, no download and no printing.
 
+mod answers;
 mod cache;
 mod captions;
 mod classification;
@@ -36,12 +41,14 @@ mod pairs;
 mod skips;
 mod sugar_crepe;
 mod templates;
+mod thumbnail;
 mod web_dataset;
 mod winoground;
 
+pub use answers::{Answer, Candidate};
 pub use cache::FeatureCache;
-pub use captions::{CaptionData, CaptionResult, caption_retrieval};
-pub use classification::{ClassificationResult, classify};
+pub use captions::{CaptionData, CaptionResult, caption_answers, caption_retrieval};
+pub use classification::{ClassificationResult, classify, classify_answers};
 pub use error::TaskError;
 pub use labelled::LabelledImages;
 pub use mmvp::{MmvpData, MmvpResult, NamedAccuracy, mmvp};
@@ -49,4 +56,5 @@ pub use model::TaskModel;
 pub use skips::{Skip, Skips};
 pub use sugar_crepe::{SugarCrepeData, SugarCrepeResult, sugar_crepe};
 pub use templates::Templates;
+pub use thumbnail::encode_thumbnail;
 pub use winoground::{WinogroundData, WinogroundResult, winoground};

@@ -173,6 +173,30 @@ fn a_second_head_reads_the_cache() {
 }
 
 #[test]
+fn reports_show_what_was_right_and_wrong() {
+    let lab = lab();
+    for (task, data, more) in [
+        ("classify", "web_dataset", ""),
+        ("classify", "image_folder", ""),
+        ("captions", "karpathy/dataset_coco.json", "--images karpathy/images"),
+    ] {
+        command(&lab, task, data.split('/').next().unwrap(), "");
+        let command = command(&lab, task, data, more);
+        let plain = lab.run(&format!("{command} --json")).json();
+        assert_eq!(lab.run(&format!("{command} --json --report out.html")).json(), plain, "the same figures");
+        let html = String::from_utf8(lab.read("out.html")).unwrap();
+        let pictures = html.matches("data:image/jpeg;base64,").count();
+        assert!((12..=24).contains(&pictures), "{pictures}");
+        let figure = if task == "classify" { &plain["top1"] } else { &plain["i2t"]["r@1"] };
+        assert!(html.contains(&format!("{:.2} %", percent(figure))));
+        for heading in ["Pictures that were wrong", "Pictures that were right", "Left out", "What was run"] {
+            assert!(html.contains(heading), "{heading}");
+        }
+        assert_eq!(html.contains("most often taken for"), task == "classify");
+    }
+}
+
+#[test]
 fn wrong_usage_and_wrong_data_are_told_apart() {
     let lab = lab();
     let captions = command(&lab, "captions", "karpathy", "--images karpathy/images");

@@ -1,8 +1,8 @@
 //! The same scores as the published scripts, on their layouts.
 
 use sail_tasks::{
-    CaptionData, LabelledImages, MmvpData, SugarCrepeData, WinogroundData, caption_retrieval, classify, mmvp,
-    sugar_crepe, winoground,
+    CaptionData, LabelledImages, MmvpData, SugarCrepeData, WinogroundData, caption_answers,
+    caption_retrieval, classify, classify_answers, mmvp, sugar_crepe, winoground,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -91,4 +91,33 @@ fn zero_shot_classification_is_clip_benchmarks() {
         let result = Lab::new().cached(|model, cache| classify(model, &data, cache)).unwrap();
         check(result, &expected(layout));
     }
+}
+
+/// The first candidate says what the score says, where no two classes tie.
+#[test]
+fn answers_agree_with_the_scores() {
+    let lab = Lab::new();
+    let data = LabelledImages::open(&fixture("image_folder"), "test", None).unwrap();
+    let (result, answers) = lab.cached(|model, cache| classify_answers(model, &data, cache, 3)).unwrap();
+    assert_eq!(lab.cached(|model, cache| classify(model, &data, cache)).unwrap(), result);
+    let right = answers.iter().filter(|answer| answer.is_right()).count();
+    assert!((100.0 * right as f64 / 18.0 - result.scores.top1).abs() < 1e-9);
+    assert_eq!((answers[4].key.as_str(), answers[4].truth[0].as_str()), ("n01/1.png", "red bird"));
+    assert!(answers.iter().all(|answer| answer.candidates.len() == 3));
+    assert_eq!(data.picture(&answers[4]).unwrap().unwrap().dimensions(), (4, 2));
+
+    // In archives too, behind a record without a row.
+    let data = LabelledImages::open(&fixture("web_dataset"), "test", None).unwrap();
+    let (_, answers) = lab.cached(|model, cache| classify_answers(model, &data, cache, 3)).unwrap();
+    assert_eq!(answers[16].key, "s0000017");
+    assert_eq!(data.picture(&answers[16]).unwrap().unwrap().dimensions(), (4, 2));
+
+    let folder = fixture("karpathy");
+    let data =
+        CaptionData::open(&folder.join("dataset_coco.json"), &folder.join("images"), "test", 5).unwrap();
+    let (result, answers) = lab.cached(|model, cache| caption_answers(model, &data, cache, 3)).unwrap();
+    let right = answers.iter().filter(|answer| answer.is_right()).count();
+    assert!((100.0 * right as f64 / 12.0 - result.retrieval.i2t.r1).abs() < 1e-9);
+    assert_eq!((answers.len(), answers[0].truth.len()), (12, 5));
+    assert!(data.picture(&answers[11]).unwrap().is_some());
 }
