@@ -1,10 +1,10 @@
 //! Reports of published tasks: figures, classes that are mistaken, pictures that were right and wrong.
 
-use std::collections::{BTreeMap, HashMap};
-
 use sail_vl::core::RgbImage;
 use sail_vl::report::{Facts, Gallery, GalleryItem, Picture, Report, Section, Table};
-use sail_vl::tasks::{Answer, CaptionResult, ClassificationResult, Skips, TaskError, encode_thumbnail};
+use sail_vl::tasks::{
+    Answer, CaptionResult, ClassificationResult, Mistake, Skips, TaskError, encode_thumbnail,
+};
 
 use crate::error::CliError;
 
@@ -33,7 +33,7 @@ pub(crate) fn classification(
         .key_figure(format!("{:.2} %", scores.top1), "top-1 accuracy")
         .key_figure(format!("{:.2} %", scores.top5), "top-5 accuracy")
         .key_figure(format!("{:.2} %", scores.per_class_mean), "mean of the classes' accuracies")
-        .section(Section::new("Classes with the lowest accuracy").table(worst_classes(result, answers)));
+        .section(Section::new("Classes with the lowest accuracy").table(worst_classes(result)));
     finish(report, facts, &result.skipped, answers, picture)
 }
 
@@ -107,27 +107,20 @@ fn item(
 }
 
 /// The classes that were found least often, and what they were taken for.
-fn worst_classes(result: &ClassificationResult, answers: &[Answer]) -> Table {
-    let (mut counts, mut mistakes) = (HashMap::new(), HashMap::<&str, BTreeMap<&str, usize>>::new());
-    for answer in answers {
-        let (Some(class), Some(first)) = (answer.truth.first(), answer.candidates.first()) else { continue };
-        *counts.entry(class.as_str()).or_insert(0usize) += 1;
-        if !first.correct {
-            *mistakes.entry(class).or_default().entry(&first.label).or_default() += 1;
-        }
-    }
-    let accuracies = result.classes.iter().zip(&result.scores.per_class);
-    let mut classes: Vec<(&str, f64)> =
-        accuracies.filter_map(|(class, accuracy)| Some((class.as_str(), (*accuracy)?))).collect();
+fn worst_classes(result: &ClassificationResult) -> Table {
+    let accuracies = result.scores.per_class.iter().enumerate();
+    let mut classes: Vec<(usize, f64)> =
+        accuracies.filter_map(|(class, accuracy)| Some((class, (*accuracy)?))).collect();
     classes.sort_by(|a, b| a.1.total_cmp(&b.1));
     let mut table = Table::new(["class", "pictures", "accuracy", "most often taken for", "times"])
-        .caption("Accuracy in percent. Classes of one name share the count and the mistakes.");
+        .caption("Accuracy in percent.");
     for (class, accuracy) in classes.into_iter().take(WORST) {
-        let taken_for = mistakes.get(class).into_iter().flatten().max_by_key(|(_, count)| **count);
-        let (other, times) =
-            taken_for.map_or(("–", "–".to_owned()), |(other, count)| (*other, count.to_string()));
-        let count = counts.get(class).copied().unwrap_or_default().to_string();
-        table = table.row([class.to_owned(), count, format!("{accuracy:.2}"), other.to_owned(), times]);
+        let (other, times) = match result.taken_for[class] {
+            Some(Mistake { class, times }) => (result.classes[class].as_str(), times.to_string()),
+            None => ("–", "–".to_owned()),
+        };
+        let (name, count) = (&result.classes[class], result.counts[class].to_string());
+        table = table.row([name, &count, &format!("{accuracy:.2}"), other, &times]);
     }
     table
 }

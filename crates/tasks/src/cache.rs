@@ -14,9 +14,9 @@ use crate::inputs::{Fingerprint, Pictures, Texts};
 ///
 /// Each store is called by its task, its modality and a hash of all that decides its rows: model, weights,
 /// preprocessing, pooling, settings, number type, and the data. The data are the texts themselves, and of pictures the
-/// names, the sizes and the times of the last change. A tower of your own is known by what its provenance states, so it
-/// should state its weights. An embedding that was cut off
-/// continues where it stopped, and two processes do not write into one store. Nothing is ever removed.
+/// names, the sizes and the times of the last change. A tower of your own is known by what its provenance states, so
+/// it should state its weights. An embedding that was cut off continues where it stopped, and two processes do not
+/// write into one store. Nothing is ever removed.
 ///
 /// # Examples
 /// ```

@@ -1,10 +1,10 @@
 //! Zero-shot classification.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use burn::tensor::Tensor;
 use sail_core::AlignmentHead;
-use sail_eval::{ZeroShot, class_weights, zero_shot};
+use sail_eval::{BlockSize, ZeroShot, class_weights, top_k, zero_shot};
 use serde::{Deserialize, Serialize};
 
 use crate::answers::{Known, answers};
@@ -20,12 +20,26 @@ pub struct ClassificationResult {
     pub scores: ZeroShot,
     /// The names of the classes, in the order of the accuracies of each.
     pub classes: Vec<String>,
+    /// How many scored pictures each class has.
+    pub counts: Vec<usize>,
+    /// For every class, the other class that its pictures are most often taken for, which is to say that it scores
+    /// highest; `None` (`null`) where all are right. Of equals, the first.
+    pub taken_for: Vec<Option<Mistake>>,
     /// Classes that no scored picture shows; they are among the wrong answers all the same.
     pub absent_classes: usize,
     /// How many prompts a class has.
     pub n_templates: usize,
     /// Pictures left out.
     pub skipped: Skips,
+}
+
+/// A class that another is taken for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mistake {
+    /// Its number.
+    pub class: usize,
+    /// For how many pictures.
+    pub times: usize,
 }
 
 /// Scores a model on zero-shot classification: [`sail_eval::zero_shot`] with the prompt ensemble of
@@ -103,8 +117,23 @@ fn embed<H: AlignmentHead>(
 impl Embedded {
     fn score(self, data: &LabelledImages) -> Result<ClassificationResult, TaskError> {
         let Projected { features, embeddings } = self.images;
+        let first = top_k(embeddings.clone(), self.weights.clone(), 1, &BlockSize::default())?;
+        let first = first.iter().map(|found| found[0].index);
         let scores = zero_shot(embeddings, self.weights, &self.labels)?;
+        let (mut counts, mut mistakes) = (vec![0; scores.n_classes], vec![BTreeMap::new(); scores.n_classes]);
+        for (&class, found) in self.labels.iter().zip(first) {
+            counts[class] += 1;
+            if found != class {
+                *mistakes[class].entry(found).or_insert(0usize) += 1;
+            }
+        }
+        let taken_for = mistakes.iter().map(|mistakes| {
+            let (&class, &times) = mistakes.iter().rev().max_by_key(|(_, times)| **times)?;
+            Some(Mistake { class, times })
+        });
         Ok(ClassificationResult {
+            counts,
+            taken_for: taken_for.collect(),
             absent_classes: scores.per_class.iter().filter(|accuracy| accuracy.is_none()).count(),
             scores,
             classes: data.classes.clone(),
