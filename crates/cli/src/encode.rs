@@ -228,7 +228,7 @@ impl JobArgs {
 }
 
 /// A flag that an interrupt sets.
-fn interrupt() -> Arc<AtomicBool> {
+pub(crate) fn interrupt() -> Arc<AtomicBool> {
     let stop = Arc::new(AtomicBool::new(false));
     let handle = stop.clone();
     // Where no handler can be set, an interrupt kills the process, which a resume survives as well.

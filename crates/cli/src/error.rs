@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use sail_vl::SailError;
 use sail_vl::core::{ConfigError, FeatureError, HeadError};
 use sail_vl::data::DataError;
 use sail_vl::device::DeviceError;
@@ -10,6 +11,7 @@ use sail_vl::eval::EvalError;
 use sail_vl::extract::ExtractError;
 use sail_vl::probe::ProbeError;
 use sail_vl::report::ReportError;
+use sail_vl::tasks::TaskError;
 use sail_vl::train::TrainError;
 
 /// A failed command.
@@ -51,6 +53,12 @@ pub(crate) enum CliError {
     Extract(#[source] ExtractError),
     #[error("interrupted after {done} of {records} records: continue with the same command and `--resume`")]
     EncodingInterrupted { done: u64, records: u64 },
+    #[error("cannot open the model")]
+    Open(#[source] SailError),
+    #[error("the task failed")]
+    Task(#[source] TaskError),
+    #[error("interrupted after {done} of {records} records: the same command continues")]
+    TaskInterrupted { done: u64, records: u64 },
     #[error("cannot merge the stores")]
     Merge(#[source] ExtractError),
     #[error("cannot describe the result")]
@@ -69,11 +77,24 @@ impl From<ExtractError> for CliError {
     }
 }
 
+impl From<TaskError> for CliError {
+    fn from(error: TaskError) -> Self {
+        match error {
+            TaskError::Extract(ExtractError::Config(error)) => error.into(),
+            TaskError::Extract(ExtractError::Stopped { done, records }) => {
+                Self::TaskInterrupted { done, records }
+            }
+            error => Self::Task(error),
+        }
+    }
+}
+
 impl CliError {
     /// 2 for what another command line would have avoided, 1 for everything else.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) | Self::Config(_) | Self::Device(_) => 2,
+            Self::Task(TaskError::NoSplit { .. } | TaskError::Template { .. }) => 2,
             Self::Train(
                 TrainError::Config(_)
                 | TrainError::Exists { .. }

@@ -7,8 +7,11 @@ use clap::{Args, Subcommand};
 use sail_vl::core::{FeatureSource, Modality};
 use sail_vl::data::Pairs;
 use sail_vl::device;
-use sail_vl::eval::{BlockSize, class_weights, project_images, project_texts, retrieval, zero_shot};
+use sail_vl::eval::{
+    BlockSize, Retrieval, ZeroShot, class_weights, project_images, project_texts, retrieval, zero_shot,
+};
 
+use crate::benchmark::{self, BenchmarkCommand};
 use crate::error::CliError;
 use crate::features::{self, FeaturesArgs};
 use crate::inputs::{self, PairArgs};
@@ -25,6 +28,8 @@ pub(crate) enum EvalCommand {
     ZeroShot(ZeroShotArgs),
     /// How well frozen image features cluster and separate by class, without any head: k-NN, linear probing, clusters.
     Features(FeaturesArgs),
+    #[command(flatten)]
+    Benchmark(Box<BenchmarkCommand>),
 }
 
 #[derive(Args)]
@@ -78,6 +83,7 @@ pub(crate) fn run(command: &EvalCommand) -> Result<(), CliError> {
         EvalCommand::Retrieval(args) => run_retrieval(args),
         EvalCommand::ZeroShot(args) => run_zero_shot(args),
         EvalCommand::Features(args) => features::run(args),
+        EvalCommand::Benchmark(command) => benchmark::run(command),
     }
 }
 
@@ -98,6 +104,11 @@ fn run_retrieval(args: &RetrievalArgs) -> Result<(), CliError> {
         writeln!(out, "{}", serde_json::to_string(&result)?)?;
         return Ok(());
     }
+    write_retrieval(&mut out, &result)
+}
+
+/// A retrieval as a table for people.
+pub(crate) fn write_retrieval(out: &mut impl Write, result: &Retrieval) -> Result<(), CliError> {
     writeln!(out, "{} images, {} texts", result.n_images, result.n_texts)?;
     writeln!(out, "{:<15}{:>7}{:>7}{:>7}{:>11}{:>13}", "", "R@1", "R@5", "R@10", "mean rank", "median rank")?;
     for (direction, scores) in [("image to text", &result.i2t), ("text to image", &result.t2i)] {
@@ -139,8 +150,12 @@ fn run_zero_shot(args: &ZeroShotArgs) -> Result<(), CliError> {
         writeln!(out, "{}", serde_json::to_string(&result)?)?;
         return Ok(());
     }
-    let (images, classes) = (result.n_images, result.n_classes);
-    writeln!(out, "{images} images, {classes} classes")?;
+    write_zero_shot(&mut out, &result)
+}
+
+/// A zero-shot classification for people.
+pub(crate) fn write_zero_shot(out: &mut impl Write, result: &ZeroShot) -> Result<(), CliError> {
+    writeln!(out, "{} images, {} classes", result.n_images, result.n_classes)?;
     writeln!(out, "top-1           {:>7.2}", result.top1)?;
     writeln!(out, "top-5           {:>7.2}", result.top5)?;
     writeln!(out, "per-class mean  {:>7.2}", result.per_class_mean)?;

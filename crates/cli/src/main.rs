@@ -3,6 +3,8 @@
 //! It parses, calls the library and prints: a result for people or, with `--json`, one JSON object on standard
 //! output; progress and errors on standard error. Exit code 0, 1 when something failed, 2 for wrong usage.
 
+mod benchmark;
+mod benchmark_report;
 mod encode;
 mod encode_progress;
 mod error;

@@ -100,7 +100,7 @@ impl ProbeArgs {
     fn config(&self, pairs: usize) -> ProbeConfig {
         let holdout = self.holdout.unwrap_or((pairs / 5).clamp(2, 1000));
         let train_pairs = pairs.saturating_sub(holdout);
-        let config = ProbeConfig::new(self.batch.unwrap_or((train_pairs / 3).clamp(1, 8192)));
+        let config = ProbeConfig::new(self.batch.unwrap_or((train_pairs / 3).clamp(2, 8192)));
         ProbeConfig {
             holdout,
             seed: self.seed,

@@ -129,6 +129,21 @@ pub trait AlignmentHead: Module + ModuleDisplay + 'static {
         None
     }
 
+    /// Checks that a side was trained on what made these features, as far as both are known.
+    ///
+    /// # Errors
+    /// [`HeadError::Provenance`].
+    fn accepts_provenance(&self, side: Side, found: &Provenance) -> Result<(), HeadError> {
+        let expected = self.trained_on(side);
+        match expected.and_then(|expected| Some((expected, expected.contradiction(found)?))) {
+            None => Ok(()),
+            Some((expected, field)) => {
+                let (found, expected) = (Box::new(found.clone()), Box::new(expected.clone()));
+                Err(HeadError::Provenance { side, field, found, expected })
+            }
+        }
+    }
+
     /// The whole head, configuration included, as the bytes of one file. The same head gives the same bytes.
     ///
     /// # Errors

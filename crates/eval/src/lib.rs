@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | does an image find its captions, and a caption its image? | [`retrieval`] | [`Retrieval`] |
 //! | does an image find the name of its class? | [`class_weights`], [`zero_shot`] | [`ZeroShot`] |
+//! | which of two is right? | [`winoground`], [`statements_pick_images`], [`prefers_true_caption`], [`group_accuracy`] | [`Winoground`], [`GroupAccuracy`] |
 //! | what does a query find? | [`top_k`] | [`Match`]es, for galleries of results |
 //! | what does a head make of stored features? | [`project_images`], [`project_texts`] | embeddings |
 //! | do two encoders see the same neighbours, the same similarities? | [`mutual_knn`], [`cka`], [`cca`] | [`Measured`], with what chance gives |
@@ -33,7 +34,9 @@
 
 mod assess;
 mod block;
+mod cosines;
 mod error;
+mod pair_choice;
 mod project;
 mod ranks;
 mod retrieval;
@@ -41,6 +44,7 @@ mod statistics;
 mod tiles;
 mod top_k;
 mod unit_rows;
+mod winoground;
 mod zero_shot;
 
 pub use assess::{
@@ -49,10 +53,13 @@ pub use assess::{
     mutual_knn, normalized_mutual_information, ridge_aligner, silhouette,
 };
 pub use block::BlockSize;
+pub use cosines::cosines;
 pub use error::EvalError;
+pub use pair_choice::{GroupAccuracy, group_accuracy, prefers_true_caption, statements_pick_images};
 pub use project::{project_images, project_texts};
 pub use ranks::{RetrievalScores, TIE_TOLERANCE, rank};
 pub use retrieval::{Retrieval, RetrievalRanks, retrieval};
 pub use statistics::{Bootstrap, Interval, pearson, spearman};
 pub use top_k::{Match, top_k};
+pub use winoground::{Winoground, winoground};
 pub use zero_shot::{ZeroShot, class_weights, zero_shot};

@@ -37,5 +37,5 @@ pub use merge::merge;
 pub use observer::{Event, Observer};
 pub use options::{ExtractOptions, Part};
 pub use run::Extraction;
-pub use skipped::Skipped;
+pub use skipped::{Skipped, read_skipped};
 pub use texts::extract_texts;

@@ -107,13 +107,41 @@ impl SkipLog {
 
 /// How many lines the file of a finished store has.
 pub(crate) fn count(folder: &Path) -> Result<u64, ExtractError> {
+    let mut lines = 0;
+    each_line(folder, |_| {
+        lines += 1;
+        Ok(())
+    })?;
+    Ok(lines)
+}
+
+/// The records that have no row in the finished store of an extraction, in the order of the source.
+///
+/// # Errors
+/// [`ExtractError::Io`], and [`ExtractError::Damaged`] for a line that is not what an extraction writes.
+pub fn read_skipped(folder: &Path) -> Result<Vec<Skipped>, ExtractError> {
+    let mut skipped = Vec::new();
+    each_line(folder, |line| {
+        skipped.push(serde_json::from_slice(line).map_err(|error| ExtractError::Damaged {
+            path: folder.join(SKIPPED),
+            reason: format!("line {}: {error}", skipped.len() + 1),
+        })?);
+        Ok(())
+    })?;
+    Ok(skipped)
+}
+
+fn each_line(
+    folder: &Path,
+    mut see: impl FnMut(&[u8]) -> Result<(), ExtractError>,
+) -> Result<(), ExtractError> {
     let path = folder.join(SKIPPED);
     let io = || ExtractError::io(&path);
     let mut reader = BufReader::new(File::open(&path).map_err(io())?);
-    let (mut line, mut lines) = (Vec::new(), 0);
+    let mut line = Vec::new();
     while reader.read_until(b'\n', &mut line).map_err(io())? > 0 {
+        see(&line)?;
         line.clear();
-        lines += 1;
     }
-    Ok(lines)
+    Ok(())
 }

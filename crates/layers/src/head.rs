@@ -142,17 +142,7 @@ impl Head {
         if dim != config.input {
             return Err(HeadError::Dimension { side, found: dim, expected: config.input });
         }
-        if let (Some(found), Some(expected)) = (provenance, &config.trained_on)
-            && let Some(field) = expected.contradiction(found)
-        {
-            return Err(HeadError::Provenance {
-                side,
-                field,
-                found: Box::new(found.clone()),
-                expected: Box::new(expected.clone()),
-            });
-        }
-        Ok(())
+        provenance.map_or(Ok(()), |found| self.accepts_provenance(side, found))
     }
 
     fn project(

@@ -8,8 +8,7 @@ use burn::tensor::Tensor;
 use burn::tensor::activation::sigmoid;
 use rayon::prelude::*;
 use sail_core::{
-    AlignmentHead, HeadError, Provenance, RgbImage, Side, TextTower, TowerError, VisionTower, ensure,
-    l2_normalize,
+    AlignmentHead, HeadError, RgbImage, Side, TextTower, TowerError, VisionTower, ensure, l2_normalize,
 };
 use sail_layers::Head;
 
@@ -115,7 +114,7 @@ impl<H: AlignmentHead> SailModel<H> {
     /// [`HeadError::Provenance`] when the head was trained on another model, revision, preprocessing or pooling.
     pub fn new(vision: VisionTower, text: TextTower, head: H) -> Result<Self, HeadError> {
         for (side, found) in [(Side::Image, vision.provenance()), (Side::Text, text.provenance())] {
-            agree(side, found, head.trained_on(side))?;
+            head.accepts_provenance(side, &found)?;
         }
         Ok(Self { vision, text, head: head.valid(), batch: BATCH })
     }
@@ -263,17 +262,6 @@ impl<H: AlignmentHead> SailModel<H> {
         match side {
             Side::Image => self.head.project_images(features),
             Side::Text => self.head.project_texts(features),
-        }
-    }
-}
-
-/// Fails where both sides state their origin, and differently.
-fn agree(side: Side, found: Provenance, expected: Option<&Provenance>) -> Result<(), HeadError> {
-    match expected.and_then(|expected| Some((expected, expected.contradiction(&found)?))) {
-        None => Ok(()),
-        Some((expected, field)) => {
-            let (found, expected) = (Box::new(found), Box::new(expected.clone()));
-            Err(HeadError::Provenance { side, field, found, expected })
         }
     }
 }

@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod bad_input;
+mod benchmark;
 mod commands;
 mod encode;
 mod lab;
+mod probe;
 mod resume;
 mod several;
 mod shard_changes;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::picture::Root;
+use super::picture::ImageRoot;
 use super::text::caption;
 use super::window::positions;
 use super::{ImageData, Record, RecordSource, Records, SourceOptions, open_regular};
@@ -88,7 +88,7 @@ fn file_name(image: &Image) -> Result<&str, String> {
 /// The pictures of a COCO file in the order of `images`. The names are held in memory.
 #[derive(Debug)]
 pub(super) struct CocoImages {
-    root: Arc<Root>,
+    root: Arc<ImageRoot>,
     /// The names of the files, or what the image is called otherwise.
     images: Arc<Vec<Result<String, String>>>,
 }
@@ -96,7 +96,7 @@ pub(super) struct CocoImages {
 impl CocoImages {
     pub(super) fn open(path: &Path, options: &SourceOptions) -> Result<Self, DataError> {
         let folder = options.image_root.as_deref().or(path.parent()).unwrap_or(Path::new(""));
-        let root = Arc::new(Root::new(folder, options)?);
+        let root = Arc::new(ImageRoot::new(folder, options)?);
         let name =
             |image: &Image| file_name(image).map(str::to_owned).map_err(|_| format!("image {}", image.id));
         Ok(Self { root, images: Arc::new(read(path)?.images.iter().map(name).collect()) })

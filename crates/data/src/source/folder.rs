@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::picture::{Root, is_picture};
+use super::picture::{ImageRoot, is_picture};
 use super::window::positions;
 use super::{ImageData, Record, RecordSource, Records, SourceOptions};
 use crate::DataError;
@@ -16,7 +16,7 @@ use crate::DataError;
 /// that of the bytes of the keys.
 #[derive(Debug)]
 pub(super) struct Folder {
-    root: Arc<Root>,
+    root: Arc<ImageRoot>,
     entries: Arc<Vec<Entry>>,
 }
 
@@ -39,7 +39,7 @@ impl Folder {
             return Err(DataError::NotASource { path: path.to_owned(), wanted: "pictures" });
         }
         entries.sort_unstable_by(|a, b| a.key.cmp(&b.key));
-        Ok(Self { root: Arc::new(Root::new(path, options)?), entries: Arc::new(entries) })
+        Ok(Self { root: Arc::new(ImageRoot::new(path, options)?), entries: Arc::new(entries) })
     }
 }
 

@@ -31,6 +31,8 @@ mod window;
 
 pub use open::{open_captions, open_images};
 pub use options::SourceOptions;
+pub use picture::ImageRoot;
+pub use tar::tar_members;
 
 /// The bytes of a picture file, or where they are.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -24,8 +24,20 @@ pub(super) fn check_size(bytes: u64, max: u64) -> Result<(), String> {
 }
 
 /// A folder of pictures that names in a dataset cannot leave.
+///
+/// # Examples
+/// ```
+/// use sail_data::source::{ImageData, ImageRoot, SourceOptions};
+/// let folder = tempfile::tempdir()?;
+/// std::fs::write(folder.path().join("cat.png"), b"the bytes of a picture")?;
+/// let root = ImageRoot::new(folder.path(), &SourceOptions::default())?;
+/// assert!(matches!(root.picture("cat.png"), Ok(ImageData::File(_))));
+/// assert_eq!(root.picture("dog.png"), Err("there is no file `dog.png`".to_owned()));
+/// assert!(root.picture("../cat.png").is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
-pub(super) struct Root {
+pub struct ImageRoot {
     /// Absolute, so that absolute paths in a table can be compared with it.
     folder: PathBuf,
     /// Without links, so that links can be compared with it.
@@ -34,8 +46,12 @@ pub(super) struct Root {
     max_bytes: u64,
 }
 
-impl Root {
-    pub(super) fn new(folder: &Path, options: &SourceOptions) -> Result<Self, DataError> {
+impl ImageRoot {
+    /// A folder, with the limits of the options on its pictures.
+    ///
+    /// # Errors
+    /// [`DataError::Io`] for a folder that is not there.
+    pub fn new(folder: &Path, options: &SourceOptions) -> Result<Self, DataError> {
         // A bare file name has the empty path as its parent.
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         Ok(Self {
@@ -46,8 +62,11 @@ impl Root {
         })
     }
 
-    /// The file of this name, or why it is not used: it is no regular file, too large, or elsewhere.
-    pub(super) fn picture(&self, name: &str) -> Result<ImageData, String> {
+    /// The file of this name, relative to the folder.
+    ///
+    /// # Errors
+    /// Why it is not used, in words: it is not there, no regular file, too large, or elsewhere.
+    pub fn picture(&self, name: &str) -> Result<ImageData, String> {
         let path = self.folder.join(self.relative(name)?);
         let reason = |error: std::io::Error| match error.kind() {
             ErrorKind::NotFound => format!("there is no file `{name}`"),

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::picture::{Root, check_size};
+use super::picture::{ImageRoot, check_size};
 use super::text::{caption, text, too_long};
 use super::window::{Window, count};
 use super::{ImageData, Record, RecordSource, Records, SourceOptions};
@@ -164,7 +164,7 @@ pub(super) struct TableImages {
     columns: Vec<usize>,
     keyed: bool,
     /// Where the pictures are; `None` where the cells hold them.
-    root: Option<Arc<Root>>,
+    root: Option<Arc<ImageRoot>>,
     max_image_bytes: u64,
     max_text_bytes: usize,
 }
@@ -184,7 +184,7 @@ impl TableImages {
             ColumnKind::Bytes => None,
             ColumnKind::Text => {
                 let folder = options.image_root.as_deref().or(table.path().parent());
-                Some(Arc::new(Root::new(folder.unwrap_or(Path::new("")), options)?))
+                Some(Arc::new(ImageRoot::new(folder.unwrap_or(Path::new("")), options)?))
             }
         };
         Ok(Self {

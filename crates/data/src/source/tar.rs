@@ -44,10 +44,10 @@ fn parse(name: &[u8]) -> Option<Name> {
 }
 
 /// The members with these extensions.
-fn members(
+fn members<F: Fn(&str) -> bool>(
     path: &Path,
-    wanted: fn(&str) -> bool,
-) -> Result<impl Iterator<Item = Result<(Name, Member), DataError>> + use<>, DataError> {
+    wanted: F,
+) -> Result<impl Iterator<Item = Result<(Name, Member), DataError>> + use<F>, DataError> {
     Ok(Members::open(path)?.filter_map(move |member| {
         let member = match member {
             Ok(member) => member,
@@ -65,6 +65,36 @@ fn skipped<T>(member: &Member, reason: String) -> Record<T> {
 
 fn fault(name: &Name, member: &Member) -> Option<String> {
     name.fault.or(member.fault).map(str::to_owned)
+}
+
+/// The members of a WebDataset tar with one extension, in their order: `cls` for labels, for instance. Keys are those
+/// that [`open_images`](super::open_images) gives the pictures.
+///
+/// A member that is a link or a device, is named out of the archive or has more than `max_bytes` is a record that says
+/// so.
+///
+/// # Errors
+/// [`DataError::Io`] and, also on the walk, [`DataError::Damaged`].
+///
+/// # Examples
+/// ```no_run
+/// for label in sail_data::source::tar_members("test/0.tar".as_ref(), "cls", 64)? {
+///     let label = label?;
+///     println!("{}: {:?}", label.key, label.value.map(String::from_utf8));
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn tar_members(path: &Path, extension: &str, max_bytes: u64) -> Result<Records<Vec<u8>>, DataError> {
+    let (extension, mut contents) = (extension.to_owned(), Contents::open(path)?);
+    let members = members(path, move |found| found == extension)?;
+    Ok(Box::new(members.map(move |member| {
+        let (name, member) = member?;
+        let too_many = (member.size > max_bytes).then(|| too_long("member", member.size, max_bytes));
+        if let Some(reason) = fault(&name, &member).or(too_many) {
+            return Ok(skipped(&member, reason));
+        }
+        Ok(Record { key: name.key, value: Ok(contents.read(&member)?) })
+    })))
 }
 
 /// The pictures of a tar.

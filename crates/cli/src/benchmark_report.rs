@@ -1,0 +1,126 @@
+//! Reports of published tasks: figures, classes that are mistaken, pictures that were right and wrong.
+
+use sail_vl::core::RgbImage;
+use sail_vl::report::{Facts, Gallery, GalleryItem, Picture, Report, Section, Table};
+use sail_vl::tasks::{
+    Answer, CaptionResult, ClassificationResult, Mistake, Skips, TaskError, encode_thumbnail,
+};
+
+use crate::error::CliError;
+
+/// How many candidates a picture is shown with.
+pub(crate) const CANDIDATES: usize = 5;
+/// Pictures in each gallery.
+const PICTURES: usize = 12;
+/// Classes in the table of the worst.
+const WORST: usize = 20;
+/// The longer side of a picture.
+const SIDE: u32 = 240;
+
+/// A report of a zero-shot classification.
+pub(crate) fn classification(
+    facts: Facts,
+    result: &ClassificationResult,
+    answers: &[Answer],
+    picture: impl Fn(&Answer) -> Result<Option<RgbImage>, TaskError>,
+) -> Result<Report, CliError> {
+    let scores = &result.scores;
+    let facts = facts
+        .fact("pictures", scores.n_images.to_string())
+        .fact("classes", scores.n_classes.to_string())
+        .fact("prompts of a class", result.n_templates.to_string());
+    let report = Report::new("Zero-shot classification")
+        .key_figure(format!("{:.2} %", scores.top1), "top-1 accuracy")
+        .key_figure(format!("{:.2} %", scores.top5), "top-5 accuracy")
+        .key_figure(format!("{:.2} %", scores.per_class_mean), "mean of the classes' accuracies")
+        .section(Section::new("Classes with the lowest accuracy").table(worst_classes(result)));
+    finish(report, facts, &result.skipped, answers, picture)
+}
+
+/// A report of the retrieval of captions.
+pub(crate) fn captions(
+    facts: Facts,
+    result: &CaptionResult,
+    answers: &[Answer],
+    picture: impl Fn(&Answer) -> Result<Option<RgbImage>, TaskError>,
+) -> Result<Report, CliError> {
+    let scores = &result.retrieval;
+    let mut table = Table::new(["direction", "R@1", "R@5", "R@10", "mean rank", "median rank"]);
+    for (direction, scores) in [("image to text", &scores.i2t), ("text to image", &scores.t2i)] {
+        let recalls = [scores.r1, scores.r5, scores.r10].map(|recall| format!("{recall:.2}"));
+        let ranks = [scores.mean_rank, scores.median_rank].map(|rank| format!("{rank:.1}"));
+        table = table.row([direction.to_owned()].into_iter().chain(recalls).chain(ranks));
+    }
+    let facts =
+        facts.fact("images", scores.n_images.to_string()).fact("captions", scores.n_texts.to_string());
+    let report = Report::new("Retrieval of captions")
+        .key_figure(format!("{:.2} %", scores.i2t.r1), "recall@1, image to text")
+        .key_figure(format!("{:.2} %", scores.t2i.r1), "recall@1, text to image")
+        .section(Section::new("Results").table(table));
+    finish(report, facts, &result.skipped, answers, picture)
+}
+
+/// Galleries, what was left out, and what was run.
+fn finish(
+    mut report: Report,
+    facts: Facts,
+    skipped: &Skips,
+    answers: &[Answer],
+    picture: impl Fn(&Answer) -> Result<Option<RgbImage>, TaskError>,
+) -> Result<Report, CliError> {
+    for (heading, right) in [("Pictures that were wrong", false), ("Pictures that were right", true)] {
+        let chosen: Vec<&Answer> = answers.iter().filter(|answer| answer.is_right() == right).collect();
+        let count = format!("{} of {}, spread over all of them.", chosen.len().min(PICTURES), chosen.len());
+        let gallery = spread(&chosen).map(|answer| item(answer, &picture)).collect::<Result<Gallery, _>>()?;
+        report = report.section(Section::new(heading).text(count).gallery(gallery));
+    }
+    if skipped.count > 0 {
+        let rows = skipped.first.iter().map(|skip| (&skip.item, &skip.reason));
+        let table =
+            rows.fold(Table::new(["left out", "reason"]), |table, (item, reason)| table.row([item, reason]));
+        let table = table.caption(format!("The first of {}.", skipped.count));
+        report = report.section(Section::new("Left out").table(table));
+    }
+    Ok(report.section(Section::new("What was run").facts(facts)))
+}
+
+/// Some of many, at equal distances.
+fn spread<'a>(answers: &'a [&'a Answer]) -> impl Iterator<Item = &'a Answer> {
+    let count = answers.len().min(PICTURES);
+    (0..count).map(move |place| answers[place * answers.len() / count])
+}
+
+fn item(
+    answer: &Answer,
+    picture: &impl Fn(&Answer) -> Result<Option<RgbImage>, TaskError>,
+) -> Result<GalleryItem, CliError> {
+    let shown = match picture(answer)? {
+        Some(image) => Picture::encoded(encode_thumbnail(&image, SIDE)?)?,
+        None => Picture::text("?"),
+    };
+    let mut item =
+        GalleryItem::new(shown).title(answer.truth.first().cloned().unwrap_or_default()).note(&answer.key);
+    for candidate in &answer.candidates {
+        item = item.candidate(&candidate.label, f64::from(candidate.score), candidate.correct);
+    }
+    Ok(item)
+}
+
+/// The classes that were found least often, and what they were taken for.
+fn worst_classes(result: &ClassificationResult) -> Table {
+    let accuracies = result.scores.per_class.iter().enumerate();
+    let mut classes: Vec<(usize, f64)> =
+        accuracies.filter_map(|(class, accuracy)| Some((class, (*accuracy)?))).collect();
+    classes.sort_by(|a, b| a.1.total_cmp(&b.1));
+    let mut table = Table::new(["class", "pictures", "accuracy", "most often taken for", "times"])
+        .caption("Accuracy in percent.");
+    for (class, accuracy) in classes.into_iter().take(WORST) {
+        let (other, times) = match result.taken_for[class] {
+            Some(Mistake { class, times }) => (result.classes[class].as_str(), times.to_string()),
+            None => ("–", "–".to_owned()),
+        };
+        let (name, count) = (&result.classes[class], result.counts[class].to_string());
+        table = table.row([name, &count, &format!("{accuracy:.2}"), other, &times]);
+    }
+    table
+}

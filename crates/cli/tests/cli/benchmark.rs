@@ -1,0 +1,226 @@
+//! `sail eval` on published tasks: from files to scores through tiny random backbones.
+
+use std::path::{Path, PathBuf};
+
+use sail_vl::burn::tensor::Device;
+use sail_vl::layers::{Head, HeadConfig, ProjectorConfig};
+use serde_json::{Value, json};
+
+use crate::lab::Lab;
+
+/// The tests' data of a crate beside this one.
+fn fixtures(of: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(of).join("tests/fixtures").canonicalize().unwrap()
+}
+
+/// A lab with the folders `vision` (24 numbers a token, so 48 a picture) and `text` (36 a text), and `head.safetensors`.
+fn lab() -> Lab {
+    let lab = Lab::empty();
+    copy(&fixtures("encoders").join("vision/dinov2"), &lab.path("vision"));
+    copy(&fixtures("encoders").join("text/bert_mean"), &lab.path("text"));
+    let size = json!({"height": 20, "width": 20});
+    let preprocessor = json!({
+        "image_processor_type": "BitImageProcessor", "do_resize": true, "size": size, "resample": 3,
+        "do_center_crop": false, "do_rescale": true, "rescale_factor": 0.00392156862745098, "do_normalize": true,
+        "do_convert_rgb": true, "image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225],
+    });
+    std::fs::write(lab.path("vision/preprocessor_config.json"), preprocessor.to_string()).unwrap();
+    head(&lab, "head.safetensors", 1);
+    lab
+}
+
+fn head(lab: &Lab, name: &str, seed: u64) {
+    let config = HeadConfig::new(48, 36, 16, ProjectorConfig::Linear {});
+    Head::new(&config, seed, &Device::flex()).unwrap().save(lab.path(name)).unwrap();
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let to = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy(&path, &to);
+        } else {
+            std::fs::copy(&path, &to).unwrap();
+        }
+    }
+}
+
+/// A task on its data, which lies in the lab under the same name.
+fn command(lab: &Lab, task: &str, data: &str, more: &str) -> String {
+    if !lab.path(data).exists() {
+        copy(&fixtures("tasks").join(data), &lab.path(data));
+    }
+    format!(
+        "eval {task} --head head.safetensors --vision vision --text text --cache cache --data {data} {more}"
+    )
+}
+
+fn percent(value: &Value) -> f64 {
+    let value = value.as_f64().unwrap();
+    assert!((0.0..=100.0).contains(&value), "{value}");
+    value
+}
+
+#[test]
+fn pairs_are_scored_and_what_is_left_out_is_named() {
+    let lab = lab();
+    let winoground = command(&lab, "winoground", "winoground", "");
+    let result = lab.run(&format!("{winoground} --json")).json();
+    assert_eq!((&result["n_examples"], &result["skipped"]["count"]), (&15.into(), &1.into()));
+    let [text, image, group] = ["text", "image", "group"].map(|score| percent(&result[score]));
+    assert!(group <= text.min(image), "{result}");
+    let ran = lab.run(&winoground).succeeded();
+    assert!(ran.out.starts_with("15 examples\ntext "), "{}", ran.out);
+    assert!(ran.out.contains("1 left out") && ran.out.contains("ex_6_img_1.png"), "{}", ran.out);
+
+    let result = lab.run(&command(&lab, "mmvp", "mmvp", "--json")).json();
+    let categories = result["categories"].as_array().unwrap();
+    let mean = categories.iter().map(|category| percent(&category["accuracy"])).sum::<f64>() / 3.0;
+    assert!((percent(&result["score"]) - mean).abs() < 1e-9);
+    assert_eq!(result["n_pairs"], 11);
+
+    let result =
+        lab.run(&command(&lab, "sugarcrepe", "sugarcrepe", "--images sugarcrepe/val2017 --json")).json();
+    assert_eq!((&result["n_items"], &result["subsets"][0]["name"]), (&83.into(), &"replace_obj".into()));
+    let ran = lab.run(&command(&lab, "sugarcrepe", "sugarcrepe", "--images sugarcrepe/val2017"));
+    assert!(ran.succeeded().out.contains("mean over the subsets"));
+}
+
+/// Examples whose scores are known whatever the model says.
+#[test]
+fn a_picture_that_is_there_twice_is_never_told_apart() {
+    let lab = lab();
+    copy(&fixtures("tasks").join("winoground"), &lab.path("twice"));
+    let lines = std::fs::read_to_string(lab.path("twice/examples.jsonl")).unwrap();
+    let lines: Vec<String> = lines
+        .lines()
+        .map(|line| {
+            let mut line: Value = serde_json::from_str(line).unwrap();
+            line["image_1"] = line["image_0"].clone();
+            line.to_string()
+        })
+        .collect();
+    std::fs::write(lab.path("twice/examples.jsonl"), lines.join("\n")).unwrap();
+    let result = lab.run(&command(&lab, "winoground", "twice", "--json")).json();
+    let found = ["text", "image", "group", "n_examples"].map(|key| result[key].as_f64().unwrap());
+    assert_eq!(found, [0.0, 0.0, 0.0, 16.0]);
+}
+
+/// The same numbers as from stores that `sail encode` made.
+#[test]
+fn captions_and_classes_agree_with_stores_of_the_same_data() {
+    let lab = lab();
+    let task = command(&lab, "captions", "karpathy", "--images karpathy/images --split val --json");
+    let mut found = lab.run(&task.replace("--data karpathy", "--data karpathy/dataset_coco.json")).json();
+    found.as_object_mut().unwrap().remove("skipped");
+    let dataset: Value = serde_json::from_slice(&lab.read("karpathy/dataset_coco.json")).unwrap();
+    let images = dataset["images"].as_array().unwrap().iter().filter(|image| image["split"] == "val");
+    let lines: Vec<String> = images
+        .flat_map(|image| {
+            let key = &image["filename"];
+            let captions = image["sentences"].as_array().unwrap().iter().take(5);
+            captions
+                .map(|caption| json!({"key": key, "caption": caption["raw"]}).to_string())
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    std::fs::write(lab.path("captions.jsonl"), lines.join("\n")).unwrap();
+    lab.run("encode images --model vision --input karpathy/images/val2014 --dtype f32 --out images")
+        .succeeded();
+    lab.run("encode texts --model text --input captions.jsonl --dtype f32 --out texts").succeeded();
+    let stores =
+        lab.run("eval retrieval --head head.safetensors --images images --texts texts --json").json();
+    assert_eq!(found, stores);
+
+    let task = command(&lab, "classify", "image_folder", "--json");
+    let found = lab.run(&task).json();
+    std::fs::remove_file(lab.path("image_folder/cover.png")).unwrap();
+    let classes = found["classes"].as_array().unwrap().iter().enumerate();
+    let prompts = classes.map(|(class, name)| {
+        let name = name.as_str().unwrap();
+        json!({"key": format!("{class}"), "caption": format!("a photo of a {name}.")}).to_string()
+    });
+    std::fs::write(lab.path("prompts.jsonl"), prompts.collect::<Vec<_>>().join("\n")).unwrap();
+    lab.run("encode images --model vision --input image_folder --dtype f32 --out pictures").succeeded();
+    lab.run("encode texts --model text --input prompts.jsonl --dtype f32 --out prompts").succeeded();
+    lab.labels("labels.safetensors", &(0..18).map(|row| row / 3).collect::<Vec<_>>());
+    let stores = "eval zero-shot --head head.safetensors --images pictures --prompts prompts --json";
+    let stores = lab.run(&format!("{stores} --labels labels.safetensors:labels")).json();
+    for (key, value) in stores.as_object().unwrap() {
+        assert_eq!(&found[key], value, "{key}");
+    }
+    assert_eq!((&found["skipped"]["count"], &found["n_templates"]), (&1.into(), &1.into()));
+}
+
+#[test]
+fn a_second_head_reads_the_cache() {
+    let lab = lab();
+    let task = command(&lab, "classify", "web_dataset", "--json");
+    let first = lab.run(&task);
+    assert!(first.err.contains("18 records"), "{}", first.err);
+    let first = first.json();
+    assert_eq!((&first["n_images"], &first["absent_classes"]), (&17.into(), &1.into()));
+    let files = lab.files("cache");
+    head(&lab, "other.safetensors", 2);
+    let second = lab.run(&task.replace("head.safetensors", "other.safetensors"));
+    assert_eq!(second.err, "", "nothing is embedded");
+    assert_ne!(second.json(), first);
+    assert_eq!(lab.files("cache"), files);
+    let ensemble = format!("{task} --template {{}} --template the_{{c}}");
+    assert_eq!(lab.run(&ensemble).json()["n_templates"], 2);
+}
+
+#[test]
+fn reports_show_what_was_right_and_wrong() {
+    let lab = lab();
+    for (task, data, more) in [
+        ("classify", "web_dataset", ""),
+        ("classify", "image_folder", ""),
+        ("captions", "karpathy/dataset_coco.json", "--images karpathy/images"),
+    ] {
+        command(&lab, task, data.split('/').next().unwrap(), "");
+        let command = command(&lab, task, data, more);
+        let plain = lab.run(&format!("{command} --json")).json();
+        assert_eq!(lab.run(&format!("{command} --json --report out.html")).json(), plain, "the same figures");
+        let html = String::from_utf8(lab.read("out.html")).unwrap();
+        let pictures = html.matches("data:image/jpeg;base64,").count();
+        assert!((12..=24).contains(&pictures), "{pictures}");
+        let figure = if task == "classify" { &plain["top1"] } else { &plain["i2t"]["r@1"] };
+        assert!(html.contains(&format!("{:.2} %", percent(figure))));
+        for heading in ["Pictures that were wrong", "Pictures that were right", "Left out", "What was run"] {
+            assert!(html.contains(heading), "{heading}");
+        }
+        assert_eq!(html.contains("most often taken for"), task == "classify");
+    }
+}
+
+#[test]
+fn wrong_usage_and_wrong_data_are_told_apart() {
+    let lab = lab();
+    let captions = command(&lab, "captions", "karpathy", "--images karpathy/images");
+    let captions = captions.replace("--data karpathy", "--data karpathy/dataset_coco.json");
+    let classify = command(&lab, "classify", "image_folder", "");
+    for (command, code, words) in [
+        (format!("{captions} --split restval"), 2, ["`restval`", "test (14), train (2), val (14)"]),
+        (format!("{captions} --device abacus"), 2, ["`abacus`", "flex"]),
+        (format!("{captions} --dtype f8"), 2, ["`f8`", "f16"]),
+        (format!("{captions} --batch 0"), 2, ["`block` is 0", "at least 1"]),
+        (format!("{classify} --template picture"), 2, ["`picture`", "no placeholder"]),
+        (
+            classify.replace("--head head", "--head absent"),
+            1,
+            ["cannot open the model", "absent.safetensors"],
+        ),
+        (classify.replace("--data image_folder", "--data cache"), 1, ["cache", "a folder for each class"]),
+        (
+            captions.replace("captions ", "winoground ").replace(" --images karpathy/images", ""),
+            1,
+            ["examples.jsonl", "Winoground"],
+        ),
+    ] {
+        lab.refuses(&command, code, &words);
+    }
+    assert_eq!(lab.run(&format!("{captions} --captions 0")).code, Some(2));
+}

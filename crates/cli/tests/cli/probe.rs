@@ -1,0 +1,209 @@
+//! `sail probe`, `sail train --sweep` and `sail eval features`: what they find, refuse, keep and continue.
+
+use std::time::{Duration, Instant};
+
+use sail_vl::core::Modality;
+use serde_json::Value;
+
+use crate::lab::{IMAGE_DIM, Lab, Ran, TEXT_DIM, TRAIN, key, mix, row};
+
+const PROBE: &str = "probe --images images --images noise --texts texts --texts more --holdout 60 --dim 32 --batch 60 \
+                     --epochs 15 --lr 1e-3 --permutations 5 --resamples 50 --seed 3";
+
+/// A lab with image features that know the picture, and others that know nothing.
+fn lab() -> Lab {
+    let lab = Lab::new(240);
+    // In another order: rows pair by key.
+    let noise = (0..240).rev().map(|item| (key(item), row(10_000 + item, 0, IMAGE_DIM)));
+    lab.store("noise", Modality::Image, "nothing", noise);
+    lab
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or_else(|| panic!("{value} is not a number"))
+}
+
+#[test]
+fn a_probe_tells_the_encoder_that_sees_from_the_one_that_does_not() {
+    let lab = lab();
+    let found = lab.run(&format!("{PROBE} --report report.html --json")).json();
+    assert_eq!((&found["train_pairs"], &found["holdout"]), (&180.into(), &60.into()));
+    let pairs = found["pairs"].as_array().unwrap();
+    let names: Vec<[&str; 2]> =
+        pairs.iter().map(|pair| ["images", "texts"].map(|side| pair[side].as_str().unwrap())).collect();
+    assert_eq!(names, [["images", "texts"], ["images", "more"], ["noise", "texts"], ["noise", "more"]]);
+    for pair in pairs {
+        let sees = pair["images"] == "images";
+        let mutual = &pair["measures"]["mutual_knn"];
+        // Ten of sixty are found by chance in each direction.
+        assert_eq!(number(&pair["score"]) > 40.0, sees, "{pair}");
+        assert_eq!(number(&mutual["value"]) > 1.5 * number(&mutual["chance"]), sees, "{pair}");
+        assert_eq!(number(&pair["aligners"]["ridge"]["i2t"]["r@10"]) > 40.0, sees, "{pair}");
+        let [low, high] = ["low", "high"].map(|end| number(&pair["interval"][end]));
+        assert!(low <= number(&pair["score"]) && number(&pair["score"]) <= high);
+    }
+    let mutual = &found["predictors"][0];
+    assert_eq!(mutual["name"], "mutual k-NN above chance");
+    assert!(number(&mutual["pearson"]) > 0.9, "{mutual}");
+    let page = String::from_utf8(lab.read("report.html")).unwrap();
+    assert!(page.contains("Which encoders align?") && page.contains("What predicts the score"));
+
+    let text = lab.run(PROBE).succeeded();
+    assert!(text.out.starts_with("180 pairs to train on, 60 held out"), "{}", text.out);
+}
+
+#[test]
+fn a_probe_that_is_killed_goes_on_where_it_was_and_finds_the_same() {
+    let lab = lab();
+    let calm = lab.run(&format!("{PROBE} --json")).json();
+    let torn = format!("{PROBE} --out torn --json");
+    let mut process = lab.start(&torn);
+    let start = Instant::now();
+    while !lab.path("torn/pair-0-0.json").exists() && start.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    process.kill().unwrap();
+    process.wait().unwrap();
+    let first = lab.read("torn/pair-0-0.json");
+    let modified = || std::fs::metadata(lab.path("torn/pair-0-0.json")).unwrap().modified().unwrap();
+    let written = modified();
+    lab.refuses(&torn, 2, &["torn exists", "resume"]);
+    assert_eq!(lab.run(&format!("{torn} --resume")).json(), calm);
+    assert!(first == lab.read("torn/pair-0-0.json") && written == modified(), "what was finished is kept");
+    lab.refuses(&torn.replace("--epochs 15", "--epochs 16 --resume"), 2, &["epochs"]);
+    std::fs::write(lab.path("torn/pair-0-1.json"), "{").unwrap();
+    lab.refuses(&format!("{torn} --resume"), 1, &["pair-0-1.json", "remove it"]);
+}
+
+#[test]
+fn a_grid_that_does_not_fit_together_is_named() {
+    let lab = lab();
+    let fewer = (0..239).map(|item| (key(item), row(item, 0, IMAGE_DIM)));
+    lab.store("fewer", Modality::Image, "vision", fewer);
+    let twice =
+        (0..240).map(|item| (key(item), row(item, 0, IMAGE_DIM))).chain([(key(7), row(7, 0, IMAGE_DIM))]);
+    lab.store("twice", Modality::Image, "vision", twice);
+    lab.labels("few.safetensors", &[0; 239]);
+    lab.labels("negative.safetensors", &(0..240).map(|item| item % 3 - 1).collect::<Vec<_>>());
+    let probe = |grid: &str| format!("probe --holdout 60 {grid}");
+    lab.refuses(
+        &probe("--images images --images fewer --texts texts"),
+        1,
+        &["`fewer`", "`images`", &key(239)],
+    );
+    lab.refuses(&probe("--images images --images twice --texts texts"), 1, &["`twice`", &key(7)]);
+    lab.refuses(&probe("--images images --images images --texts texts"), 2, &["`images`", "NAME="]);
+    lab.refuses(&probe("--images texts --texts texts"), 2, &["text features", "image features"]);
+    let labels = |labels: &str| probe(&format!("--images images --texts texts --labels {labels}"));
+    lab.refuses(&labels("few.safetensors:labels"), 2, &["239", "240"]);
+    lab.refuses(&labels("negative.safetensors:labels"), 2, &["image 0", "-1"]);
+    lab.refuses(&labels("folders"), 2, &[&key(0), "CLASS/NAME"]);
+    lab.refuses(&probe("--images images --texts texts --mutual-k 0"), 2, &["`mutual_k` is 0"]);
+    lab.refuses("probe --images images --texts texts --holdout 240", 1, &["240"]);
+}
+
+/// A store of pictures in folders, one a class; what a picture shows is its class, and some noise.
+fn in_folders(lab: &Lab, name: &str, items: std::ops::Range<usize>, classes: usize) {
+    let rows = items.map(|item| {
+        let class = mix(item as u64) as usize % classes;
+        let shown = row(class, 0, IMAGE_DIM).into_iter().zip(row(5000 + item, 0, IMAGE_DIM));
+        (
+            format!("class-{class}/{}.png", key(item)),
+            shown.map(|(class, noise)| class + 0.5 * noise).collect(),
+        )
+    });
+    lab.store(name, Modality::Image, "vision", rows);
+}
+
+#[test]
+fn features_are_classified_by_the_folders_of_their_pictures() {
+    let lab = Lab::empty();
+    in_folders(&lab, "train", 0..200, 4);
+    in_folders(&lab, "test", 200..260, 4);
+    let found = lab.run("eval features --train train --test test --json").json();
+    assert_eq!(
+        (&found["n_train"], &found["n_test"], &found["n_classes"]),
+        (&200.into(), &60.into(), &4.into())
+    );
+    assert!(number(&found["knn"]) > 90.0 && number(&found["linear"]) > 90.0, "{found}");
+    assert!(number(&found["majority"]) < 50.0 && number(&found["ari"]) > 0.5, "{found}");
+    let text = lab.run("eval features --train train --test test").succeeded();
+    assert!(text.out.starts_with("200 known pictures, 60 to classify, 4 classes"), "{}", text.out);
+
+    in_folders(&lab, "other", 0..60, 9);
+    lab.refuses("eval features --train train --test other", 2, &["class", "has no picture in train"]);
+    lab.refuses("eval features --train train --test test --knn-k 0", 1, &["`k` is 0"]);
+}
+
+const SWEEP: &str = "--holdout 50 --epochs 4 --sweep lr=1e-3,1e-5 --sweep width=1,2 --out swept";
+
+fn sweep() -> String {
+    format!("{} {SWEEP}", TRAIN.replace("--lr 1e-3", ""))
+}
+
+#[test]
+fn a_sweep_ranks_its_settings_and_each_is_the_run_it_would_be_alone() {
+    let lab = Lab::new(200);
+    let found = lab.run(&format!("{} --report sweep.html --json", sweep())).json();
+    let settings = found["settings"].as_array().unwrap();
+    assert_eq!(settings.len(), 4);
+    let recalls: Vec<f64> = settings.iter().map(|setting| number(&setting["mean_recall"])).collect();
+    assert!(recalls.windows(2).all(|pair| pair[0] >= pair[1]), "{recalls:?}");
+    assert_eq!(settings[0]["setting"]["lr"], "1e-3", "a hundredth of the rate learns nothing: {found}");
+    assert_eq!(found["best"], settings[0]["head"]);
+    let alone = format!("{} --width 1 --holdout 50 --epochs 4 --out alone", TRAIN.replace("--width 2", ""));
+    lab.run(&alone).succeeded();
+    assert!(lab.read("alone/head.safetensors") == lab.read("swept/lr=1e-3,width=1/head.safetensors"));
+    assert!(String::from_utf8(lab.read("sweep.html")).unwrap().contains("Which settings do best?"));
+}
+
+#[test]
+fn a_sweep_that_is_killed_goes_on_and_finds_the_same() {
+    let lab = Lab::new(200);
+    let without_time = |ran: Ran| {
+        let mut found = ran.json();
+        for setting in found["settings"].as_array_mut().unwrap() {
+            setting["seconds"] = Value::Null;
+        }
+        found
+    };
+    let mut process = lab.start(&format!("{} --json", sweep()));
+    let start = Instant::now();
+    while !lab.path("swept/lr=1e-3,width=1/head.safetensors").exists()
+        && start.elapsed() < Duration::from_secs(60)
+    {
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    process.kill().unwrap();
+    process.wait().unwrap();
+    lab.refuses(&sweep(), 2, &["swept", "--resume"]);
+    let resumed = without_time(lab.run(&format!("{} --json --resume", sweep())));
+    std::fs::rename(lab.path("swept"), lab.path("torn")).unwrap();
+    assert_eq!(resumed, without_time(lab.run(&format!("{} --json", sweep()))));
+}
+
+#[test]
+fn a_sweep_is_checked_before_its_first_run() {
+    let lab = Lab::new(100);
+    let with =
+        |sweep: &str| format!("{} --holdout 20 --out swept --sweep {sweep}", TRAIN.replace("--lr 1e-3", ""));
+    lab.refuses(&with("lr"), 2, &["OPTION=VALUE"]);
+    lab.refuses(&with("out=a,b"), 2, &["`out` cannot be swept", "weight-decay"]);
+    lab.refuses(&with("lr=1e-3,fast"), 2, &["setting of the sweep", "fast"]);
+    lab.refuses(&with("lr=1e-3,-1"), 2, &["learning_rate", "-1"]);
+    lab.refuses(&with("lr=1e-3,1e-3"), 2, &["twice"]);
+    lab.refuses(&with("lr=1e-3 --sweep lr=1e-4"), 2, &["`lr` is swept twice"]);
+    lab.refuses(&with("lr=1e-3").replace("--holdout 20", ""), 2, &["--holdout"]);
+}
+
+#[test]
+fn texts_of_several_captions_are_judged_by_all_of_them() {
+    let lab = Lab::new(120);
+    let texts = (0..240).map(|i| (key(i / 2), row(i / 2, 1 + i % 2, TEXT_DIM)));
+    lab.store("two", Modality::Text, "language", texts);
+    let probe = "probe --images images --texts two --holdout 40 --dim 16 --epochs 2 --permutations 0 --json";
+    let found = lab.run(probe).json();
+    let trained = &found["pairs"][0]["trained"];
+    assert_eq!((&trained["n_images"], &trained["n_texts"]), (&40.into(), &80.into()));
+    assert_eq!(found["pairs"][0]["measures"]["mutual_knn"]["chance"], Value::Null);
+}

@@ -1,0 +1,72 @@
+//! A folder of pictures for each class.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use sail_data::source::{SourceOptions, open_images};
+
+use crate::files::read_lines;
+use crate::inputs::Pictures;
+use crate::labelled::{CLASS_NAMES, TEMPLATES};
+use crate::{LabelledImages, Skips, TaskError, Templates};
+
+pub(crate) fn open(root: &Path, templates: Option<Templates>) -> Result<LabelledImages, TaskError> {
+    let folders = class_folders(root)?;
+    let path = root.join(TEMPLATES);
+    let templates = match templates {
+        Some(templates) => templates,
+        None if path.exists() => Templates::open(&path)?,
+        None => Templates::default(),
+    };
+    let path = root.join(CLASS_NAMES);
+    let classes = match path.exists() {
+        true => read_lines(&path, "the names of the classes, one a line")?,
+        false => folders.iter().map(|folder| folder.replace('_', " ")).collect(),
+    };
+    if classes.len() != folders.len() {
+        let (found, expected) = (classes.len(), folders.len());
+        return Err(TaskError::ClassCount { path, found, expected });
+    }
+    let numbers: HashMap<&str, usize> = folders.iter().map(String::as_str).zip(0..).collect();
+    let source = open_images(root, &SourceOptions::default()).map_err(TaskError::Pictures)?;
+    let (mut labels, mut records, mut skipped) = (HashMap::new(), Vec::new(), Skips::default());
+    let mut counts = vec![0usize; folders.len()];
+    for record in source.records(0..u64::MAX).map_err(TaskError::Pictures)? {
+        let record = record.map_err(TaskError::Pictures)?;
+        match record.key.split_once('/').and_then(|(folder, _)| numbers.get(folder)) {
+            Some(&class) => {
+                counts[class] += 1;
+                labels.insert(record.key.clone(), class);
+                records.push(record);
+            }
+            None => skipped.add(&record.key, "it lies in no class folder"),
+        }
+    }
+    if let Some(class) = counts.iter().position(|&count| count == 0) {
+        return Err(TaskError::ClassWithoutImages { path: root.join(&folders[class]) });
+    }
+    let (pictures, path) = (Pictures::listed(records), root.to_owned());
+    Ok(LabelledImages { pictures, labels, classes, templates, skipped, path })
+}
+
+/// The names of the folders, in the order of their bytes.
+fn class_folders(root: &Path) -> Result<Vec<String>, TaskError> {
+    let io = |source| TaskError::Io {
+        path: root.to_owned(),
+        expected: "a folder with a folder for each class",
+        source,
+    };
+    let mut folders = Vec::new();
+    for entry in std::fs::read_dir(root).map_err(io)? {
+        let entry = entry.map_err(io)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if entry.file_type().map_err(io)?.is_dir() && !name.starts_with('.') {
+            folders.push(name);
+        }
+    }
+    folders.sort_unstable();
+    match folders.is_empty() {
+        true => Err(TaskError::Empty { path: root.to_owned(), what: "class folder" }),
+        false => Ok(folders),
+    }
+}

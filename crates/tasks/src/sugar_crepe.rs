@@ -1,0 +1,141 @@
+//! SugarCrepe.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use sail_core::AlignmentHead;
+use sail_data::source::{ImageRoot, SourceOptions};
+use sail_eval::{cosines, group_accuracy, prefers_true_caption};
+use serde::{Deserialize, Serialize};
+
+use crate::files::read_json;
+use crate::inputs::{Pictures, Texts};
+use crate::mmvp::{NamedAccuracy, named};
+use crate::{FeatureCache, Skips, TaskError, TaskModel};
+
+/// The files, and the subsets of the published table.
+const SUBSETS: [&str; 7] =
+    ["replace_obj", "replace_att", "replace_rel", "swap_obj", "swap_att", "add_obj", "add_att"];
+
+/// SugarCrepe (Hsieh et al., 2023, arXiv 2306.14610) as it is published in `RAIVNLab/sugar-crepe`.
+///
+/// A folder with `replace_obj.json`, `replace_att.json`, `replace_rel.json`, `swap_obj.json`, `swap_att.json`,
+/// `add_obj.json` and `add_att.json`, each an object of items with `filename`, `caption` and `negative_caption`; and the
+/// pictures of COCO's `val2017` in another.
+pub struct SugarCrepeData {
+    pictures: Pictures,
+    captions: Texts,
+    items: Vec<Item>,
+}
+
+struct Item {
+    subset: usize,
+    name: String,
+    picture: String,
+    /// The true caption and the false one.
+    captions: [usize; 2],
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    filename: String,
+    caption: String,
+    negative_caption: String,
+}
+
+impl SugarCrepeData {
+    /// Reads the seven files in a folder; `images` is the folder `val2017`.
+    ///
+    /// # Errors
+    /// [`TaskError::Io`] for a file that is not there; [`TaskError::TooLarge`], [`TaskError::Malformed`];
+    /// [`TaskError::Empty`] for a file without an item.
+    pub fn open(folder: &Path, images: &Path) -> Result<Self, TaskError> {
+        let (mut captions, mut items) = (Texts::default(), Vec::new());
+        for (subset, name) in SUBSETS.iter().enumerate() {
+            let path = folder.join(format!("{name}.json"));
+            let entries: BTreeMap<String, Entry> = read_json(&path, "a subset of SugarCrepe")?;
+            if entries.is_empty() {
+                return Err(TaskError::Empty { path, what: "item" });
+            }
+            let mut entries: Vec<_> = entries.into_iter().collect();
+            // The keys are numbers without leading zeros.
+            entries.sort_by_key(|(key, _)| key.len());
+            items.extend(entries.into_iter().map(|(key, entry)| Item {
+                subset,
+                name: format!("{name} {key}"),
+                picture: entry.filename,
+                captions: [captions.add(&entry.caption), captions.add(&entry.negative_caption)],
+            }));
+        }
+        let root = ImageRoot::new(images, &SourceOptions::default()).map_err(TaskError::Pictures)?;
+        let pictures = Pictures::named(&root, items.iter().map(|item| item.picture.as_str()));
+        Ok(Self { pictures, captions, items })
+    }
+
+    /// How many items there are.
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Whether there is none, which [`open`](Self::open) refuses.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+}
+
+/// What SugarCrepe came to, in percent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SugarCrepeResult {
+    /// The mean over the subsets.
+    pub mean: f64,
+    /// The accuracy over all items.
+    pub overall: f64,
+    /// The accuracy of each subset.
+    pub subsets: Vec<NamedAccuracy>,
+    /// How many items were scored.
+    pub n_items: usize,
+    /// Items left out, because the picture or a caption cannot be used.
+    pub skipped: Skips,
+}
+
+/// Scores a model on SugarCrepe: an item is right if the picture's cosine with the true caption is above that with the
+/// false one ([`sail_eval::prefers_true_caption`]).
+///
+/// # Errors
+/// [`TaskError`] where the head does not go with the towers, nothing can be embedded, or no item is left.
+pub fn sugar_crepe<H: AlignmentHead>(
+    model: &TaskModel<'_, H>,
+    data: &SugarCrepeData,
+    cache: &mut FeatureCache<'_>,
+) -> Result<SugarCrepeResult, TaskError> {
+    let images = model.images("sugarcrepe", &data.pictures, cache)?;
+    let captions = model.texts("sugarcrepe", &data.captions, cache)?;
+    let rows = |item: &Item| -> Result<[[usize; 2]; 2], String> {
+        let image = images.features.row(&item.picture)?;
+        let row = |text| captions.features.row(&Texts::key(text));
+        Ok([[image, row(item.captions[0])?], [image, row(item.captions[1])?]])
+    };
+    let (mut groups, mut wanted, mut skipped) = (Vec::new(), Vec::new(), Skips::default());
+    for item in &data.items {
+        match rows(item) {
+            Ok(two) => {
+                groups.push(item.subset);
+                wanted.extend(two);
+            }
+            Err(reason) => skipped.add(&item.name, reason),
+        }
+    }
+    if groups.is_empty() {
+        return Err(skipped.nothing_left("items"));
+    }
+    let cosines = cosines(images.embeddings, captions.embeddings, &wanted)?;
+    let right: Vec<bool> = cosines.chunks_exact(2).map(|two| prefers_true_caption(two[0], two[1])).collect();
+    let accuracy = group_accuracy(&right, &groups, SUBSETS.len())?;
+    Ok(SugarCrepeResult {
+        mean: accuracy.mean,
+        overall: accuracy.overall,
+        subsets: named(&SUBSETS.map(str::to_owned), &accuracy),
+        n_items: right.len(),
+        skipped,
+    })
+}

@@ -1,0 +1,82 @@
+//! CLIP-benchmark's data sets.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use sail_data::source::{SourceOptions, open_images, tar_members};
+
+use crate::files::{malformed, read_lines, read_text};
+use crate::inputs::{Fingerprint, Pictures};
+use crate::labelled::{CLASS_NAMES, TEMPLATES};
+use crate::{LabelledImages, Skips, TaskError, Templates};
+
+/// How many archives a split has.
+pub(crate) const SHARDS: &str = "nshards.txt";
+/// What the data set is for; absent where that is classification.
+const DATASET_TYPE: &str = "dataset_type.txt";
+/// More archives than any data set has.
+const MAX_SHARDS: u64 = 1 << 20;
+/// A label is a number.
+const MAX_LABEL_BYTES: u64 = 64;
+
+pub(crate) fn open(
+    root: &Path,
+    split: &str,
+    templates: Option<Templates>,
+) -> Result<LabelledImages, TaskError> {
+    let path = root.join(DATASET_TYPE);
+    if path.exists() {
+        let found = read_text(&path, "the type of the data set")?.trim().to_lowercase();
+        if found != "classification" {
+            return Err(TaskError::DatasetType { path, found });
+        }
+    }
+    let path = root.join(CLASS_NAMES);
+    let classes = read_lines(&path, "the names of the classes, one a line")?;
+    if classes.is_empty() {
+        return Err(TaskError::Empty { path, what: "class" });
+    }
+    let templates = match templates {
+        Some(templates) => templates,
+        None => Templates::open(&root.join(TEMPLATES))?,
+    };
+    let folder = root.join(split);
+    let path = folder.join(SHARDS);
+    let text = read_text(&path, "the number of archives")?;
+    let shards = text.trim().parse().ok().filter(|shards| (1..=MAX_SHARDS).contains(shards));
+    let shards: u64 = shards.ok_or_else(|| {
+        let found: String = text.trim().chars().take(20).collect();
+        malformed(&path, "its content", format!("it is `{found}`, expected a number from 1 to {MAX_SHARDS}"))
+    })?;
+    let (mut labels, mut skipped, mut fingerprint) =
+        (HashMap::new(), Skips::default(), Fingerprint::default());
+    for shard in 0..shards {
+        let tar = folder.join(format!("{shard}.tar"));
+        for record in tar_members(&tar, "cls", MAX_LABEL_BYTES).map_err(TaskError::Pictures)? {
+            let record = record.map_err(TaskError::Pictures)?;
+            let bytes = match record.value {
+                Ok(bytes) => bytes,
+                Err(reason) => {
+                    skipped.add(&record.key, reason);
+                    continue;
+                }
+            };
+            let text = String::from_utf8_lossy(&bytes);
+            let Some(class) = text.trim().parse().ok().filter(|&class: &usize| class < classes.len()) else {
+                let (found, classes) = (text.trim().to_owned(), classes.len());
+                return Err(TaskError::Label { path: tar, key: record.key, found, classes });
+            };
+            if labels.insert(record.key.clone(), class).is_some() {
+                return Err(TaskError::Duplicate { path: tar, what: "label of", name: record.key });
+            }
+        }
+        fingerprint.add_file(&tar);
+    }
+    if labels.is_empty() {
+        return Err(TaskError::Empty { path: folder, what: "label" });
+    }
+    let pattern = folder.join(format!("{{0..{}}}.tar", shards - 1));
+    let source = open_images(&pattern, &SourceOptions::default()).map_err(TaskError::Pictures)?;
+    let pictures = Pictures { source, fingerprint: fingerprint.finish() };
+    Ok(LabelledImages { pictures, labels, classes, templates, skipped, path: folder })
+}

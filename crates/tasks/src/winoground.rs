@@ -1,0 +1,97 @@
+//! Winoground.
+
+use std::path::Path;
+
+use sail_core::AlignmentHead;
+use sail_data::source::{ImageRoot, SourceOptions};
+use serde::{Deserialize, Serialize};
+
+use crate::files::{malformed, read_text};
+use crate::inputs::{Pictures, Texts};
+use crate::pairs::{Pair, score_pairs};
+use crate::{FeatureCache, Skips, TaskError, TaskModel};
+
+/// Winoground (Thrush et al., 2022, arXiv 2204.03162) as it is published on the hub, `facebook/winoground`.
+///
+/// A folder with `examples.jsonl`, whose lines have `id`, `image_0`, `image_1`, `caption_0` and `caption_1` (and more,
+/// which is passed over), and the pictures `images/NAME.png`, unpacked from `images.zip`.
+pub struct WinogroundData {
+    pictures: Pictures,
+    captions: Texts,
+    examples: Vec<Pair>,
+}
+
+#[derive(Deserialize)]
+struct Line {
+    id: serde_json::Value,
+    image_0: String,
+    image_1: String,
+    caption_0: String,
+    caption_1: String,
+}
+
+impl WinogroundData {
+    /// Reads the folder.
+    ///
+    /// A picture that is not there, or lies outside the folder, is found out when the example is scored.
+    ///
+    /// # Errors
+    /// [`TaskError::Io`] and [`TaskError::TooLarge`] for the files; [`TaskError::Malformed`] naming a line that is not in
+    /// the published form; [`TaskError::Empty`] without an example.
+    pub fn open(folder: &Path) -> Result<Self, TaskError> {
+        let path = folder.join("examples.jsonl");
+        let text = read_text(&path, "Winoground's examples.jsonl")?;
+        let (mut captions, mut examples) = (Texts::default(), Vec::new());
+        for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+            let line: Line = serde_json::from_str(line)
+                .map_err(|error| malformed(&path, format!("line {}", number + 1), error))?;
+            examples.push(Pair {
+                name: line.id.to_string().trim_matches('"').to_owned(),
+                images: [line.image_0, line.image_1].map(|name| format!("{name}.png")),
+                texts: [captions.add(&line.caption_0), captions.add(&line.caption_1)],
+            });
+        }
+        if examples.is_empty() {
+            return Err(TaskError::Empty { path, what: "example" });
+        }
+        let root = ImageRoot::new(&folder.join("images"), &SourceOptions::default());
+        let names = examples.iter().flat_map(|example| &example.images).map(String::as_str);
+        let pictures = Pictures::named(&root.map_err(TaskError::Pictures)?, names);
+        Ok(Self { pictures, captions, examples })
+    }
+
+    /// How many examples there are.
+    pub fn len(&self) -> usize {
+        self.examples.len()
+    }
+
+    /// Whether there is none, which [`open`](Self::open) refuses.
+    pub fn is_empty(&self) -> bool {
+        self.examples.is_empty()
+    }
+}
+
+/// What Winoground came to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WinogroundResult {
+    /// The scores.
+    #[serde(flatten)]
+    pub scores: sail_eval::Winoground,
+    /// Examples left out whole, because a picture or a caption of theirs cannot be used.
+    pub skipped: Skips,
+}
+
+/// Scores a model on Winoground: [`sail_eval::winoground`] of its cosines.
+///
+/// # Errors
+/// [`TaskError`] where the head does not go with the towers, nothing can be embedded, or no example is left.
+pub fn winoground<H: AlignmentHead>(
+    model: &TaskModel<'_, H>,
+    data: &WinogroundData,
+    cache: &mut FeatureCache<'_>,
+) -> Result<WinogroundResult, TaskError> {
+    let WinogroundData { pictures, captions, examples } = data;
+    let found = score_pairs(model, "winoground", pictures, captions, examples, cache)?;
+    let scores: Vec<_> = found.scores.into_iter().map(|(_, scores)| scores).collect();
+    Ok(WinogroundResult { scores: sail_eval::winoground(&scores)?, skipped: found.skipped })
+}

@@ -1,0 +1,123 @@
+//! The same scores as the published scripts, on their layouts.
+
+use sail_tasks::{
+    CaptionData, LabelledImages, MmvpData, SugarCrepeData, WinogroundData, caption_answers,
+    caption_retrieval, classify, classify_answers, mmvp, sugar_crepe, winoground,
+};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::lab::{Lab, fixture};
+
+fn expected(task: &str) -> Value {
+    let json = std::fs::read(fixture("expected.json")).unwrap();
+    serde_json::from_slice::<Value>(&json).unwrap()[task].take()
+}
+
+/// Everything that is expected must be there, numbers to 1e-6; of what was skipped, the count.
+fn assert_close(found: &Value, expected: &Value, place: &str) {
+    match (found, expected) {
+        (Value::Object(found), Value::Number(count)) if place.ends_with("skipped") => {
+            assert_eq!(found["count"].as_u64(), count.as_u64(), "{place}");
+        }
+        (Value::Object(found), Value::Object(expected)) => {
+            for (key, expected) in expected {
+                assert_close(found.get(key).unwrap_or(&Value::Null), expected, &format!("{place}.{key}"));
+            }
+        }
+        (Value::Array(found), Value::Array(expected)) => {
+            assert_eq!(found.len(), expected.len(), "{place}");
+            for (index, (found, expected)) in found.iter().zip(expected).enumerate() {
+                assert_close(found, expected, &format!("{place}[{index}]"));
+            }
+        }
+        (Value::Number(found), Value::Number(expected)) => {
+            let (found, expected) = (found.as_f64().unwrap(), expected.as_f64().unwrap());
+            assert!((found - expected).abs() < 1e-6, "{place}: {found}, expected {expected}");
+        }
+        _ => assert_eq!(found, expected, "{place}"),
+    }
+}
+
+fn check(result: impl Serialize, expected: &Value) {
+    assert_close(&serde_json::to_value(result).unwrap(), expected, "");
+}
+
+#[test]
+fn winoground_is_the_notebooks() {
+    let data = WinogroundData::open(&fixture("winoground")).unwrap();
+    let result = Lab::new().cached(|model, cache| winoground(model, &data, cache)).unwrap();
+    assert_eq!(result.skipped.first[0].item, "6");
+    assert!(result.skipped.first[0].reason.contains("ex_6_img_1.png"), "{:?}", result.skipped);
+    check(result, &expected("winoground"));
+}
+
+#[test]
+fn mmvp_is_the_scripts() {
+    let data = MmvpData::open(&fixture("mmvp")).unwrap();
+    assert_eq!((data.len(), data.categories().len()), (12, 3));
+    let result = Lab::new().cached(|model, cache| mmvp(model, &data, cache)).unwrap();
+    assert_eq!(result.skipped.first[0].item, "21 and 22");
+    check(result, &expected("mmvp"));
+}
+
+#[test]
+fn sugar_crepe_is_the_scripts() {
+    let folder = fixture("sugarcrepe");
+    let data = SugarCrepeData::open(&folder, &folder.join("val2017")).unwrap();
+    assert_eq!(data.len(), 84);
+    let result = Lab::new().cached(|model, cache| sugar_crepe(model, &data, cache)).unwrap();
+    assert_eq!(result.skipped.first[0].item, "swap_obj 11");
+    check(result, &expected("sugarcrepe"));
+}
+
+#[test]
+fn retrieval_is_clip_benchmarks() {
+    let folder = fixture("karpathy");
+    let expected = expected("karpathy");
+    let lab = Lab::new();
+    for split in ["test", "val", "train"] {
+        let data =
+            CaptionData::open(&folder.join("dataset_coco.json"), &folder.join("images"), split, 5).unwrap();
+        let result = lab.cached(|model, cache| caption_retrieval(model, &data, cache)).unwrap();
+        check(result, &expected[split]);
+    }
+}
+
+#[test]
+fn zero_shot_classification_is_clip_benchmarks() {
+    for layout in ["web_dataset", "image_folder"] {
+        let data = LabelledImages::open(&fixture(layout), "test", None).unwrap();
+        let result = Lab::new().cached(|model, cache| classify(model, &data, cache)).unwrap();
+        check(result, &expected(layout));
+    }
+}
+
+/// The first candidate says what the score says, where no two classes tie.
+#[test]
+fn answers_agree_with_the_scores() {
+    let lab = Lab::new();
+    let data = LabelledImages::open(&fixture("image_folder"), "test", None).unwrap();
+    let (result, answers) = lab.cached(|model, cache| classify_answers(model, &data, cache, 3)).unwrap();
+    assert_eq!(lab.cached(|model, cache| classify(model, &data, cache)).unwrap(), result);
+    let right = answers.iter().filter(|answer| answer.is_right()).count();
+    assert!((100.0 * right as f64 / 18.0 - result.scores.top1).abs() < 1e-9);
+    assert_eq!((answers[4].key.as_str(), answers[4].truth[0].as_str()), ("n01/1.png", "red bird"));
+    assert!(answers.iter().all(|answer| answer.candidates.len() == 3));
+    assert_eq!(data.picture(&answers[4]).unwrap().unwrap().dimensions(), (4, 2));
+
+    // In archives too, behind a record without a row.
+    let data = LabelledImages::open(&fixture("web_dataset"), "test", None).unwrap();
+    let (_, answers) = lab.cached(|model, cache| classify_answers(model, &data, cache, 3)).unwrap();
+    assert_eq!(answers[16].key, "s0000017");
+    assert_eq!(data.picture(&answers[16]).unwrap().unwrap().dimensions(), (4, 2));
+
+    let folder = fixture("karpathy");
+    let data =
+        CaptionData::open(&folder.join("dataset_coco.json"), &folder.join("images"), "test", 5).unwrap();
+    let (result, answers) = lab.cached(|model, cache| caption_answers(model, &data, cache, 3)).unwrap();
+    let right = answers.iter().filter(|answer| answer.is_right()).count();
+    assert!((100.0 * right as f64 / 12.0 - result.retrieval.i2t.r1).abs() < 1e-9);
+    assert_eq!((answers.len(), answers[0].truth.len()), (12, 5));
+    assert!(data.picture(&answers[11]).unwrap().is_some());
+}
