@@ -1,10 +1,10 @@
 """Runs this workspace and its PyTorch yardstick by turns on the same work, and writes docs/benchmarks.md.
 
-    python benches/compare.py [--sections training,alignment,encoding,retrieval] [--rounds 5] [--full]
+    python benches/compare.py [--sections training,alignment,encoding,retrieval,assessment] [--rounds 5] [--full]
 
 Ratios within one run are what counts: absolute times drift with the machine. Sections that are not run stay as they
 are. --full adds the sizes that take minutes: retrieval on COCO's 5k test, and losses over 32,768 pairs. Needs:
-pip install torch numpy safetensors transformers sentence-transformers pillow
+pip install torch numpy safetensors transformers sentence-transformers pillow scikit-learn
 """
 
 import argparse
@@ -248,6 +248,37 @@ the least that any of them can take.
 {chr(10).join(sizes)}"""
 
 
+def assessment_section(args):
+    program, environment = bench("measures"), os.environ | {"RAYON_NUM_THREADS": str(args.threads)}
+    size = ["knn", *map(str, (100_000, 10_000, 768) if args.full else (20_000, 2_000, 768))]
+    script = [sys.executable, ROOT / "benches/measures_reference.py", "--threads", str(args.threads)]
+    runs = [(run([program, *size], environment), run([*script, *size])) for _ in range(args.rounds)]
+    seconds = lambda side: statistics.median(pair[side][0]["seconds"][0] for pair in runs)
+    peak = lambda side: statistics.median(pair[side][1] for pair in runs)
+    faster = spread([theirs["seconds"][0] / ours["seconds"][0] for (ours, _), (theirs, _) in runs])
+    rows, first, second = (50_000, 2048, 1024) if args.full else (10_000, 2048, 1024)
+    kernels = 2 * rows**2 * 4 / 2**20
+    inputs = rows * (first + second) * 4 / 2**20
+    table = []
+    for name, measure in (("mutual k-NN, k = 10", "mutual"), ("CKA", "cka")):
+        result, memory = run([program, measure, str(rows), str(first), str(second)], environment)
+        table.append(f"| {name} | {result['seconds'][0]:.1f} s | {memory:,.0f} MiB |")
+    known, queries, dim = (int(number) for number in size[1:])
+    return f"""k-nearest-neighbour classification, k = 20, weighted votes. The rival is scikit-learn's brute force on unit rows
+(`benches/measures_reference.py`); the ratio is its time by ours, run by run: median (least to most).
+
+| known x queries | this workspace | scikit-learn | faster | peak memory | scikit-learn's |
+|---|---|---|---|---|---|
+| {known:,} x {queries:,}, d = {dim} | {seconds(0):.2f} s | {seconds(1):.2f} s | {faster} | {peak(0):,.0f} MiB | {peak(1):,.0f} MiB |
+
+Measures of {rows:,} pairs, {first} and {second} dimensions, without permutations. The features take {inputs:,.0f} MiB; two
+matrices of all similarities would take {kernels:,.0f} MiB.
+
+| measure | time | peak memory, features included |
+|---|---|---|
+{chr(10).join(table)}"""
+
+
 HEAD = """# Benchmarks
 
 Written by `benches/compare.py`, each section by the command at its end. Both programs run by turns in one session; ratios
@@ -258,6 +289,7 @@ SECTIONS = {
     "alignment": ("Large batches", alignment_section),
     "encoding": ("Encoding", encoding_section),
     "retrieval": ("Retrieval", retrieval_section),
+    "assessment": ("Assessment", assessment_section),
 }
 
 

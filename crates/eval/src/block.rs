@@ -4,8 +4,9 @@ use sail_core::{Check, ConfigError, ensure};
 
 /// The size of the blocks in which a matrix of scores is computed. It changes memory and speed, not results.
 ///
-/// The default, 1,024 by 4,096, makes 16 MiB of scores at a time: large enough for a matrix product at full
-/// speed, small enough for a cache or for a device's spare memory.
+/// The default, 512 by 2,048, makes 4 MiB of scores at a time: large enough for a matrix product at full speed, small
+/// enough for a cache, for a device's spare memory, and for an allocator that returns larger pieces to the system, from
+/// where they would come back page by page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BlockSize {
     /// Rows of a block: images, or queries. At least 1.
@@ -16,7 +17,7 @@ pub struct BlockSize {
 
 impl Default for BlockSize {
     fn default() -> Self {
-        Self { rows: 1024, columns: 4096 }
+        Self { rows: 512, columns: 2048 }
     }
 }
 

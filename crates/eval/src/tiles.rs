@@ -46,9 +46,9 @@ pub(crate) fn rank_both_ways(
         let column_tensor: Tensor<2> = columns.upload(column_vectors.clone());
         for r in ranges(rows.len(), block.rows) {
             let row_vectors = rows.read(r.clone())?;
-            let scores = product(&rows.upload(row_vectors.clone()), &column_tensor)?;
+            let mut scores = product(&rows.upload(row_vectors.clone()), &column_tensor)?;
             let mut tile = Tile {
-                scores,
+                scores: scores.values()?,
                 width: c.len(),
                 dim: rows.dim(),
                 row_vectors: &row_vectors,
@@ -92,7 +92,7 @@ fn own_scores(
 /// The scores of some rows with some columns.
 struct Tile<'a> {
     /// Row-major.
-    scores: Vec<f32>,
+    scores: &'a mut [f32],
     width: usize,
     dim: usize,
     row_vectors: &'a [f32],
@@ -251,8 +251,10 @@ mod tests {
         let coarse = |score: f64| f32::from_bits((score as f32).to_bits() & !0x1fff);
         let own_rows: Vec<f64> = (0..height).map(|row| exact(row, 10 * row + 3)).collect();
         let own_columns: Vec<f64> = (0..width).map(|column| exact(column / 10, column)).collect();
+        let mut scores: Vec<f32> =
+            (0..height * width).map(|pair| coarse(exact(pair / width, pair % width))).collect();
         let mut tile = Tile {
-            scores: (0..height * width).map(|pair| coarse(exact(pair / width, pair % width))).collect(),
+            scores: &mut scores,
             width,
             dim,
             row_vectors: &row_vectors,

@@ -22,8 +22,8 @@ pub struct Match {
 /// The `k` rows of the gallery with the highest cosine for every query, best first; all of them where the
 /// gallery has fewer. Equal scores are ordered by index, the lower one first.
 ///
-/// The embeddings need not be normalised. Memory beyond them and the result is a few blocks and `2 k` matches
-/// for each query of a block.
+/// The embeddings need not be normalised. Memory beyond them and the result is some blocks and `2 k` matches
+/// for each query of them.
 ///
 /// # Shapes
 /// - queries: `[n_queries, dim]`
@@ -70,6 +70,11 @@ pub fn top_k(
     Ok(found)
 }
 
+/// Scores that are looked at together.
+const SEGMENT: usize = 64;
+/// Blocks of queries that meet a block of the gallery one after the other, so that it is read and scaled once for all.
+const TOGETHER: usize = 16;
+
 /// Hands the `k` best matches of each query to `take`, query by query and best first. With `others`, queries and
 /// gallery are the same rows and a row is no match of itself. `k` is at most the number of rows it can match.
 pub(crate) fn search(
@@ -80,19 +85,28 @@ pub(crate) fn search(
     block: &BlockSize,
     mut take: impl FnMut(Match),
 ) -> Result<(), EvalError> {
-    for q in ranges(queries.len(), block.rows) {
-        let query_tensor = queries.upload(queries.read(q.clone())?);
-        let mut running: Vec<Running> = q.clone().map(|_| Running::new(k)).collect();
+    for together in ranges(queries.len(), block.rows.saturating_mul(TOGETHER)) {
+        let (first, count) = (together.start, together.len());
+        let mut running: Vec<Running> = together.map(|_| Running::new(k)).collect();
+        let query_tensors = ranges(count, block.rows)
+            .map(|q| Ok(queries.upload(queries.read(first + q.start..first + q.end)?)))
+            .collect::<Result<Vec<_>, EvalError>>()?;
         for g in ranges(gallery.len(), block.columns) {
-            let mut scores = product(&query_tensor, &gallery.upload(gallery.read(g.clone())?))?;
-            for row in q.clone().filter(|row| others && g.contains(row)) {
-                // No match is that bad, so it is never taken.
-                scores[(row - q.start) * g.len() + (row - g.start)] = f32::NEG_INFINITY;
+            let gallery_tensor = gallery.upload(gallery.read(g.clone())?);
+            let tiles =
+                query_tensors.iter().zip(running.chunks_mut(block.rows)).zip(ranges(count, block.rows));
+            for ((query_tensor, running), q) in tiles {
+                let mut scores = product(query_tensor, &gallery_tensor)?;
+                let scores = scores.values()?;
+                for row in q.filter(|row| others && g.contains(&(first + row))) {
+                    // No match is that bad, so it is never taken.
+                    scores[row % block.rows * g.len() + (first + row - g.start)] = f32::NEG_INFINITY;
+                }
+                running
+                    .par_iter_mut()
+                    .zip(scores.par_chunks_exact(g.len()))
+                    .for_each(|(running, scores)| running.extend(g.start, scores));
             }
-            running
-                .par_iter_mut()
-                .zip(scores.par_chunks_exact(g.len()))
-                .for_each(|(running, scores)| running.extend(g.start, scores));
         }
         let lists: Vec<Vec<Match>> = running.into_par_iter().map(Running::finish).collect();
         lists.into_iter().flatten().for_each(&mut take);
@@ -114,6 +128,16 @@ impl Running {
     }
 
     fn extend(&mut self, first: usize, scores: &[f32]) {
+        for (part, scores) in scores.chunks(SEGMENT).enumerate() {
+            // Most segments hold nothing new, and to see that takes vector instructions alone.
+            let any = scores.iter().fold(false, |any, &score| any | (score > self.floor));
+            if any {
+                self.take(first + part * SEGMENT, scores);
+            }
+        }
+    }
+
+    fn take(&mut self, first: usize, scores: &[f32]) {
         for (offset, &score) in scores.iter().enumerate() {
             if score > self.floor {
                 // Adding zero turns -0.0 into 0.0, which `total_cmp` would tell apart.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData, TensorReadError};
 use rayon::prelude::*;
 
 use crate::EvalError;
@@ -102,10 +102,20 @@ pub(crate) fn same_dim(first: &UnitRows, second: &UnitRows) -> Result<(), EvalEr
     })
 }
 
-/// All scores of two uploaded blocks, row-major.
-pub(crate) fn product(rows: &Tensor<2>, columns: &Tensor<2>) -> Result<Vec<f32>, EvalError> {
+/// All scores of two uploaded blocks, row-major, where the device left them: a copy would cost as much as a good part of
+/// the product.
+pub(crate) struct Scores(TensorData);
+
+/// Multiplies two uploaded blocks.
+pub(crate) fn product(rows: &Tensor<2>, columns: &Tensor<2>) -> Result<Scores, EvalError> {
     let scores = rows.clone().matmul(columns.clone().transpose());
-    Ok(scores.try_into_vec_as::<f32>()?)
+    Ok(Scores(scores.try_into_data_as::<f32>()?))
+}
+
+impl Scores {
+    pub(crate) fn values(&mut self) -> Result<&mut [f32], EvalError> {
+        Ok(self.0.as_mut_slice().map_err(TensorReadError::from)?)
+    }
 }
 
 /// The dot product in f64. Products of two f32 are exact there.

@@ -96,14 +96,15 @@ fn assign(rows: &UnitRows, centres: &[f32]) -> Result<Assignment, EvalError> {
     let centres = rows.upload(centres.to_vec());
     let mut found = Assignment { cluster: Vec::new(), score: Vec::new() };
     for range in ranges(rows.len(), BlockSize::default().rows) {
-        let cosines = product(&rows.upload(rows.read(range)?), &centres)?;
+        let mut cosines = product(&rows.upload(rows.read(range)?), &centres)?;
         let best = |cosines: &[f32]| {
             // The first of several that are equal.
             cosines.iter().enumerate().fold((0, f32::NEG_INFINITY), |best, (cluster, &cosine)| {
                 if cosine > best.1 { (cluster, cosine) } else { best }
             })
         };
-        let (cluster, score): (Vec<usize>, Vec<f32>) = cosines.par_chunks_exact(width).map(best).unzip();
+        let (cluster, score): (Vec<usize>, Vec<f32>) =
+            cosines.values()?.par_chunks_exact(width).map(best).unzip();
         found.cluster.extend(cluster);
         found.score.extend(score);
     }
@@ -154,9 +155,9 @@ fn start(rows: &UnitRows, clusters: usize, rng: &mut ChaCha8Rng) -> Result<Vec<f
         let centre = rows.gather(&[row.unwrap_or(drawn)])?;
         let tensor = rows.upload(centre.clone());
         for range in ranges(rows.len(), BlockSize::default().rows) {
-            let cosines = product(&rows.upload(rows.read(range.clone())?), &tensor)?;
-            for (distance, cosine) in distance[range].iter_mut().zip(cosines) {
-                let found = (2.0 - 2.0 * f64::from(cosine)).max(0.0);
+            let mut cosines = product(&rows.upload(rows.read(range.clone())?), &tensor)?;
+            for (distance, cosine) in distance[range].iter_mut().zip(cosines.values()?) {
+                let found = (2.0 - 2.0 * f64::from(*cosine)).max(0.0);
                 *distance = if drawn == 0 { found } else { distance.min(found) };
             }
         }

@@ -49,8 +49,9 @@ pub fn silhouette(rows: Tensor<2>, labels: &[usize], n_classes: usize) -> Result
     let means = rows.upload(means.iter().map(|&value| value as f32).collect());
     let mut total = 0.0;
     for range in ranges(rows.len(), block) {
-        let cosines = product(&rows.upload(rows.read(range.clone())?), &means)?;
+        let mut cosines = product(&rows.upload(rows.read(range.clone())?), &means)?;
         total += cosines
+            .values()?
             .par_chunks_exact(n_classes)
             .zip(&labels[range])
             .map(|(cosines, &own)| of_row(cosines, own, &counts))

@@ -1,0 +1,66 @@
+//! Speed and memory of the measures before training.
+//!
+//! ```text
+//! cargo bench --bench measures -- knn KNOWN QUERIES DIM [ROUNDS]
+//! cargo bench --bench measures -- mutual ROWS FIRST_DIM SECOND_DIM [ROUNDS]
+//! cargo bench --bench measures -- cka ROWS FIRST_DIM SECOND_DIM [ROUNDS]
+//! ```
+//! Each prints `{"seconds": [...]}`, a number a round. `benches/measures_reference.py` does the first in scikit-learn.
+#![allow(clippy::print_stdout)]
+
+use std::error::Error;
+use std::time::Instant;
+
+use sail_vl::burn::tensor::{Device, Distribution, Tensor};
+use sail_vl::eval::{BlockSize, KnnOptions, Permutations, cka, knn_classify, mutual_knn};
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+const CLASSES: usize = 1000;
+
+fn rows(count: usize, dim: usize) -> Tensor<2> {
+    Tensor::random([count, dim], Distribution::Normal(0.0, 1.0), &Device::flex())
+}
+
+fn time(rounds: usize, mut work: impl FnMut() -> Outcome<()>) -> Outcome<()> {
+    let mut seconds = Vec::with_capacity(rounds);
+    for _ in 0..rounds {
+        let start = Instant::now();
+        work()?;
+        seconds.push(format!("{:.3}", start.elapsed().as_secs_f64()));
+    }
+    println!("{{\"seconds\": [{}]}}", seconds.join(", "));
+    Ok(())
+}
+
+fn main() -> Outcome<()> {
+    // Cargo adds `--bench` to the arguments.
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let numbers = arguments.iter().skip(1).map(|number| number.parse()).collect::<Result<Vec<usize>, _>>()?;
+    let (none, block) = (Permutations { count: 0, seed: 0 }, BlockSize::default());
+    match (arguments.first().map(String::as_str), numbers.as_slice()) {
+        (Some("knn"), [known, queries, dim, rounds @ ..]) => {
+            let labels: Vec<usize> = (0..*known).map(|row| row % CLASSES).collect();
+            let (known, queries) = (rows(*known, *dim), rows(*queries, *dim));
+            time(rounds.first().copied().unwrap_or(1), || {
+                let (known, queries) = (known.clone(), queries.clone());
+                knn_classify(known, &labels, CLASSES, queries, &KnnOptions::default(), &block)?;
+                Ok(())
+            })
+        }
+        (Some(measure @ ("mutual" | "cka")), [count, first, second, rounds @ ..]) => {
+            let (first, second) = (rows(*count, *first), rows(*count, *second));
+            time(rounds.first().copied().unwrap_or(1), || {
+                let (first, second) = (first.clone(), second.clone());
+                match measure {
+                    "mutual" => mutual_knn(first, second, 10, &none, &block).map(drop)?,
+                    _ => cka(first, second, &none).map(drop)?,
+                }
+                Ok(())
+            })
+        }
+        // What `cargo bench` asks of every bench when it is given no work.
+        (None, _) => Ok(()),
+        _ => Err("expected knn, mutual or cka and its sizes, see the head of benches/measures.rs".into()),
+    }
+}
