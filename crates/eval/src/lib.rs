@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | does an image find its captions, and a caption its image? | [`retrieval`] | [`Retrieval`] |
 //! | does an image find the name of its class? | [`class_weights`], [`zero_shot`] | [`ZeroShot`] |
+//! | what is where in an image? | [`LogitMap`], [`SlidingWindow`], [`Confusion`] | [`Segmentation`] |
 //! | what does a query find? | [`top_k`] | [`Match`]es, for galleries of results |
 //! | what does a head make of stored features? | [`project_images`], [`project_texts`] | embeddings |
 //!
@@ -31,6 +32,7 @@ mod error;
 mod project;
 mod ranks;
 mod retrieval;
+mod segmentation;
 mod tiles;
 mod top_k;
 mod unit_rows;
@@ -41,5 +43,9 @@ pub use error::EvalError;
 pub use project::{project_images, project_texts};
 pub use ranks::{RetrievalScores, TIE_TOLERANCE, rank};
 pub use retrieval::{Retrieval, retrieval};
+pub use segmentation::{
+    Confusion, Decision, FrequencyBaseline, IGNORED, LabelMap, LogitMap, Segmentation, SegmentationError,
+    SlidingWindow, Window, WindowSum,
+};
 pub use top_k::{Match, top_k};
 pub use zero_shot::{ZeroShot, class_weights, zero_shot};
