@@ -2,12 +2,15 @@
 
 use std::error::Error;
 
+use sail_vl::SailError;
 use sail_vl::core::{ConfigError, FeatureError, HeadError};
 use sail_vl::data::DataError;
 use sail_vl::device::DeviceError;
 use sail_vl::encoders::ModelError;
 use sail_vl::eval::EvalError;
 use sail_vl::extract::ExtractError;
+use sail_vl::report::ReportError;
+use sail_vl::tasks::SegmentationSetError;
 use sail_vl::train::TrainError;
 
 /// A failed command.
@@ -43,6 +46,12 @@ pub(crate) enum CliError {
     EncodingInterrupted { done: u64, records: u64 },
     #[error("cannot merge the stores")]
     Merge(#[source] ExtractError),
+    #[error("cannot use {spec}")]
+    SegmentationSet { spec: String, source: SegmentationSetError },
+    #[error("the segmentation failed")]
+    Segmentation(#[source] SailError),
+    #[error("cannot write the report")]
+    Report(#[from] ReportError),
     #[error("cannot describe the result")]
     Json(#[from] serde_json::Error),
     #[error("cannot print the result")]
@@ -64,6 +73,9 @@ impl CliError {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) | Self::Config(_) | Self::Device(_) => 2,
+            Self::Segmentation(
+                SailError::Config(_) | SailError::Template { .. } | SailError::Segmentation(_),
+            ) => 2,
             Self::Train(
                 TrainError::Config(_)
                 | TrainError::Exists { .. }

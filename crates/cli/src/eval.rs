@@ -21,6 +21,8 @@ pub(crate) enum EvalCommand {
     Retrieval(RetrievalArgs),
     /// Classification of images by the text features of class prompts.
     ZeroShot(ZeroShotArgs),
+    /// Segmentation of pictures by the names of the classes, scored with their masks.
+    Segment(crate::segment::SegmentArgs),
 }
 
 #[derive(Args)]
@@ -73,6 +75,7 @@ pub(crate) fn run(command: &EvalCommand) -> Result<(), CliError> {
     match command {
         EvalCommand::Retrieval(args) => run_retrieval(args),
         EvalCommand::ZeroShot(args) => run_zero_shot(args),
+        EvalCommand::Segment(args) => crate::segment::run(args),
     }
 }
 

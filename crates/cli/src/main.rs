@@ -9,6 +9,7 @@ mod error;
 mod eval;
 mod head;
 mod inputs;
+mod segment;
 mod store;
 mod towers;
 mod train;

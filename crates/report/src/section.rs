@@ -7,6 +7,7 @@ use crate::error::ReportError;
 use crate::escape::Escaped;
 use crate::facts::Facts;
 use crate::gallery::Gallery;
+use crate::panels::Panels;
 use crate::table::Table;
 
 /// A headed part of a report: text, tables, charts and galleries in the order they are added.
@@ -24,6 +25,7 @@ enum Block {
     Table(Table),
     Charts(Vec<LineChart>),
     Gallery(Gallery),
+    Panels(Panels),
 }
 
 impl Section {
@@ -67,6 +69,11 @@ impl Section {
         self.block(Block::Gallery(gallery))
     }
 
+    /// Adds pictures side by side.
+    pub fn panels(self, panels: Panels) -> Self {
+        self.block(Block::Panels(panels))
+    }
+
     fn block(mut self, block: Block) -> Self {
         self.blocks.push(block);
         self
@@ -103,6 +110,7 @@ impl Block {
                 out.write_str("</div>\n")
             }
             Self::Gallery(gallery) => gallery.render(out),
+            Self::Panels(panels) => panels.render(out),
         }
     }
 }
