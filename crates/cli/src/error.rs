@@ -11,7 +11,7 @@ use sail_vl::eval::EvalError;
 use sail_vl::extract::ExtractError;
 use sail_vl::probe::ProbeError;
 use sail_vl::report::ReportError;
-use sail_vl::tasks::TaskError;
+use sail_vl::tasks::{SegmentationSetError, TaskError};
 use sail_vl::train::TrainError;
 
 /// A failed command.
@@ -61,6 +61,10 @@ pub(crate) enum CliError {
     TaskInterrupted { done: u64, records: u64 },
     #[error("cannot merge the stores")]
     Merge(#[source] ExtractError),
+    #[error("cannot use {spec}")]
+    SegmentationSet { spec: String, source: SegmentationSetError },
+    #[error("the segmentation failed")]
+    Segmentation(#[source] SailError),
     #[error("cannot describe the result")]
     Json(#[from] serde_json::Error),
     #[error("cannot print the result")]
@@ -95,6 +99,9 @@ impl CliError {
         match self {
             Self::Usage(_) | Self::Config(_) | Self::Device(_) => 2,
             Self::Task(TaskError::NoSplit { .. } | TaskError::Template { .. }) => 2,
+            Self::Segmentation(
+                SailError::Config(_) | SailError::Template { .. } | SailError::Segmentation(_),
+            ) => 2,
             Self::Train(
                 TrainError::Config(_)
                 | TrainError::Exists { .. }

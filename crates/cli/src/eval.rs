@@ -16,6 +16,7 @@ use crate::error::CliError;
 use crate::features::{self, FeaturesArgs};
 use crate::inputs::{self, PairArgs};
 use crate::labels;
+use crate::segment::{self, SegmentArgs};
 
 /// Rows that go through the head at once.
 const CHUNK: usize = 4096;
@@ -30,6 +31,8 @@ pub(crate) enum EvalCommand {
     Features(FeaturesArgs),
     #[command(flatten)]
     Benchmark(Box<BenchmarkCommand>),
+    /// Segmentation of pictures by the names of the classes, scored with their masks.
+    Segment(SegmentArgs),
 }
 
 #[derive(Args)]
@@ -84,6 +87,7 @@ pub(crate) fn run(command: &EvalCommand) -> Result<(), CliError> {
         EvalCommand::ZeroShot(args) => run_zero_shot(args),
         EvalCommand::Features(args) => features::run(args),
         EvalCommand::Benchmark(command) => benchmark::run(command),
+        EvalCommand::Segment(args) => segment::run(args),
     }
 }
 

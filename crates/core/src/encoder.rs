@@ -2,6 +2,8 @@
 
 use burn::tensor::{Bool, Int, Tensor};
 
+use crate::DenseOptions;
+
 /// The patch tokens of a batch of images and the grid they lie on.
 #[derive(Debug, Clone)]
 pub struct PatchTokens {
@@ -68,6 +70,14 @@ pub enum EncodeError {
         /// The number of tokens that the model knows.
         vocabulary: usize,
     },
+    /// Dense features that the architecture does not have.
+    #[error("the model has no dense features of {asked}, expected {expected}")]
+    Dense {
+        /// What was asked for.
+        asked: DenseOptions,
+        /// What the model has, in words.
+        expected: String,
+    },
 }
 
 /// A frozen vision backbone.
@@ -83,6 +93,25 @@ pub trait ImageEncoder: Send + Sync {
     /// # Errors
     /// [`EncodeError`] when the model cannot take this shape.
     fn encode_images(&self, pixels: Tensor<4>) -> Result<ImageFeatures, EncodeError>;
+
+    /// Encodes preprocessed images into the class token and patches of a layer of choice.
+    ///
+    /// The default options give what [`encode_images`](Self::encode_images) gives, and so does this method where an
+    /// architecture does not implement it. Under others there is no pooled output.
+    ///
+    /// # Shapes
+    /// - pixels: as for [`encode_images`](Self::encode_images)
+    ///
+    /// # Errors
+    /// [`EncodeError::Dense`] for a layer or an attention that the architecture does not have, and those of
+    /// [`encode_images`](Self::encode_images).
+    fn encode_dense(&self, pixels: Tensor<4>, options: DenseOptions) -> Result<ImageFeatures, EncodeError> {
+        if options == DenseOptions::default() {
+            return self.encode_images(pixels);
+        }
+        let expected = format!("{} alone", DenseOptions::default());
+        Err(EncodeError::Dense { asked: options, expected })
+    }
 }
 
 /// A frozen text backbone. It may compute in any precision: it gives 32-bit floats.

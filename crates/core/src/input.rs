@@ -31,6 +31,15 @@ pub trait ImagePreprocessor: Send + Sync {
     /// [`InputError`] for a picture that the rules cannot serve, such as one without pixels.
     fn preprocess(&self, image: &RgbImage) -> Result<Pixels, InputError>;
 
+    /// Normalises a picture at the size it has, without resizing or cropping: for windows of a larger picture, and for
+    /// dense features at another resolution.
+    ///
+    /// # Errors
+    /// [`InputError`] as [`preprocess`](Self::preprocess), and always where it is not implemented.
+    fn normalize(&self, _image: &RgbImage) -> Result<Pixels, InputError> {
+        Err(InputError("this preprocessor does not keep a picture's size: implement `normalize`".to_owned()))
+    }
+
     /// The rules in one line, for a [`Provenance`](crate::Provenance): equal lines mean equal pixels.
     fn describe(&self) -> String;
 }

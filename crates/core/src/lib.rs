@@ -19,6 +19,7 @@
 
 mod atomic;
 mod check;
+mod dense;
 mod encoder;
 mod features;
 mod head;
@@ -34,6 +35,7 @@ mod tower;
 
 pub use atomic::{parent_folder, write_atomic};
 pub use check::{Check, ConfigError, ensure};
+pub use dense::{Attention, DenseOptions, Layer};
 pub use encoder::{
     EncodeError, ImageEncoder, ImageFeatures, PatchTokens, TextEncoder, TextFeatures, TokenBatch,
 };

@@ -3,7 +3,7 @@
 use burn::tensor::{Int, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::{ImageFeatures, TextFeatures};
+use crate::{ImageFeatures, PatchTokens, TextFeatures};
 
 /// How an image becomes one row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +75,40 @@ impl ImagePooling {
             Self::Concat => Ok(Tensor::cat(vec![class()?, mean()?], 1)),
             Self::Pooled => features.pooled.clone().ok_or(missing("a pooled output")),
         }
+    }
+
+    /// What stands for one patch where a head was trained on this pooling: a row of the same size and meaning for
+    /// every patch (SAIL, arXiv 2412.04616).
+    ///
+    /// Under `Concat` that is `[class ; patch]`, under `PatchMean` the patch alone. Under `Pooled` it is the patch
+    /// alone too, if the pooled output is the mean of the patches, as that of a convolutional network is; this is
+    /// checked.
+    ///
+    /// # Shapes
+    /// - tokens of the result: `[batch, rows * columns, dim]`
+    ///
+    /// # Errors
+    /// [`PoolingError`] for `Class`, for a pooled output that is not the mean of the patches, and for a part that the
+    /// model does not give.
+    pub fn dense(self, features: &ImageFeatures) -> Result<PatchTokens, PoolingError> {
+        let missing = |missing| PoolingError { pooling: self.name(), missing };
+        let PatchTokens { tokens, grid } = features.patches.clone().ok_or(missing("patch tokens"))?;
+        let [batch, count, hidden] = tokens.dims();
+        let tokens = match self {
+            Self::Class => return Err(missing("a class token for every patch")),
+            Self::PatchMean => tokens,
+            Self::Concat => {
+                let class = features.class_token.clone().ok_or(missing("a class token"))?;
+                Tensor::cat(vec![class.unsqueeze_dim::<3>(1).expand([batch, count, hidden]), tokens], 2)
+            }
+            Self::Pooled => {
+                let pooled = features.pooled.clone().filter(|pooled| pooled.dims() == [batch, hidden]);
+                let mean = Self::PatchMean.pool(features)?;
+                let is_mean = pooled.is_some_and(|pooled| pooled.all_close(mean, Some(1e-3), Some(1e-3)));
+                is_mean.then_some(tokens).ok_or(missing("a pooled output that is the mean of its patches"))?
+            }
+        };
+        Ok(PatchTokens { tokens, grid })
     }
 }
 
@@ -151,6 +185,38 @@ mod tests {
             error.to_string(),
             "`pooled` pooling needs a pooled output, which this model does not give"
         );
+    }
+
+    #[test]
+    fn patches_become_what_a_head_was_trained_on() {
+        let device = Device::flex();
+        let patches =
+            PatchTokens { tokens: Tensor::from_floats([[[1.0, 2.0], [3.0, 6.0]]], &device), grid: [1, 2] };
+        let class_token = Some(Tensor::from_floats([[9.0, 8.0]], &device));
+        let features = ImageFeatures { class_token, patches: Some(patches), pooled: None };
+        let numbers = |pooling: ImagePooling, features: &ImageFeatures| {
+            pooling.dense(features).map(|patches| patches.tokens.into_data().try_to_vec::<f32>().unwrap())
+        };
+        let concat = numbers(ImagePooling::Concat, &features).unwrap();
+        assert_eq!(concat, [9.0, 8.0, 1.0, 2.0, 9.0, 8.0, 3.0, 6.0]);
+        let alone = numbers(ImagePooling::PatchMean, &features).unwrap();
+        assert_eq!(alone, [1.0, 2.0, 3.0, 6.0]);
+        let mean = Some(Tensor::from_floats([[2.0, 4.0]], &device));
+        let pooled = ImageFeatures { pooled: mean, ..features.clone() };
+        assert_eq!(numbers(ImagePooling::Pooled, &pooled).unwrap(), alone);
+
+        let other = Some(Tensor::from_floats([[2.0, 4.1]], &device));
+        let other = ImageFeatures { pooled: other, ..features.clone() };
+        for (pooling, features) in [
+            (ImagePooling::Class, &features),
+            (ImagePooling::Pooled, &features),
+            (ImagePooling::Pooled, &other),
+            (ImagePooling::Concat, &ImageFeatures { class_token: None, ..features.clone() }),
+            (ImagePooling::PatchMean, &ImageFeatures { patches: None, ..features.clone() }),
+        ] {
+            let error = numbers(pooling, features).unwrap_err();
+            assert_eq!(error.pooling, pooling.name());
+        }
     }
 
     #[test]

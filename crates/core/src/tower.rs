@@ -7,8 +7,9 @@ use image::RgbImage;
 
 use crate::lanes::{in_lanes, lanes};
 use crate::{
-    EncodeError, ImageEncoder, ImagePooling, ImagePreprocessor, InputError, Padding, PaddingSide, Pixels,
-    PoolingError, Provenance, TextEncoder, TextPooling, TokenBatch, TokenIds, Tokenizer, length_batches,
+    DenseOptions, EncodeError, ImageEncoder, ImagePooling, ImagePreprocessor, InputError, Padding,
+    PaddingSide, PatchTokens, Pixels, PoolingError, Provenance, TextEncoder, TextPooling, TokenBatch,
+    TokenIds, Tokenizer, length_batches,
 };
 
 /// Texts and padded tokens of one pass on the processor: enough rows for the matrix products, few enough that
@@ -84,6 +85,25 @@ impl VisionTower {
     /// [`TowerError`] for pictures of different sizes, whose values are not as many as their size says, or that the
     /// backbone cannot take.
     pub fn embed(&self, pixels: &[Pixels]) -> Result<Tensor<2>, TowerError> {
+        let features = self.encoder.encode_images(self.batch(pixels)?)?;
+        Ok(self.pooling.pool(&features)?)
+    }
+
+    /// Embeds every patch of prepared pictures as one batch: for each the row that the tower's pooling stands for, as
+    /// [`ImagePooling::dense`] defines it.
+    ///
+    /// # Shapes
+    /// - tokens of the result: `[pixels.len(), rows * columns, dim]`, in 32-bit floats
+    ///
+    /// # Errors
+    /// As [`embed`](Self::embed); [`TowerError::Encode`] too for options that the backbone does not have.
+    pub fn embed_patches(&self, pixels: &[Pixels], options: DenseOptions) -> Result<PatchTokens, TowerError> {
+        let features = self.encoder.encode_dense(self.batch(pixels)?, options)?;
+        Ok(self.pooling.dense(&features)?)
+    }
+
+    /// Pictures of one size as one tensor, `[pixels.len(), 3, height, width]`.
+    fn batch(&self, pixels: &[Pixels]) -> Result<Tensor<4>, TowerError> {
         let [height, width] = pixels.first().map_or([0, 0], |pixels| pixels.size);
         let count = height.saturating_mul(width).saturating_mul(3);
         let mut values = Vec::with_capacity(pixels.iter().map(|pixels| pixels.values.len()).sum());
@@ -99,8 +119,7 @@ impl VisionTower {
             values.extend_from_slice(picture);
         }
         let batch = TensorData::new(values, [pixels.len(), 3, height, width]);
-        let features = self.encoder.encode_images(Tensor::from_data(batch, &self.device))?;
-        Ok(self.pooling.pool(&features)?)
+        Ok(Tensor::from_data(batch, &self.device))
     }
 
     /// Prepares and embeds pictures as one batch.

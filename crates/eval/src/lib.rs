@@ -5,6 +5,7 @@
 //! | does an image find its captions, and a caption its image? | [`retrieval`] | [`Retrieval`] |
 //! | does an image find the name of its class? | [`class_weights`], [`zero_shot`] | [`ZeroShot`] |
 //! | which of two is right? | [`winoground`], [`statements_pick_images`], [`prefers_true_caption`], [`group_accuracy`] | [`Winoground`], [`GroupAccuracy`] |
+//! | what is where in an image? | [`LogitMap`], [`SlidingWindow`], [`Confusion`] | [`Segmentation`] |
 //! | what does a query find? | [`top_k`] | [`Match`]es, for galleries of results |
 //! | what does a head make of stored features? | [`project_images`], [`project_texts`] | embeddings |
 //! | do two encoders see the same neighbours, the same similarities? | [`mutual_knn`], [`cka`], [`cca`] | [`Measured`], with what chance gives |
@@ -40,6 +41,7 @@ mod pair_choice;
 mod project;
 mod ranks;
 mod retrieval;
+mod segmentation;
 mod statistics;
 mod tiles;
 mod top_k;
@@ -59,6 +61,10 @@ pub use pair_choice::{GroupAccuracy, group_accuracy, prefers_true_caption, state
 pub use project::{project_images, project_texts};
 pub use ranks::{RetrievalScores, TIE_TOLERANCE, rank};
 pub use retrieval::{Retrieval, RetrievalRanks, retrieval};
+pub use segmentation::{
+    Confusion, Decision, FrequencyBaseline, IGNORED, LabelMap, LogitMap, Segmentation, SegmentationError,
+    SlidingWindow, Window, WindowSum,
+};
 pub use statistics::{Bootstrap, Interval, pearson, spearman};
 pub use top_k::{Match, top_k};
 pub use winoground::{Winoground, winoground};

@@ -13,7 +13,7 @@
 //! What holds for every part:
 //!
 //! * All text is data. It is escaped for where it stands, and control characters become U+FFFD.
-//! * Nothing rests on colour alone: series differ by dash and marker too, answers carry a sign, the best
+//! * Nothing rests on colour alone (but [`Panels`], whose pictures are colours): series differ by dash and marker too, answers carry a sign, the best
 //!   value of a column is bold and underlined. Colours are told apart with any of the three colour-vision
 //!   deficiencies and hold the WCAG AA contrast on the light and on the dark page (both are tested).
 //! * Every chart has a text alternative and its numbers in a table below it.
@@ -55,6 +55,7 @@ mod escape;
 mod facts;
 mod gallery;
 mod matrix;
+mod panels;
 mod picture;
 mod plot;
 mod report;
@@ -67,6 +68,7 @@ pub use error::ReportError;
 pub use facts::Facts;
 pub use gallery::{Gallery, GalleryItem};
 pub use matrix::Matrix;
+pub use panels::{Panel, Panels};
 pub use picture::Picture;
 pub use report::Report;
 pub use section::Section;

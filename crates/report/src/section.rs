@@ -8,6 +8,7 @@ use crate::escape::Escaped;
 use crate::facts::Facts;
 use crate::gallery::Gallery;
 use crate::matrix::Matrix;
+use crate::panels::Panels;
 use crate::table::Table;
 
 /// A headed part of a report: text, tables, charts and galleries in the order they are added.
@@ -26,6 +27,7 @@ enum Block {
     Charts(Vec<LineChart>),
     Gallery(Gallery),
     Matrix(Matrix),
+    Panels(Panels),
 }
 
 impl Section {
@@ -74,6 +76,11 @@ impl Section {
         self.block(Block::Matrix(matrix))
     }
 
+    /// Adds pictures side by side.
+    pub fn panels(self, panels: Panels) -> Self {
+        self.block(Block::Panels(panels))
+    }
+
     fn block(mut self, block: Block) -> Self {
         self.blocks.push(block);
         self
@@ -112,6 +119,7 @@ impl Block {
             }
             Self::Gallery(gallery) => gallery.render(out),
             Self::Matrix(matrix) => matrix.render(out),
+            Self::Panels(panels) => panels.render(out),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Swift Alignment of Image and Language: two frozen encoders that never met, one small trained head, one space.
 //!
 //! This crate is a facade: it joins the crates of the workspace under one name and forwards burn's backends as
-//! features. What it adds is [`SailModel`], two towers and a head as one value, and [`device`], because the choice of
+//! features. What it adds is [`SailModel`], two towers and a head as one value, what is made
+//! of it ([`ZeroShotClassifier`], [`DenseTower`], [`Segmenter`]), and [`device`], because the choice of
 //! a backend is made here and nowhere below.
 //!
 //! | module | what it has |
@@ -35,7 +36,9 @@ pub use sail_report as report;
 pub use sail_tasks as tasks;
 pub use sail_train as train;
 
-pub use model::{Prediction, SailError, SailModel, ZeroShotClassifier};
+pub use model::{
+    DenseTower, Prediction, SailError, SailModel, SegmentOptions, Segmenter, ZeroShotClassifier,
+};
 
 /// burn, in the version that this workspace is built on.
 pub use burn;

@@ -1,7 +1,9 @@
 //! Two towers and a head as one value.
 
+mod dense;
 mod error;
 mod open;
+mod segment;
 mod zero_shot;
 
 use burn::tensor::Tensor;
@@ -12,7 +14,9 @@ use sail_core::{
 };
 use sail_layers::Head;
 
+pub use dense::DenseTower;
 pub use error::SailError;
+pub use segment::{SegmentOptions, Segmenter};
 pub use zero_shot::{Prediction, ZeroShotClassifier};
 
 /// Inputs that go through a backbone at once, where nothing else is said.

@@ -8,6 +8,7 @@
 //! | SugarCrepe | [`SugarCrepeData`] | [`sugar_crepe`] | [`SugarCrepeResult`] |
 //! | retrieval on COCO captions and Flickr30k | [`CaptionData`] | [`caption_retrieval`] | [`CaptionResult`] |
 //! | zero-shot classification | [`LabelledImages`] | [`classify`] | [`ClassificationResult`] |
+//! | open-vocabulary segmentation | [`SegmentationSet`] | [`sail_eval::Confusion`] | [`sail_eval::Segmentation`] |
 //!
 //! A task takes a [`TaskModel`], two towers and the head between them, and a [`FeatureCache`], in which the towers' rows
 //! stay. Metrics are those of [`sail_eval`], where they are defined; ties count against.
@@ -38,6 +39,7 @@ mod labelled;
 mod mmvp;
 mod model;
 mod pairs;
+mod segmentation;
 mod skips;
 mod sugar_crepe;
 mod templates;
@@ -53,6 +55,10 @@ pub use error::TaskError;
 pub use labelled::LabelledImages;
 pub use mmvp::{MmvpData, MmvpResult, NamedAccuracy, mmvp};
 pub use model::TaskModel;
+pub use segmentation::{
+    SegmentationLayout, SegmentationSample, SegmentationSet, SegmentationSetError, UnusedPicture,
+    class_colour, overlay, read_mask,
+};
 pub use skips::{Skip, Skips};
 pub use sugar_crepe::{SugarCrepeData, SugarCrepeResult, sugar_crepe};
 pub use templates::Templates;

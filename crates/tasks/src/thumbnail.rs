@@ -9,17 +9,19 @@ use sail_core::RgbImage;
 /// # Errors
 /// [`std::io::Error`] for a picture that cannot be encoded, such as one without pixels.
 pub fn encode_thumbnail(image: &RgbImage, side: u32) -> std::io::Result<Vec<u8>> {
-    let (width, height) = image.dimensions();
-    let longer = width.max(height).max(1);
-    let scaled = |length: u32| ((f64::from(length) * f64::from(side) / f64::from(longer)) as u32).max(1);
     let mut bytes = Vec::new();
     let encoder = JpegEncoder::new_with_quality(&mut bytes, 85);
-    let result = match longer <= side {
-        true => image.write_with_encoder(encoder),
-        false => {
-            resize(image, scaled(width), scaled(height), FilterType::Triangle).write_with_encoder(encoder)
-        }
-    };
-    result.map_err(std::io::Error::other)?;
+    thumbnail(image, side).write_with_encoder(encoder).map_err(std::io::Error::other)?;
     Ok(bytes)
+}
+
+/// The picture, at most `side` pixels on its longer side.
+pub(crate) fn thumbnail(image: &RgbImage, side: u32) -> RgbImage {
+    let (width, height) = image.dimensions();
+    let longer = width.max(height).max(1);
+    if longer <= side {
+        return image.clone();
+    }
+    let scaled = |length: u32| ((f64::from(length) * f64::from(side) / f64::from(longer)) as u32).max(1);
+    resize(image, scaled(width), scaled(height), FilterType::Triangle)
 }

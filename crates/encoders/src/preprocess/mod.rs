@@ -126,6 +126,15 @@ impl ImagePreprocessor for ImageProcessor {
         Ok(Pixels { size, values: self.spread(&window, size, &windows) })
     }
 
+    fn normalize(&self, image: &RgbImage) -> Result<Pixels, InputError> {
+        let size @ [height, width] = [image.height() as usize, image.width() as usize];
+        if size.contains(&0) {
+            return Err(InputError(format!("the picture is {width} x {height} pixels, expected some")));
+        }
+        let whole = size.map(|side| Window::centred(side, side));
+        Ok(Pixels { size, values: self.spread(image.as_raw(), size, &whole) })
+    }
+
     fn describe(&self) -> String {
         self.config.to_string()
     }

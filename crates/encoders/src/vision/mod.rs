@@ -61,6 +61,9 @@ fn side_by_side(model: impl ImageEncoder + 'static, device: &Device) -> Arc<dyn 
 /// | `vit` | after the final layer norm | the same | where the weights have `pooler.dense` | multiples of the patch size |
 /// | `efficientnet_lite` | | the last map before pooling, a token for 32 x 32 pixels | their mean | any |
 ///
+/// The Vision Transformers give [dense features](ImageEncoder::encode_dense) of every layer, with q.q attention if asked;
+/// EfficientNet-Lite those of its last map alone.
+///
 /// EfficientNet-Lite has no format of others to follow. Beside `model_type` its configuration has
 ///
 /// | field | meaning | default | Lite0 to Lite4 |

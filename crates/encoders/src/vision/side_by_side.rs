@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 use rayon::prelude::*;
-use sail_core::{EncodeError, ImageEncoder, ImageFeatures, PatchTokens};
+use sail_core::{DenseOptions, EncodeError, ImageEncoder, ImageFeatures, PatchTokens};
 
 /// Pictures that are encoded together. A constant, so that no result depends on the number of threads.
 const MICRO_BATCH: usize = 2;
@@ -16,13 +16,23 @@ pub(super) struct SideBySide<E>(pub(super) E);
 
 impl<E: ImageEncoder> ImageEncoder for SideBySide<E> {
     fn encode_images(&self, pixels: Tensor<4>) -> Result<ImageFeatures, EncodeError> {
-        if pixels.dims()[0] <= MICRO_BATCH {
-            return self.0.encode_images(pixels);
-        }
-        let parts = pixels.split(MICRO_BATCH, 0).into_par_iter().with_max_len(1);
-        let parts = parts.map(|part| self.0.encode_images(part)).collect::<Result<Vec<_>, _>>()?;
-        Ok(joined(parts))
+        side_by_side(pixels, |part| self.0.encode_images(part))
     }
+
+    fn encode_dense(&self, pixels: Tensor<4>, options: DenseOptions) -> Result<ImageFeatures, EncodeError> {
+        side_by_side(pixels, |part| self.0.encode_dense(part, options))
+    }
+}
+
+fn side_by_side(
+    pixels: Tensor<4>,
+    encode: impl Fn(Tensor<4>) -> Result<ImageFeatures, EncodeError> + Sync + Send,
+) -> Result<ImageFeatures, EncodeError> {
+    if pixels.dims()[0] <= MICRO_BATCH {
+        return encode(pixels);
+    }
+    let parts = pixels.split(MICRO_BATCH, 0).into_par_iter().with_max_len(1);
+    Ok(joined(parts.map(encode).collect::<Result<Vec<_>, _>>()?))
 }
 
 fn joined(parts: Vec<ImageFeatures>) -> ImageFeatures {

@@ -2,5 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod bad_input;
+mod dense;
 mod fixtures;
 mod parity;

@@ -1,6 +1,6 @@
 //! A report with every part in it. Its numbers are made up.
 
-use sail_report::{Facts, Gallery, GalleryItem, LineChart, Picture, Report, Section, Table};
+use sail_report::{Facts, Gallery, GalleryItem, LineChart, Panel, Panels, Picture, Report, Section, Table};
 
 /// A chequered PNG of two colours.
 pub(crate) const PNG: &[u8] = include_bytes!("checker.png");
@@ -25,6 +25,7 @@ pub(crate) fn report() -> Report {
                 .text("The three best names for each picture. Bars share one scale over the whole gallery.")
                 .gallery(gallery()),
         )
+        .section(Section::new("Segmentations").panels(panels()))
         .section(Section::new("Configuration").facts(configuration()))
         .section(Section::new("Environment").facts(environment()).preformatted(
             "sail train --images images.safetensors --texts texts.safetensors --head glu --width 8 --dim 512 \\\n     --loss sigmoid --batch 1024 --epochs 60 --lr 1e-4 --holdout 370 --seed 0 --out run",
@@ -55,6 +56,13 @@ fn curve(start: f64, end: f64, pace: f64) -> impl Iterator<Item = (f64, f64)> {
         let ripple = 1.0 + 0.035 * (time * 1.7 + pace).sin() * (time * 0.61).cos();
         (time, (end + (start - end) * (-time / pace).exp()) * ripple)
     })
+}
+
+fn panels() -> Panels {
+    let picture = || Picture::encoded(PNG).expect("a PNG");
+    let panel = Panel::new("fox on <grass>").note("mIoU 61.3").picture("picture", picture());
+    let panel = panel.picture("prediction", picture()).picture("truth", picture());
+    Panels::new().legend("fox & hound", [128, 0, 0]).legend("grass", [0, 128, 0]).panel(panel)
 }
 
 fn loss() -> LineChart {

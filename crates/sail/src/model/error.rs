@@ -3,7 +3,7 @@
 use burn::tensor::TensorReadError;
 use sail_core::{ConfigError, HeadError, Side, TowerError};
 use sail_encoders::ModelError;
-use sail_eval::EvalError;
+use sail_eval::{EvalError, SegmentationError};
 
 /// A model that cannot be put together, or cannot embed its input.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +57,7 @@ pub enum SailError {
     Direction {
         /// Which side.
         side: Side,
-        /// The row of the input, from 0.
+        /// The row of the input, from 0; of dense features the patch, counted through the batch.
         row: usize,
         /// 0, an infinity or NaN.
         norm: f32,
@@ -68,6 +68,9 @@ pub enum SailError {
     /// Embeddings that cannot be compared.
     #[error(transparent)]
     Eval(#[from] EvalError),
+    /// Maps of logits or labels that cannot be made.
+    #[error(transparent)]
+    Segmentation(#[from] SegmentationError),
     /// The device failed.
     #[error("cannot read a result from the device")]
     Device(#[from] TensorReadError),

@@ -62,8 +62,22 @@ impl<H: AlignmentHead> SailModel<H> {
         templates: &[impl AsRef<str>],
     ) -> Result<ZeroShotClassifier<H>, SailError> {
         let labels: Vec<String> = labels.iter().map(|label| label.as_ref().to_owned()).collect();
+        let names: Vec<&[String]> = labels.chunks(1).collect();
+        let weights = self.class_weights(&names, templates)?;
+        Ok(ZeroShotClassifier { model: self.clone(), labels, weights })
+    }
+
+    /// The weights of classes, each of one name or several, every name put into every template.
+    ///
+    /// # Shapes
+    /// - result: `[classes.len(), dim]`, rows of unit length, on the head's device
+    pub(super) fn class_weights(
+        &self,
+        classes: &[impl AsRef<[String]>],
+        templates: &[impl AsRef<str>],
+    ) -> Result<Tensor<2>, SailError> {
         let templates: Vec<&str> = templates.iter().map(AsRef::as_ref).collect();
-        if labels.is_empty() {
+        if classes.is_empty() || classes.iter().any(|names| names.as_ref().is_empty()) {
             return Err(SailError::Empty { what: "label" });
         }
         if templates.is_empty() {
@@ -73,23 +87,22 @@ impl<H: AlignmentHead> SailModel<H> {
             return Err(SailError::Template { template: (*template).to_owned() });
         }
         let step = (PROMPTS / templates.len()).max(1);
-        let mut weights = Vec::with_capacity(labels.len().div_ceil(step));
-        for (part, labels) in labels.chunks(step).enumerate() {
-            let prompts =
-                labels.iter().flat_map(|label| templates.iter().map(move |t| t.replace(PLACEHOLDER, label)));
-            let embeddings = self.encode_texts(&prompts.collect::<Vec<_>>())?;
-            let classes: Vec<usize> =
-                (0..labels.len() * templates.len()).map(|i| i / templates.len()).collect();
-            let part_weights =
-                class_weights(embeddings, &classes, labels.len()).map_err(|error| match error {
-                    EvalError::PromptsCancel { class } => {
-                        EvalError::PromptsCancel { class: part * step + class }
-                    }
-                    other => other,
-                })?;
-            weights.push(part_weights);
+        let mut weights = Vec::with_capacity(classes.len().div_ceil(step));
+        for (part, classes) in classes.chunks(step).enumerate() {
+            let (mut prompts, mut class_of_prompt) = (Vec::new(), Vec::new());
+            for (class, names) in classes.iter().enumerate() {
+                let names = names.as_ref().iter();
+                prompts.extend(names.flat_map(|name| templates.iter().map(|t| t.replace(PLACEHOLDER, name))));
+                class_of_prompt.resize(prompts.len(), class);
+            }
+            let embeddings = self.encode_texts(&prompts)?;
+            let found = class_weights(embeddings, &class_of_prompt, classes.len());
+            weights.push(found.map_err(|error| match error {
+                EvalError::PromptsCancel { class } => EvalError::PromptsCancel { class: part * step + class },
+                other => other,
+            })?);
         }
-        Ok(ZeroShotClassifier { model: self.clone(), labels, weights: Tensor::cat(weights, 0) })
+        Ok(Tensor::cat(weights, 0))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use burn::nn::LayerNorm;
 use burn::tensor::{Tensor, activation, module};
+use sail_core::Attention;
 
 use super::config::Activation;
 use super::dense::Dense;
@@ -32,17 +33,28 @@ impl Block {
     /// # Shapes
     /// - x and result: `[batch * tokens, hidden]`
     pub(super) fn forward(&self, x: Tensor<2>, batch: usize) -> Tensor<2> {
-        let x = self.attend(self.norm1.forward(x.clone()), batch) + x;
+        let x = self.attend(self.norm1.forward(x.clone()), batch, Attention::Standard) + x;
         self.feed_forward(self.norm2.forward(x.clone())) + x
     }
 
-    fn attend(&self, x: Tensor<2>, batch: usize) -> Tensor<2> {
+    /// The block with queries for keys and without its feed-forward half.
+    ///
+    /// # Shapes
+    /// - x and result: `[batch * tokens, hidden]`
+    pub(super) fn forward_query_query(&self, x: Tensor<2>, batch: usize) -> Tensor<2> {
+        self.attend(self.norm1.forward(x.clone()), batch, Attention::QueryQuery) + x
+    }
+
+    fn attend(&self, x: Tensor<2>, batch: usize, attention: Attention) -> Tensor<2> {
         let [rows, hidden] = x.dims();
         let [tokens, size] = [rows / batch, hidden / self.heads];
         let query = self.query.forward(x.clone()).reshape([batch, tokens, self.heads, size]).swap_dims(1, 2);
         let key_value =
             self.key_value.forward(x).reshape([batch, tokens, 2 * self.heads, size]).swap_dims(1, 2);
-        let key = key_value.clone().narrow(1, 0, self.heads);
+        let key = match attention {
+            Attention::Standard => key_value.clone().narrow(1, 0, self.heads),
+            Attention::QueryQuery => query.clone(),
+        };
         let value = key_value.narrow(1, self.heads, self.heads);
         let context = module::attention(query, key, value, None, None, Default::default());
         self.output.forward(context.swap_dims(1, 2).reshape([rows, hidden]))

@@ -8,7 +8,7 @@ mod positions;
 
 use burn::nn::LayerNorm;
 use burn::tensor::{DType, Device, FloatDType, Tensor, activation};
-use sail_core::{EncodeError, ImageEncoder, ImageFeatures, PatchTokens};
+use sail_core::{Attention, DenseOptions, EncodeError, ImageEncoder, ImageFeatures, Layer, PatchTokens};
 use serde_json::Value;
 
 use self::block::Block;
@@ -77,10 +77,33 @@ impl VisionTransformer {
             positions::resize(self.positions.clone(), self.model.grid, grid, self.model.antialias);
         (tokens + positions.cast(self.precision).unsqueeze(), grid)
     }
+
+    /// The blocks to run for these features.
+    fn blocks_of(&self, options: DenseOptions) -> Result<&[Block], EncodeError> {
+        let layers = self.blocks.len();
+        let run = match options.layer {
+            Layer::Last => Some(layers),
+            Layer::FromEnd(n) => (layers + 1).checked_sub(n).filter(|run| *run <= layers),
+        };
+        // Embeddings come before all attention.
+        let attends = |run: &usize| *run > 0 || options.attention == Attention::Standard;
+        run.filter(attends).and_then(|run| self.blocks.get(..run)).ok_or_else(|| EncodeError::Dense {
+            asked: options,
+            expected: format!(
+                "the last layer or -1 to -{}, the embeddings, which have no attention",
+                layers + 1
+            ),
+        })
+    }
 }
 
 impl ImageEncoder for VisionTransformer {
     fn encode_images(&self, pixels: Tensor<4>) -> Result<ImageFeatures, EncodeError> {
+        self.encode_dense(pixels, DenseOptions::default())
+    }
+
+    fn encode_dense(&self, pixels: Tensor<4>, options: DenseOptions) -> Result<ImageFeatures, EncodeError> {
+        let blocks = self.blocks_of(options)?;
         let [batch, channels, height, width] = pixels.dims();
         let (patch, hidden) = (self.model.patch, self.model.hidden);
         let fits = |side: usize| side > 0 && side.is_multiple_of(patch);
@@ -96,12 +119,19 @@ impl ImageEncoder for VisionTransformer {
         let prefix = self.prefix.clone().unsqueeze::<3>().expand([batch, before, hidden]);
         let rows = batch * (before + count);
         let mut x = Tensor::cat(vec![prefix, patches], 1).reshape([rows, hidden]);
-        for block in &self.blocks {
-            x = block.forward(x, batch);
+        for (number, block) in blocks.iter().enumerate() {
+            x = match options.attention {
+                Attention::QueryQuery if number + 1 == blocks.len() => block.forward_query_query(x, batch),
+                _ => block.forward(x, batch),
+            };
         }
-        let x = self.norm.forward(x).reshape([batch, before + count, hidden]);
+        if options.layer == Layer::Last {
+            x = self.norm.forward(x);
+        }
+        let x = x.reshape([batch, before + count, hidden]);
         let class = x.clone().narrow(1, 0, 1).reshape([batch, hidden]);
-        let pooled = self.pooler.as_ref().map(|pooler| activation::tanh(pooler.forward(class.clone())));
+        let pooler = self.pooler.as_ref().filter(|_| options == DenseOptions::default());
+        let pooled = pooler.map(|pooler| activation::tanh(pooler.forward(class.clone())));
         Ok(ImageFeatures {
             class_token: Some(class.cast(DType::F32)),
             patches: Some(PatchTokens { tokens: x.narrow(1, before, count).cast(DType::F32), grid }),

@@ -1,0 +1,241 @@
+//! `sail eval segment`.
+
+use std::io::{Write, stdout};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use sail_vl::core::{Attention, DenseOptions, Layer, ensure};
+use sail_vl::eval::{Confusion, LabelMap, Segmentation, SegmentationError, SlidingWindow};
+use sail_vl::report::{Facts, Panel, Panels, Picture, Report, Section, Table};
+use sail_vl::tasks::{
+    SegmentationLayout, SegmentationSample, SegmentationSet, class_colour, encode_thumbnail, overlay,
+};
+use sail_vl::{SailModel, SegmentOptions, device};
+use serde::Serialize;
+
+use crate::error::CliError;
+use crate::inputs;
+
+/// Longer side of a picture in the report.
+const THUMBNAIL: u32 = 320;
+
+#[derive(Args)]
+pub(crate) struct SegmentArgs {
+    /// The folder of the pictures and masks.
+    #[arg(long, value_name = "FOLDER")]
+    data: PathBuf,
+    /// How they lie in it: ade20k, coco-stuff, voc20, voc21 or folder (images, masks, classes.txt).
+    #[arg(long, value_name = "LAYOUT")]
+    layout: String,
+    /// The head file.
+    #[arg(long)]
+    head: PathBuf,
+    /// The vision model that the head was trained on: a folder, or an id of the hub.
+    #[arg(long, value_name = "MODEL")]
+    vision: String,
+    /// The text model that the head was trained on.
+    #[arg(long, value_name = "MODEL")]
+    text: String,
+    /// A prompt with `{}` for the name of a class; give it several times for an ensemble.
+    #[arg(long = "template", value_name = "TEXT", default_value = "a photo of a {}.")]
+    templates: Vec<String>,
+    /// What the shorter side of a picture is resized to.
+    #[arg(long, value_name = "PIXELS", default_value_t = SlidingWindow::default().short_side)]
+    short_side: usize,
+    /// The side of a window.
+    #[arg(long, value_name = "PIXELS", default_value_t = SlidingWindow::default().window)]
+    window: usize,
+    /// From one window to the next.
+    #[arg(long, value_name = "PIXELS", default_value_t = SlidingWindow::default().stride)]
+    stride: usize,
+    /// How the last block of a Vision Transformer attends.
+    #[arg(long, value_enum, default_value_t = AttentionArg::Standard)]
+    attention: AttentionArg,
+    /// Features of the N-th layer from the end, without the final norm, in place of the last with it.
+    #[arg(long, value_name = "N")]
+    layer: Option<usize>,
+    /// A pixel whose highest probability is below this is of class 0.
+    #[arg(long, value_name = "PROBABILITY")]
+    background_threshold: Option<f32>,
+    /// Use only the first pictures, so many.
+    #[arg(long, value_name = "PICTURES")]
+    limit: Option<usize>,
+    /// Write a report with overlays to this HTML file.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// How many pictures the report shows.
+    #[arg(long, value_name = "PICTURES", default_value_t = 12)]
+    overlays: usize,
+    /// Device to compute on.
+    #[arg(long, default_value = "flex")]
+    device: String,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum AttentionArg {
+    /// Queries with keys, as it was trained.
+    Standard,
+    /// Queries with queries, without the feed-forward part.
+    Qq,
+}
+
+#[derive(Serialize)]
+struct Outcome<'a> {
+    #[serde(flatten)]
+    scores: &'a Segmentation,
+    classes: Vec<&'a str>,
+    /// Pictures without a mask and masks without a picture.
+    unused: usize,
+}
+
+impl SegmentArgs {
+    fn options(&self) -> SegmentOptions {
+        let attention = match self.attention {
+            AttentionArg::Standard => Attention::Standard,
+            AttentionArg::Qq => Attention::QueryQuery,
+        };
+        let layer = self.layer.map_or(Layer::Last, Layer::FromEnd);
+        let Self { short_side, window, stride, background_threshold, .. } = *self;
+        SegmentOptions {
+            sliding: SlidingWindow { short_side, window, stride },
+            dense: DenseOptions { layer, attention },
+            background_threshold,
+        }
+    }
+}
+
+pub(crate) fn run(args: &SegmentArgs) -> Result<(), CliError> {
+    let device = device::parse(&args.device)?;
+    let layout: SegmentationLayout = args.layout.parse()?;
+    if let Some(limit) = args.limit {
+        ensure(limit > 0, "limit", limit, "at least 1")?;
+    }
+    let data = |source| CliError::SegmentationSet { spec: args.data.display().to_string(), source };
+    let set = SegmentationSet::open(&args.data, layout).map_err(data)?;
+    let model =
+        SailModel::open(&args.vision, &args.text, &args.head, &device).map_err(CliError::Segmentation)?;
+    let segmenter = model.segmenter(set.classes(), &args.templates, &args.options());
+    let segmenter = segmenter.map_err(CliError::Segmentation)?;
+
+    let pictures = set.len().min(args.limit.unwrap_or(usize::MAX));
+    let shown = if args.report.is_some() { args.overlays.min(pictures) } else { 0 };
+    let scored = |error: SegmentationError| CliError::Segmentation(error.into());
+    let mut confusion = Confusion::new(set.classes().len()).map_err(scored)?;
+    let mut panels = Panels::new();
+    let bar = inputs::bar(pictures as u64, "segmenting", "{pos} of {len} pictures");
+    for index in 0..pictures {
+        let sample = set.load(index).map_err(data)?;
+        let found = segmenter.segment(&sample.image);
+        let found = found.map_err(CliError::Segmentation)?;
+        confusion.add(&found, &sample.truth).map_err(scored)?;
+        // Spread over the set.
+        if index * shown / pictures != (index + 1) * shown / pictures {
+            panels = panels.panel(panel(&sample, &found, set.classes())?);
+        }
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    let scores = confusion.scores();
+    if let Some(path) = &args.report {
+        report(args, &set, &scores, panels, path)?;
+    }
+    let classes = set.classes().iter().map(|names| names[0].as_str()).collect();
+    print(args.json, &Outcome { scores: &scores, classes, unused: set.unused().len() })
+}
+
+fn print(json: bool, result: &Outcome<'_>) -> Result<(), CliError> {
+    let mut out = stdout().lock();
+    if json {
+        writeln!(out, "{}", serde_json::to_string(result)?)?;
+        return Ok(());
+    }
+    let Outcome { scores, classes, unused } = result;
+    writeln!(out, "{} pictures, {} classes, {} pixels", scores.n_images, classes.len(), scores.n_pixels)?;
+    if *unused > 0 {
+        writeln!(out, "{unused} pictures or masks without the other are left out")?;
+    }
+    let baseline = &scores.baseline;
+    writeln!(out, "{:<28}{:>7}{:>16}", "", "mIoU", "pixel accuracy")?;
+    writeln!(out, "{:<28}{:>7.2}{:>16.2}", "the head", scores.miou, scores.pixel_accuracy)?;
+    let name = format!("`{}` everywhere", classes[baseline.class]);
+    writeln!(out, "{name:<28}{:>7.2}{:>16.2}", baseline.miou, baseline.pixel_accuracy)?;
+    Ok(())
+}
+
+/// A picture with what was found and what is there.
+fn panel(sample: &SegmentationSample, found: &LabelMap, classes: &[Vec<String>]) -> Result<Panel, CliError> {
+    let scored = |error: SegmentationError| CliError::Segmentation(error.into());
+    let mut confusion = Confusion::new(classes.len()).map_err(scored)?;
+    confusion.add(found, &sample.truth).map_err(scored)?;
+    let scores = confusion.scores();
+    let of_class =
+        |(iou, names): (&Option<f64>, &Vec<String>)| iou.map(|iou| format!("{} {iou:.0}", names[0]));
+    let ious: Vec<String> = scores.per_class_iou.iter().zip(classes).filter_map(of_class).collect();
+    let picture =
+        |image| -> Result<Picture, CliError> { Ok(Picture::encoded(encode_thumbnail(image, THUMBNAIL)?)?) };
+    Ok(Panel::new(&sample.name)
+        .note(format!("mIoU {:.1}: {}", scores.miou, ious.join(", ")))
+        .picture("picture", picture(&sample.image)?)
+        .picture("prediction", picture(&overlay(&sample.image, found, THUMBNAIL))?)
+        .picture("truth", picture(&overlay(&sample.image, &sample.truth, THUMBNAIL))?))
+}
+
+fn report(
+    args: &SegmentArgs,
+    set: &SegmentationSet,
+    scores: &Segmentation,
+    mut panels: Panels,
+    path: &Path,
+) -> Result<(), CliError> {
+    let percent = |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.2}"));
+    let mut table =
+        Table::new(["class", "IoU", "accuracy"]).caption("In percent; a dash where a class does not occur.");
+    for (class, names) in set.classes().iter().enumerate() {
+        let (iou, accuracy) = (scores.per_class_iou[class], scores.per_class_accuracy[class]);
+        table = table.row([names.join(", "), percent(iou), percent(accuracy)]);
+        if iou.is_some() {
+            panels = panels.legend(&names[0], class_colour(class as u8));
+        }
+    }
+    let baseline = &scores.baseline;
+    let summary = Table::new(["", "mIoU", "pixel accuracy"])
+        .row(["the head".to_owned(), format!("{:.2}", scores.miou), format!("{:.2}", scores.pixel_accuracy)])
+        .row([
+            format!("{} everywhere", set.classes()[baseline.class][0]),
+            format!("{:.2}", baseline.miou),
+            format!("{:.2}", baseline.pixel_accuracy),
+        ])
+        .caption("In percent, beside the most frequent class for every pixel.");
+    let options = args.options();
+    let sliding = options.sliding;
+    let windows = format!(
+        "{} pixels, {} apart, on a short side of {}",
+        sliding.window, sliding.stride, sliding.short_side
+    );
+    let settings = Facts::new()
+        .fact("data", args.data.display().to_string())
+        .fact("layout", args.layout.clone())
+        .fact("head", args.head.display().to_string())
+        .fact("vision", args.vision.clone())
+        .fact("text", args.text.clone())
+        .fact("prompts", args.templates.join(" | "))
+        .fact("windows", windows)
+        .fact("features", options.dense.to_string())
+        .fact("background threshold", args.background_threshold.map_or("none".to_owned(), |x| x.to_string()))
+        .fact("left out", format!("{} pictures or masks without the other", set.unused().len()));
+    Report::new("Open-vocabulary segmentation")
+        .subtitle(format!("{} pictures, {} classes", scores.n_images, set.classes().len()))
+        .key_figure(format!("{:.1} %", scores.miou), "mean intersection over union")
+        .key_figure(format!("{:.1} %", baseline.miou), "the same, of the most frequent class everywhere")
+        .key_figure(format!("{:.1} %", scores.pixel_accuracy), "pixel accuracy")
+        .section(Section::new("Result").table(summary))
+        .section(Section::new("Pictures").panels(panels))
+        .section(Section::new("Classes").table(table))
+        .section(Section::new("Settings").facts(settings))
+        .footer(concat!("sail ", env!("CARGO_PKG_VERSION")))
+        .save(path)?;
+    Ok(())
+}

@@ -1,0 +1,178 @@
+//! A score of every class for every place.
+
+use rayon::prelude::*;
+use sail_core::ensure;
+
+use super::{IGNORED, LabelMap, SegmentationError};
+
+/// A score of every class for every place of a grid.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogitMap {
+    size: [usize; 2],
+    classes: usize,
+    values: Vec<f32>,
+}
+
+/// How a pixel's class follows from its logits.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Decision {
+    /// What logits are multiplied by before the softmax, such as the head's `exp(log_scale)` where they are cosines.
+    pub scale: f32,
+    /// A pixel whose highest probability is below this is of class 0, the background; in 0 to 1.
+    pub background_threshold: Option<f32>,
+}
+
+impl LogitMap {
+    /// A map of `size` rows and columns.
+    ///
+    /// # Shapes
+    /// - values: `[rows, columns, classes]`, row-major
+    ///
+    /// # Errors
+    /// [`SegmentationError::Length`] for another number of values, [`SegmentationError::Config`] for no classes or no
+    /// places.
+    pub fn new(size: [usize; 2], classes: usize, values: Vec<f32>) -> Result<Self, SegmentationError> {
+        let [height, width] = size;
+        ensure(classes > 0, "classes", classes, "at least 1")?;
+        ensure(height > 0 && width > 0, "size", format!("{height} x {width}"), "at least 1 x 1")?;
+        let (found, expected) = (values.len(), height.saturating_mul(width).saturating_mul(classes));
+        if found != expected {
+            return Err(SegmentationError::Length { height, width, found, expected });
+        }
+        Ok(Self { size, classes, values })
+    }
+
+    /// Rows and columns.
+    pub fn size(&self) -> [usize; 2] {
+        self.size
+    }
+
+    /// How many classes there are.
+    pub fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// The values, `[rows, columns, classes]`, row-major.
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    pub(super) fn values_mut(&mut self) -> &mut [f32] {
+        &mut self.values
+    }
+
+    /// The map at another size, interpolated bilinearly as PyTorch's `interpolate(mode="bilinear",
+    /// align_corners=False)` does: not filtered where it shrinks.
+    ///
+    /// # Errors
+    /// [`SegmentationError::Config`] for a size without places.
+    ///
+    /// # Examples
+    /// ```
+    /// let map = sail_eval::LogitMap::new([1, 2], 1, vec![0.0, 4.0])?;
+    /// assert_eq!(map.resize([1, 4])?.values(), [0.0, 1.0, 3.0, 4.0]);
+    /// # Ok::<(), sail_eval::SegmentationError>(())
+    /// ```
+    pub fn resize(&self, size: [usize; 2]) -> Result<Self, SegmentationError> {
+        let [height, width] = size;
+        ensure(height > 0 && width > 0, "size", format!("{height} x {width}"), "at least 1 x 1")?;
+        let mut values = vec![0.0; height * width * self.classes];
+        self.rows(size, &mut values, |row, out| out.copy_from_slice(row));
+        Ok(Self { size, classes: self.classes, values })
+    }
+
+    /// The class of every pixel of a picture of `size`: logits are resized to it, and the highest decides; of equals the
+    /// first. Only a row of the resized map is held at a time by each thread.
+    ///
+    /// # Errors
+    /// [`SegmentationError::Config`] for a size without places, more than 255 classes, a scale that is not positive or
+    /// a threshold that is not in 0 to 1.
+    ///
+    /// # Examples
+    /// ```
+    /// use sail_eval::{Decision, LogitMap};
+    /// let map = LogitMap::new([1, 2], 2, vec![0.0, 4.0, 0.6, 0.5])?;
+    /// let decision = Decision { scale: 1.0, background_threshold: None };
+    /// assert_eq!(map.labels([1, 2], &decision)?.labels(), [1, 0]);
+    /// # Ok::<(), sail_eval::SegmentationError>(())
+    /// ```
+    pub fn labels(&self, size: [usize; 2], decision: &Decision) -> Result<LabelMap, SegmentationError> {
+        let [height, width] = size;
+        ensure(height > 0 && width > 0, "size", format!("{height} x {width}"), "at least 1 x 1")?;
+        ensure(self.classes <= usize::from(IGNORED), "classes", self.classes, "at most 255")?;
+        let scale = decision.scale;
+        ensure(scale.is_finite() && scale > 0.0, "scale", scale, "a positive number")?;
+        if let Some(threshold) = decision.background_threshold {
+            ensure((0.0..=1.0).contains(&threshold), "background_threshold", threshold, "0 to 1")?;
+        }
+        let mut labels = vec![0; height * width];
+        self.rows(size, &mut labels, |row, labels| {
+            for (label, logits) in labels.iter_mut().zip(row.chunks_exact(self.classes)) {
+                *label = decision.label(logits);
+            }
+        });
+        LabelMap::new(size, labels)
+    }
+
+    /// Gives each row of the map resized to `size` to `work`, with its part of `out`.
+    fn rows<T: Send>(&self, size: [usize; 2], out: &mut [T], work: impl Fn(&[f32], &mut [T]) + Sync) {
+        let classes = self.classes;
+        let [rows, columns] = [0, 1].map(|axis| taps(self.size[axis], size[axis]));
+        let source = |row: usize| &self.values[row * self.size[1] * classes..][..self.size[1] * classes];
+        let length = out.len() / size[0];
+        let buffer = || (vec![0.0; self.size[1] * classes], vec![0.0; size[1] * classes]);
+        out.par_chunks_exact_mut(length).zip(&rows).for_each_init(buffer, |(between, row), (out, tap)| {
+            for ((value, &first), &second) in
+                between.iter_mut().zip(source(tap.first)).zip(source(tap.second))
+            {
+                *value = tap.mix(first, second);
+            }
+            for (place, tap) in row.chunks_exact_mut(classes).zip(&columns) {
+                let [first, second] =
+                    [tap.first, tap.second].map(|from| &between[from * classes..][..classes]);
+                for ((value, &first), &second) in place.iter_mut().zip(first).zip(second) {
+                    *value = tap.mix(first, second);
+                }
+            }
+            work(row, out);
+        });
+    }
+}
+
+impl Decision {
+    fn label(&self, logits: &[f32]) -> u8 {
+        let (mut best, mut highest) = (0, f32::NEG_INFINITY);
+        for (class, &logit) in logits.iter().enumerate() {
+            if logit > highest {
+                (best, highest) = (class, logit);
+            }
+        }
+        let Some(threshold) = self.background_threshold else { return best as u8 };
+        // The softmax at its maximum.
+        let sum: f32 = logits.iter().map(|logit| (self.scale * (logit - highest)).exp()).sum();
+        if 1.0 / sum < threshold { 0 } else { best as u8 }
+    }
+}
+
+/// The two neighbours of an output place on a line, and the share of the second.
+struct Tap {
+    first: usize,
+    second: usize,
+    share: f32,
+}
+
+impl Tap {
+    fn mix(&self, first: f32, second: f32) -> f32 {
+        first * (1.0 - self.share) + second * self.share
+    }
+}
+
+fn taps(from: usize, to: usize) -> Vec<Tap> {
+    let scale = from as f32 / to as f32;
+    let tap = |place| {
+        let centre = (scale * (place as f32 + 0.5) - 0.5).max(0.0);
+        let first = (centre as usize).min(from - 1);
+        Tap { first, second: (first + 1).min(from - 1), share: (centre - first as f32).clamp(0.0, 1.0) }
+    };
+    (0..to).map(tap).collect()
+}
