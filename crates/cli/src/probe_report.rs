@@ -27,10 +27,17 @@ pub(crate) fn name_of(predictor: &Predictor) -> String {
     format!("{}, {of}", predictor.name)
 }
 
+/// Two decimals, without the sign of a zero.
+fn rounded(value: f64) -> String {
+    format!("{:.2}", (100.0 * value).round() / 100.0 + 0.0)
+}
+
 pub(crate) fn correlation(value: Option<f64>, interval: Option<Interval>) -> String {
     match (value, interval) {
-        (Some(value), Some(Interval { low, high })) => format!("{value:.2} ({low:.2} to {high:.2})"),
-        (Some(value), None) => format!("{value:.2}"),
+        (Some(value), Some(Interval { low, high })) => {
+            format!("{} ({} to {})", rounded(value), rounded(low), rounded(high))
+        }
+        (Some(value), None) => rounded(value),
         (None, _) => "-".to_owned(),
     }
 }
@@ -104,7 +111,8 @@ fn scores(found: &Probe) -> Section {
 /// A measure, and how much of it is chance.
 fn beside_chance(measured: &Measured) -> String {
     match measured.chance {
-        Some(chance) => format!("{:.3} ({chance:.3})", measured.value),
+        // Without the sign of a zero.
+        Some(chance) => format!("{:.3} ({:.3})", measured.value, (1000.0 * chance).round() / 1000.0 + 0.0),
         None => format!("{:.3}", measured.value),
     }
 }
@@ -173,9 +181,9 @@ fn by_class(found: &Probe) -> Section {
 
 fn prediction(found: &Probe) -> Section {
     let mut table = Table::new(["known before", "Pearson", "95% interval", "Spearman", "95% interval "]);
-    let number = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.2}"));
+    let number = |value: Option<f64>| value.map_or("-".to_owned(), rounded);
     let range = |interval: Option<Interval>| match interval {
-        Some(Interval { low, high }) => format!("{low:.2} to {high:.2}"),
+        Some(Interval { low, high }) => format!("{} to {}", rounded(low), rounded(high)),
         None => "-".to_owned(),
     };
     for predictor in &found.predictors {

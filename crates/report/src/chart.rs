@@ -87,7 +87,7 @@ impl LineChart {
         if self.series.len() > 1 {
             out.write_str("<ul class=\"legend\">\n")?;
             for (index, series) in self.series.iter().enumerate() {
-                plot::legend_entry(index, &series.name, out)?;
+                plot::legend_entry(index, &series.name, self.scatter, out)?;
             }
             out.write_str("</ul>\n")?;
         }

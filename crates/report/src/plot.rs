@@ -39,14 +39,15 @@ const MARKS: [&str; 6] = [
 /// A line of few points has a mark on each; a longer one has about this many, to tell it by.
 const FEW: usize = 12;
 
-/// Writes the key of series `index`: its dash, mark and name.
-pub(crate) fn legend_entry(index: usize, name: &str, out: &mut Formatter<'_>) -> fmt::Result {
+/// Writes the key of series `index`: its dash, unless points stand alone, its mark and its name.
+pub(crate) fn legend_entry(index: usize, name: &str, scatter: bool, out: &mut Formatter<'_>) -> fmt::Result {
     let (colour, dash, mark) = look(index);
+    let line = if scatter { String::new() } else { format!("<path class=\"line\"{dash} d=\"M1 6H33\"/>") };
+    let name = Escaped(name);
     writeln!(
         out,
         "<li class=\"s{colour}\"><svg aria-hidden=\"true\" viewBox=\"0 0 34 12\">\
-         <path class=\"line\"{dash} d=\"M1 6H33\"/><path class=\"mark\" d=\"M17 6{mark}\"/></svg>{}</li>",
-        Escaped(name)
+         {line}<path class=\"mark\" d=\"M17 6{mark}\"/></svg>{name}</li>"
     )
 }
 
@@ -147,7 +148,8 @@ impl Plot {
         let whole = points().all(|(x, _)| x.fract() == 0.0);
         // As many ticks as there is room for between their labels.
         let x = (2..=(frame.width / 60.0) as usize).rev().find_map(|count| {
-            let axis = Axis::linear(points().map(|(x, _)| x), count, whole, false)?;
+            // Points alone keep off the edges.
+            let axis = Axis::linear(points().map(|(x, _)| x), count, whole, chart.scatter)?;
             let needed = (widest(&axis) + 14.0) * axis.ticks.len() as f64;
             (needed <= right - left || count == 2).then_some(axis)
         })?;
@@ -340,6 +342,15 @@ mod tests {
             let svg = svg(&chart(&points));
             assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
         }
+    }
+
+    #[test]
+    fn points_alone_have_no_line_and_all_their_marks() {
+        let points: Vec<(f64, f64)> =
+            (0..50).map(|step| (f64::from(step * 7 % 50), f64::from(step))).collect();
+        let svg = svg(&chart(&points).scatter());
+        assert!(paths(&svg, "line").is_empty());
+        assert_eq!(paths(&svg, "mark")[0].matches('M').count(), 50);
     }
 
     #[test]
