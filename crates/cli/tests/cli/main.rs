@@ -7,6 +7,7 @@ mod commands;
 mod encode;
 mod lab;
 mod resume;
+mod segment;
 mod several;
 mod shard_changes;
 mod store;
