@@ -89,25 +89,40 @@ def fetch_models(work):
         draft.rename(folder)
 
 
-def fetch_pictures(work, rows):
-    """Every picture centred on a white square 1.1 times its size, under the name of its code points."""
-    folder = work / "pictures"
-    if folder.exists():
-        return folder
-    say("fetching the pictures")
+def pillow(work):
+    """Pillow's Image, installed into the work folder."""
     library = work / "python"
-    pip("install", "--target", str(library), "--upgrade", PILLOW)
-    sys.path.insert(0, str(library))
+    if not library.exists():
+        pip("install", "--target", str(library), PILLOW)
+    if str(library) not in sys.path:
+        sys.path.insert(0, str(library))
     from PIL import Image
 
-    with urllib.request.urlopen(PICTURES, timeout=300) as response:
-        archive = verify(response.read(), PICTURES_SHA256, PICTURES)
+    return Image
+
+
+def fetch_cutouts(work):
+    """The bytes of the pictures, which are transparent around what they show, by their code points."""
+    archive = work / "pictures.tgz"
+    if not archive.exists():
+        say("fetching the pictures")
+        with urllib.request.urlopen(PICTURES, timeout=300) as response:
+            archive.write_bytes(verify(response.read(), PICTURES_SHA256, PICTURES))
     found = {}
-    with tarfile.open(fileobj=io.BytesIO(archive)) as members:
+    with tarfile.open(archive) as members:
         for member in members:
             if member.isfile() and member.name.endswith(".webp"):
                 found.setdefault(Path(member.name).stem.replace("-fe0f", ""), members.extractfile(member).read())
-    draft = work / "pictures.draft"
+    return found
+
+
+def fetch_pictures(work, rows, folder="pictures"):
+    """Every picture centred on a white square 1.1 times its size, under the name of its code points."""
+    folder = work / folder
+    if folder.exists():
+        return folder
+    Image, found = pillow(work), fetch_cutouts(work)
+    draft = work / f"{folder.name}.draft"
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     for row in rows:

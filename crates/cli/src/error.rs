@@ -62,7 +62,7 @@ pub(crate) enum CliError {
     #[error("cannot merge the stores")]
     Merge(#[source] ExtractError),
     #[error("cannot use {spec}")]
-    SegmentationSet { spec: String, source: SegmentationSetError },
+    SegmentationSet { spec: String, source: Box<SegmentationSetError> },
     #[error("the segmentation failed")]
     Segmentation(#[source] SailError),
     #[error("cannot describe the result")]

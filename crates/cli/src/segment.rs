@@ -113,7 +113,10 @@ pub(crate) fn run(args: &SegmentArgs) -> Result<(), CliError> {
     if let Some(limit) = args.limit {
         ensure(limit > 0, "limit", limit, "at least 1")?;
     }
-    let data = |source| CliError::SegmentationSet { spec: args.data.display().to_string(), source };
+    let data = |source| {
+        let spec = args.data.display().to_string();
+        CliError::SegmentationSet { spec, source: Box::new(source) }
+    };
     let set = SegmentationSet::open(&args.data, layout).map_err(data)?;
     let model =
         SailModel::open(&args.vision, &args.text, &args.head, &device).map_err(CliError::Segmentation)?;

@@ -53,7 +53,7 @@ impl Panels {
             return out.write_str("<p class=\"note\">No pictures.</p>\n");
         }
         if !self.legend.is_empty() {
-            out.write_str("<ul class=\"legend\">\n")?;
+            out.write_str("<ul class=\"swatches\">\n")?;
             for (name, [red, green, blue]) in &self.legend {
                 let name = Escaped(name);
                 writeln!(

@@ -7,7 +7,9 @@ mod support;
 
 use std::collections::BTreeSet;
 
-use sail_report::{Facts, Gallery, GalleryItem, LineChart, Picture, Report, ReportError, Section, Table};
+use sail_report::{
+    Facts, Gallery, GalleryItem, LineChart, Panel, Panels, Picture, Report, ReportError, Section, Table,
+};
 use support::sample;
 use support::xml::{Element, parse};
 
@@ -87,8 +89,12 @@ fn assert_inert(page: &Element) {
                 "src" => assert!(value.starts_with("data:image/"), "{value}"),
                 "style" => {
                     let width = value.strip_prefix("width:").and_then(|width| width.strip_suffix('%'));
-                    let width: f64 = width.expect("only a width").parse().expect("a number");
-                    assert!((0.0..=100.0).contains(&width), "{value}");
+                    let width = width.and_then(|width| width.parse::<f64>().ok());
+                    let colour = value.strip_prefix("background:#");
+                    let colour =
+                        colour.is_some_and(|hex| hex.len() == 6 && u32::from_str_radix(hex, 16).is_ok());
+                    let valid = colour || width.is_some_and(|width| (0.0..=100.0).contains(&width));
+                    assert!(valid, "{value}: neither a width nor a colour");
                 }
                 _ => {}
             }
@@ -111,7 +117,7 @@ fn the_sample_is_well_formed_inert_and_accessible() {
 
     assert_eq!(page.attribute("lang"), Some("en"));
     assert_eq!(page.named("h1").len(), 1);
-    assert_eq!(page.named("h2").len(), 5);
+    assert_eq!(page.named("h2").len(), 6);
     assert!(page.named("th").iter().all(|header| header.attribute("scope").is_some()));
     for svg in page.named("svg") {
         let titled = svg.attribute("role") == Some("img") && !svg.named("title")[0].text().is_empty();
@@ -143,6 +149,7 @@ fn filled_with(text: &str) -> Report {
     let gallery = [Picture::text(text), png]
         .into_iter()
         .map(|picture| GalleryItem::new(picture).title(text).note(text).candidate(text, 0.5, true));
+    let panel = Panel::new(text).note(text).picture(text, Picture::text(text));
     let section = Section::new(text)
         .text(text)
         .preformatted(text)
@@ -151,7 +158,8 @@ fn filled_with(text: &str) -> Report {
         .table(table().caption(text))
         .chart(chart.clone())
         .charts([chart.clone(), chart.log_y()])
-        .gallery(gallery.collect::<Gallery>());
+        .gallery(gallery.collect::<Gallery>())
+        .panels(Panels::new().legend(text, [1, 2, 3]).panel(panel));
     Report::new(text).subtitle(text).key_figure(text, text).section(section).footer(text)
 }
 

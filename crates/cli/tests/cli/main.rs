@@ -9,6 +9,7 @@ mod encode;
 mod lab;
 mod probe;
 mod resume;
+mod segment;
 mod several;
 mod shard_changes;
 mod store;

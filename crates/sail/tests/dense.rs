@@ -1,0 +1,205 @@
+//! Aligned features of patches, and segmentation with them.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::sync::Arc;
+
+use sail_vl::burn::tensor::{Device, Tensor};
+use sail_vl::core::{
+    Attention, DenseOptions, EncodeError, ImageEncoder, ImageFeatures, ImagePooling, ImagePreprocessor,
+    InputError, Layer, Padding, PaddingSide, PatchTokens, Pixels, Provenance, RgbImage, TextEncoder,
+    TextFeatures, TextPooling, TextTower, TokenBatch, TokenIds, Tokenizer, TowerError, VisionTower,
+};
+use sail_vl::eval::SlidingWindow;
+use sail_vl::layers::{Head, HeadConfig, ProjectorConfig};
+use sail_vl::{DenseTower, SailError, SailModel, SegmentOptions};
+
+/// Patches of 2 x 2 pixels are their mean colours; the class token is the mean of all, minus one.
+struct Colours;
+
+impl ImageEncoder for Colours {
+    fn encode_images(&self, pixels: Tensor<4>) -> Result<ImageFeatures, EncodeError> {
+        let [batch, _, height, width] = pixels.dims();
+        let grid @ [rows, columns] = [height / 2, width / 2];
+        let patches = pixels.reshape([batch, 3, rows, 2, columns, 2]).mean_dim(3).mean_dim(5);
+        let tokens = patches.reshape([batch, 3, rows * columns]).swap_dims(1, 2);
+        let mean = tokens.clone().mean_dim(1).reshape([batch, 3]);
+        let patches = Some(PatchTokens { tokens, grid });
+        Ok(ImageFeatures { class_token: Some(mean.clone() - 1.0), patches, pooled: Some(mean) })
+    }
+}
+
+impl ImagePreprocessor for Colours {
+    fn preprocess(&self, image: &RgbImage) -> Result<Pixels, InputError> {
+        self.normalize(image)
+    }
+
+    fn normalize(&self, image: &RgbImage) -> Result<Pixels, InputError> {
+        let channel = |c: usize| image.pixels().map(move |pixel| f32::from(pixel.0[c]) / 255.0);
+        let size = [image.height() as usize, image.width() as usize];
+        Ok(Pixels { size, values: (0..3).flat_map(channel).collect() })
+    }
+
+    fn describe(&self) -> String {
+        "rgb / 255".into()
+    }
+}
+
+struct Words;
+
+impl Tokenizer for Words {
+    fn tokenize(&self, text: &str) -> Result<TokenIds, InputError> {
+        let id = |word: &str| ["red", "green", "blue"].iter().position(|known| *known == word);
+        Ok(TokenIds(text.split(' ').map(|word| id(word).map_or(3, |id| id as u32)).collect()))
+    }
+
+    fn padding(&self) -> Padding {
+        Padding { id: 3, side: PaddingSide::Right }
+    }
+
+    fn describe(&self) -> String {
+        "three words".into()
+    }
+}
+
+impl TextEncoder for Words {
+    fn encode_texts(&self, texts: TokenBatch) -> Result<TextFeatures, EncodeError> {
+        let tokens = texts.ids.one_hot::<3>(4).float().narrow(2, 0, 3);
+        Ok(TextFeatures { tokens, mask: texts.mask, pooled: None })
+    }
+}
+
+fn vision(pooling: ImagePooling) -> VisionTower {
+    VisionTower {
+        encoder: Arc::new(Colours),
+        preprocessor: Arc::new(Colours),
+        pooling,
+        model: Provenance::new("colours"),
+        device: Device::flex(),
+    }
+}
+
+fn identity(dim: usize) -> Head {
+    Head::new(&HeadConfig::new(dim, dim, dim, ProjectorConfig::Identity {}), 0, &Device::flex()).unwrap()
+}
+
+fn model() -> SailModel {
+    let text = TextTower {
+        encoder: Arc::new(Words),
+        tokenizer: Arc::new(Words),
+        pooling: TextPooling::Mean,
+        model: Provenance::new("words"),
+        device: Device::flex(),
+    };
+    SailModel::new(vision(ImagePooling::Pooled), text, identity(3)).unwrap()
+}
+
+/// A picture whose columns have these colours.
+fn columns(width: u32, height: u32, colour: impl Fn(u32) -> [u8; 3]) -> RgbImage {
+    let row: Vec<u8> = (0..width).flat_map(colour).collect();
+    RgbImage::from_raw(width, height, row.repeat(height as usize)).unwrap()
+}
+
+/// Red on the left, blue on the right.
+fn halves(width: u32, height: u32) -> RgbImage {
+    columns(width, height, |x| if x < width / 2 { [255, 0, 0] } else { [0, 0, 255] })
+}
+
+fn numbers(x: Tensor<4>) -> Vec<f32> {
+    x.into_data().try_to_vec::<f32>().unwrap()
+}
+
+#[test]
+fn patches_are_what_the_head_was_trained_on() {
+    let picture = [halves(4, 2)];
+    let (red, blue) = ([1.0, 0.0, 0.0], [0.0, 0.0, 1.0]);
+    for pooling in [ImagePooling::PatchMean, ImagePooling::Pooled] {
+        let found = DenseTower::new(vision(pooling), identity(3)).unwrap().encode(&picture).unwrap();
+        assert_eq!(found.dims(), [1, 1, 2, 3]);
+        assert_eq!(numbers(found), [red, blue].concat());
+    }
+    let found = DenseTower::new(vision(ImagePooling::Concat), identity(6)).unwrap().encode(&picture).unwrap();
+    let class = [-0.5, -1.0, -0.5];
+    assert_eq!(found.dims(), [1, 1, 2, 6]);
+    assert_eq!(numbers(found), [class, red, class, blue].concat());
+}
+
+#[test]
+fn the_grid_is_what_was_asked_for_and_batches_do_not_matter() {
+    let pictures: Vec<_> = (0..5).map(|_| halves(4, 2)).collect();
+    let tower = model().with_batch(2).unwrap().dense().with_grid([1, 4]).unwrap();
+    let found = tower.encode(&pictures).unwrap();
+    assert_eq!(found.dims(), [5, 1, 4, 3]);
+    let line = [1.0, 0.0, 0.0, 0.75, 0.0, 0.25, 0.25, 0.0, 0.75, 0.0, 0.0, 1.0];
+    assert_eq!(numbers(found), line.repeat(5));
+}
+
+#[test]
+fn what_a_tower_cannot_give_is_refused() {
+    let tower = || DenseTower::new(vision(ImagePooling::Pooled), identity(3)).unwrap();
+    assert!(matches!(tower().encode(&[]), Err(SailError::Empty { what: "image" })));
+    assert!(matches!(tower().with_grid([0, 1]), Err(SailError::Config(_))));
+    for options in [
+        DenseOptions { layer: Layer::FromEnd(2), ..DenseOptions::default() },
+        DenseOptions { attention: Attention::QueryQuery, ..DenseOptions::default() },
+    ] {
+        let error = tower().with_options(options).encode(&[halves(4, 2)]).unwrap_err();
+        let SailError::Tower { source: TowerError::Encode(EncodeError::Dense { asked, .. }), .. } = error
+        else {
+            panic!("{error}")
+        };
+        assert_eq!(asked, options);
+    }
+    let class = DenseTower::new(vision(ImagePooling::Class), identity(3)).unwrap();
+    let error = class.encode(&[halves(4, 2)]).unwrap_err();
+    assert!(matches!(error, SailError::Tower { source: TowerError::Pooling(_), .. }), "{error}");
+    let wide = DenseTower::new(vision(ImagePooling::Pooled), identity(6)).unwrap();
+    assert!(matches!(wide.encode(&[halves(4, 2)]), Err(SailError::Head(_))));
+    let other = Provenance::new("another");
+    let head = identity(3).with_provenance(Some(&other), None);
+    assert!(DenseTower::new(vision(ImagePooling::Pooled), head).is_err());
+}
+
+#[test]
+fn colours_are_segmented_by_their_names() {
+    let classes = [vec!["green"], vec!["red"], vec!["blue", "blue blue"]];
+    let classes = classes.map(|names| names.into_iter().map(str::to_owned).collect::<Vec<_>>());
+    let sliding = SlidingWindow { short_side: 8, window: 8, stride: 4 };
+    let options = SegmentOptions { sliding, ..SegmentOptions::default() };
+    let segmenter = model().segmenter(&classes, &["{}"], &options).unwrap();
+    // Larger, smaller and of another shape than the windows.
+    for (width, height) in [(8, 8), (16, 4), (24, 16)] {
+        let found = segmenter.segment(&halves(width, height)).unwrap();
+        assert_eq!(found.size(), [height as usize, width as usize]);
+        for row in found.labels().chunks_exact(width as usize) {
+            let (left, right) = row.split_at(width as usize / 2);
+            assert!(left.iter().all(|&label| label == 1) && right.iter().all(|&label| label == 2), "{row:?}");
+        }
+    }
+    // Grey is as near to one colour as to another: no probability is above a third.
+    let grey = columns(8, 8, |_| [90; 3]);
+    let threshold = SegmentOptions { background_threshold: Some(0.9), ..options };
+    let found = model().segmenter(&classes, &["{}"], &threshold).unwrap().segment(&grey).unwrap();
+    assert!(found.labels().iter().all(|&label| label == 0));
+}
+
+#[test]
+fn settings_that_cannot_segment_are_refused() {
+    let names = [vec!["red".to_owned()]];
+    let refused = |options: SegmentOptions, templates: &[&str]| {
+        model().segmenter(&names, templates, &options).err().unwrap().to_string()
+    };
+    let options = SegmentOptions::default();
+    let sliding = SlidingWindow { stride: 0, ..SlidingWindow::default() };
+    assert!(refused(SegmentOptions { sliding, ..options }, &["{}"]).contains("`stride`"));
+    let threshold = SegmentOptions { background_threshold: Some(2.0), ..options };
+    assert!(refused(threshold, &["{}"]).contains("`background_threshold`"));
+    assert!(refused(options, &["a photo"]).contains("`a photo`"));
+    let none: [Vec<String>; 0] = [];
+    assert!(matches!(model().segmenter(&none, &["{}"], &options), Err(SailError::Empty { what: "label" })));
+    let segmenter = model().segmenter(&names, &["{}"], &options).unwrap();
+    let sliver = RgbImage::new(1, 4000);
+    assert!(matches!(segmenter.segment(&sliver), Err(SailError::Segmentation(_))));
+    // Black has no direction.
+    assert!(matches!(segmenter.segment(&RgbImage::new(8, 8)), Err(SailError::Direction { .. })));
+}

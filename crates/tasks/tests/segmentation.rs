@@ -1,0 +1,223 @@
+//! Segmentation sets in the layouts they are published in.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::fs;
+use std::path::Path;
+
+use sail_eval::{IGNORED, LabelMap, SegmentationError};
+use sail_tasks::{SegmentationLayout, SegmentationSet, SegmentationSetError, overlay, read_mask};
+use tempfile::TempDir;
+
+fn write(path: &Path, bytes: &[u8]) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, bytes).unwrap();
+}
+
+/// A PNG of raw samples; a palette, where there is one, whose colours say nothing about the labels.
+fn png(size: [u32; 2], colour: png::ColorType, depth: png::BitDepth, data: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, size[1], size[0]);
+    encoder.set_color(colour);
+    encoder.set_depth(depth);
+    if colour == png::ColorType::Indexed {
+        encoder.set_palette([7, 7, 7].repeat(256 >> (8 - depth as usize)));
+    }
+    encoder.write_header().unwrap().write_image_data(data).unwrap();
+    bytes
+}
+
+fn picture(path: &Path) {
+    write(path, &png([2, 3], png::ColorType::Rgb, png::BitDepth::Eight, &[90; 18]));
+}
+
+fn mask(path: &Path, colour: png::ColorType, labels: [u8; 6]) {
+    write(path, &png([2, 3], colour, png::BitDepth::Eight, &labels));
+}
+
+fn truth(root: &Path, layout: SegmentationLayout) -> Vec<u8> {
+    SegmentationSet::open(root, layout).unwrap().load(0).unwrap().truth.labels().to_vec()
+}
+
+/// A set in the generic layout with one picture and this mask.
+fn folder(labels: [u8; 6]) -> TempDir {
+    let root = tempfile::tempdir().unwrap();
+    picture(&root.path().join("images/a.png"));
+    mask(&root.path().join("masks/a.png"), png::ColorType::Grayscale, labels);
+    write(&root.path().join("classes.txt"), b"sky, heaven\nsea\n");
+    root
+}
+
+#[test]
+fn published_layouts_are_read_as_they_are() {
+    let root = tempfile::tempdir().unwrap();
+    let root = root.path();
+    let stored = [0, 1, 2, 20, 255, 3];
+
+    let ade = root.join("ADEChallengeData2016");
+    picture(&ade.join("images/validation/ADE_val_00000001.jpg"));
+    mask(&ade.join("annotations/validation/ADE_val_00000001.png"), png::ColorType::Grayscale, stored);
+    assert_eq!(truth(&ade, SegmentationLayout::Ade20k), [IGNORED, 0, 1, 19, IGNORED, 2]);
+    let set = SegmentationSet::open(&ade, SegmentationLayout::Ade20k).unwrap();
+    assert_eq!(
+        (set.classes().len(), set.classes()[1].as_slice()),
+        (150, &["building", "edifice"].map(String::from)[..])
+    );
+
+    let coco = root.join("coco");
+    picture(&coco.join("images/val2017/000000000139.jpg"));
+    mask(&coco.join("annotations/val2017/000000000139_labelTrainIds.png"), png::ColorType::Grayscale, stored);
+    // The labels as they were before the conversion lie beside them.
+    mask(&coco.join("annotations/val2017/000000000139.png"), png::ColorType::Grayscale, [9; 6]);
+    assert_eq!(truth(&coco, SegmentationLayout::CocoStuff), stored);
+
+    let voc = root.join("VOCdevkit/VOC2012");
+    for name in ["2007_000033", "2007_000042", "2007_000061"] {
+        picture(&voc.join(format!("JPEGImages/{name}.jpg")));
+    }
+    for name in ["2007_000033", "2007_000042"] {
+        mask(&voc.join(format!("SegmentationClass/{name}.png")), png::ColorType::Indexed, stored);
+    }
+    write(&voc.join("ImageSets/Segmentation/val.txt"), b"2007_000033\n2007_000061\n");
+    for place in [root, &voc] {
+        assert_eq!(truth(place, SegmentationLayout::Voc21), stored);
+        assert_eq!(truth(place, SegmentationLayout::Voc20), [IGNORED, 0, 1, 19, IGNORED, 2]);
+    }
+    let set = SegmentationSet::open(root, SegmentationLayout::Voc21).unwrap();
+    assert_eq!((set.len(), set.classes()[0][0].as_str()), (1, "background"));
+    assert_eq!(set.unused()[0].name, "2007_000061");
+    assert_eq!(set.unused()[0].reason, "there is no mask of this name");
+}
+
+#[test]
+fn a_mask_is_its_indices_whatever_their_bits_and_colours() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("mask.png");
+    for colour in [png::ColorType::Indexed, png::ColorType::Grayscale] {
+        for (depth, data, expected) in [
+            (png::BitDepth::One, vec![0b1010_0000, 0b0110_0000], [1, 0, 1, 0, 1, 1]),
+            (png::BitDepth::Two, vec![0b0010_1100, 0b1100_0100], [0, 2, 3, 3, 0, 1]),
+            (png::BitDepth::Four, vec![0x0f, 0x30, 0x12, 0x30], [0, 15, 3, 1, 2, 3]),
+            (png::BitDepth::Eight, vec![0, 15, 3, 1, 2, 255], [0, 15, 3, 1, 2, 255]),
+        ] {
+            fs::write(&path, png([2, 3], colour, depth, &data)).unwrap();
+            assert_eq!(read_mask(&path).unwrap().labels(), expected, "{colour:?} {depth:?}");
+        }
+    }
+}
+
+#[test]
+fn masks_without_indices_are_refused() {
+    let root = folder([0; 6]);
+    let path = root.path().join("masks/a.png");
+    let whole = fs::read(&path).unwrap();
+    for (bytes, word) in [
+        (png([2, 3], png::ColorType::Rgb, png::BitDepth::Eight, &[0; 18]), "palette"),
+        (png([2, 3], png::ColorType::Grayscale, png::BitDepth::Sixteen, &[0; 12]), "16 bits"),
+        (whole[..whole.len() / 2].to_vec(), ""),
+        (b"GIF89a".to_vec(), ""),
+    ] {
+        fs::write(&path, bytes).unwrap();
+        let error =
+            SegmentationSet::open(root.path(), SegmentationLayout::Folder).unwrap().load(0).unwrap_err();
+        let SegmentationSetError::Mask { reason, .. } = error else { panic!("{error}") };
+        assert!(reason.contains(word), "{reason}");
+    }
+}
+
+#[test]
+fn masks_that_do_not_fit_are_refused() {
+    let refused = |root: &TempDir| match SegmentationSet::open(root.path(), SegmentationLayout::Folder)
+        .unwrap()
+        .load(0)
+        .unwrap_err()
+    {
+        SegmentationSetError::Fit { source, .. } => source,
+        other => panic!("{other}"),
+    };
+    let root = folder([0, 1, 255, 0, 2, 0]);
+    let label = SegmentationError::Label { what: "mask", label: 2, row: 1, column: 1, classes: 2 };
+    assert_eq!(refused(&root), label);
+    let turned = png([3, 2], png::ColorType::Grayscale, png::BitDepth::Eight, &[0; 6]);
+    fs::write(root.path().join("masks/a.png"), turned).unwrap();
+    assert_eq!(refused(&root), SegmentationError::Size { found: [3, 2], expected: [2, 3] });
+}
+
+#[test]
+fn what_has_no_counterpart_is_counted() {
+    let root = folder([0, 1, 0, 1, 0, 255]);
+    picture(&root.path().join("images/b.png"));
+    mask(&root.path().join("masks/c.png"), png::ColorType::Grayscale, [0; 6]);
+    let set = SegmentationSet::open(root.path(), SegmentationLayout::Folder).unwrap();
+    assert_eq!((set.len(), set.classes()[0].len()), (1, 2));
+    let unused: Vec<_> =
+        set.unused().iter().map(|unused| (unused.name.as_str(), unused.reason.as_str())).collect();
+    assert_eq!(unused, [("b", "there is no mask of this name"), ("c", "there is no picture of this name")]);
+    assert!(matches!(set.load(1), Err(SegmentationSetError::Io { .. })));
+    fs::remove_file(root.path().join("images/a.png")).unwrap();
+    let error = SegmentationSet::open(root.path(), SegmentationLayout::Folder).unwrap_err();
+    assert!(matches!(error, SegmentationSetError::Empty { unused: 3, .. }), "{error}");
+}
+
+#[test]
+fn layouts_that_are_not_there_are_named() {
+    let open = |root: &TempDir, layout| SegmentationSet::open(root.path(), layout).unwrap_err();
+    let root = folder([0; 6]);
+    for (layout, wanted) in [
+        (SegmentationLayout::Ade20k, "images/validation"),
+        (SegmentationLayout::CocoStuff, "images/val2017"),
+        (SegmentationLayout::Voc21, "JPEGImages"),
+    ] {
+        let error = open(&root, layout);
+        assert!(
+            matches!(error, SegmentationSetError::Missing { wanted: found, .. } if found == wanted),
+            "{error}"
+        );
+    }
+    write(&root.path().join("classes.txt"), b"sky\n\nsea\n");
+    let error = open(&root, SegmentationLayout::Folder);
+    assert!(matches!(error, SegmentationSetError::ClassName { line: 2, .. }), "{error}");
+    write(&root.path().join("classes.txt"), "a\n".repeat(256).as_bytes());
+    let error = open(&root, SegmentationLayout::Folder);
+    assert!(matches!(error, SegmentationSetError::Classes { found: 256, .. }), "{error}");
+    fs::remove_file(root.path().join("classes.txt")).unwrap();
+    let error = open(&root, SegmentationLayout::Folder);
+    assert!(matches!(error, SegmentationSetError::Missing { wanted: "classes.txt", .. }), "{error}");
+    write(&root.path().join("classes.txt"), b"sky\n");
+    picture(&root.path().join("images/a.jpg"));
+    let error = open(&root, SegmentationLayout::Folder);
+    assert!(matches!(error, SegmentationSetError::Twice { .. }), "{error}");
+    assert!("voc".parse::<SegmentationLayout>().unwrap_err().to_string().contains("voc20"));
+}
+
+#[test]
+fn a_list_names_pictures_and_nothing_else() {
+    let root = tempfile::tempdir().unwrap();
+    picture(&root.path().join("JPEGImages/a.png"));
+    mask(&root.path().join("SegmentationClass/a.png"), png::ColorType::Indexed, [0; 6]);
+    for name in ["../a", "/a", "sub/a", ".."] {
+        write(&root.path().join("ImageSets/Segmentation/val.txt"), format!("a\n{name}\n").as_bytes());
+        let error = SegmentationSet::open(root.path(), SegmentationLayout::Voc21).unwrap_err();
+        assert!(matches!(error, SegmentationSetError::Name { line: 2, .. }), "{error}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn links_do_not_lead_out() {
+    let (root, other) = (folder([0; 6]), folder([0; 6]));
+    std::os::unix::fs::symlink(other.path().join("masks/a.png"), root.path().join("masks/b.png")).unwrap();
+    picture(&root.path().join("images/b.png"));
+    let set = SegmentationSet::open(root.path(), SegmentationLayout::Folder).unwrap();
+    assert_eq!(set.len(), 1);
+    assert!(set.unused()[0].reason.contains("leads out"), "{}", set.unused()[0].reason);
+}
+
+#[test]
+fn overlays_have_the_colours_of_the_classes() {
+    let picture = sail_core::RgbImage::from_pixel(4, 2, image::Rgb([100, 100, 100]));
+    let labels = LabelMap::new([1, 2], vec![1, IGNORED]).unwrap();
+    let found = overlay(&picture, &labels, 2);
+    assert_eq!(found.dimensions(), (2, 1));
+    assert_eq!(found.into_raw(), [116, 40, 40, 193, 193, 193]);
+}
