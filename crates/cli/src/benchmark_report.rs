@@ -7,6 +7,7 @@ use sail_vl::tasks::{
 };
 
 use crate::error::CliError;
+use crate::retrieval_report;
 
 /// How many candidates a picture is shown with.
 pub(crate) const CANDIDATES: usize = 5;
@@ -45,18 +46,12 @@ pub(crate) fn captions(
     picture: impl Fn(&Answer) -> Result<Option<RgbImage>, TaskError>,
 ) -> Result<Report, CliError> {
     let scores = &result.retrieval;
-    let mut table = Table::new(["direction", "R@1", "R@5", "R@10", "mean rank", "median rank"]);
-    for (direction, scores) in [("image to text", &scores.i2t), ("text to image", &scores.t2i)] {
-        let recalls = [scores.r1, scores.r5, scores.r10].map(|recall| format!("{recall:.2}"));
-        let ranks = [scores.mean_rank, scores.median_rank].map(|rank| format!("{rank:.1}"));
-        table = table.row([direction.to_owned()].into_iter().chain(recalls).chain(ranks));
-    }
     let facts =
         facts.fact("images", scores.n_images.to_string()).fact("captions", scores.n_texts.to_string());
     let report = Report::new("Retrieval of captions")
         .key_figure(format!("{:.2} %", scores.i2t.r1), "recall@1, image to text")
         .key_figure(format!("{:.2} %", scores.t2i.r1), "recall@1, text to image")
-        .section(Section::new("Results").table(table));
+        .section(Section::new("Results").table(retrieval_report::table(scores)));
     finish(report, facts, &result.skipped, answers, picture)
 }
 

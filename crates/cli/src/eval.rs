@@ -1,6 +1,7 @@
 //! `sail eval`.
 
 use std::io::{Write, stdout};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
@@ -10,12 +11,14 @@ use sail_vl::device;
 use sail_vl::eval::{
     BlockSize, Retrieval, ZeroShot, class_weights, project_images, project_texts, retrieval, zero_shot,
 };
+use sail_vl::report::Facts;
 
 use crate::benchmark::{self, BenchmarkCommand};
 use crate::error::CliError;
 use crate::features::{self, FeaturesArgs};
 use crate::inputs::{self, PairArgs};
 use crate::labels;
+use crate::retrieval_report::{self, Embedded};
 use crate::segment::{self, SegmentArgs};
 
 /// Rows that go through the head at once.
@@ -32,7 +35,7 @@ pub(crate) enum EvalCommand {
     #[command(flatten)]
     Benchmark(Box<BenchmarkCommand>),
     /// Segmentation of pictures by the names of the classes, scored with their masks.
-    Segment(SegmentArgs),
+    Segment(Box<SegmentArgs>),
 }
 
 #[derive(Args)]
@@ -58,6 +61,12 @@ struct Common {
 pub(crate) struct RetrievalArgs {
     #[command(flatten)]
     pairs: PairArgs,
+    /// Write a report for people, one HTML file.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Folder of the pictures, whose file names are the keys of the images, to show them in the report.
+    #[arg(long, value_name = "FOLDER", requires = "report")]
+    pictures: Option<PathBuf>,
     #[command(flatten)]
     common: Common,
 }
@@ -102,7 +111,25 @@ fn run_retrieval(args: &RetrievalArgs) -> Result<(), CliError> {
     let (text_rows, text_to_image) = pairs.text_to_image(0);
     let images = project_images(&head, &**pairs.images(), &image_rows, &device, CHUNK)?;
     let texts = project_texts(&head, &**pairs.captions(0), &text_rows, &device, CHUNK)?;
-    let result = retrieval(images, texts, &text_to_image, &BlockSize::default())?;
+    let result = retrieval(images.clone(), texts.clone(), &text_to_image, &BlockSize::default())?;
+    if let Some(path) = &args.report {
+        let keys = |source: &dyn FeatureSource, rows: &[usize], spec: &str| {
+            source.keys(rows).map_err(|source| CliError::Features { spec: spec.to_owned(), source })
+        };
+        let embedded = Embedded {
+            image_keys: keys(&**pairs.images(), &image_rows, &args.pairs.images)?,
+            text_keys: keys(&**pairs.captions(0), &text_rows, &args.pairs.texts)?,
+            text_to_image: &text_to_image,
+            images,
+            texts,
+        };
+        let facts = Facts::new()
+            .fact("images", &args.pairs.images)
+            .fact("texts", &args.pairs.texts)
+            .fact("head", &args.common.head)
+            .fact("held out", args.common.holdout.map_or("no: all rows".to_owned(), |rows| rows.to_string()));
+        retrieval_report::report(facts, &result, &embedded, args.pictures.as_deref())?.save(path)?;
+    }
     let mut out = stdout().lock();
     if args.common.json {
         writeln!(out, "{}", serde_json::to_string(&result)?)?;

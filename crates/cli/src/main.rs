@@ -15,6 +15,7 @@ mod inputs;
 mod labels;
 mod probe;
 mod probe_report;
+mod retrieval_report;
 mod segment;
 mod store;
 mod sweep;

@@ -93,8 +93,10 @@ fn assert_inert(page: &Element) {
                     let colour = value.strip_prefix("background:#");
                     let colour =
                         colour.is_some_and(|hex| hex.len() == 6 && u32::from_str_radix(hex, 16).is_ok());
-                    let valid = colour || width.is_some_and(|width| (0.0..=100.0).contains(&width));
-                    assert!(valid, "{value}: neither a width nor a colour");
+                    let depth = value.strip_prefix("--depth:").and_then(|depth| depth.parse::<f64>().ok());
+                    let depth = depth.is_some_and(|depth| (0.0..=1.0).contains(&depth));
+                    let valid = colour || depth || width.is_some_and(|width| (0.0..=100.0).contains(&width));
+                    assert!(valid, "{value}: neither a width nor a colour nor a depth");
                 }
                 _ => {}
             }

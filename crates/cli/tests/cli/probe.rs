@@ -207,3 +207,22 @@ fn texts_of_several_captions_are_judged_by_all_of_them() {
     assert_eq!((&trained["n_images"], &trained["n_texts"]), (&40.into(), &80.into()));
     assert_eq!(found["pairs"][0]["measures"]["mutual_knn"]["chance"], Value::Null);
 }
+
+#[test]
+fn a_retrieval_reports_what_was_right_and_wrong() {
+    let lab = Lab::new(120);
+    lab.run(&format!("{TRAIN} --epochs 4 --out run")).succeeded();
+    let eval =
+        "eval retrieval --head run/head.safetensors --images images --texts texts --report report.html";
+    let json = lab.run(&format!("{eval} --json")).json();
+    let page = String::from_utf8(lab.read("report.html")).unwrap();
+    assert!(
+        page.contains(&format!("{:.2} %", number(&json["i2t"]["r@1"]))),
+        "the page has the figures of the JSON"
+    );
+    for word in ["Images that were wrong", "Images that were right", "class=\"matrix\"", &key(0)] {
+        assert!(page.contains(word), "no {word:?}");
+    }
+    std::fs::create_dir(lab.path("pictures")).unwrap();
+    lab.run(&format!("{eval} --pictures pictures")).failed(2, &["cannot show", "pictures/picture-"]);
+}

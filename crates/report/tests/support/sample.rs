@@ -1,6 +1,8 @@
 //! A report with every part in it. Its numbers are made up.
 
-use sail_report::{Facts, Gallery, GalleryItem, LineChart, Panel, Panels, Picture, Report, Section, Table};
+use sail_report::{
+    Facts, Gallery, GalleryItem, LineChart, Matrix, Panel, Panels, Picture, Report, Section, Table,
+};
 
 /// A chequered PNG of two colours.
 pub(crate) const PNG: &[u8] = include_bytes!("checker.png");
@@ -25,6 +27,7 @@ pub(crate) fn report() -> Report {
                 .text("The three best names for each picture. Bars share one scale over the whole gallery.")
                 .gallery(gallery()),
         )
+        .section(Section::new("Encoders").matrix(matrix()).chart(scatter()))
         .section(Section::new("Segmentations").panels(panels()))
         .section(Section::new("Configuration").facts(configuration()))
         .section(Section::new("Environment").facts(environment()).preformatted(
@@ -56,6 +59,21 @@ fn curve(start: f64, end: f64, pace: f64) -> impl Iterator<Item = (f64, f64)> {
         let ripple = 1.0 + 0.035 * (time * 1.7 + pace).sin() * (time * 0.61).cos();
         (time, (end + (start - end) * (-time / pace).exp()) * ripple)
     })
+}
+
+fn matrix() -> Matrix {
+    Matrix::new(["MiniLM", "MPNet"])
+        .row("EfficientNet-Lite0", [34.2, 36.5])
+        .row("random", [f64::NAN, 0.3])
+        .corner("R@1")
+        .caption("Image encoders down, text encoders across.")
+}
+
+fn scatter() -> LineChart {
+    LineChart::new("Alignment by k-NN", "k-NN accuracy, percent", "R@1, percent")
+        .series("trained", [(49.2, 34.2), (47.8, 36.5)])
+        .series("random", [(24.9, 0.3)])
+        .scatter()
 }
 
 fn panels() -> Panels {

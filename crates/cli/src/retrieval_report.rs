@@ -1,0 +1,108 @@
+//! A report of retrieval between stores: what pictures find, and how alike they and the texts are.
+
+use std::fs;
+use std::path::Path;
+
+use sail_vl::burn::tensor::Tensor;
+use sail_vl::data::{DecodeLimits, decode_image};
+use sail_vl::eval::{BlockSize, Retrieval, cosines, top_k};
+use sail_vl::report::{Facts, Gallery, GalleryItem, Matrix, Picture, Report, Section, Table};
+use sail_vl::tasks::encode_thumbnail;
+
+use crate::error::CliError;
+
+/// How many candidates a picture is shown with.
+const CANDIDATES: usize = 5;
+/// Pictures in each gallery.
+const PICTURES: usize = 12;
+/// Pictures and texts of the matrix.
+const MATRIX: usize = 10;
+/// The longer side of a picture.
+const SIDE: u32 = 240;
+
+/// What was embedded, and what it is called.
+pub(crate) struct Embedded<'a> {
+    pub(crate) images: Tensor<2>,
+    pub(crate) texts: Tensor<2>,
+    /// For each text, its image.
+    pub(crate) text_to_image: &'a [usize],
+    pub(crate) image_keys: Vec<String>,
+    pub(crate) text_keys: Vec<String>,
+}
+
+/// The recalls of both directions.
+pub(crate) fn table(scores: &Retrieval) -> Table {
+    let mut table = Table::new(["direction", "R@1", "R@5", "R@10", "mean rank", "median rank"]);
+    for (direction, scores) in [("image to text", &scores.i2t), ("text to image", &scores.t2i)] {
+        let recalls = [scores.r1, scores.r5, scores.r10].map(|recall| format!("{recall:.2}"));
+        let ranks = [scores.mean_rank, scores.median_rank].map(|rank| format!("{rank:.1}"));
+        table = table.row([direction.to_owned()].into_iter().chain(recalls).chain(ranks));
+    }
+    table
+}
+
+/// A report; `pictures` is the folder that the keys of the images are files of, where there is one.
+pub(crate) fn report(
+    facts: Facts,
+    result: &Retrieval,
+    embedded: &Embedded<'_>,
+    pictures: Option<&Path>,
+) -> Result<Report, CliError> {
+    let found = top_k(embedded.images.clone(), embedded.texts.clone(), CANDIDATES, &BlockSize::default())?;
+    let mut report = Report::new("Retrieval")
+        .subtitle(format!("{} images and {} texts.", result.n_images, result.n_texts))
+        .key_figure(format!("{:.2} %", result.i2t.r1), "recall@1, image to text")
+        .key_figure(format!("{:.2} %", result.t2i.r1), "recall@1, text to image")
+        .section(Section::new("Results").table(table(result)));
+    for (heading, right) in [("Images that were wrong", false), ("Images that were right", true)] {
+        let is_right = |image: &usize| embedded.text_to_image[found[*image][0].index] == *image;
+        let chosen: Vec<usize> = (0..found.len()).filter(|image| is_right(image) == right).collect();
+        let count = chosen.len().min(PICTURES);
+        let spread = (0..count).map(|place| chosen[place * chosen.len() / count]);
+        let gallery = spread
+            .map(|image| {
+                let key = &embedded.image_keys[image];
+                let mut item = GalleryItem::new(shown(key, pictures)?).title(key);
+                for candidate in &found[image] {
+                    let label = &embedded.text_keys[candidate.index];
+                    let right = embedded.text_to_image[candidate.index] == image;
+                    item = item.candidate(label, f64::from(candidate.score), right);
+                }
+                Ok(item)
+            })
+            .collect::<Result<Gallery, CliError>>()?;
+        let text =
+            format!("{count} of {}, spread over all of them, with the texts that they find.", chosen.len());
+        report = report.section(Section::new(heading).text(text).gallery(gallery));
+    }
+    Ok(report.section(similarities(embedded)?).section(Section::new("What was run").facts(facts)))
+}
+
+fn shown(key: &str, pictures: Option<&Path>) -> Result<Picture, CliError> {
+    let Some(folder) = pictures else { return Ok(Picture::text(key)) };
+    let path = folder.join(key);
+    let unreadable = |reason: String| CliError::Usage(format!("cannot show {}: {reason}", path.display()));
+    let bytes = fs::read(&path).map_err(|error| unreadable(error.to_string()))?;
+    let image =
+        decode_image(&bytes, &DecodeLimits::default()).map_err(|error| unreadable(error.to_string()))?;
+    Ok(Picture::encoded(encode_thumbnail(&image, SIDE)?)?)
+}
+
+/// Some images against the first text of each.
+fn similarities(embedded: &Embedded<'_>) -> Result<Section, CliError> {
+    let count = embedded.image_keys.len().min(MATRIX);
+    let images: Vec<usize> = (0..count).map(|place| place * embedded.image_keys.len() / count).collect();
+    let first = |image: usize| embedded.text_to_image.iter().position(|&of| of == image);
+    let texts: Vec<usize> = images.iter().filter_map(|&image| first(image)).collect();
+    let pairs: Vec<[usize; 2]> =
+        images.iter().flat_map(|&image| texts.iter().map(move |&text| [image, text])).collect();
+    let scores = cosines(embedded.images.clone(), embedded.texts.clone(), &pairs)?;
+    let mut matrix =
+        Matrix::new(texts.iter().map(|&text| embedded.text_keys[text].as_str())).corner("cosine");
+    for (&image, row) in images.iter().zip(scores.chunks(texts.len().max(1))) {
+        matrix =
+            matrix.row(&embedded.image_keys[image], row.iter().map(|score| (100.0 * score).round() / 100.0));
+    }
+    let caption = "Images down, the first text of each across: the diagonal should stand out.";
+    Ok(Section::new("Similarities").matrix(matrix.caption(caption)))
+}
