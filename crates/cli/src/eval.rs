@@ -22,7 +22,7 @@ pub(crate) enum EvalCommand {
     /// Classification of images by the text features of class prompts.
     ZeroShot(ZeroShotArgs),
     /// Segmentation of pictures by the names of the classes, scored with their masks.
-    Segment(crate::segment::SegmentArgs),
+    Segment(Box<crate::segment::SegmentArgs>),
 }
 
 #[derive(Args)]
