@@ -61,11 +61,11 @@ impl Fixture {
     }
 
     fn known(&self) -> [Tensor<2>; 2] {
-        [&self.first, &self.second].map(|rows| rows.clone().slice([0..self.known]))
+        [&self.first, &self.second].map(|rows| rows.clone().slice(0..self.known))
     }
 
     fn held(&self) -> [Tensor<2>; 2] {
-        [&self.first, &self.second].map(|rows| rows.clone().slice([self.known..rows.dims()[0]]))
+        [&self.first, &self.second].map(|rows| rows.clone().slice(self.known..rows.dims()[0]))
     }
 }
 
@@ -124,7 +124,7 @@ fn canonical_correlations_are_those_of_numpy_and_chance_is_seen() {
         close(found.value, fixture.number(&format!("/cca/{name}")), 1e-5);
     }
     // Twelve rows of twelve dimensions correlate whatever they are, and the baseline says so.
-    let few = |rows: &Tensor<2>| rows.clone().slice([0..12]);
+    let few = |rows: &Tensor<2>| rows.clone().slice(0..12);
     let few = cca(few(&fixture.first), few(&fixture.second), 1e-6, &Permutations::default()).unwrap();
     assert!(few.value > 0.99 && few.chance.unwrap() > 0.99, "{few:?}");
 }
@@ -229,7 +229,7 @@ fn k_means_finds_clusters_that_lie_apart_whatever_the_seed() {
 #[test]
 fn sets_that_do_not_fit_are_typed_errors() {
     let rows = tensor((0..40).map(|i| (i as f32).sin()).collect(), 4);
-    let short = rows.clone().slice([0..9]);
+    let short = rows.clone().slice(0..9);
     let same = tensor(vec![0.5; 40], 4);
     let block = BlockSize::default();
     let length = |error: EvalError| assert!(matches!(error, EvalError::Length { .. }), "{error}");
@@ -260,10 +260,7 @@ fn sets_that_do_not_fit_are_typed_errors() {
     assert!(matches!(classify(KnnOptions::default()), EvalError::OutOfRange { found: 3, .. }));
     config(classify(KnnOptions { k: 1, vote: Vote::Softmax { temperature: 0.0 } }));
     assert!(matches!(silhouette(rows.clone(), &[1; 10], 2), Err(EvalError::TooFew { found: 1, .. })));
-    assert!(matches!(
-        cka(rows.clone().slice([0..3]), rows.slice([0..3]), &NONE),
-        Err(EvalError::TooFew { .. })
-    ));
+    assert!(matches!(cka(rows.clone().slice(0..3), rows.slice(0..3), &NONE), Err(EvalError::TooFew { .. })));
 }
 
 proptest! {
@@ -278,7 +275,7 @@ proptest! {
         let rows = tensor(values.iter().map(|value| value + 1e-3).collect(), 5);
         let other = tensor(values.iter().enumerate().map(|(i, value)| value + noise(i)).collect(), 5);
         let scaled = rows.clone() * tensor(scales, 1);
-        let turn = |rows: Tensor<2>| Tensor::cat(vec![rows.clone().slice([shift..24]), rows.slice([0..shift])], 0);
+        let turn = |rows: Tensor<2>| Tensor::cat(vec![rows.clone().slice(shift..24), rows.slice(0..shift)], 0);
         let shifted = if shift == 0 { [scaled.flip([1]), other.clone()] } else { [turn(scaled.flip([1])), turn(other.clone())] };
         let measure = |[a, b]: [Tensor<2>; 2]| {
             let mutual = mutual_knn(a.clone(), b.clone(), 5, &NONE, &BlockSize::default()).unwrap().value;

@@ -35,7 +35,7 @@ pub enum ProbeError {
         second: String,
         /// How.
         #[source]
-        source: DataError,
+        source: Box<DataError>,
     },
     /// Classes that do not fit the pictures.
     #[error("there are {found} class labels, expected {expected}: one for each row of `{first}`")]
@@ -78,7 +78,7 @@ pub enum ProbeError {
         of: String,
         /// Why.
         #[source]
-        source: TrainError,
+        source: Box<TrainError>,
     },
     /// A part of an earlier probe that cannot be read.
     #[error("{path} is damaged ({reason}): remove it, and it is computed again")]

@@ -93,6 +93,7 @@ impl Grid {
         }
         let joined = |set: &NamedFeatures| {
             let differ = |source| {
+                let source = Box::new(source);
                 let (first, second) = (first.name.clone(), set.name.clone());
                 ProbeError::Mismatch { first, second, source }
             };
@@ -103,7 +104,7 @@ impl Grid {
             if set.source.rows() != pairs.len() {
                 // A picture twice. Said as it is said of any images.
                 let twice = Pairs::new(set.source.clone(), vec![first.source.clone()]);
-                let source = twice.err().unwrap_or(DataError::Empty);
+                let source = Box::new(twice.err().unwrap_or(DataError::Empty));
                 let (first, second) = (first.name.clone(), set.name.clone());
                 return Err(ProbeError::Mismatch { first, second, source });
             }

@@ -90,7 +90,7 @@ pub(crate) fn run(
         let anchors = images.dims()[0].min(ANCHORS);
         // The paper keeps 800 of 1.6 million; of a few thousand a tenth does as well.
         let k = anchors.div_ceil(10).max(10).min(anchors);
-        let [first, second] = [&images, &texts].map(|rows| rows.clone().slice([0..anchors]));
+        let [first, second] = [&images, &texts].map(|rows| rows.clone().narrow(0, 0, anchors));
         let asif = Asif::new(first, second, k, POWER)?;
         let asif = judge(asif.embed_images(held_images.clone())?, asif.embed_texts(held_texts.clone())?)?;
         Ok([ridge, cca, asif])
@@ -105,7 +105,7 @@ pub(crate) fn run(
     let outcome = trainer
         .interrupter(interrupter.clone())
         .run()
-        .map_err(|source| ProbeError::Train { of: of.clone(), source })?;
+        .map_err(|source| ProbeError::Train { of: of.clone(), source: Box::new(source) })?;
     if outcome.finish == Finish::Interrupted {
         return Ok(None);
     }
