@@ -107,7 +107,9 @@ def fetch_cutouts(work):
     if not archive.exists():
         say("fetching the pictures")
         with urllib.request.urlopen(PICTURES, timeout=300) as response:
-            archive.write_bytes(verify(response.read(), PICTURES_SHA256, PICTURES))
+            draft = archive.with_suffix(".draft")
+            draft.write_bytes(verify(response.read(), PICTURES_SHA256, PICTURES))
+            draft.rename(archive)
     found = {}
     with tarfile.open(archive) as members:
         for member in members:

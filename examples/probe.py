@@ -14,11 +14,10 @@ import json
 import shutil
 import struct
 import subprocess
-import sys
 import zlib
 from pathlib import Path
 
-from emoji import ROOT, fetch_models, fetch_pictures, key, pip, say, write_captions
+from emoji import ROOT, fetch_models, fetch_pictures, key, pillow, pip, say, write_captions
 
 NUMPY = "numpy==2.3.5"
 RANDOM = ROOT / "crates/encoders/tests/fixtures/vision/dinov2"
@@ -46,9 +45,8 @@ def components(rows):
     return (u[:, :COMPONENTS] * s[:COMPONENTS]).astype(numpy.float32)
 
 
-def pixels(folder, rows):
+def pixels(Image, folder, rows):
     import numpy
-    from PIL import Image
 
     def read(row):
         picture = Image.open(folder / key(row)).convert("RGB").resize((32, 32), Image.Resampling.BOX)
@@ -88,10 +86,9 @@ def main():
     rows.sort(key=lambda row: key(row).encode())
     fetch_models(work)
     pictures = fetch_pictures(work, rows)
-    library = work / "python"
-    if not (library / "numpy").exists():
-        pip("install", "--target", str(library), "--upgrade", NUMPY)
-    sys.path.insert(0, str(library))
+    Image = pillow(work)
+    if not (work / "python/numpy").exists():
+        pip("install", "--target", str(work / "python"), "--upgrade", NUMPY)
     import numpy
 
     captions = features / "captions.jsonl"
@@ -101,7 +98,7 @@ def main():
     save(
         features / "made.safetensors",
         {
-            "pixels": pixels(pictures, rows),
+            "pixels": pixels(Image, pictures, rows),
             "trigrams": trigrams(texts),
             "subgroup": numpy.array([subgroups.index(row["subgroup"]) for row in rows], numpy.int64),
         },

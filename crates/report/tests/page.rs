@@ -8,7 +8,8 @@ mod support;
 use std::collections::BTreeSet;
 
 use sail_report::{
-    Facts, Gallery, GalleryItem, LineChart, Panel, Panels, Picture, Report, ReportError, Section, Table,
+    Facts, Gallery, GalleryItem, LineChart, Matrix, Panel, Panels, Picture, Report, ReportError, Section,
+    Table,
 };
 use support::sample;
 use support::xml::{Element, parse};
@@ -161,6 +162,7 @@ fn filled_with(text: &str) -> Report {
         .chart(chart.clone())
         .charts([chart.clone(), chart.log_y()])
         .gallery(gallery.collect::<Gallery>())
+        .matrix(Matrix::new([text]).row(text, [1.0]).corner(text).caption(text))
         .panels(Panels::new().legend(text, [1, 2, 3]).panel(panel));
     Report::new(text).subtitle(text).key_figure(text, text).section(section).footer(text)
 }
