@@ -37,7 +37,7 @@ fn main() -> Outcome<()> {
     // Cargo adds `--bench` to the arguments.
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let numbers = arguments.iter().skip(1).map(|number| number.parse()).collect::<Result<Vec<usize>, _>>()?;
-    let (none, block) = (Permutations { count: 0, seed: 0 }, BlockSize::default());
+    let (none, block) = (Permutations { count: 0, seed: 0 }, BlockSize::SEARCH);
     match (arguments.first().map(String::as_str), numbers.as_slice()) {
         (Some("knn"), [known, queries, dim, rounds @ ..]) => {
             let labels: Vec<usize> = (0..*known).map(|row| row % CLASSES).collect();

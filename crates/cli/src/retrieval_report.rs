@@ -48,7 +48,7 @@ pub(crate) fn report(
     embedded: &Embedded<'_>,
     pictures: Option<&Path>,
 ) -> Result<Report, CliError> {
-    let found = top_k(embedded.images.clone(), embedded.texts.clone(), CANDIDATES, &BlockSize::default())?;
+    let found = top_k(embedded.images.clone(), embedded.texts.clone(), CANDIDATES, &BlockSize::SEARCH)?;
     let mut report = Report::new("Retrieval")
         .subtitle(format!("{} images and {} texts.", result.n_images, result.n_texts))
         .key_figure(format!("{:.2} %", result.i2t.r1), "recall@1, image to text")

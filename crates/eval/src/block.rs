@@ -15,6 +15,12 @@ pub struct BlockSize {
     pub columns: usize,
 }
 
+impl BlockSize {
+    /// What suits a search, where little is done with a score: 2,048 by 512, as much memory as the default. The more
+    /// queries a block has, the less often the gallery is put in order for the product.
+    pub const SEARCH: Self = Self { rows: 2048, columns: 512 };
+}
+
 impl Default for BlockSize {
     fn default() -> Self {
         Self { rows: 512, columns: 2048 }

@@ -73,7 +73,7 @@ pub fn top_k(
 /// Scores that are looked at together.
 const SEGMENT: usize = 64;
 /// Blocks of queries that meet a block of the gallery one after the other, so that it is read and scaled once for all.
-const TOGETHER: usize = 16;
+const TOGETHER: usize = 4;
 
 /// Hands the `k` best matches of each query to `take`, query by query and best first. With `others`, queries and
 /// gallery are the same rows and a row is no match of itself. `k` is at most the number of rows it can match.

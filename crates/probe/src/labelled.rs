@@ -83,7 +83,7 @@ pub(crate) fn measure(
     // Predictions are compared with these; they are checked as the known ones are.
     accuracy(&vec![0; held.dims()[0]], held_labels)?;
     let options = KnnOptions { k: config.knn_k, ..KnnOptions::default() };
-    let block = BlockSize::default();
+    let block = BlockSize::SEARCH;
     let found = knn_classify(known.clone(), known_labels, classes, held.clone(), &options, &block)?;
     let knn = Hits::of_classes(&found, held_labels);
     let options = LinearProbeOptions { l2: config.l2, ..LinearProbeOptions::default() };

@@ -119,7 +119,7 @@ pub(crate) fn run(
 
 fn measure(images: Tensor<2>, texts: Tensor<2>, config: &ProbeConfig) -> Result<PairMeasures, EvalError> {
     let permutations = Permutations { count: config.permutations, seed: config.seed };
-    let (k, block) = (config.mutual_k, BlockSize::default());
+    let (k, block) = (config.mutual_k, BlockSize::SEARCH);
     Ok(PairMeasures {
         mutual_knn: mutual_knn(images.clone(), texts.clone(), k, &permutations, &block)?,
         cka: cka(images.clone(), texts.clone(), &permutations)?,

@@ -59,7 +59,7 @@ pub(crate) fn answers(
     known: &Known<'_>,
     k: usize,
 ) -> Result<Vec<Answer>, TaskError> {
-    let found = top_k(images, texts, k, &BlockSize::default())?;
+    let found = top_k(images, texts, k, &BlockSize::SEARCH)?;
     let candidate = |right: &[usize], found: &Match| Candidate {
         label: known.texts[found.index].to_owned(),
         score: found.score,

@@ -117,7 +117,7 @@ fn embed<H: AlignmentHead>(
 impl Embedded {
     fn score(self, data: &LabelledImages) -> Result<ClassificationResult, TaskError> {
         let Projected { features, embeddings } = self.images;
-        let first = top_k(embeddings.clone(), self.weights.clone(), 1, &BlockSize::default())?;
+        let first = top_k(embeddings.clone(), self.weights.clone(), 1, &BlockSize::SEARCH)?;
         let first = first.iter().map(|found| found[0].index);
         let scores = zero_shot(embeddings, self.weights, &self.labels)?;
         let (mut counts, mut mistakes) = (vec![0; scores.n_classes], vec![BTreeMap::new(); scores.n_classes]);

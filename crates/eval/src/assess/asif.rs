@@ -1,7 +1,7 @@
 //! Alignment without any fit: similarities to known pairs.
 
 use burn::tensor::{DType, Tensor, TensorData};
-use sail_core::{Check, ensure, ranges};
+use sail_core::{ensure, ranges};
 
 use super::moments::check_pairs;
 use crate::top_k::search;
@@ -77,15 +77,13 @@ impl Asif {
         anchors: &Tensor<2>,
         what: &'static str,
     ) -> Result<Tensor<2>, EvalError> {
-        let block = BlockSize::default();
-        block.check()?;
         let rows = UnitRows::new(rows, what)?;
         let anchors = UnitRows::new(anchors.clone(), "anchor")?;
         same_dim(&rows, &anchors)?;
         let (height, width) = (rows.len(), anchors.len());
         let mut values = vec![0.0f32; height * width];
         let mut lists = ranges(height, 1).flat_map(|row| std::iter::repeat_n(row.start, self.k));
-        search(&rows, &anchors, self.k, false, &block, |found| {
+        search(&rows, &anchors, self.k, false, &BlockSize::SEARCH, |found| {
             if let Some(row) = lists.next() {
                 values[row * width + found.index] = found.score.max(0.0).powi(self.power);
             }
