@@ -154,7 +154,6 @@ fn by_class(found: &Probe) -> Section {
         "most frequent class",
         "silhouette",
         "NMI (chance)",
-        "ARI",
     ]);
     let sides = [("images", &found.images), ("texts", &found.texts)];
     for (side, set) in sides.into_iter().flat_map(|(side, sets)| sets.iter().map(move |set| (side, set))) {

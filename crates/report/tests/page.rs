@@ -120,7 +120,7 @@ fn the_sample_is_well_formed_inert_and_accessible() {
 
     assert_eq!(page.attribute("lang"), Some("en"));
     assert_eq!(page.named("h1").len(), 1);
-    assert_eq!(page.named("h2").len(), 6);
+    assert_eq!(page.named("h2").len(), 7);
     assert!(page.named("th").iter().all(|header| header.attribute("scope").is_some()));
     for svg in page.named("svg") {
         let titled = svg.attribute("role") == Some("img") && !svg.named("title")[0].text().is_empty();

@@ -201,8 +201,17 @@ fn texts_of_several_captions_are_judged_by_all_of_them() {
     let lab = Lab::new(120);
     let texts = (0..240).map(|i| (key(i / 2), row(i / 2, 1 + i % 2, TEXT_DIM)));
     lab.store("two", Modality::Text, "language", texts);
-    let probe = "probe --images images --texts two --holdout 40 --dim 16 --epochs 2 --permutations 0 --json";
+    lab.labels("labels.safetensors", &(0..120).map(|item| item % 3).collect::<Vec<_>>());
+    let probe = "probe --images images --texts two --holdout 40 --dim 16 --epochs 2 --permutations 0 --knn-k 5 --json \
+                 --labels labels.safetensors:labels --report report.html";
     let found = lab.run(probe).json();
+    assert!(String::from_utf8(lab.read("report.html")).unwrap().contains("By class"));
+    for side in ["images", "texts"] {
+        let labelled = &found[side][0]["labelled"];
+        // Classes that have nothing to do with the pictures.
+        assert!(number(&labelled["knn"]) < 70.0 && number(&labelled["ari"]) < 0.3, "{labelled}");
+        assert_eq!(labelled["nmi"]["chance"], Value::Null);
+    }
     let trained = &found["pairs"][0]["trained"];
     assert_eq!((&trained["n_images"], &trained["n_texts"]), (&40.into(), &80.into()));
     assert_eq!(found["pairs"][0]["measures"]["mutual_knn"]["chance"], Value::Null);
