@@ -112,6 +112,7 @@ fn run_retrieval(args: &RetrievalArgs) -> Result<(), CliError> {
     let images = project_images(&head, &**pairs.images(), &image_rows, &device, CHUNK)?;
     let texts = project_texts(&head, &**pairs.captions(0), &text_rows, &device, CHUNK)?;
     let result = retrieval(images.clone(), texts.clone(), &text_to_image, &BlockSize::default())?;
+    let mut json = serde_json::to_value(&result)?;
     if let Some(path) = &args.report {
         let keys = |source: &dyn FeatureSource, rows: &[usize], spec: &str| {
             source.keys(rows).map_err(|source| CliError::Features { spec: spec.to_owned(), source })
@@ -128,11 +129,14 @@ fn run_retrieval(args: &RetrievalArgs) -> Result<(), CliError> {
             .fact("texts", &args.pairs.texts)
             .fact("head", &args.common.head)
             .fact("held out", args.common.holdout.map_or("no: all rows".to_owned(), |rows| rows.to_string()));
-        retrieval_report::report(facts, &result, &embedded, args.pictures.as_deref())?.save(path)?;
+        let (report, similarities) =
+            retrieval_report::report(facts, &result, &embedded, args.pictures.as_deref())?;
+        report.save(path)?;
+        json["similarities"] = serde_json::to_value(similarities)?;
     }
     let mut out = stdout().lock();
     if args.common.json {
-        writeln!(out, "{}", serde_json::to_string(&result)?)?;
+        writeln!(out, "{json}")?;
         return Ok(());
     }
     write_retrieval(&mut out, &result)

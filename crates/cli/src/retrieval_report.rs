@@ -8,6 +8,7 @@ use sail_vl::data::{DecodeLimits, decode_image};
 use sail_vl::eval::{BlockSize, Retrieval, cosines, top_k};
 use sail_vl::report::{Facts, Gallery, GalleryItem, Matrix, Picture, Report, Section, Table};
 use sail_vl::tasks::encode_thumbnail;
+use serde::Serialize;
 
 use crate::error::CliError;
 
@@ -41,13 +42,22 @@ pub(crate) fn table(scores: &Retrieval) -> Table {
     table
 }
 
-/// A report; `pictures` is the folder that the keys of the images are files of, where there is one.
+/// Cosines of some images with the first text of each.
+#[derive(Serialize)]
+pub(crate) struct Similarities {
+    images: Vec<String>,
+    texts: Vec<String>,
+    /// A row for each image.
+    cosines: Vec<Vec<f64>>,
+}
+
+/// A report, and the similarities in it; `pictures` is the folder that the keys of the images are files of, where there is one.
 pub(crate) fn report(
     facts: Facts,
     result: &Retrieval,
     embedded: &Embedded<'_>,
     pictures: Option<&Path>,
-) -> Result<Report, CliError> {
+) -> Result<(Report, Similarities), CliError> {
     let found = top_k(embedded.images.clone(), embedded.texts.clone(), CANDIDATES, &BlockSize::SEARCH)?;
     let mut report = Report::new("Retrieval")
         .subtitle(format!("{} images and {} texts.", result.n_images, result.n_texts))
@@ -75,7 +85,14 @@ pub(crate) fn report(
             format!("{count} of {}, spread over all of them, with the texts that they find.", chosen.len());
         report = report.section(Section::new(heading).text(text).gallery(gallery));
     }
-    Ok(report.section(similarities(embedded)?).section(Section::new("What was run").facts(facts)))
+    let similarities = similarities(embedded)?;
+    let mut matrix = Matrix::new(&similarities.texts).corner("cosine");
+    for (image, row) in similarities.images.iter().zip(&similarities.cosines) {
+        matrix = matrix.row(image, row.iter().map(|cosine| (100.0 * cosine).round() / 100.0));
+    }
+    let caption = "Images down, the first text of each across: the diagonal should stand out.";
+    let section = Section::new("Similarities").matrix(matrix.caption(caption));
+    Ok((report.section(section).section(Section::new("What was run").facts(facts)), similarities))
 }
 
 fn shown(key: &str, pictures: Option<&Path>) -> Result<Picture, CliError> {
@@ -88,8 +105,7 @@ fn shown(key: &str, pictures: Option<&Path>) -> Result<Picture, CliError> {
     Ok(Picture::encoded(encode_thumbnail(&image, SIDE)?)?)
 }
 
-/// Some images against the first text of each.
-fn similarities(embedded: &Embedded<'_>) -> Result<Section, CliError> {
+fn similarities(embedded: &Embedded<'_>) -> Result<Similarities, CliError> {
     let count = embedded.image_keys.len().min(MATRIX);
     let images: Vec<usize> = (0..count).map(|place| place * embedded.image_keys.len() / count).collect();
     let first = |image: usize| embedded.text_to_image.iter().position(|&of| of == image);
@@ -97,12 +113,9 @@ fn similarities(embedded: &Embedded<'_>) -> Result<Section, CliError> {
     let pairs: Vec<[usize; 2]> =
         images.iter().flat_map(|&image| texts.iter().map(move |&text| [image, text])).collect();
     let scores = cosines(embedded.images.clone(), embedded.texts.clone(), &pairs)?;
-    let mut matrix =
-        Matrix::new(texts.iter().map(|&text| embedded.text_keys[text].as_str())).corner("cosine");
-    for (&image, row) in images.iter().zip(scores.chunks(texts.len().max(1))) {
-        matrix =
-            matrix.row(&embedded.image_keys[image], row.iter().map(|score| (100.0 * score).round() / 100.0));
-    }
-    let caption = "Images down, the first text of each across: the diagonal should stand out.";
-    Ok(Section::new("Similarities").matrix(matrix.caption(caption)))
+    Ok(Similarities {
+        images: images.iter().map(|&image| embedded.image_keys[image].clone()).collect(),
+        texts: texts.iter().map(|&text| embedded.text_keys[text].clone()).collect(),
+        cosines: scores.chunks(texts.len().max(1)).map(<[f64]>::to_vec).collect(),
+    })
 }

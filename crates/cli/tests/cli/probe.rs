@@ -232,6 +232,8 @@ fn a_retrieval_reports_what_was_right_and_wrong() {
     for word in ["Images that were wrong", "Images that were right", "class=\"matrix\"", &key(0)] {
         assert!(page.contains(word), "no {word:?}");
     }
+    let cosines = &json["similarities"]["cosines"];
+    assert_eq!((cosines.as_array().unwrap().len(), cosines[9].as_array().unwrap().len()), (10, 10));
     std::fs::create_dir(lab.path("pictures")).unwrap();
     lab.run(&format!("{eval} --pictures pictures")).failed(2, &["cannot show", "pictures/picture-"]);
 }
