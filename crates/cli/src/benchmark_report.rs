@@ -12,11 +12,11 @@ use crate::retrieval_report;
 /// How many candidates a picture is shown with.
 pub(crate) const CANDIDATES: usize = 5;
 /// Pictures in each gallery.
-const PICTURES: usize = 12;
+pub(crate) const PICTURES: usize = 12;
 /// Classes in the table of the worst.
 const WORST: usize = 20;
 /// The longer side of a picture.
-const SIDE: u32 = 240;
+pub(crate) const SIDE: u32 = 240;
 
 /// A report of a zero-shot classification.
 pub(crate) fn classification(
@@ -66,7 +66,8 @@ fn finish(
     for (heading, right) in [("Pictures that were wrong", false), ("Pictures that were right", true)] {
         let chosen: Vec<&Answer> = answers.iter().filter(|answer| answer.is_right() == right).collect();
         let count = format!("{} of {}, spread over all of them.", chosen.len().min(PICTURES), chosen.len());
-        let gallery = spread(&chosen).map(|answer| item(answer, &picture)).collect::<Result<Gallery, _>>()?;
+        let gallery =
+            spread(&chosen, PICTURES).map(|answer| item(answer, &picture)).collect::<Result<Gallery, _>>()?;
         report = report.section(Section::new(heading).text(count).gallery(gallery));
     }
     if skipped.count > 0 {
@@ -79,10 +80,10 @@ fn finish(
     Ok(report.section(Section::new("What was run").facts(facts)))
 }
 
-/// Some of many, at equal distances.
-fn spread<'a>(answers: &'a [&'a Answer]) -> impl Iterator<Item = &'a Answer> {
-    let count = answers.len().min(PICTURES);
-    (0..count).map(move |place| answers[place * answers.len() / count])
+/// At most so many of many, at equal distances.
+pub(crate) fn spread<T: Copy>(all: &[T], most: usize) -> impl Iterator<Item = T> {
+    let count = all.len().min(most);
+    (0..count).map(move |place| all[place * all.len() / count])
 }
 
 fn item(

@@ -1,6 +1,5 @@
 //! `sail eval features`.
 
-use std::collections::HashMap;
 use std::io::{Write, stdout};
 
 use clap::Args;
@@ -95,12 +94,7 @@ fn by_folder(
     test: &dyn FeatureSource,
 ) -> Result<(Vec<usize>, Vec<usize>, usize), CliError> {
     let known = labels::folder_of_rows(&args.train, train)?;
-    let mut names = known.clone();
-    names.sort_unstable();
-    names.dedup();
-    let classes = names.len();
-    let numbers: HashMap<String, usize> =
-        names.into_iter().enumerate().map(|(number, name)| (name, number)).collect();
+    let numbers = labels::numbered(&known);
     let number = |name: &String| {
         let unknown = || {
             let message = format!("the class `{name}` of {} has no picture in {}", args.test, args.train);
@@ -110,7 +104,7 @@ fn by_folder(
     };
     let held = labels::folder_of_rows(&args.test, test)?;
     let of = |names: &[String]| names.iter().map(number).collect::<Result<Vec<_>, _>>();
-    Ok((of(&known)?, of(&held)?, classes))
+    Ok((of(&known)?, of(&held)?, numbers.len()))
 }
 
 fn read(spec: &str, source: &dyn FeatureSource, device: &Device) -> Result<Tensor<2>, CliError> {

@@ -1,6 +1,7 @@
 //! Features, heads and pairs from the command line.
 
 use std::io::{IsTerminal, stderr};
+use std::path::Path;
 use std::sync::Arc;
 
 use clap::Args;
@@ -9,6 +10,7 @@ use sail_vl::burn::tensor::Device;
 use sail_vl::core::{FeatureSource, Modality, Side};
 use sail_vl::data::{Features, Pairs, open_features, scan};
 use sail_vl::layers::Head;
+use sail_vl::train::{Interrupter, TrainError};
 
 use crate::error::CliError;
 
@@ -84,4 +86,23 @@ pub(crate) fn holdout(pairs: Pairs, holdout: Option<usize>, seed: u64) -> Result
         }
         Some(rows) => Ok(pairs.split(rows, seed)?.holdout),
     }
+}
+
+/// Whether the folder of a run is there exactly if it is to be continued.
+pub(crate) fn check_folder(path: &Path, resume: bool) -> Result<(), TrainError> {
+    let owned = path.to_owned();
+    match (resume, path.exists()) {
+        (false, true) => Err(TrainError::Exists { path: owned }),
+        (true, false) => Err(TrainError::NoRun { path: owned }),
+        _ => Ok(()),
+    }
+}
+
+/// What stops trainings when the process is interrupted.
+pub(crate) fn interrupter() -> Interrupter {
+    let interrupter = Interrupter::new();
+    let handle = interrupter.clone();
+    // Where no handler can be set, an interrupt kills the process, which a resume survives as well.
+    let _ = ctrlc::set_handler(move || handle.stop(Some("interrupted")));
+    interrupter
 }

@@ -36,9 +36,14 @@ pub(crate) fn read(spec: &str, features: &str, source: &dyn FeatureSource) -> Re
 
 fn folders(features: &str, source: &dyn FeatureSource) -> Result<Vec<usize>, CliError> {
     let of_rows = folder_of_rows(features, source)?;
-    let names: BTreeSet<&String> = of_rows.iter().collect();
-    let numbers: BTreeMap<&String, usize> = names.into_iter().zip(0..).collect();
+    let numbers = numbered(&of_rows);
     Ok(of_rows.iter().map(|name| numbers[name]).collect())
+}
+
+/// The number of every class, in the order of their names.
+pub(crate) fn numbered(of_rows: &[String]) -> BTreeMap<&String, usize> {
+    let names: BTreeSet<&String> = of_rows.iter().collect();
+    names.into_iter().zip(0..).collect()
 }
 
 /// The folder part of every key.

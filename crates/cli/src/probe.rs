@@ -8,7 +8,7 @@ use clap::Args;
 use sail_vl::core::{Check, Modality};
 use sail_vl::device;
 use sail_vl::probe::{Grid, NamedFeatures, Probe, ProbeConfig, ProbeError, Progress, probe};
-use sail_vl::train::{Interrupter, RunFolder, TrainError};
+use sail_vl::train::RunFolder;
 use serde::Serialize;
 
 use crate::error::CliError;
@@ -154,12 +154,7 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<(), CliError> {
     // Everything that can be wrong with the settings alone is said before a file is read.
     args.config(args.holdout.unwrap_or(0).saturating_add(1 << 20)).check()?;
     if let Some(out) = &args.out {
-        let path = PathBuf::from(out);
-        match (args.resume, path.exists()) {
-            (false, true) => return Err(TrainError::Exists { path }.into()),
-            (true, false) => return Err(TrainError::NoRun { path }.into()),
-            _ => {}
-        }
+        inputs::check_folder(Path::new(out), args.resume)?;
     }
     let images = open(&args.images, Modality::Image, !args.no_verify)?;
     let texts = open(&args.texts, Modality::Text, !args.no_verify)?;
@@ -174,10 +169,7 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<(), CliError> {
         Some(out) => Some(RunFolder::create(out, &recorded)?),
         None => None,
     };
-    let interrupter = Interrupter::new();
-    let handle = interrupter.clone();
-    // Where no handler can be set, an interrupt kills the process, which a resume survives as well.
-    let _ = ctrlc::set_handler(move || handle.stop(Some("interrupted")));
+    let interrupter = inputs::interrupter();
     let bar = inputs::bar(0, "probe", "{pos}/{len}  {msg}");
     let observe = |at: Progress<'_>| {
         bar.set_length(at.parts as u64);

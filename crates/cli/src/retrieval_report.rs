@@ -10,16 +10,11 @@ use sail_vl::report::{Facts, Gallery, GalleryItem, Matrix, Picture, Report, Sect
 use sail_vl::tasks::encode_thumbnail;
 use serde::Serialize;
 
+use crate::benchmark_report::{CANDIDATES, PICTURES, SIDE, spread};
 use crate::error::CliError;
 
-/// How many candidates a picture is shown with.
-const CANDIDATES: usize = 5;
-/// Pictures in each gallery.
-const PICTURES: usize = 12;
 /// Pictures and texts of the matrix.
 const MATRIX: usize = 10;
-/// The longer side of a picture.
-const SIDE: u32 = 240;
 
 /// What was embedded, and what it is called.
 pub(crate) struct Embedded<'a> {
@@ -68,8 +63,7 @@ pub(crate) fn report(
         let is_right = |image: &usize| embedded.text_to_image[found[*image][0].index] == *image;
         let chosen: Vec<usize> = (0..found.len()).filter(|image| is_right(image) == right).collect();
         let count = chosen.len().min(PICTURES);
-        let spread = (0..count).map(|place| chosen[place * chosen.len() / count]);
-        let gallery = spread
+        let gallery = spread(&chosen, PICTURES)
             .map(|image| {
                 let key = &embedded.image_keys[image];
                 let mut item = GalleryItem::new(shown(key, pictures)?).title(key);
@@ -106,8 +100,8 @@ fn shown(key: &str, pictures: Option<&Path>) -> Result<Picture, CliError> {
 }
 
 fn similarities(embedded: &Embedded<'_>) -> Result<Similarities, CliError> {
-    let count = embedded.image_keys.len().min(MATRIX);
-    let images: Vec<usize> = (0..count).map(|place| place * embedded.image_keys.len() / count).collect();
+    let all: Vec<usize> = (0..embedded.image_keys.len()).collect();
+    let images: Vec<usize> = spread(&all, MATRIX).collect();
     let first = |image: usize| embedded.text_to_image.iter().position(|&of| of == image);
     let texts: Vec<usize> = images.iter().filter_map(|&image| first(image)).collect();
     let pairs: Vec<[usize; 2]> =

@@ -6,10 +6,11 @@ use std::path::Path;
 
 use clap::{Args, Command, FromArgMatches};
 use sail_vl::layers::Head;
-use sail_vl::train::{EvaluationRecord, Finish, Interrupter, Outcome};
+use sail_vl::train::{EvaluationRecord, Finish, Outcome};
 use serde_json::json;
 
 use crate::error::CliError;
+use crate::inputs;
 use crate::train::{TrainArgs, execute};
 use crate::train_report;
 
@@ -62,24 +63,18 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), CliError> {
         }
         _ => {}
     }
-    let interrupter = Interrupter::new();
-    let handle = interrupter.clone();
-    // Where no handler can be set, an interrupt kills the process, which a resume survives as well.
-    let _ = ctrlc::set_handler(move || handle.stop(Some("interrupted")));
+    let interrupter = inputs::interrupter();
     let mut done: Vec<(String, &Setting, Outcome<Head>)> = Vec::new();
-    let count = settings.len();
-    for (index, mut setting) in
-        settings.iter().enumerate().map(|(index, setting)| (index, setting.args.clone()))
-    {
+    for (index, setting) in settings.iter().enumerate() {
+        let mut args = setting.args.clone();
         // Read and checked once.
-        setting.pairs.no_verify |= index > 0;
-        setting.resume = Path::new(&setting.out).exists();
-        let name = settings[index].name();
-        let outcome = execute(&setting, &interrupter)?;
+        args.pairs.no_verify |= index > 0;
+        args.resume = Path::new(&args.out).exists();
+        let outcome = execute(&args, &interrupter)?;
         if outcome.finish == Finish::Interrupted {
-            return Err(CliError::SweepInterrupted { done: index, settings: count });
+            return Err(CliError::SweepInterrupted { done: index, settings: settings.len() });
         }
-        done.push((name, &settings[index], outcome));
+        done.push((setting.name(), setting, outcome));
     }
     done.sort_by(|a, b| recall(&b.2).total_cmp(&recall(&a.2)));
     if let Some(path) = &args.report {

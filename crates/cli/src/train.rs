@@ -14,8 +14,7 @@ use sail_vl::device;
 use sail_vl::layers::{Head, HeadConfig, ProjectorConfig, SideConfig};
 use sail_vl::losses::{Blocks, Direction, LossConfig, Normalization};
 use sail_vl::train::{
-    Finish, Interrupter, OptimizerConfig, Outcome, Precision, Progress, RunFolder, TrainConfig, TrainError,
-    Trainer,
+    Finish, Interrupter, OptimizerConfig, Outcome, Precision, Progress, RunFolder, TrainConfig, Trainer,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -273,10 +272,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), CliError> {
     if !args.sweep.is_empty() {
         return sweep::run(args);
     }
-    let interrupter = Interrupter::new();
-    let handle = interrupter.clone();
-    // Where no handler can be set, an interrupt kills the process, which a resume survives as well.
-    let _ = ctrlc::set_handler(move || handle.stop(Some("interrupted")));
+    let interrupter = inputs::interrupter();
     let outcome = execute(args, &interrupter)?;
     if outcome.finish == Finish::Interrupted {
         return Err(CliError::Interrupted { steps: outcome.history.steps.len() });
@@ -298,12 +294,7 @@ pub(crate) fn execute(args: &TrainArgs, interrupter: &Interrupter) -> Result<Out
     let device = &devices[0];
     let checkpoint_every = args.checkpoint_every()?;
     let out = Path::new(&args.out);
-    let path = PathBuf::from(out);
-    match (args.resume, out.exists()) {
-        (false, true) => return Err(TrainError::Exists { path }.into()),
-        (true, false) => return Err(TrainError::NoRun { path }.into()),
-        _ => {}
-    }
+    inputs::check_folder(out, args.resume)?;
 
     let verify = !args.pairs.no_verify;
     let images = inputs::features(&args.pairs.images, Modality::Image, verify)?;
