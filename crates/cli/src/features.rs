@@ -3,8 +3,8 @@
 use std::io::{Write, stdout};
 
 use clap::Args;
-use sail_vl::burn::tensor::{Device, Tensor, TensorData};
-use sail_vl::core::{FeatureSource, Modality, gather_checked};
+use sail_vl::burn::tensor::{Device, Tensor};
+use sail_vl::core::{FeatureSource, Modality, gather_tensor};
 use sail_vl::device;
 use sail_vl::probe::{Labelled, LabelledConfig};
 
@@ -108,9 +108,7 @@ fn by_folder(
 }
 
 fn read(spec: &str, source: &dyn FeatureSource, device: &Device) -> Result<Tensor<2>, CliError> {
-    let (rows, dim): (Vec<usize>, usize) = ((0..source.rows()).collect(), source.dim());
-    let mut values = vec![0.0; rows.len() * dim];
-    gather_checked(source, &rows, &mut values)
-        .map_err(|source| CliError::Features { spec: spec.to_owned(), source })?;
-    Ok(Tensor::from_data(TensorData::new(values, [rows.len(), dim]), device))
+    let rows: Vec<usize> = (0..source.rows()).collect();
+    gather_tensor(source, &rows, device)
+        .map_err(|source| CliError::Features { spec: spec.to_owned(), source })
 }

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::path::PathBuf;
 
+use burn::tensor::{Device, Tensor, TensorData};
+
 use crate::Provenance;
 
 /// Rows of frozen features, each with a key that says what it shows.
@@ -130,6 +132,24 @@ pub fn gather_checked(
     }
     source.gather(rows, out)?;
     check_rows(source, rows, out)
+}
+
+/// [`gather_checked`], onto a device.
+///
+/// # Shapes
+/// - result: `[rows.len(), dim]` in f32
+///
+/// # Errors
+/// Those of [`gather_checked`].
+pub fn gather_tensor(
+    source: &dyn FeatureSource,
+    rows: &[usize],
+    device: &Device,
+) -> Result<Tensor<2>, FeatureError> {
+    let shape = [rows.len(), source.dim()];
+    let mut values = vec![0.0; shape[0] * shape[1]];
+    gather_checked(source, rows, &mut values)?;
+    Ok(Tensor::from_data(TensorData::new(values, shape), device))
 }
 
 /// Checks that gathered rows can be used: finite, and not all zeros.

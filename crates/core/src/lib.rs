@@ -39,7 +39,7 @@ pub use dense::{Attention, DenseOptions, Layer};
 pub use encoder::{
     EncodeError, ImageEncoder, ImageFeatures, PatchTokens, TextEncoder, TextFeatures, TokenBatch,
 };
-pub use features::{FeatureError, FeatureSource, check_rows, gather_checked};
+pub use features::{FeatureError, FeatureSource, check_rows, gather_checked, gather_tensor};
 pub use head::{AlignmentHead, HeadError, Side};
 pub use image::RgbImage;
 pub use input::{ImagePreprocessor, InputError, Padding, PaddingSide, Pixels, TokenIds, Tokenizer};

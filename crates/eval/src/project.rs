@@ -1,7 +1,7 @@
 //! Stored features through a head.
 
-use burn::tensor::{Device, Tensor, TensorData};
-use sail_core::{AlignmentHead, FeatureSource, HeadError, ensure, gather_checked};
+use burn::tensor::{Device, Tensor};
+use sail_core::{AlignmentHead, FeatureSource, HeadError, ensure, gather_tensor};
 
 use crate::EvalError;
 
@@ -76,10 +76,7 @@ fn project(
     let device = device.clone().without_autodiff();
     let mut embeddings = Vec::with_capacity(rows.len().div_ceil(chunk));
     for rows in rows.chunks(chunk) {
-        let mut features = vec![0.0; rows.len() * source.dim()];
-        gather_checked(source, rows, &mut features)?;
-        let features = TensorData::new(features, [rows.len(), source.dim()]);
-        embeddings.push(forward(Tensor::from_data(features, &device))?);
+        embeddings.push(forward(gather_tensor(source, rows, &device)?)?);
     }
     Ok(Tensor::cat(embeddings, 0))
 }

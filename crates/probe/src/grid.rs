@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use burn::tensor::{Device, Tensor, TensorData};
-use sail_core::{FeatureSource, gather_checked};
+use burn::tensor::{Device, Tensor};
+use sail_core::{FeatureSource, gather_tensor};
 use sail_data::{DataError, Pairs};
 
 use crate::ProbeError;
@@ -194,10 +194,7 @@ impl TextSet {
 
 impl NamedFeatures {
     fn read(&self, rows: &[usize], device: &Device) -> Result<Tensor<2>, ProbeError> {
-        let dim = self.source.dim();
-        let mut values = vec![0.0; rows.len() * dim];
-        gather_checked(&*self.source, rows, &mut values)
-            .map_err(|source| ProbeError::Features { name: self.name.clone(), source })?;
-        Ok(Tensor::from_data(TensorData::new(values, [rows.len(), dim]), device))
+        gather_tensor(&*self.source, rows, device)
+            .map_err(|source| ProbeError::Features { name: self.name.clone(), source })
     }
 }

@@ -1,7 +1,7 @@
 //! Alignment without any fit: similarities to known pairs.
 
 use burn::tensor::{DType, Tensor, TensorData};
-use sail_core::{ensure, ranges};
+use sail_core::ensure;
 
 use super::moments::check_pairs;
 use crate::top_k::search;
@@ -82,7 +82,7 @@ impl Asif {
         same_dim(&rows, &anchors)?;
         let (height, width) = (rows.len(), anchors.len());
         let mut values = vec![0.0f32; height * width];
-        let mut lists = ranges(height, 1).flat_map(|row| std::iter::repeat_n(row.start, self.k));
+        let mut lists = (0..height).flat_map(|row| std::iter::repeat_n(row, self.k));
         search(&rows, &anchors, self.k, false, &BlockSize::SEARCH, |found| {
             if let Some(row) = lists.next() {
                 values[row * width + found.index] = found.score.max(0.0).powi(self.power);

@@ -6,7 +6,7 @@ use sail_core::ensure;
 
 use super::chance::{Measured, Permutations};
 use super::linear_aligner::{Affine, LinearAligner};
-use super::moments::{Covariance, centred, check_pairs, cross, squared_norm};
+use super::moments::{Covariance, centred, check_pairs, cross};
 use crate::EvalError;
 use crate::unit_rows::UnitRows;
 
@@ -43,7 +43,7 @@ pub fn cca(
 ) -> Result<Measured, EvalError> {
     let pair = Whitened::new(first, second, ["first row", "second row"], regularization)?;
     let least = pair.first.dim().min(pair.second.dim()) as f64;
-    let measure = |order: Option<&[usize]>| Ok(squared_norm(pair.correlation(order)?.as_ref()) / least);
+    let measure = |order: Option<&[usize]>| Ok(pair.correlation(order)?.squared_norm_l2() / least);
     permutations.test(measure(None)?, pair.first.len(), |order| measure(Some(order)))
 }
 

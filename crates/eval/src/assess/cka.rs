@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::chance::{Measured, Permutations};
-use super::moments::{check_pairs, cross, squared_norm, sum};
+use super::moments::{check_pairs, cross, sum};
 use crate::EvalError;
 use crate::unit_rows::UnitRows;
 
@@ -106,7 +106,7 @@ impl Products {
         let square = |sum: &[f64]| sum.iter().map(|value| value * value).sum();
         Ok(Self {
             n: first.len() as f64,
-            trace: squared_norm(cross.as_ref()),
+            trace: cross.squared_norm_l2(),
             first_total: square(first_sum),
             second_total: square(second_sum),
             joint_total,

@@ -1,7 +1,7 @@
 //! First and second moments of two sets of paired rows, in f64, a block of rows at a time.
 
 use faer::linalg::matmul::matmul;
-use faer::{Accum, Mat, MatRef, Side, get_global_parallelism};
+use faer::{Accum, Mat, Side, get_global_parallelism};
 use sail_core::ranges;
 
 use crate::EvalError;
@@ -107,9 +107,4 @@ pub(crate) fn centred(mut sum: Mat<f64>, n: f64, first_mean: &[f64], second_mean
         }
     }
     sum
-}
-
-/// The squared Frobenius norm.
-pub(crate) fn squared_norm(m: MatRef<'_, f64>) -> f64 {
-    m.squared_norm_l2()
 }
