@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use sail_core::{Check, ensure, ranges};
 use serde::{Deserialize, Serialize};
 
-use crate::unit_rows::{UnitRows, product, same_dim};
+use crate::unit_rows::{UnitRows, product_transposed, same_dim};
 use crate::{BlockSize, EvalError};
 
 /// A row of the gallery that a query found.
@@ -72,8 +72,9 @@ pub fn top_k(
 
 /// Scores that are looked at together.
 const SEGMENT: usize = 64;
-/// Blocks of queries that meet a block of the gallery one after the other, so that it is read and scaled once for all.
-const TOGETHER: usize = 4;
+/// Blocks of queries that meet a block of the gallery one after the other, so that it is read, scaled and transposed once
+/// for all.
+const TOGETHER: usize = 8;
 
 /// Hands the `k` best matches of each query to `take`, query by query and best first. With `others`, queries and
 /// gallery are the same rows and a row is no match of itself. `k` is at most the number of rows it can match.
@@ -92,11 +93,11 @@ pub(crate) fn search(
             .map(|q| Ok(queries.upload(queries.read(first + q.start..first + q.end)?)))
             .collect::<Result<Vec<_>, EvalError>>()?;
         for g in ranges(gallery.len(), block.columns) {
-            let gallery_tensor = gallery.upload(gallery.read(g.clone())?);
+            let gallery_tensor = gallery.upload_transposed(&gallery.read(g.clone())?);
             let tiles =
                 query_tensors.iter().zip(running.chunks_mut(block.rows)).zip(ranges(count, block.rows));
             for ((query_tensor, running), q) in tiles {
-                let mut scores = product(query_tensor, &gallery_tensor)?;
+                let mut scores = product_transposed(query_tensor, &gallery_tensor)?;
                 let scores = scores.values()?;
                 for row in q.filter(|row| others && g.contains(&(first + row))) {
                     // No match is that bad, so it is never taken.

@@ -7,6 +7,9 @@ use rayon::prelude::*;
 
 use crate::EvalError;
 
+/// Numbers that are transposed together: as many as a line of a cache holds.
+const LINE: usize = 16;
+
 /// A matrix of embeddings whose rows come out with unit length.
 ///
 /// Rows are scaled on the way out, so that no second copy of the whole matrix is made, and in f64, so that no
@@ -65,6 +68,24 @@ impl UnitRows {
         Tensor::from_data(TensorData::new(rows, shape), (&self.device(), DType::F32))
     }
 
+    /// Rows that were read, as the columns of a matrix in row-major order.
+    ///
+    /// A matrix product puts its operands in order first. Where one meets several others, it is put in order here, once.
+    pub(crate) fn upload_transposed(&self, rows: &[f32]) -> Tensor<2> {
+        let (dim, count) = (self.dim(), rows.len() / self.dim());
+        let mut columns = vec![0.0; rows.len()];
+        columns.par_chunks_mut(count * LINE).enumerate().for_each(|(band, columns)| {
+            for first in (0..count).step_by(LINE) {
+                for (offset, column) in columns.chunks_exact_mut(count).enumerate() {
+                    let component = band * LINE + offset;
+                    let places = column[first..count.min(first + LINE)].iter_mut().enumerate();
+                    places.for_each(|(row, place)| *place = rows[(first + row) * dim + component]);
+                }
+            }
+        });
+        Tensor::from_data(TensorData::new(columns, [dim, count]), (&self.device(), DType::F32))
+    }
+
     fn unit(&self, block: Tensor<2>, row: impl Fn(usize) -> usize + Sync) -> Result<Vec<f32>, EvalError> {
         let mut values = block.try_into_vec_as::<f32>()?;
         let what = self.what;
@@ -108,7 +129,12 @@ pub(crate) struct Scores(TensorData);
 
 /// Multiplies two uploaded blocks.
 pub(crate) fn product(rows: &Tensor<2>, columns: &Tensor<2>) -> Result<Scores, EvalError> {
-    let scores = rows.clone().matmul(columns.clone().transpose());
+    product_transposed(rows, &columns.clone().transpose())
+}
+
+/// Multiplies an uploaded block and one that was uploaded transposed.
+pub(crate) fn product_transposed(rows: &Tensor<2>, columns: &Tensor<2>) -> Result<Scores, EvalError> {
+    let scores = rows.clone().matmul(columns.clone());
     Ok(Scores(scores.try_into_data_as::<f32>()?))
 }
 
