@@ -24,8 +24,8 @@ pub use preprocess::{ImageProcessor, ImageProcessorConfig, Normalize, Resample, 
 #[cfg(feature = "hub")]
 pub use pretrained::fetch;
 pub use pretrained::{
-    FileProgress, HubError, HubOptions, ModelError, ModelFolder, ModelSpec, ProgressFn, TextOptions,
-    VisionOptions, load_text, load_vision,
+    FileProgress, HubError, HubOptions, ModelError, ModelFolder, ModelSpec, ProgressFn, RepoKind,
+    TextOptions, VisionOptions, load_text, load_vision, open_dataset,
 };
 pub use sail_core::{ImageEncoder, ImagePooling, TextEncoder, TextPooling};
 pub use text::PretrainedTokenizer;

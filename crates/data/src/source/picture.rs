@@ -25,6 +25,8 @@ pub(super) fn check_size(bytes: u64, max: u64) -> Result<(), String> {
 
 /// A folder of pictures that names in a dataset cannot leave.
 ///
+/// The files of a snapshot in the hub's cache are links to the blobs of its repository, which belong to the folder.
+///
 /// # Examples
 /// ```
 /// use sail_data::source::{ImageData, ImageRoot, SourceOptions};
@@ -42,6 +44,8 @@ pub struct ImageRoot {
     folder: PathBuf,
     /// Without links, so that links can be compared with it.
     real: PathBuf,
+    /// Where else the files may be; see [`blobs`].
+    blobs: Option<PathBuf>,
     follow_links: bool,
     max_bytes: u64,
 }
@@ -54,9 +58,11 @@ impl ImageRoot {
     pub fn new(folder: &Path, options: &SourceOptions) -> Result<Self, DataError> {
         // A bare file name has the empty path as its parent.
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        let real = fs::canonicalize(folder).map_err(DataError::io(folder))?;
         Ok(Self {
             folder: path::absolute(folder).map_err(DataError::io(folder))?,
-            real: fs::canonicalize(folder).map_err(DataError::io(folder))?,
+            blobs: blobs(&real),
+            real,
             follow_links: options.follow_links,
             max_bytes: options.max_image_bytes,
         })
@@ -77,7 +83,10 @@ impl ImageRoot {
             return Err(format!("`{name}` is a folder or a device, expected a regular file"));
         }
         check_size(metadata.len(), self.max_bytes)?;
-        if !self.follow_links && !fs::canonicalize(&path).map_err(reason)?.starts_with(&self.real) {
+        let is_inside = |path: PathBuf| {
+            path.starts_with(&self.real) || self.blobs.as_ref().is_some_and(|blobs| path.starts_with(blobs))
+        };
+        if !self.follow_links && !is_inside(fs::canonicalize(&path).map_err(reason)?) {
             return Err(format!("`{name}` is a link that leads out of the folder of pictures"));
         }
         Ok(ImageData::File(path))
@@ -98,5 +107,39 @@ impl ImageRoot {
             return Err("the path is empty".to_owned());
         }
         Ok(inside)
+    }
+}
+
+/// Where the files of a folder in `REPOSITORY/snapshots/COMMIT` are that the hub's cache links to.
+fn blobs(folder: &Path) -> Option<PathBuf> {
+    let snapshots = folder.ancestors().skip(1).find(|folder| folder.ends_with("snapshots"))?;
+    let repository = snapshots.parent()?;
+    let name = repository.file_name()?.to_str()?;
+    (name.starts_with("datasets--") || name.starts_with("models--")).then(|| repository.join("blobs"))
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn links_of_the_hub_s_cache_lead_to_its_own_blobs_only() {
+        let cache = tempfile::tempdir().unwrap();
+        for (repository, is_used) in [("datasets--org--name", true), ("other", false)] {
+            let repository = cache.path().join(repository);
+            let folder = repository.join("snapshots/0123/images");
+            fs::create_dir_all(&folder).unwrap();
+            fs::create_dir_all(repository.join("blobs")).unwrap();
+            fs::write(repository.join("blobs/ab"), "a picture").unwrap();
+            fs::write(repository.join("secret"), "not a blob").unwrap();
+            symlink("../../../blobs/ab", folder.join("a.png")).unwrap();
+            symlink("../../../secret", folder.join("b.png")).unwrap();
+            let root = ImageRoot::new(&folder, &SourceOptions::default()).unwrap();
+            assert_eq!(root.picture("a.png").is_ok(), is_used, "{repository:?}");
+            let error = root.picture("b.png").unwrap_err();
+            assert!(error.contains("leads out of the folder"), "{error}");
+        }
     }
 }

@@ -18,7 +18,7 @@ pub use error::ModelError;
 pub use folder::ModelFolder;
 #[cfg(feature = "hub")]
 pub use hub::fetch;
-pub use hub::{FileProgress, HubError, HubOptions, ProgressFn};
+pub use hub::{FileProgress, HubError, HubOptions, ProgressFn, RepoKind, open_dataset};
 pub use load::{TextOptions, VisionOptions, load_text, load_vision};
 pub use spec::ModelSpec;
 pub(crate) use weights::{Names, Weights};

@@ -41,13 +41,7 @@ impl FromStr for ModelSpec {
         if std::path::Path::new(text).is_dir() {
             return Ok(Self::Folder(text.into()));
         }
-        let (id, revision) = match text.split_once('@') {
-            Some((id, revision)) => (id, Some(revision)),
-            None => (text, None),
-        };
-        if !is_id(id) || !revision.is_none_or(is_revision) {
-            return Err(HubError::Id(text.to_owned()));
-        }
+        let (id, revision) = parse_id(text)?;
         Ok(Self::Hub { id: id.to_owned(), revision: revision.map(str::to_owned) })
     }
 }
@@ -73,6 +67,18 @@ impl ModelSpec {
 #[cfg(not(feature = "hub"))]
 fn fetch(id: &str, _: &HubOptions) -> Result<ModelFolder, ModelError> {
     Err(HubError::Disabled(id.to_owned()).into())
+}
+
+/// Splits `organisation/name@revision`.
+pub(super) fn parse_id(text: &str) -> Result<(&str, Option<&str>), HubError> {
+    let (id, revision) = match text.split_once('@') {
+        Some((id, revision)) => (id, Some(revision)),
+        None => (text, None),
+    };
+    match is_id(id) && revision.is_none_or(is_revision) {
+        true => Ok((id, revision)),
+        false => Err(HubError::Id(text.to_owned())),
+    }
 }
 
 /// Whether a string is an id as the hub defines it.

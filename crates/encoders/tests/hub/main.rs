@@ -8,7 +8,9 @@ mod server;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use sail_encoders::{FileProgress, HubError, HubOptions, ModelError, ModelFolder, ModelSpec, fetch};
+use sail_encoders::{
+    FileProgress, HubError, HubOptions, ModelError, ModelFolder, ModelSpec, fetch, open_dataset,
+};
 use serde_json::json;
 use server::{Fault, MAIN, Server, V1, git_hash, sha256};
 use tempfile::TempDir;
@@ -412,4 +414,74 @@ fn two_at_once_download_once() {
         }
     });
     assert_eq!(server.requests().into_iter().filter(|request| request.is_large).count(), 1);
+}
+
+#[test]
+fn a_data_set_is_fetched_file_by_file() {
+    let (server, cache) = setup();
+    let tar = weights();
+    let files: [(&str, &[u8]); 5] = [
+        ("classnames.txt", b"cat\ndog\n"),
+        ("test/0.tar", &tar),
+        ("train/0.tar", b"not wanted"),
+        ("Some Images/a b.png", b"a picture"),
+        ("script.py", b"import os"),
+    ];
+    server.add("datasets/org/tiny", &files);
+    let options = server.options(cache.path());
+    let wanted = |name: &str| name == "classnames.txt" || name.starts_with("test/") || name.ends_with(".png");
+    let open = |options: &HubOptions| open_dataset("org/tiny", wanted, "class names", options);
+    // A connection that breaks off is taken up again here too.
+    server.fault(Fault { cut: Some(500_000), ..Fault::default() });
+    let folder = open(&options).unwrap();
+    assert_eq!(folder, cache.path().join("datasets--org--tiny/snapshots").join(MAIN));
+    for (name, bytes) in files {
+        let found = std::fs::read(folder.join(name)).ok();
+        assert_eq!(found.as_deref(), wanted(name).then_some(bytes), "{name}");
+    }
+    let paths: Vec<String> = server.requests().into_iter().map(|request| request.path).collect();
+    assert_eq!(paths[0], "/api/datasets/org/tiny/revision/main?blobs=true");
+    assert!(
+        paths.contains(&format!("/datasets/org/tiny/resolve/{MAIN}/Some%20Images/a%20b.png")),
+        "{paths:?}"
+    );
+
+    // From the cache; another choice of files asks again and fetches what is new alone.
+    let offline = HubOptions { offline: true, ..options.clone() };
+    assert_eq!(open(&options).unwrap(), folder);
+    assert_eq!(open(&offline).unwrap(), folder);
+    assert_eq!(server.requests(), []);
+    let train =
+        |options: &HubOptions| open_dataset("org/tiny", |name| name.ends_with(".tar"), "archives", options);
+    assert!(matches!(train(&offline), Err(HubError::Offline { .. })));
+    server.fault(Fault::default());
+    assert_eq!(train(&options).unwrap(), folder);
+    assert_eq!(server.requests().into_iter().filter(|request| request.is_large).count(), 1);
+
+    // A path is no id, and a model is no data set.
+    let here = cache.path().to_str().unwrap();
+    assert_eq!(open_dataset(here, |_| false, "nothing", &offline).unwrap(), cache.path());
+    server.add("org/model", &[("config.json", CONFIG)]);
+    let error = open_dataset("org/model", wanted, "class names", &options).unwrap_err().to_string();
+    assert!(error.contains("has no dataset `org/model`, or it is private"), "{error}");
+    let error = open_dataset("org/tiny@v9", wanted, "class names", &options).unwrap_err().to_string();
+    assert_eq!(error, "the dataset `org/tiny` has no revision `v9`");
+    let error = open_dataset("org/tiny", |_| false, "masks", &options).unwrap_err().to_string();
+    assert_eq!(error, "the data set `org/tiny` has none of the files that were looked for: masks");
+    assert!(matches!(open_dataset("no such/path/x", wanted, "x", &options), Err(HubError::Id(_))));
+}
+
+#[test]
+fn a_hostile_data_set_cannot_write_outside_the_cache() {
+    for name in
+        ["../../../../escaped.png", "/tmp/escaped.png", "a/../../../../../escaped.png", "a\\..\\b.png"]
+    {
+        let (server, folder) = setup();
+        let cache = folder.path().join("cache");
+        server.add("datasets/org/tiny", &[("a.png", b"1"), (name, b"2")]);
+        let error =
+            open_dataset("org/tiny", |name| name.ends_with(".png"), "pictures", &server.options(&cache));
+        assert!(matches!(error, Err(HubError::FileName { .. })), "{name}: {error:?}");
+        assert_eq!(files(folder.path()), [""; 0]);
+    }
 }

@@ -43,7 +43,7 @@ pub(crate) struct Server {
 
 #[derive(Default)]
 pub(crate) struct State {
-    /// By model, then by file; a file that is large begins with `L`.
+    /// By model, or `datasets/` and data set; then by file.
     pub(crate) models: BTreeMap<String, BTreeMap<String, Vec<u8>>>,
     pub(crate) requests: Vec<Request>,
     pub(crate) fault: Fault,
@@ -98,7 +98,7 @@ pub(crate) fn git_hash(bytes: &[u8]) -> String {
 
 /// Whether the hub would keep a file outside git.
 fn is_large(name: &str) -> bool {
-    [".safetensors", ".bin", ".pth"].iter().any(|ending| name.ends_with(ending))
+    [".safetensors", ".bin", ".pth", ".tar"].iter().any(|ending| name.ends_with(ending))
 }
 
 fn answer(mut stream: TcpStream, state: &Mutex<State>) {
@@ -140,9 +140,11 @@ fn small(state: &State, request: &Request, port: u16) -> Vec<u8> {
         return reply(status, "", b"");
     }
     let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
-    let is_list = path.starts_with("/api/models/");
+    let is_list = path.starts_with("/api/");
     let (id, rest) = path
         .strip_prefix("/api/models/")
+        // `datasets/ID`, as in the addresses of files.
+        .or_else(|| path.strip_prefix("/api/"))
         .and_then(|path| path.split_once("/revision/"))
         .or_else(|| path[1..].split_once("/resolve/"))
         .unwrap();
@@ -171,7 +173,7 @@ fn small(state: &State, request: &Request, port: u16) -> Vec<u8> {
         }
         return reply(200, "", list.to_string().as_bytes());
     }
-    match files.get(name) {
+    match files.get(&name.replace("%20", " ")) {
         None => refuse(404, "EntryNotFound"),
         Some(_) if is_large(name) => {
             reply(302, &format!("Location: http://localhost:{port}/{id}/{name}\r\n"), b"")
@@ -181,8 +183,11 @@ fn small(state: &State, request: &Request, port: u16) -> Vec<u8> {
 }
 
 fn large(state: &State, request: &Request) -> Vec<u8> {
-    let (id, name) = request.path[1..].rsplit_once('/').unwrap();
-    let mut bytes = state.models[id][name].clone();
+    let path = &request.path[1..];
+    let file = |(id, files): (&String, &BTreeMap<String, Vec<u8>>)| {
+        files.get(path.strip_prefix(id.as_str())?.strip_prefix('/')?).cloned()
+    };
+    let mut bytes = state.models.iter().find_map(file).unwrap();
     if state.fault.corrupt {
         bytes[10] ^= 1;
     }

@@ -1,4 +1,4 @@
-//! One model's folder in the cache, in the layout of `huggingface_hub`.
+//! The folder of a model or a data set in the cache, in the layout of `huggingface_hub`.
 //!
 //! | path | what it is |
 //! |---|---|
@@ -7,6 +7,7 @@
 //! | `snapshots/COMMIT/NAME` | a link to a blob |
 //! | `refs/REVISION` | the commit that a branch or tag was at |
 //! | `.no_exist/COMMIT/NAME` | an empty file: the model has no file of this name |
+//! | `.listing/COMMIT.json` | of a data set: every file that it has; not part of `huggingface_hub`'s layout |
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -14,17 +15,18 @@ use std::path::{Path, PathBuf};
 
 use hf_hub::Repo;
 use sail_core::write_atomic;
+use serde::{Deserialize, Serialize};
 
-use crate::pretrained::{HubError, ModelError};
+use super::{HubError, RepoKind};
 
-/// One model's folder in the cache.
-pub(super) struct CachedModel {
+/// The folder of a model or a data set in the cache.
+pub(super) struct CachedRepo {
     root: PathBuf,
     locks: PathBuf,
 }
 
-/// A file of a model as the hub announces it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A file as the hub announces it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct RemoteFile {
     pub(super) name: String,
     pub(super) size: u64,
@@ -32,9 +34,9 @@ pub(super) struct RemoteFile {
     pub(super) hash: String,
 }
 
-impl CachedModel {
-    pub(super) fn new(cache: &Path, id: &str) -> Self {
-        let folder = Repo::model(id.to_owned()).folder_name();
+impl CachedRepo {
+    pub(super) fn new(cache: &Path, kind: RepoKind, id: &str) -> Self {
+        let folder = Repo::new(id.to_owned(), kind.into()).folder_name();
         Self { root: cache.join(&folder), locks: cache.join(".locks").join(folder) }
     }
 
@@ -59,13 +61,31 @@ impl CachedModel {
         names.iter().all(|name| snapshot.join(name).exists() || absent.join(name).exists())
     }
 
-    pub(super) fn set_absent(&self, commit: &str, name: &str) -> Result<(), ModelError> {
+    pub(super) fn set_absent(&self, commit: &str, name: &str) -> Result<(), HubError> {
         let path = self.root.join(".no_exist").join(commit).join(name);
         create_parent(&path)?;
         File::create(&path).map(drop).map_err(|source| write_error(&path, source))
     }
 
-    pub(super) fn set_ref(&self, revision: &str, commit: &str) -> Result<(), ModelError> {
+    /// Every file of a data set's snapshot, where that was kept.
+    pub(super) fn listing(&self, snapshot: &Path) -> Option<Vec<RemoteFile>> {
+        let path = self.listing_of(snapshot.file_name()?.to_str()?);
+        // One that cannot be read is as good as none: the hub is asked again.
+        serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+    }
+
+    pub(super) fn set_listing(&self, commit: &str, files: &[RemoteFile]) -> Result<(), HubError> {
+        let path = self.listing_of(commit);
+        create_parent(&path)?;
+        write_atomic(&path, |out| Ok(serde_json::to_writer(out, files)?))
+            .map_err(|source| write_error(&path, source))
+    }
+
+    fn listing_of(&self, commit: &str) -> PathBuf {
+        self.root.join(".listing").join(format!("{commit}.json"))
+    }
+
+    pub(super) fn set_ref(&self, revision: &str, commit: &str) -> Result<(), HubError> {
         if revision == commit {
             return Ok(());
         }
@@ -82,8 +102,8 @@ impl CachedModel {
         &self,
         commit: &str,
         file: &RemoteFile,
-        download: impl FnOnce(&Path) -> Result<(), ModelError>,
-    ) -> Result<PathBuf, ModelError> {
+        download: impl FnOnce(&Path) -> Result<(), HubError>,
+    ) -> Result<PathBuf, HubError> {
         let blob = self.root.join("blobs").join(&file.hash);
         let lock = self.locks.join(format!("{}.lock", file.hash));
         create_parent(&blob)?;
@@ -129,18 +149,16 @@ fn point(link: &Path, blob: &Path, name: &str) -> std::io::Result<()> {
     }
 }
 
-fn create_parent(path: &Path) -> Result<(), ModelError> {
+fn create_parent(path: &Path) -> Result<(), HubError> {
     let Some(parent) = path.parent() else { return Ok(()) };
     std::fs::create_dir_all(parent).map_err(|source| write_error(parent, source))
 }
 
 /// What a failed write is called.
-pub(super) fn write_error(path: &Path, source: std::io::Error) -> ModelError {
+pub(super) fn write_error(path: &Path, source: std::io::Error) -> HubError {
     match source.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-            HubError::DiskFull { path: path.to_owned() }.into()
-        }
-        _ => ModelError::Io { path: path.to_owned(), source },
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => HubError::DiskFull { path: path.to_owned() },
+        _ => HubError::Io { path: path.to_owned(), source },
     }
 }
 

@@ -16,11 +16,10 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 use super::cache::{RemoteFile, is_hash, write_error};
-use super::{FileProgress, HubOptions};
+use super::{FileProgress, HubError, HubOptions, RepoKind};
 use crate::pretrained::folder::hex;
-use crate::pretrained::{HubError, ModelError};
 
-/// The longest list of a model's files that is read.
+/// The longest list of files that is read.
 const MAX_LISTING: u64 = 32 << 20;
 /// How often a download is taken up again without a single byte arriving.
 const ATTEMPTS: usize = 3;
@@ -28,9 +27,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest silence of a server.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// One revision of a model on the hub.
+/// A model or a data set on the hub.
 pub(super) struct Client<'a> {
     api: Api,
+    kind: RepoKind,
     id: &'a str,
     options: &'a HubOptions,
 }
@@ -46,33 +46,33 @@ struct Answer {
 }
 
 impl<'a> Client<'a> {
-    pub(super) fn new(id: &'a str, options: &'a HubOptions) -> Result<Self, ModelError> {
+    pub(super) fn new(kind: RepoKind, id: &'a str, options: &'a HubOptions) -> Result<Self, HubError> {
         let api = ApiBuilder::from_cache(Cache::new(options.cache.clone()))
             .with_endpoint(options.endpoint.clone())
             .with_token(options.token.clone())
             .with_user_agent("sail", env!("CARGO_PKG_VERSION"))
             .build()
             .map_err(|error| network(&options.endpoint, std::io::Error::other(error)))?;
-        Ok(Self { api, id, options })
+        Ok(Self { api, kind, id, options })
     }
 
     /// The commit that a revision is at, and its files.
-    pub(super) fn list(&self, revision: &str) -> Result<(String, Vec<RemoteFile>), ModelError> {
-        let Self { id, options, .. } = self;
+    pub(super) fn list(&self, revision: &str) -> Result<(String, Vec<RemoteFile>), HubError> {
+        let Self { id, options, kind, .. } = self;
         let revision_path = revision.replace('/', "%2F");
-        let url = format!("{}/api/models/{id}/revision/{revision_path}?blobs=true", options.endpoint);
+        let url = format!("{}/api/{kind}s/{id}/revision/{revision_path}?blobs=true", options.endpoint);
         let answer = self.get(&url, 0)?;
         if answer.status != 200 {
-            return Err(self.refusal(&url, revision, &answer).into());
+            return Err(self.refusal(&url, revision, &answer));
         }
         let mut text = Vec::new();
         answer.body.take(MAX_LISTING).read_to_end(&mut text).map_err(|source| network(&url, source))?;
-        listing(&text).map_err(|answer| HubError::Answer { url, answer }.into())
+        listing(&text).map_err(|answer| HubError::Answer { url, answer })
     }
 
     /// Downloads a file to `partial`, going on where an earlier attempt ended, and checks it.
-    pub(super) fn download(&self, commit: &str, file: &RemoteFile, partial: &Path) -> Result<(), ModelError> {
-        let url = format!("{}/{}/resolve/{commit}/{}", self.options.endpoint, self.id, file.name);
+    pub(super) fn download(&self, commit: &str, file: &RemoteFile, partial: &Path) -> Result<(), HubError> {
+        let url = format!("{}/resolve/{commit}/{}", self.page(), encoded(&file.name));
         let io = |source| write_error(partial, source);
         let mut out = OpenOptions::new()
             .read(true)
@@ -88,7 +88,7 @@ impl<'a> Client<'a> {
             let result = self.receive(&url, commit, file, partial, &mut out, &mut received);
             if let Err(error) = result {
                 failures = if received > before { 0 } else { failures + 1 };
-                let is_network = matches!(error, ModelError::Hub(HubError::Network { .. }));
+                let is_network = matches!(error, HubError::Network { .. });
                 if !is_network || failures == ATTEMPTS {
                     return Err(error);
                 }
@@ -99,7 +99,7 @@ impl<'a> Client<'a> {
         if found != file.hash {
             drop(out);
             std::fs::remove_file(partial).map_err(io)?;
-            return Err(HubError::Checksum { url, found, expected: file.hash.clone() }.into());
+            return Err(HubError::Checksum { url, found, expected: file.hash.clone() });
         }
         self.report(file, received);
         Ok(())
@@ -114,7 +114,7 @@ impl<'a> Client<'a> {
         partial: &Path,
         out: &mut File,
         received: &mut u64,
-    ) -> Result<(), ModelError> {
+    ) -> Result<(), HubError> {
         let io = |source| write_error(partial, source);
         if *received > file.size {
             *received = 0;
@@ -124,7 +124,7 @@ impl<'a> Client<'a> {
             // A server may know nothing of ranges and send the whole file again.
             200 => *received = 0,
             206 if answer.start == *received => {}
-            _ => return Err(self.refusal(url, commit, &answer).into()),
+            _ => return Err(self.refusal(url, commit, &answer)),
         }
         if out.metadata().map_err(io)?.len() != *received {
             out.set_len(*received).map_err(io)?;
@@ -138,7 +138,7 @@ impl<'a> Client<'a> {
             }
             if read as u64 > file.size - *received {
                 let answer = format!("more than the {} bytes announced", file.size);
-                return Err(HubError::Answer { url: url.to_owned(), answer }.into());
+                return Err(HubError::Answer { url: url.to_owned(), answer });
             }
             out.write_all(buffer.get(..read).unwrap_or_default()).map_err(io)?;
             *received += read as u64;
@@ -157,9 +157,19 @@ impl<'a> Client<'a> {
         }
     }
 
+    /// Where a reader finds it.
+    fn page(&self) -> String {
+        let folder = match self.kind {
+            RepoKind::Model => "",
+            RepoKind::Dataset => "datasets/",
+        };
+        format!("{}/{folder}{}", self.options.endpoint, self.id)
+    }
+
     /// Asks for what is at an address, from an offset on.
-    fn get(&self, url: &str, start: u64) -> Result<Answer, ModelError> {
-        let mut request = self.api.repo(Repo::model(self.id.to_owned())).info_request().uri(url);
+    fn get(&self, url: &str, start: u64) -> Result<Answer, HubError> {
+        let mut request =
+            self.api.repo(Repo::new(self.id.to_owned(), self.kind.into())).info_request().uri(url);
         if start > 0 {
             request = request.header("Range", format!("bytes={start}-"));
         }
@@ -185,12 +195,12 @@ impl<'a> Client<'a> {
 
     /// What an answer other than success means.
     fn refusal(&self, url: &str, revision: &str, answer: &Answer) -> HubError {
-        let (id, endpoint) = (self.id.to_owned(), self.options.endpoint.clone());
+        let (kind, id, endpoint) = (self.kind, self.id.to_owned(), self.options.endpoint.clone());
         match (answer.status, answer.error.as_str()) {
-            (_, "GatedRepo") | (403, _) => HubError::Forbidden { id, endpoint },
-            (_, "RevisionNotFound") => HubError::Revision { id, revision: revision.to_owned() },
+            (_, "GatedRepo") | (403, _) => HubError::Forbidden { id, page: self.page() },
+            (_, "RevisionNotFound") => HubError::Revision { kind, id, revision: revision.to_owned() },
             // Without a token the hub answers 401 for what does not exist, as for what is private.
-            (_, "RepoNotFound") | (401 | 404, "") => HubError::Unknown { id, endpoint },
+            (_, "RepoNotFound") | (401 | 404, "") => HubError::Unknown { kind, id, endpoint },
             (status, "") => HubError::Answer { url: url.to_owned(), answer: format!("status {status}") },
             (status, error) => {
                 HubError::Answer { url: url.to_owned(), answer: format!("status {status} ({error})") }
@@ -199,11 +209,22 @@ impl<'a> Client<'a> {
     }
 }
 
-fn network(url: &str, source: std::io::Error) -> ModelError {
-    HubError::Network { url: url.to_owned(), source }.into()
+fn network(url: &str, source: std::io::Error) -> HubError {
+    HubError::Network { url: url.to_owned(), source }
 }
 
-/// Reads the hub's description of a revision. Files without size or hash cannot be checked and are left out.
+/// A file's name as part of an address.
+fn encoded(name: &str) -> String {
+    let byte = |byte: u8| match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' => {
+            char::from(byte).to_string()
+        }
+        _ => format!("%{byte:02X}"),
+    };
+    name.bytes().map(byte).collect()
+}
+
+/// Reads the hub's description of a revision. A file without size or hash could not be checked.
 fn listing(text: &[u8]) -> Result<(String, Vec<RemoteFile>), String> {
     let json: Value = serde_json::from_slice(text).map_err(|error| format!("no list of files: {error}"))?;
     let commit = json["sha"].as_str().filter(|sha| is_hash(sha, 40)).ok_or("no commit")?;
@@ -215,13 +236,14 @@ fn listing(text: &[u8]) -> Result<(String, Vec<RemoteFile>), String> {
         } else {
             (&json["blobId"], 40, &json["size"])
         };
-        Some(RemoteFile {
-            name: json["rfilename"].as_str()?.to_owned(),
-            size: size.as_u64()?,
-            hash: hash.as_str().filter(|hash| is_hash(hash, digits))?.to_owned(),
-        })
+        let name = json["rfilename"].as_str().ok_or("a file without a name")?.to_owned();
+        let hash = hash.as_str().filter(|hash| is_hash(hash, digits));
+        match (size.as_u64(), hash) {
+            (Some(size), Some(hash)) => Ok(RemoteFile { name, size, hash: hash.to_owned() }),
+            _ => Err(format!("neither size nor checksum of `{name}`")),
+        }
     };
-    Ok((commit.to_owned(), files.iter().filter_map(file).collect()))
+    Ok((commit.to_owned(), files.iter().map(file).collect::<Result<_, String>>()?))
 }
 
 /// The hash of a whole file, of the kind that its announcement has.

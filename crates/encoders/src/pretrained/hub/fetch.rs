@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::cache::{CachedModel, RemoteFile};
+use super::cache::{CachedRepo, RemoteFile};
 use super::client::Client;
-use super::{HubError, HubOptions};
+use super::{HubError, HubOptions, RepoKind};
 use crate::pretrained::files::{WeightFiles, is_plain, shards};
 use crate::pretrained::small_file::{MAX_JSON, read_json};
 use crate::pretrained::spec::{is_id, is_revision};
@@ -56,7 +56,7 @@ pub fn fetch(id: &str, options: &HubOptions) -> Result<ModelFolder, ModelError> 
     if !is_id(id) || !is_revision(revision) {
         return Err(HubError::Id(format!("{id}@{revision}")).into());
     }
-    let cached = CachedModel::new(&options.cache, id);
+    let cached = CachedRepo::new(&options.cache, RepoKind::Model, id);
     if let Some(snapshot) = cached.snapshot(revision)
         && (options.offline || !options.refresh && cached.knows(&snapshot, &BESIDE_WEIGHTS))
         && let Ok(folder) = ModelFolder::open(snapshot)
@@ -67,7 +67,7 @@ pub fn fetch(id: &str, options: &HubOptions) -> Result<ModelFolder, ModelError> 
         return Err(HubError::Offline { id: id.to_owned(), cache: options.cache.clone() }.into());
     }
 
-    let client = Client::new(id, options)?;
+    let client = Client::new(RepoKind::Model, id, options)?;
     let (commit, files) = client.list(revision)?;
     let files: BTreeMap<&str, &RemoteFile> = files.iter().map(|file| (file.name.as_str(), file)).collect();
     let get = |name: &str, what| -> Result<PathBuf, ModelError> {
@@ -76,7 +76,7 @@ pub fn fetch(id: &str, options: &HubOptions) -> Result<ModelFolder, ModelError> 
             what,
             looked_for: vec![name.to_owned()],
         })?;
-        cached.get(&commit, file, |partial| client.download(&commit, file, partial))
+        Ok(cached.get(&commit, file, |partial| client.download(&commit, file, partial))?)
     };
 
     let weights = WeightFiles::choose(id, files.keys().copied().filter(|name| is_plain(name)))?;
