@@ -9,8 +9,8 @@ use sail_vl::layers::Head;
 use sail_vl::report::Facts;
 use sail_vl::tasks::{
     CaptionData, FeatureCache, LabelledImages, MmvpData, NamedAccuracy, Skips, SugarCrepeData, TaskError,
-    TaskModel, Templates, WinogroundData, caption_answers, caption_retrieval, classify, classify_answers,
-    mmvp, sugar_crepe, winoground,
+    TaskFiles, TaskModel, Templates, WinogroundData, caption_answers, caption_retrieval, classify,
+    classify_answers, mmvp, sugar_crepe, winoground,
 };
 use sail_vl::{SailModel, device};
 use serde::Serialize;
@@ -20,6 +20,7 @@ use crate::encode::interrupt;
 use crate::encode_progress::EncodeProgress;
 use crate::error::CliError;
 use crate::eval::{write_retrieval, write_zero_shot};
+use crate::towers;
 
 #[derive(Subcommand)]
 pub(crate) enum BenchmarkCommand {
@@ -38,9 +39,10 @@ pub(crate) enum BenchmarkCommand {
 /// What every task takes.
 #[derive(Args)]
 pub(crate) struct TaskArgs {
-    /// The task's folder, laid out as it is published; for `captions` its JSON file.
-    #[arg(long, value_name = "PATH")]
-    data: PathBuf,
+    /// The task's folder, laid out as it is published; for `captions` its JSON file; or an id on the hub, with a revision
+    /// behind an `@`, of which the files that the task reads are fetched.
+    #[arg(long, value_name = "PATH_OR_ID")]
+    data: String,
     /// The head file. The models are used as the head was trained with them.
     #[arg(long)]
     head: PathBuf,
@@ -71,18 +73,18 @@ pub(crate) struct TaskArgs {
 pub(crate) struct SugarCrepeArgs {
     #[command(flatten)]
     task: TaskArgs,
-    /// The folder of COCO's pictures, `val2017`.
-    #[arg(long, value_name = "FOLDER")]
-    images: PathBuf,
+    /// The folder of COCO's pictures, `val2017`, or an id on the hub.
+    #[arg(long, value_name = "FOLDER_OR_ID")]
+    images: String,
 }
 
 #[derive(Args)]
 pub(crate) struct CaptionArgs {
     #[command(flatten)]
     task: TaskArgs,
-    /// The folder of the pictures: for COCO the one that holds `val2014`.
-    #[arg(long, value_name = "FOLDER")]
-    images: PathBuf,
+    /// The folder of the pictures, for COCO the one that holds `val2014`, or an id on the hub.
+    #[arg(long, value_name = "FOLDER_OR_ID")]
+    images: String,
     /// Which split to score.
     #[arg(long, default_value = "test")]
     split: String,
@@ -113,7 +115,7 @@ pub(crate) struct ClassifyArgs {
 pub(crate) fn run(command: &BenchmarkCommand) -> Result<(), CliError> {
     match command {
         BenchmarkCommand::Winoground(args) => {
-            let data = WinogroundData::open(&args.data)?;
+            let data = WinogroundData::open(&args.data(TaskFiles::Winoground)?)?;
             let result = args.score(|model, cache| winoground(model, &data, cache))?;
             let scores = &result.scores;
             args.print(&result, &result.skipped, |out| {
@@ -126,7 +128,7 @@ pub(crate) fn run(command: &BenchmarkCommand) -> Result<(), CliError> {
             })
         }
         BenchmarkCommand::Mmvp(args) => {
-            let data = MmvpData::open(&args.data)?;
+            let data = MmvpData::open(&args.data(TaskFiles::Mmvp)?)?;
             let result = args.score(|model, cache| mmvp(model, &data, cache))?;
             args.print(&result, &result.skipped, |out| {
                 writeln!(out, "{} pairs", result.n_pairs)?;
@@ -134,7 +136,10 @@ pub(crate) fn run(command: &BenchmarkCommand) -> Result<(), CliError> {
             })
         }
         BenchmarkCommand::Sugarcrepe(SugarCrepeArgs { task, images }) => {
-            let data = SugarCrepeData::open(&task.data, images)?;
+            let data = SugarCrepeData::open(
+                &task.data(TaskFiles::SugarCrepe)?,
+                &towers::dataset(images, TaskFiles::Pictures)?,
+            )?;
             let result = task.score(|model, cache| sugar_crepe(model, &data, cache))?;
             task.print(&result, &result.skipped, |out| {
                 writeln!(out, "{} items", result.n_items)?;
@@ -148,7 +153,9 @@ pub(crate) fn run(command: &BenchmarkCommand) -> Result<(), CliError> {
 
 fn run_captions(args: &CaptionArgs) -> Result<(), CliError> {
     let task = &args.task;
-    let data = CaptionData::open(&task.data, &args.images, &args.split, args.captions.get())?;
+    let (path, images) =
+        (task.data(TaskFiles::Captions)?, towers::dataset(&args.images, TaskFiles::Pictures)?);
+    let data = CaptionData::open(&path, &images, &args.split, args.captions.get())?;
     let result = match &args.report {
         None => task.score(|model, cache| caption_retrieval(model, &data, cache))?,
         Some(path) => {
@@ -165,7 +172,11 @@ fn run_captions(args: &CaptionArgs) -> Result<(), CliError> {
 fn run_classify(args: &ClassifyArgs) -> Result<(), CliError> {
     let task = &args.task;
     let templates = (!args.templates.is_empty()).then(|| Templates::new(&args.templates)).transpose()?;
-    let data = LabelledImages::open(&task.data, &args.split, templates)?;
+    let data = LabelledImages::open(
+        &task.data(TaskFiles::Classification { split: &args.split })?,
+        &args.split,
+        templates,
+    )?;
     let result = match &args.report {
         None => task.score(|model, cache| classify(model, &data, cache))?,
         Some(path) => {
@@ -186,6 +197,11 @@ fn run_classify(args: &ClassifyArgs) -> Result<(), CliError> {
 }
 
 impl TaskArgs {
+    /// Where the data are.
+    fn data(&self, files: TaskFiles<'_>) -> Result<PathBuf, CliError> {
+        towers::dataset(&self.data, files)
+    }
+
     /// Opens the model and scores it on data that has been read.
     fn score<R>(
         &self,
@@ -210,7 +226,7 @@ impl TaskArgs {
     fn facts(&self) -> Facts {
         let path = |path: &Path| path.display().to_string();
         Facts::new()
-            .fact("data", path(&self.data))
+            .fact("data", &self.data)
             .fact("head", path(&self.head))
             .fact("vision model", &self.vision)
             .fact("text model", &self.text)

@@ -6,7 +6,7 @@ use sail_vl::SailError;
 use sail_vl::core::{ConfigError, FeatureError, HeadError};
 use sail_vl::data::DataError;
 use sail_vl::device::DeviceError;
-use sail_vl::encoders::ModelError;
+use sail_vl::encoders::{HubError, ModelError};
 use sail_vl::eval::EvalError;
 use sail_vl::extract::ExtractError;
 use sail_vl::probe::ProbeError;
@@ -47,6 +47,8 @@ pub(crate) enum CliError {
     Report(#[from] ReportError),
     #[error("interrupted after {steps} steps: continue with the same command and `--resume`")]
     Interrupted { steps: usize },
+    #[error("cannot use the data set {spec}")]
+    Dataset { spec: String, source: HubError },
     #[error("cannot use the model {spec}")]
     Model { spec: String, source: ModelError },
     #[error("the encoding failed")]

@@ -8,22 +8,23 @@ use sail_vl::core::{Attention, DenseOptions, Layer, ensure};
 use sail_vl::eval::{Confusion, LabelMap, Segmentation, SegmentationError, SlidingWindow};
 use sail_vl::report::{Facts, Panel, Panels, Picture, Report, Section, Table};
 use sail_vl::tasks::{
-    SegmentationLayout, SegmentationSample, SegmentationSet, class_colour, encode_thumbnail, overlay,
+    SegmentationLayout, SegmentationSample, SegmentationSet, TaskFiles, class_colour, encode_thumbnail,
+    overlay,
 };
 use sail_vl::{SailModel, SegmentOptions, device};
 use serde::Serialize;
 
 use crate::error::CliError;
-use crate::inputs;
+use crate::{inputs, towers};
 
 /// Longer side of a picture in the report.
 const THUMBNAIL: u32 = 320;
 
 #[derive(Args)]
 pub(crate) struct SegmentArgs {
-    /// The folder of the pictures and masks.
-    #[arg(long, value_name = "FOLDER")]
-    data: PathBuf,
+    /// The folder of the pictures and masks, or an id on the hub, with a revision behind an `@`.
+    #[arg(long, value_name = "FOLDER_OR_ID")]
+    data: String,
     /// How they lie in it: ade20k, coco-stuff, voc20, voc21 or folder (images, masks, classes.txt).
     #[arg(long, value_name = "LAYOUT")]
     layout: String,
@@ -114,10 +115,11 @@ pub(crate) fn run(args: &SegmentArgs) -> Result<(), CliError> {
         ensure(limit > 0, "limit", limit, "at least 1")?;
     }
     let data = |source| {
-        let spec = args.data.display().to_string();
+        let spec = args.data.clone();
         CliError::SegmentationSet { spec, source: Box::new(source) }
     };
-    let set = SegmentationSet::open(&args.data, layout).map_err(data)?;
+    let folder = towers::dataset(&args.data, TaskFiles::Segmentation(layout))?;
+    let set = SegmentationSet::open(&folder, layout).map_err(data)?;
     let model =
         SailModel::open(&args.vision, &args.text, &args.head, &device).map_err(CliError::Segmentation)?;
     let segmenter = model.segmenter(set.classes(), &args.templates, &args.options());
@@ -219,7 +221,7 @@ fn report(
         sliding.window, sliding.stride, sliding.short_side
     );
     let settings = Facts::new()
-        .fact("data", args.data.display().to_string())
+        .fact("data", &args.data)
         .fact("layout", args.layout.clone())
         .fact("head", args.head.display().to_string())
         .fact("vision", args.vision.clone())

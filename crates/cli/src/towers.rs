@@ -1,6 +1,6 @@
-//! Models and sources from the command line.
+//! Models, sources and data sets from the command line.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use indicatif::ProgressBar;
@@ -9,8 +9,9 @@ use sail_vl::core::{TextTower, VisionTower};
 use sail_vl::data::source::{ImageData, RecordSource, SourceOptions, open_captions, open_images};
 use sail_vl::encoders::{
     HubError, HubOptions, ModelFolder, ModelSpec, ProgressFn, TextOptions, VisionOptions, load_text,
-    load_vision,
+    load_vision, open_dataset,
 };
+use sail_vl::tasks::TaskFiles;
 
 use crate::encode::{ImagesArgs, ModelArgs, Precision, TextsArgs};
 use crate::error::CliError;
@@ -46,6 +47,15 @@ fn folder(args: &ModelArgs) -> Result<ModelFolder, CliError> {
     let options = HubOptions::from_env().map_err(|error| model(error.into()))?;
     let options = HubOptions { revision: args.revision.clone(), progress: Some(downloads()), ..options };
     spec.open(&options).map_err(model)
+}
+
+/// Where a task's data are: a path, or the id of a data set on the hub, of which the task's files are fetched unless the
+/// cache has them.
+pub(crate) fn dataset(spec: &str, files: TaskFiles<'_>) -> Result<PathBuf, CliError> {
+    let dataset = |source| CliError::Dataset { spec: spec.to_owned(), source };
+    let options = HubOptions { progress: Some(downloads()), ..HubOptions::from_env().map_err(dataset)? };
+    let folder = open_dataset(spec, |name| files.has(name), &files.to_string(), &options);
+    Ok(files.root(&folder.map_err(dataset)?))
 }
 
 /// A bar for the file that arrives, on a terminal.

@@ -14,6 +14,9 @@ use crate::files::read_json;
 use crate::inputs::{Pictures, Texts};
 use crate::{Answer, FeatureCache, Skips, TaskError, TaskModel};
 
+/// The files, as they are published.
+pub(crate) const KARPATHY: [&str; 2] = ["dataset_coco.json", "dataset_flickr30k.json"];
+
 /// A split of COCO captions or Flickr30k in the form of Karpathy and Fei-Fei (2015, arXiv 1412.2306):
 /// `dataset_coco.json` or `dataset_flickr30k.json`.
 ///

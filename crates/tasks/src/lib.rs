@@ -22,6 +22,9 @@
 //! [`classify_answers`] and [`caption_answers`] give, beside the scores, what each picture found ([`Answer`]), and the data
 //! gives the pictures themselves: what a report shows.
 //!
+//! # Published repositories
+//! [`TaskFiles`] says which files of a repository a task reads, for whoever fetches them.
+//!
 //! # What files may do
 //! Annotation files are bounded in size, and the pictures that they name must lie in the folder of pictures.
 //!
@@ -39,6 +42,7 @@ mod labelled;
 mod mmvp;
 mod model;
 mod pairs;
+mod published;
 mod segmentation;
 mod skips;
 mod sugar_crepe;
@@ -55,6 +59,7 @@ pub use error::TaskError;
 pub use labelled::LabelledImages;
 pub use mmvp::{MmvpData, MmvpResult, NamedAccuracy, mmvp};
 pub use model::TaskModel;
+pub use published::TaskFiles;
 pub use segmentation::{
     SegmentationLayout, SegmentationSample, SegmentationSet, SegmentationSetError, UnusedPicture,
     class_colour, overlay, read_mask,

@@ -14,7 +14,7 @@ use crate::mmvp::{NamedAccuracy, named};
 use crate::{FeatureCache, Skips, TaskError, TaskModel};
 
 /// The files, and the subsets of the published table.
-const SUBSETS: [&str; 7] =
+pub(crate) const SUBSETS: [&str; 7] =
     ["replace_obj", "replace_att", "replace_rel", "swap_obj", "swap_att", "add_obj", "add_att"];
 
 /// SugarCrepe (Hsieh et al., 2023, arXiv 2306.14610) as it is published in `RAIVNLab/sugar-crepe`.

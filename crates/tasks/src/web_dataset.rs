@@ -13,7 +13,7 @@ use crate::{LabelledImages, Skips, TaskError, Templates};
 /// How many archives a split has.
 pub(crate) const SHARDS: &str = "nshards.txt";
 /// What the data set is for; absent where that is classification.
-const DATASET_TYPE: &str = "dataset_type.txt";
+pub(crate) const DATASET_TYPE: &str = "dataset_type.txt";
 /// More archives than any data set has.
 const MAX_SHARDS: u64 = 1 << 20;
 /// A label is a number.

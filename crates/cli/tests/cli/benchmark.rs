@@ -154,6 +154,81 @@ fn captions_and_classes_agree_with_stores_of_the_same_data() {
     assert_eq!((&found["skipped"]["count"], &found["n_templates"]), (&1.into(), &1.into()));
 }
 
+/// Puts a folder into the hub's cache as data set, as a download leaves it: files by hash, and links to them.
+#[cfg(unix)]
+fn publish(lab: &Lab, folder: &Path, id: &str) {
+    const COMMIT: &str = "00112233445566778899aabbccddeeff00112233";
+    let repository = lab.path("hub").join(format!("datasets--{}", id.replace('/', "--")));
+    let snapshot = repository.join("snapshots").join(COMMIT);
+    let mut listing = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for path in std::fs::read_dir(next).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let name = path.strip_prefix(folder).unwrap();
+            let hash = format!("{:040x}", listing.len());
+            let (blob, link) = (repository.join("blobs").join(&hash), snapshot.join(name));
+            for path in [&blob, &link] {
+                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            }
+            let size = std::fs::copy(&path, &blob).unwrap();
+            let up = "../".repeat(name.components().count() + 1);
+            std::os::unix::fs::symlink(format!("{up}blobs/{hash}"), &link).unwrap();
+            listing.push(json!({"name": name, "size": size, "hash": hash}));
+        }
+    }
+    for (name, text) in
+        [("refs/main", COMMIT), (&format!(".listing/{COMMIT}.json"), &json!(listing).to_string())]
+    {
+        let path = repository.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+}
+
+/// The same numbers as from folders, and without a connection.
+#[cfg(unix)]
+#[test]
+fn data_sets_are_known_by_their_ids() {
+    let lab = lab();
+    for (task, data, more) in [
+        ("winoground", "winoground", ""),
+        ("mmvp", "mmvp", ""),
+        ("sugarcrepe", "sugarcrepe", "--images sugarcrepe"),
+        ("captions", "karpathy", "--images karpathy --split val"),
+        ("classify", "image_folder", ""),
+        ("classify", "web_dataset", ""),
+    ] {
+        let fixture = fixtures("tasks").join(data);
+        publish(&lab, &fixture, &format!("org/{data}"));
+        let pictures = [("sugarcrepe", "sugarcrepe/val2017"), ("karpathy", "karpathy/images")];
+        for (set, folder) in pictures.iter().filter(|(set, _)| *set == data) {
+            publish(&lab, &fixtures("tasks").join(folder), &format!("org/{set}-images"));
+        }
+        let here = command(&lab, task, data, &format!("{more} --json"));
+        let here = pictures.iter().fold(here, |here, (set, folder)| {
+            here.replace(&format!("--images {set}"), &format!("--images {folder}"))
+        });
+        let there = command(&lab, task, data, &format!("{more} --json"))
+            .replace(&format!("--data {data}"), &format!("--data org/{data}@main"))
+            .replace(&format!("--images {data}"), &format!("--images org/{data}-images"));
+        let (mut here, mut there) = (lab.run(&here).json(), lab.run(&there).json());
+        if data == "image_folder" {
+            // A picture outside the class folders is not even fetched.
+            for found in [&mut here, &mut there] {
+                found.as_object_mut().unwrap().remove("skipped");
+            }
+        }
+        assert_eq!(here, there, "{data}");
+    }
+    let absent = command(&lab, "mmvp", "mmvp", "").replace("--data mmvp", "--data org/winoground");
+    lab.run(&absent)
+        .failed(1, &["cannot use the data set org/winoground", "none of the files", "Questions.csv"]);
+}
+
 #[test]
 fn a_second_head_reads_the_cache() {
     let lab = lab();
@@ -213,7 +288,16 @@ fn wrong_usage_and_wrong_data_are_told_apart() {
             1,
             ["cannot open the model", "absent.safetensors"],
         ),
-        (classify.replace("--data image_folder", "--data cache"), 1, ["cache", "a folder for each class"]),
+        (
+            classify.replace("--data image_folder", "--data absent"),
+            1,
+            ["`absent`", "neither a folder nor an id"],
+        ),
+        (
+            classify.replace("--data image_folder", "--data no/such"),
+            1,
+            ["`no/such`", "HF_HUB_OFFLINE forbids"],
+        ),
         (
             captions.replace("captions ", "winoground ").replace(" --images karpathy/images", ""),
             1,

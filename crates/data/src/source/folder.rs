@@ -55,7 +55,7 @@ fn list(
         let key = format!("{prefix}{}", name.to_string_lossy());
         let kind = entry.file_type().map_err(DataError::io(folder))?;
         let linked_folder = kind.is_symlink() && fs::metadata(entry.path()).is_ok_and(|to| to.is_dir());
-        let picture = || Path::new(&key).extension().and_then(|e| e.to_str()).is_some_and(is_picture);
+        let picture = || is_picture(&key);
         let fault = match name.to_str() {
             _ if linked_folder => Some("it is a link to a folder, which is not followed"),
             Some(_) if kind.is_dir() => {

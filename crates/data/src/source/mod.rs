@@ -31,7 +31,7 @@ mod window;
 
 pub use open::{open_captions, open_images};
 pub use options::SourceOptions;
-pub use picture::ImageRoot;
+pub use picture::{ImageRoot, is_picture};
 pub use tar::tar_members;
 
 /// The bytes of a picture file, or where they are.

@@ -1,5 +1,6 @@
 //! Where pictures are, and what keeps names in a dataset from naming anything else.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{self, Component, Path, PathBuf};
@@ -10,8 +11,19 @@ use crate::DataError;
 /// What the names of picture files end with, in lower case.
 const EXTENSIONS: [&str; 8] = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"];
 
-/// Whether what a name ends with says that it is a picture.
-pub(super) fn is_picture(extension: &str) -> bool {
+/// Whether a name ends as the names of picture files do.
+///
+/// # Examples
+/// ```
+/// use sail_data::source::is_picture;
+/// assert!(is_picture("val2017/1.JPG") && !is_picture("classes.txt") && !is_picture("jpg"));
+/// ```
+pub fn is_picture(name: &str) -> bool {
+    Path::new(name).extension().and_then(OsStr::to_str).is_some_and(is_picture_extension)
+}
+
+/// The same of what stands behind the last dot.
+pub(super) fn is_picture_extension(extension: &str) -> bool {
     EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known))
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::json_lines::cell;
 use super::members::{Contents, Member, Members};
-use super::picture::{check_size, is_picture};
+use super::picture::{check_size, is_picture_extension};
 use super::table::Cell;
 use super::text::{caption, too_long};
 use super::window::{Window, count};
@@ -113,12 +113,12 @@ impl TarImages {
 
 impl RecordSource<ImageData> for TarImages {
     fn count(&self) -> Result<u64, DataError> {
-        count(members(&self.path, is_picture)?)
+        count(members(&self.path, is_picture_extension)?)
     }
 
     fn records(&self, range: Range<u64>) -> Result<Records<ImageData>, DataError> {
         let (max, mut contents) = (self.max, Contents::open(&self.path)?);
-        let members = Window::new(members(&self.path, is_picture)?, 0, &range);
+        let members = Window::new(members(&self.path, is_picture_extension)?, 0, &range);
         Ok(Box::new(members.map(move |member| {
             let (name, member) = member?;
             if let Some(reason) = fault(&name, &member).or(check_size(member.size, max).err()) {

@@ -5,7 +5,11 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use sail_core::{ConfigError, ensure};
+use sail_data::source::is_picture;
 use sail_eval::IGNORED;
+
+/// Where Pascal VOC may lie in its folder.
+const VOC_FOLDERS: [&str; 2] = ["VOCdevkit/VOC2012", "VOC2012"];
 
 /// The layout of a segmentation set, as it is published.
 ///
@@ -59,8 +63,21 @@ impl SegmentationLayout {
         }
     }
 
+    /// Whether a file of a repository, named relative to it, belongs to the set.
+    pub(crate) fn has(self, name: &str) -> bool {
+        let inner = VOC_FOLDERS.iter().find_map(|folder| name.strip_prefix(folder)?.strip_prefix('/'));
+        let Places { images, masks, list, .. } = self.places(Path::new(""));
+        let is_in = |name: &str, folder: &str| {
+            name.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/')) && is_picture(name)
+        };
+        let belongs = |name: &str| {
+            Some(name) == list || images.iter().chain([&masks]).any(|folder| is_in(name, folder))
+        };
+        name == "classes.txt" || belongs(name) || list.is_some() && inner.is_some_and(belongs)
+    }
+
     /// Where pictures and masks lie, in words.
-    pub(super) fn described(self) -> &'static str {
+    pub(crate) fn described(self) -> &'static str {
         match self {
             Self::Ade20k => "images/validation and annotations/validation",
             Self::CocoStuff => "images/val2017 and annotations/val2017",
@@ -76,7 +93,7 @@ impl SegmentationLayout {
             Self::Ade20k => (root.to_owned(), &["images/validation"], "annotations/validation", None),
             Self::CocoStuff => (root.to_owned(), &["images/val2017", "val2017"], "annotations/val2017", None),
             Self::Voc20 | Self::Voc21 => {
-                let inner = ["VOCdevkit/VOC2012", "VOC2012"].map(|inner| root.join(inner));
+                let inner = VOC_FOLDERS.map(|inner| root.join(inner));
                 let base = inner.into_iter().find(|folder| folder.is_dir()).unwrap_or(root.to_owned());
                 (base, &["JPEGImages"], "SegmentationClass", Some("ImageSets/Segmentation/val.txt"))
             }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use super::{HubError, HubOptions};
 use crate::pretrained::spec::parse_id;
 
-/// Where a data set is: a path that exists is taken as it is; anything else is an id of the hub, `organisation/name` or
-/// `organisation/name@revision`, whose files that `wanted` says yes to are fetched unless the cache has them.
+/// Where a data set is: a path that exists is taken as it is; anything else is an id of the hub, `owner/name` or
+/// `owner/name@revision`, whose files that `wanted` says yes to are fetched unless the cache has them.
 ///
 /// Files come into the cache that the hub's own tools use, under the same guarantees as [`fetch`](crate::fetch): compared
 /// with the hub's checksums, taken up where a download broke off, used without a connection once they are complete. The
@@ -38,6 +38,10 @@ pub fn open_dataset(
         return Ok(path.to_owned());
     }
     let (id, revision) = parse_id(spec)?;
+    // A data set belongs to somebody; a bare name is rather a path that is mistyped.
+    if !id.contains('/') {
+        return Err(HubError::Id(spec.to_owned()));
+    }
     let revision = revision.or(options.revision.as_deref()).unwrap_or("main");
     fetch(id, revision, &wanted, looked_for, options)
 }
