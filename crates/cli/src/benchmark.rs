@@ -8,9 +8,9 @@ use clap::{Args, Subcommand};
 use sail_vl::layers::Head;
 use sail_vl::report::Facts;
 use sail_vl::tasks::{
-    CaptionData, FeatureCache, LabelledImages, MmvpData, NamedAccuracy, Skips, SugarCrepeData, TaskError,
-    TaskFiles, TaskModel, Templates, WinogroundData, caption_answers, caption_retrieval, classify,
-    classify_answers, mmvp, sugar_crepe, winoground,
+    Answer, CaptionData, ClassificationResult, FeatureCache, LabelledImages, MmvpData, NamedAccuracy, Skips,
+    SugarCrepeData, TaskError, TaskFiles, TaskModel, Templates, WinogroundData, caption_answers,
+    caption_retrieval, classify, classify_answers, mmvp, sugar_crepe, winoground,
 };
 use sail_vl::{SailModel, device};
 use serde::Serialize;
@@ -20,6 +20,7 @@ use crate::encode::interrupt;
 use crate::encode_progress::EncodeProgress;
 use crate::error::CliError;
 use crate::eval::{write_retrieval, write_zero_shot};
+use crate::galleries::{CANDIDATES, Galleries};
 use crate::towers;
 
 #[derive(Subcommand)]
@@ -156,17 +157,16 @@ fn run_captions(args: &CaptionArgs) -> Result<(), CliError> {
     let (path, images) =
         (task.data(TaskFiles::Captions)?, towers::dataset(&args.images, TaskFiles::Pictures)?);
     let data = CaptionData::open(&path, &images, &args.split, args.captions.get())?;
-    let result = match &args.report {
-        None => task.score(|model, cache| caption_retrieval(model, &data, cache))?,
-        Some(path) => {
-            let found =
-                task.score(|model, cache| caption_answers(model, &data, cache, report::CANDIDATES))?;
-            let facts = task.facts().fact("split", &args.split);
-            report::captions(facts, &found.0, &found.1, |answer| data.picture(answer))?.save(path)?;
-            found.0
-        }
+    let Some(path) = &args.report else {
+        let result = task.score(|model, cache| caption_retrieval(model, &data, cache))?;
+        return task.print(&result, &result.skipped, |out| write_retrieval(out, &result.retrieval));
     };
-    task.print(&result, &result.skipped, |out| write_retrieval(out, &result.retrieval))
+    let (result, answers) = task.score(|model, cache| caption_answers(model, &data, cache, CANDIDATES))?;
+    let galleries = galleries(&answers);
+    let facts = task.facts().fact("split", &args.split);
+    report::captions(facts, &result, &galleries, |answer| data.picture(answer))?.save(path)?;
+    let reported = Reported { result: &result, galleries };
+    task.print(&reported, &result.skipped, |out| write_retrieval(out, &result.retrieval))
 }
 
 fn run_classify(args: &ClassifyArgs) -> Result<(), CliError> {
@@ -177,23 +177,35 @@ fn run_classify(args: &ClassifyArgs) -> Result<(), CliError> {
         &args.split,
         templates,
     )?;
-    let result = match &args.report {
-        None => task.score(|model, cache| classify(model, &data, cache))?,
-        Some(path) => {
-            let found =
-                task.score(|model, cache| classify_answers(model, &data, cache, report::CANDIDATES))?;
-            report::classification(task.facts(), &found.0, &found.1, |answer| data.picture(answer))?
-                .save(path)?;
-            found.0
-        }
+    let Some(path) = &args.report else {
+        let result = task.score(|model, cache| classify(model, &data, cache))?;
+        return task.print(&result, &result.skipped, |out| write_classes(out, &result));
     };
-    task.print(&result, &result.skipped, |out| {
-        write_zero_shot(out, &result.scores)?;
-        if result.absent_classes > 0 {
-            writeln!(out, "{} classes without a picture", result.absent_classes)?;
-        }
-        Ok(())
-    })
+    let (result, answers) = task.score(|model, cache| classify_answers(model, &data, cache, CANDIDATES))?;
+    let galleries = galleries(&answers);
+    report::classification(task.facts(), &result, &galleries, |answer| data.picture(answer))?.save(path)?;
+    let reported = Reported { result: &result, galleries };
+    task.print(&reported, &result.skipped, |out| write_classes(out, &result))
+}
+
+/// A result, and the single pictures that its report shows.
+#[derive(Serialize)]
+struct Reported<'a, R> {
+    #[serde(flatten)]
+    result: &'a R,
+    galleries: Galleries<&'a Answer>,
+}
+
+fn galleries(answers: &[Answer]) -> Galleries<&Answer> {
+    Galleries::new(answers.len(), |picture| answers[picture].is_right(), |picture| &answers[picture])
+}
+
+fn write_classes(out: &mut impl Write, result: &ClassificationResult) -> Result<(), CliError> {
+    write_zero_shot(out, &result.scores)?;
+    if result.absent_classes > 0 {
+        writeln!(out, "{} classes without a picture", result.absent_classes)?;
+    }
+    Ok(())
 }
 
 impl TaskArgs {

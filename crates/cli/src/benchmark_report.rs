@@ -1,28 +1,22 @@
 //! Reports of published tasks: figures, classes that are mistaken, pictures that were right and wrong.
 
 use sail_vl::core::RgbImage;
-use sail_vl::report::{Facts, Gallery, GalleryItem, Picture, Report, Section, Table};
+use sail_vl::report::{Facts, GalleryItem, Matrix, Picture, Report, Section, Table};
 use sail_vl::tasks::{
     Answer, CaptionResult, ClassificationResult, Mistake, Skips, TaskError, encode_thumbnail,
 };
 
 use crate::error::CliError;
+use crate::galleries::{self, Galleries, SIDE};
 use crate::retrieval_report;
 
-/// How many candidates a picture is shown with.
-pub(crate) const CANDIDATES: usize = 5;
-/// Pictures in each gallery.
-pub(crate) const PICTURES: usize = 12;
 /// Classes in the table of the worst.
 const WORST: usize = 20;
-/// The longer side of a picture.
-pub(crate) const SIDE: u32 = 240;
-
 /// A report of a zero-shot classification.
 pub(crate) fn classification(
     facts: Facts,
     result: &ClassificationResult,
-    answers: &[Answer],
+    galleries: &Galleries<&Answer>,
     picture: impl Fn(&Answer) -> Result<Option<RgbImage>, TaskError>,
 ) -> Result<Report, CliError> {
     let scores = &result.scores;
@@ -34,15 +28,16 @@ pub(crate) fn classification(
         .key_figure(format!("{:.2} %", scores.top1), "top-1 accuracy")
         .key_figure(format!("{:.2} %", scores.top5), "top-5 accuracy")
         .key_figure(format!("{:.2} %", scores.per_class_mean), "mean of the classes' accuracies")
+        .section(Section::new("Confusion").matrix(confusion(result)))
         .section(Section::new("Classes with the lowest accuracy").table(worst_classes(result)));
-    finish(report, facts, &result.skipped, answers, picture)
+    finish(report, facts, &result.skipped, galleries, picture)
 }
 
 /// A report of the retrieval of captions.
 pub(crate) fn captions(
     facts: Facts,
     result: &CaptionResult,
-    answers: &[Answer],
+    galleries: &Galleries<&Answer>,
     picture: impl Fn(&Answer) -> Result<Option<RgbImage>, TaskError>,
 ) -> Result<Report, CliError> {
     let scores = &result.retrieval;
@@ -52,7 +47,7 @@ pub(crate) fn captions(
         .key_figure(format!("{:.2} %", scores.i2t.r1), "recall@1, image to text")
         .key_figure(format!("{:.2} %", scores.t2i.r1), "recall@1, text to image")
         .section(Section::new("Results").table(retrieval_report::table(scores)));
-    finish(report, facts, &result.skipped, answers, picture)
+    finish(report, facts, &result.skipped, galleries, picture)
 }
 
 /// Galleries, what was left out, and what was run.
@@ -60,16 +55,10 @@ fn finish(
     mut report: Report,
     facts: Facts,
     skipped: &Skips,
-    answers: &[Answer],
+    galleries: &Galleries<&Answer>,
     picture: impl Fn(&Answer) -> Result<Option<RgbImage>, TaskError>,
 ) -> Result<Report, CliError> {
-    for (heading, right) in [("Pictures that were wrong", false), ("Pictures that were right", true)] {
-        let chosen: Vec<&Answer> = answers.iter().filter(|answer| answer.is_right() == right).collect();
-        let count = format!("{} of {}, spread over all of them.", chosen.len().min(PICTURES), chosen.len());
-        let gallery =
-            spread(&chosen, PICTURES).map(|answer| item(answer, &picture)).collect::<Result<Gallery, _>>()?;
-        report = report.section(Section::new(heading).text(count).gallery(gallery));
-    }
+    report = galleries.show(report, "Pictures", |answer| item(answer, &picture))?;
     if skipped.count > 0 {
         let rows = skipped.first.iter().map(|skip| (&skip.item, &skip.reason));
         let table =
@@ -80,12 +69,6 @@ fn finish(
     Ok(report.section(Section::new("What was run").facts(facts)))
 }
 
-/// At most so many of many, at equal distances.
-pub(crate) fn spread<T: Copy>(all: &[T], most: usize) -> impl Iterator<Item = T> {
-    let count = all.len().min(most);
-    (0..count).map(move |place| all[place * all.len() / count])
-}
-
 fn item(
     answer: &Answer,
     picture: &impl Fn(&Answer) -> Result<Option<RgbImage>, TaskError>,
@@ -94,12 +77,14 @@ fn item(
         Some(image) => Picture::encoded(encode_thumbnail(&image, SIDE)?)?,
         None => Picture::text("?"),
     };
-    let mut item =
-        GalleryItem::new(shown).title(answer.truth.first().cloned().unwrap_or_default()).note(&answer.key);
-    for candidate in &answer.candidates {
-        item = item.candidate(&candidate.label, f64::from(candidate.score), candidate.correct);
-    }
-    Ok(item)
+    let title = answer.truth.first().map_or("", String::as_str);
+    Ok(galleries::item(shown, title, &answer.candidates).note(&answer.key))
+}
+
+fn confusion(result: &ClassificationResult) -> Matrix {
+    let names: Vec<&str> = result.classes.iter().map(String::as_str).collect();
+    let cells = result.confusion.iter().map(|cell| (cell.truth, cell.found, cell.times as f64));
+    crate::confusion::matrix(&names, &cells.collect::<Vec<_>>(), "in pictures")
 }
 
 /// The classes that were found least often, and what they were taken for.

@@ -12,6 +12,7 @@ use sail_vl::eval::{
     BlockSize, Retrieval, ZeroShot, class_weights, project_images, project_texts, retrieval, zero_shot,
 };
 use sail_vl::report::Facts;
+use serde::Serialize;
 
 use crate::benchmark::{self, BenchmarkCommand};
 use crate::error::CliError;
@@ -112,7 +113,7 @@ fn run_retrieval(args: &RetrievalArgs) -> Result<(), CliError> {
     let images = project_images(&head, &**pairs.images(), &image_rows, &device, CHUNK)?;
     let texts = project_texts(&head, &**pairs.captions(0), &text_rows, &device, CHUNK)?;
     let result = retrieval(images.clone(), texts.clone(), &text_to_image, &BlockSize::default())?;
-    let mut json = serde_json::to_value(&result)?;
+    let mut shown = None;
     if let Some(path) = &args.report {
         let keys = |source: &dyn FeatureSource, rows: &[usize], spec: &str| {
             source.keys(rows).map_err(|source| CliError::Features { spec: spec.to_owned(), source })
@@ -129,17 +130,26 @@ fn run_retrieval(args: &RetrievalArgs) -> Result<(), CliError> {
             .fact("texts", &args.pairs.texts)
             .fact("head", &args.common.head)
             .fact("held out", args.common.holdout.map_or("no: all rows".to_owned(), |rows| rows.to_string()));
-        let (report, similarities) =
+        let (report, figures) =
             retrieval_report::report(facts, &result, &embedded, args.pictures.as_deref())?;
         report.save(path)?;
-        json["similarities"] = serde_json::to_value(similarities)?;
+        shown = Some(figures);
     }
     let mut out = stdout().lock();
     if args.common.json {
-        writeln!(out, "{json}")?;
+        writeln!(out, "{}", serde_json::to_string(&Reported { result: &result, shown })?)?;
         return Ok(());
     }
     write_retrieval(&mut out, &result)
+}
+
+/// A result, and what its report shows beside it.
+#[derive(Serialize)]
+struct Reported<'a> {
+    #[serde(flatten)]
+    result: &'a Retrieval,
+    #[serde(flatten)]
+    shown: Option<retrieval_report::Shown>,
 }
 
 /// A retrieval as a table for people.

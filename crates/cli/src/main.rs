@@ -5,11 +5,13 @@
 
 mod benchmark;
 mod benchmark_report;
+mod confusion;
 mod encode;
 mod encode_progress;
 mod error;
 mod eval;
 mod features;
+mod galleries;
 mod head;
 mod inputs;
 mod labels;

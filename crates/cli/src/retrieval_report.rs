@@ -5,13 +5,13 @@ use std::path::Path;
 
 use sail_vl::burn::tensor::Tensor;
 use sail_vl::data::{DecodeLimits, decode_image};
-use sail_vl::eval::{BlockSize, Retrieval, cosines, top_k};
-use sail_vl::report::{Facts, Gallery, GalleryItem, Matrix, Picture, Report, Section, Table};
-use sail_vl::tasks::encode_thumbnail;
+use sail_vl::eval::{BlockSize, Match, Retrieval, cosines, top_k};
+use sail_vl::report::{Facts, Matrix, Picture, Report, Section, Table};
+use sail_vl::tasks::{Candidate, encode_thumbnail};
 use serde::Serialize;
 
-use crate::benchmark_report::{CANDIDATES, PICTURES, SIDE, spread};
 use crate::error::CliError;
+use crate::galleries::{self, CANDIDATES, Galleries, SIDE, spread};
 
 /// Pictures and texts of the matrix.
 const MATRIX: usize = 10;
@@ -37,48 +37,61 @@ pub(crate) fn table(scores: &Retrieval) -> Table {
     table
 }
 
+/// An image and the texts that it finds.
+#[derive(Serialize)]
+struct Found {
+    key: String,
+    candidates: Vec<Candidate>,
+}
+
+impl Embedded<'_> {
+    fn candidate(&self, image: usize, found: &Match) -> Candidate {
+        Candidate {
+            label: self.text_keys[found.index].clone(),
+            score: found.score,
+            correct: self.text_to_image[found.index] == image,
+        }
+    }
+}
+
+/// What a report shows beside the scores.
+#[derive(Serialize)]
+pub(crate) struct Shown {
+    galleries: Galleries<Found>,
+    similarities: Similarities,
+}
+
 /// Cosines of some images with the first text of each.
 #[derive(Serialize)]
-pub(crate) struct Similarities {
+struct Similarities {
     images: Vec<String>,
     texts: Vec<String>,
     /// A row for each image.
     cosines: Vec<Vec<f64>>,
 }
 
-/// A report, and the similarities in it; `pictures` is the folder that the keys of the images are files of, where there is one.
+/// A report, and the figures in it that are not in the result; `pictures` is the folder that the keys of the images are files of, where there is one.
 pub(crate) fn report(
     facts: Facts,
     result: &Retrieval,
     embedded: &Embedded<'_>,
     pictures: Option<&Path>,
-) -> Result<(Report, Similarities), CliError> {
+) -> Result<(Report, Shown), CliError> {
     let found = top_k(embedded.images.clone(), embedded.texts.clone(), CANDIDATES, &BlockSize::SEARCH)?;
     let mut report = Report::new("Retrieval")
         .subtitle(format!("{} images and {} texts.", result.n_images, result.n_texts))
         .key_figure(format!("{:.2} %", result.i2t.r1), "recall@1, image to text")
         .key_figure(format!("{:.2} %", result.t2i.r1), "recall@1, text to image")
         .section(Section::new("Results").table(table(result)));
-    for (heading, right) in [("Images that were wrong", false), ("Images that were right", true)] {
-        let is_right = |image: &usize| embedded.text_to_image[found[*image][0].index] == *image;
-        let chosen: Vec<usize> = (0..found.len()).filter(|image| is_right(image) == right).collect();
-        let count = chosen.len().min(PICTURES);
-        let gallery = spread(&chosen, PICTURES)
-            .map(|image| {
-                let key = &embedded.image_keys[image];
-                let mut item = GalleryItem::new(shown(key, pictures)?).title(key);
-                for candidate in &found[image] {
-                    let label = &embedded.text_keys[candidate.index];
-                    let right = embedded.text_to_image[candidate.index] == image;
-                    item = item.candidate(label, f64::from(candidate.score), right);
-                }
-                Ok(item)
-            })
-            .collect::<Result<Gallery, CliError>>()?;
-        let text =
-            format!("{count} of {}, spread over all of them, with the texts that they find.", chosen.len());
-        report = report.section(Section::new(heading).text(text).gallery(gallery));
-    }
+    let is_right = |image: usize| embedded.text_to_image[found[image][0].index] == image;
+    let shown = |image: usize| Found {
+        key: embedded.image_keys[image].clone(),
+        candidates: found[image].iter().map(|found| embedded.candidate(image, found)).collect(),
+    };
+    let galleries = Galleries::new(found.len(), is_right, shown);
+    report = galleries.show(report, "Images", |Found { key, candidates }| {
+        Ok(galleries::item(picture(key, pictures)?, key, candidates))
+    })?;
     let similarities = similarities(embedded)?;
     let mut matrix = Matrix::new(&similarities.texts).corner("cosine");
     for (image, row) in similarities.images.iter().zip(&similarities.cosines) {
@@ -86,10 +99,11 @@ pub(crate) fn report(
     }
     let caption = "Images down, the first text of each across: the diagonal should stand out.";
     let section = Section::new("Similarities").matrix(matrix.caption(caption));
-    Ok((report.section(section).section(Section::new("What was run").facts(facts)), similarities))
+    report = report.section(section).section(Section::new("What was run").facts(facts));
+    Ok((report, Shown { galleries, similarities }))
 }
 
-fn shown(key: &str, pictures: Option<&Path>) -> Result<Picture, CliError> {
+fn picture(key: &str, pictures: Option<&Path>) -> Result<Picture, CliError> {
     let Some(folder) = pictures else { return Ok(Picture::text(key)) };
     let path = folder.join(key);
     let unreadable = |reason: String| CliError::Usage(format!("cannot show {}: {reason}", path.display()));

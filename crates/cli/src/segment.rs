@@ -1,12 +1,13 @@
 //! `sail eval segment`.
 
+use std::collections::BTreeMap;
 use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use sail_vl::core::{Attention, DenseOptions, Layer, ensure};
 use sail_vl::eval::{Confusion, LabelMap, Segmentation, SegmentationError, SlidingWindow};
-use sail_vl::report::{Facts, Panel, Panels, Picture, Report, Section, Table};
+use sail_vl::report::{Facts, Matrix, Panel, Panels, Picture, Report, Section, Table};
 use sail_vl::tasks::{
     SegmentationLayout, SegmentationSample, SegmentationSet, TaskFiles, class_colour, encode_thumbnail,
     overlay,
@@ -15,7 +16,7 @@ use sail_vl::{SailModel, SegmentOptions, device};
 use serde::Serialize;
 
 use crate::error::CliError;
-use crate::{inputs, towers};
+use crate::{confusion, inputs, towers};
 
 /// Longer side of a picture in the report.
 const THUMBNAIL: u32 = 320;
@@ -90,6 +91,25 @@ struct Outcome<'a> {
     classes: Vec<&'a str>,
     /// Pictures without a mask and masks without a picture.
     unused: usize,
+    #[serde(flatten)]
+    shown: Option<Shown>,
+}
+
+/// What a report shows beside the scores.
+#[derive(Serialize)]
+struct Shown {
+    pictures: Vec<PictureScores>,
+    /// For every true class the shares of its pixels that were given each class, in percent.
+    confusion: Vec<Vec<f64>>,
+}
+
+/// The scores of one picture.
+#[derive(Serialize)]
+struct PictureScores {
+    name: String,
+    miou: f64,
+    /// Of each class that the picture has or was given, in percent.
+    iou: BTreeMap<String, f64>,
 }
 
 impl SegmentArgs {
@@ -129,7 +149,7 @@ pub(crate) fn run(args: &SegmentArgs) -> Result<(), CliError> {
     let shown = if args.report.is_some() { args.overlays.min(pictures) } else { 0 };
     let scored = |error: SegmentationError| CliError::Segmentation(error.into());
     let mut confusion = Confusion::new(set.classes().len()).map_err(scored)?;
-    let mut panels = Panels::new();
+    let (mut panels, mut pictures_shown) = (Panels::new(), Vec::new());
     let bar = inputs::bar(pictures as u64, "segmenting", "{pos} of {len} pictures");
     for index in 0..pictures {
         let sample = set.load(index).map_err(data)?;
@@ -138,17 +158,22 @@ pub(crate) fn run(args: &SegmentArgs) -> Result<(), CliError> {
         confusion.add(&found, &sample.truth).map_err(scored)?;
         // Spread over the set.
         if index * shown / pictures != (index + 1) * shown / pictures {
-            panels = panels.panel(panel(&sample, &found, set.classes())?);
+            let scores = picture_scores(&sample, &found, set.classes())?;
+            panels = panels.panel(panel(&sample, &found, &scores)?);
+            pictures_shown.push(scores);
         }
         bar.inc(1);
     }
     bar.finish_and_clear();
     let scores = confusion.scores();
+    let mut shown = None;
     if let Some(path) = &args.report {
-        report(args, &set, &scores, panels, path)?;
+        let figures = Shown { pictures: pictures_shown, confusion: shares(&confusion, set.classes().len()) };
+        report(args, &set, &scores, (panels, &figures), path)?;
+        shown = Some(figures);
     }
     let classes = set.classes().iter().map(|names| names[0].as_str()).collect();
-    print(args.json, &Outcome { scores: &scores, classes, unused: set.unused().len() })
+    print(args.json, &Outcome { scores: &scores, classes, unused: set.unused().len(), shown })
 }
 
 fn print(json: bool, result: &Outcome<'_>) -> Result<(), CliError> {
@@ -157,7 +182,7 @@ fn print(json: bool, result: &Outcome<'_>) -> Result<(), CliError> {
         writeln!(out, "{}", serde_json::to_string(result)?)?;
         return Ok(());
     }
-    let Outcome { scores, classes, unused } = result;
+    let Outcome { scores, classes, unused, .. } = result;
     writeln!(out, "{} pictures, {} classes, {} pixels", scores.n_images, classes.len(), scores.n_pixels)?;
     if *unused > 0 {
         writeln!(out, "{unused} pictures or masks without the other are left out")?;
@@ -170,15 +195,32 @@ fn print(json: bool, result: &Outcome<'_>) -> Result<(), CliError> {
     Ok(())
 }
 
-/// A picture with what was found and what is there.
-fn panel(sample: &SegmentationSample, found: &LabelMap, classes: &[Vec<String>]) -> Result<Panel, CliError> {
+/// For every true class the shares of its pixels that were given each class, in percent.
+fn shares(confusion: &Confusion, classes: usize) -> Vec<Vec<f64>> {
+    let share = |row: &[u64]| {
+        let pixels = row.iter().sum::<u64>().max(1) as f64;
+        row.iter().map(|&count| 100.0 * count as f64 / pixels).collect()
+    };
+    confusion.counts().chunks(classes).map(share).collect()
+}
+
+fn picture_scores(
+    sample: &SegmentationSample,
+    found: &LabelMap,
+    classes: &[Vec<String>],
+) -> Result<PictureScores, CliError> {
     let scored = |error: SegmentationError| CliError::Segmentation(error.into());
     let mut confusion = Confusion::new(classes.len()).map_err(scored)?;
     confusion.add(found, &sample.truth).map_err(scored)?;
-    let scores = confusion.scores();
-    let of_class =
-        |(iou, names): (&Option<f64>, &Vec<String>)| iou.map(|iou| format!("{} {iou:.0}", names[0]));
-    let ious: Vec<String> = scores.per_class_iou.iter().zip(classes).filter_map(of_class).collect();
+    let Segmentation { miou, per_class_iou, .. } = confusion.scores();
+    let of_class = |(iou, names): (Option<f64>, &Vec<String>)| Some((names[0].clone(), iou?));
+    let iou = per_class_iou.into_iter().zip(classes).filter_map(of_class).collect();
+    Ok(PictureScores { name: sample.name.clone(), miou, iou })
+}
+
+/// A picture with what was found and what is there.
+fn panel(sample: &SegmentationSample, found: &LabelMap, scores: &PictureScores) -> Result<Panel, CliError> {
+    let ious: Vec<String> = scores.iou.iter().map(|(name, iou)| format!("{name} {iou:.0}")).collect();
     let picture =
         |image| -> Result<Picture, CliError> { Ok(Picture::encoded(encode_thumbnail(image, THUMBNAIL)?)?) };
     Ok(Panel::new(&sample.name)
@@ -188,11 +230,22 @@ fn panel(sample: &SegmentationSample, found: &LabelMap, classes: &[Vec<String>])
         .picture("truth", picture(&overlay(&sample.image, &sample.truth, THUMBNAIL))?))
 }
 
+fn confusion_matrix(set: &SegmentationSet, shown: &Shown) -> Matrix {
+    let names: Vec<&str> = set.classes().iter().map(|names| names[0].as_str()).collect();
+    let rows = shown.confusion.iter().enumerate();
+    let cells = rows.flat_map(|(truth, row)| {
+        // A tenth of a percent is as much as a cell shows.
+        let cells = row.iter().enumerate().filter(|(_, share)| **share > 0.0);
+        cells.map(move |(found, share)| (truth, found, (10.0 * share).round() / 10.0))
+    });
+    confusion::matrix(&names, &cells.collect::<Vec<_>>(), "in percent of the true class's pixels")
+}
+
 fn report(
     args: &SegmentArgs,
     set: &SegmentationSet,
     scores: &Segmentation,
-    mut panels: Panels,
+    (mut panels, shown): (Panels, &Shown),
     path: &Path,
 ) -> Result<(), CliError> {
     let percent = |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.2}"));
@@ -239,6 +292,7 @@ fn report(
         .section(Section::new("Result").table(summary))
         .section(Section::new("Pictures").panels(panels))
         .section(Section::new("Classes").table(table))
+        .section(Section::new("Confusion").matrix(confusion_matrix(set, shown)))
         .section(Section::new("Settings").facts(settings))
         .footer(concat!("sail ", env!("CARGO_PKG_VERSION")))
         .save(path)?;

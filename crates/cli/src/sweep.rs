@@ -172,11 +172,12 @@ fn print(args: &TrainArgs, done: &[(String, &Setting, Outcome<Head>)]) -> Result
                 })
             })
             .collect();
-        writeln!(
-            out,
-            "{}",
-            json!({"settings": settings, "best": done.first().map(|(name, ..)| head(name))})
-        )?;
+        let mut result = json!({"settings": settings, "best": done.first().map(|(name, ..)| head(name))});
+        if args.report.is_some() {
+            let runs: Vec<_> = done.iter().map(|(name, _, outcome)| (name.clone(), outcome)).collect();
+            result["curves"] = train_report::curves(&runs);
+        }
+        writeln!(out, "{result}")?;
         return Ok(());
     }
     let width = done.iter().map(|(name, ..)| name.chars().count()).max().unwrap_or(0).max(7) + 2;

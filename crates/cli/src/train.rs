@@ -14,7 +14,8 @@ use sail_vl::device;
 use sail_vl::layers::{Head, HeadConfig, ProjectorConfig, SideConfig};
 use sail_vl::losses::{Blocks, Direction, LossConfig, Normalization};
 use sail_vl::train::{
-    Finish, Interrupter, OptimizerConfig, Outcome, Precision, Progress, RunFolder, TrainConfig, Trainer,
+    EvaluationRecord, Finish, Interrupter, OptimizerConfig, Outcome, Precision, Progress, RunFolder,
+    TrainConfig, Trainer,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -347,10 +348,15 @@ fn report(args: &TrainArgs, outcome: &Outcome<Head>) -> Result<(), CliError> {
     let mut out = stdout().lock();
     if args.json {
         let holdout = holdout.map(|scores| json!({"i2t": scores.i2t, "t2i": scores.t2i}));
-        let result = json!({
+        let mut result = json!({
             "holdout": holdout, "loss": loss, "steps": steps, "seconds": outcome.seconds, "head": head,
             "stopped_early": outcome.finish == Finish::Early,
         });
+        if args.report.is_some() {
+            result["mean_recall"] =
+                outcome.history.evaluations.last().map(EvaluationRecord::mean_recall).into();
+            result["curves"] = train_report::curves(&[(args.out.clone(), outcome)]);
+        }
         writeln!(out, "{result}")?;
         return Ok(());
     }

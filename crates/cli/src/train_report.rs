@@ -2,10 +2,24 @@
 
 use sail_vl::layers::Head;
 use sail_vl::report::{LineChart, Report, Section, Table};
-use sail_vl::train::Outcome;
+use sail_vl::train::{EvaluationRecord, Outcome};
+use serde_json::{Value, json};
 
 /// Curves of more runs than this cannot be told apart; the best ones are drawn.
 const DRAWN: usize = 6;
+
+/// What the curves of a report are drawn from, run by run.
+pub(crate) fn curves(runs: &[(String, &Outcome<Head>)]) -> Value {
+    let drawn = runs.iter().take(DRAWN).map(|(name, outcome)| {
+        let recall = |at: &EvaluationRecord| json!({"steps": at.steps, "mean_recall": at.mean_recall()});
+        json!({
+            "run": name,
+            "steps": outcome.history.steps,
+            "evaluations": outcome.history.evaluations.iter().map(recall).collect::<Vec<_>>(),
+        })
+    });
+    drawn.collect()
+}
 
 /// A report on runs, best first, each with its name.
 pub(crate) fn report(runs: &[(String, &Outcome<Head>)]) -> Report {

@@ -7,12 +7,13 @@ use sail_core::RgbImage;
 use sail_data::source::ImageData;
 use sail_data::{DecodeLimits, decode_image};
 use sail_eval::{BlockSize, Match, top_k};
+use serde::Serialize;
 
 use crate::TaskError;
 use crate::inputs::Pictures;
 
 /// What a model ranks first for a picture.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Answer {
     /// The picture.
     pub key: String,
@@ -21,11 +22,12 @@ pub struct Answer {
     /// The texts with the highest cosines, best first; equal ones in the order of the data.
     pub candidates: Vec<Candidate>,
     /// The row of the picture in the store, so that it is found again.
+    #[serde(skip)]
     row: usize,
 }
 
 /// One of the texts that a picture found.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Candidate {
     /// The name of the class, or the caption.
     pub label: String,

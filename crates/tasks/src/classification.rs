@@ -25,12 +25,25 @@ pub struct ClassificationResult {
     /// For every class, the other class that its pictures are most often taken for, which is to say that it scores
     /// highest; `None` (`null`) where all are right. Of equals, the first.
     pub taken_for: Vec<Option<Mistake>>,
+    /// How often each class was found for each true one, the cells that are not zero, by true and then by found class.
+    pub confusion: Vec<ConfusionCell>,
     /// Classes that no scored picture shows; they are among the wrong answers all the same.
     pub absent_classes: usize,
     /// How many prompts a class has.
     pub n_templates: usize,
     /// Pictures left out.
     pub skipped: Skips,
+}
+
+/// A cell of a confusion matrix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfusionCell {
+    /// The number of the true class.
+    pub truth: usize,
+    /// The number of the class that scored highest.
+    pub found: usize,
+    /// For how many pictures.
+    pub times: usize,
 }
 
 /// A class that another is taken for.
@@ -120,20 +133,23 @@ impl Embedded {
         let first = top_k(embeddings.clone(), self.weights.clone(), 1, &BlockSize::SEARCH)?;
         let first = first.iter().map(|found| found[0].index);
         let scores = zero_shot(embeddings, self.weights, &self.labels)?;
-        let (mut counts, mut mistakes) = (vec![0; scores.n_classes], vec![BTreeMap::new(); scores.n_classes]);
+        let (mut counts, mut rows) = (vec![0; scores.n_classes], vec![BTreeMap::new(); scores.n_classes]);
         for (&class, found) in self.labels.iter().zip(first) {
             counts[class] += 1;
-            if found != class {
-                *mistakes[class].entry(found).or_insert(0usize) += 1;
-            }
+            *rows[class].entry(found).or_insert(0usize) += 1;
         }
-        let taken_for = mistakes.iter().map(|mistakes| {
-            let (&class, &times) = mistakes.iter().rev().max_by_key(|(_, times)| **times)?;
+        let taken_for = rows.iter().enumerate().map(|(truth, row)| {
+            let mistakes = row.iter().rev().filter(|(found, _)| **found != truth);
+            let (&class, &times) = mistakes.max_by_key(|(_, times)| **times)?;
             Some(Mistake { class, times })
+        });
+        let cells = rows.iter().enumerate().flat_map(|(truth, row)| {
+            row.iter().map(move |(&found, &times)| ConfusionCell { truth, found, times })
         });
         Ok(ClassificationResult {
             counts,
             taken_for: taken_for.collect(),
+            confusion: cells.collect(),
             absent_classes: scores.per_class.iter().filter(|accuracy| accuracy.is_none()).count(),
             scores,
             classes: data.classes.clone(),

@@ -54,7 +54,7 @@ mod winoground;
 pub use answers::{Answer, Candidate};
 pub use cache::FeatureCache;
 pub use captions::{CaptionData, CaptionResult, caption_answers, caption_retrieval};
-pub use classification::{ClassificationResult, Mistake, classify, classify_answers};
+pub use classification::{ClassificationResult, ConfusionCell, Mistake, classify, classify_answers};
 pub use error::TaskError;
 pub use labelled::LabelledImages;
 pub use mmvp::{MmvpData, MmvpResult, NamedAccuracy, mmvp};
