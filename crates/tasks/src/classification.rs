@@ -26,6 +26,7 @@ pub struct ClassificationResult {
     /// highest; `None` (`null`) where all are right. Of equals, the first.
     pub taken_for: Vec<Option<Mistake>>,
     /// How often each class was found for each true one, the cells that are not zero, by true and then by found class.
+    /// The class that scores highest is found, of equals the first, where [`ZeroShot`] counts a tie as wrong.
     pub confusion: Vec<ConfusionCell>,
     /// Classes that no scored picture shows; they are among the wrong answers all the same.
     pub absent_classes: usize,

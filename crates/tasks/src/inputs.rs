@@ -2,13 +2,15 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use sail_data::DataError;
 use sail_data::source::{ImageData, ImageRoot, Record, RecordSource, Records};
 use sha2::{Digest, Sha256};
+
+use crate::zip_pictures::ZipPictures;
 
 /// Records in memory.
 #[derive(Debug, Clone)]
@@ -65,6 +67,21 @@ impl Pictures {
         let mut seen = HashSet::new();
         let names = names.into_iter().filter(|name| seen.insert(*name));
         Self::listed(names.map(|name| Record { key: name.to_owned(), value: root.picture(name) }).collect())
+    }
+
+    /// The members of these names of a zip archive, each once; the names are the keys.
+    pub(crate) fn zipped<'a>(
+        path: PathBuf,
+        folder: &'static str,
+        names: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self, DataError> {
+        let (mut seen, mut fingerprint) = (HashSet::new(), Fingerprint::default());
+        fingerprint.add_file(&path);
+        let names: Vec<String> =
+            names.into_iter().filter(|name| seen.insert(*name)).map(str::to_owned).collect();
+        names.iter().for_each(|name| fingerprint.add(name.as_bytes()));
+        let source = Box::new(ZipPictures::new(path, folder, names)?);
+        Ok(Self { source, fingerprint: fingerprint.finish() })
     }
 
     /// Pictures that are files.

@@ -50,6 +50,7 @@ mod templates;
 mod thumbnail;
 mod web_dataset;
 mod winoground;
+mod zip_pictures;
 
 pub use answers::{Answer, Candidate};
 pub use cache::FeatureCache;

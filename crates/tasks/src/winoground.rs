@@ -14,7 +14,8 @@ use crate::{FeatureCache, Skips, TaskError, TaskModel};
 /// Winoground (Thrush et al., 2022, arXiv 2204.03162) as it is published on the hub, `facebook/winoground`.
 ///
 /// A folder with `examples.jsonl`, whose lines have `id`, `image_0`, `image_1`, `caption_0` and `caption_1` (and more,
-/// which is passed over), and the pictures `images/NAME.png`, unpacked from `images.zip`.
+/// which is passed over), and the pictures
+/// `NAME.png` in `images.zip`, or in the folder `images` where there is one.
 pub struct WinogroundData {
     pictures: Pictures,
     captions: Texts,
@@ -37,7 +38,8 @@ impl WinogroundData {
     ///
     /// # Errors
     /// [`TaskError::Io`] and [`TaskError::TooLarge`] for the files; [`TaskError::Malformed`] naming a line that is not in
-    /// the published form; [`TaskError::Empty`] without an example.
+    /// the published form; [`TaskError::Empty`] without an example; [`TaskError::Pictures`] without the pictures or for an
+    /// archive that is none.
     pub fn open(folder: &Path) -> Result<Self, TaskError> {
         let path = folder.join("examples.jsonl");
         let text = read_text(&path, "Winoground's examples.jsonl")?;
@@ -54,9 +56,14 @@ impl WinogroundData {
         if examples.is_empty() {
             return Err(TaskError::Empty { path, what: "example" });
         }
-        let root = ImageRoot::new(&folder.join("images"), &SourceOptions::default());
         let names = examples.iter().flat_map(|example| &example.images).map(String::as_str);
-        let pictures = Pictures::named(&root.map_err(TaskError::Pictures)?, names);
+        let (unpacked, archive) = (folder.join("images"), folder.join("images.zip"));
+        let pictures = if !unpacked.exists() && archive.exists() {
+            Pictures::zipped(archive, "images", names)
+        } else {
+            ImageRoot::new(&unpacked, &SourceOptions::default()).map(|root| Pictures::named(&root, names))
+        };
+        let pictures = pictures.map_err(TaskError::Pictures)?;
         Ok(Self { pictures, captions, examples })
     }
 

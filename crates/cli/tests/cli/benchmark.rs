@@ -14,7 +14,7 @@ fn fixtures(of: &str) -> PathBuf {
 }
 
 /// A lab with the folders `vision` (24 numbers a token, so 48 a picture) and `text` (36 a text), and `head.safetensors`.
-fn lab() -> Lab {
+pub(crate) fn lab() -> Lab {
     let lab = Lab::empty();
     copy(&fixtures("encoders").join("vision/dinov2"), &lab.path("vision"));
     copy(&fixtures("encoders").join("text/bert_mean"), &lab.path("text"));
@@ -247,6 +247,24 @@ fn a_second_head_reads_the_cache() {
     assert_eq!(lab.run(&ensemble).json()["n_templates"], 2);
 }
 
+/// Checks that a page shows what the JSON has of single pictures.
+pub(crate) fn shown(galleries: &Value, html: &str) {
+    let of = |verdict: &str| galleries[verdict].as_array().unwrap();
+    for (verdict, count) in [("wrong", "n_wrong"), ("right", "n_right")] {
+        assert!(html.contains(&format!("{} of {}, spread", of(verdict).len(), galleries[count])));
+        for answer in of(verdict) {
+            let candidates = answer["candidates"].as_array().unwrap();
+            assert_eq!(candidates[0]["correct"], verdict == "right");
+            assert!(html.contains(answer["key"].as_str().unwrap()), "{answer}");
+            for candidate in candidates {
+                let score = format!("{:.2}", candidate["score"].as_f64().unwrap()).replace('-', "\u{2212}");
+                assert!(html.contains(candidate["label"].as_str().unwrap()), "{candidate}");
+                assert!(html.contains(&score), "{candidate}");
+            }
+        }
+    }
+}
+
 #[test]
 fn reports_show_what_was_right_and_wrong() {
     let lab = lab();
@@ -258,8 +276,17 @@ fn reports_show_what_was_right_and_wrong() {
         command(&lab, task, data.split('/').next().unwrap(), "");
         let command = command(&lab, task, data, more);
         let plain = lab.run(&format!("{command} --json")).json();
-        assert_eq!(lab.run(&format!("{command} --json --report out.html")).json(), plain, "the same figures");
+        let mut reported = lab.run(&format!("{command} --json --report out.html")).json();
         let html = String::from_utf8(lab.read("out.html")).unwrap();
+        let galleries = reported.as_object_mut().unwrap().remove("galleries").unwrap();
+        assert_eq!(reported, plain, "the same figures");
+        shown(&galleries, &html);
+        if task == "classify" {
+            let times = |cell: &Value| cell["times"].as_u64().unwrap();
+            let pictures: u64 = plain["confusion"].as_array().unwrap().iter().map(times).sum();
+            assert_eq!(plain["n_images"], pictures);
+            assert!(html.contains("classes that occur, in pictures."));
+        }
         let pictures = html.matches("data:image/jpeg;base64,").count();
         assert!((12..=24).contains(&pictures), "{pictures}");
         let figure = if task == "classify" { &plain["top1"] } else { &plain["i2t"]["r@1"] };

@@ -155,6 +155,18 @@ fn a_sweep_ranks_its_settings_and_each_is_the_run_it_would_be_alone() {
     lab.run(&alone).succeeded();
     assert!(lab.read("alone/head.safetensors") == lab.read("swept/lr=1e-3,width=1/head.safetensors"));
     assert!(String::from_utf8(lab.read("sweep.html")).unwrap().contains("Which settings do best?"));
+    // The curves' points: those of the run alone for its setting.
+    let curves = found["curves"].as_array().unwrap();
+    assert_eq!(curves.len(), 4);
+    let curve = curves.iter().find(|curve| curve["run"] == "lr=1e-3,width=1").unwrap();
+    let steps = curve["steps"].as_array().unwrap();
+    assert_eq!(steps.len(), lab.steps("alone"));
+    assert!(steps.iter().all(|step| number(&step["loss"]) > 0.0 && number(&step["learning_rate"]) > 0.0));
+    let alone = settings.iter().find(|setting| setting["head"] == "swept/lr=1e-3,width=1/head.safetensors");
+    assert_eq!(
+        curve["evaluations"].as_array().unwrap().last().unwrap()["mean_recall"],
+        alone.unwrap()["mean_recall"]
+    );
 }
 
 #[test]
@@ -232,6 +244,7 @@ fn a_retrieval_reports_what_was_right_and_wrong() {
     for word in ["Images that were wrong", "Images that were right", "class=\"matrix\"", &key(0)] {
         assert!(page.contains(word), "no {word:?}");
     }
+    crate::benchmark::shown(&json["galleries"], &page);
     let cosines = &json["similarities"]["cosines"];
     assert_eq!((cosines.as_array().unwrap().len(), cosines[9].as_array().unwrap().len()), (10, 10));
     std::fs::create_dir(lab.path("pictures")).unwrap();

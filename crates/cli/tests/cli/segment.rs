@@ -1,5 +1,10 @@
-//! `sail eval segment`: what it refuses before a model is loaded. `examples/segmentation.py` runs it on real models.
+//! `sail eval segment` on a tiny random backbone. `examples/segmentation.py` runs it on real models.
 
+use std::fs::{self, File};
+
+use png::{BitDepth, ColorType, Encoder};
+
+use crate::benchmark::lab;
 use crate::lab::Lab;
 
 const COMMAND: &str = "eval segment --data scenes --head head.safetensors --vision vision --text text";
@@ -8,6 +13,8 @@ const COMMAND: &str = "eval segment --data scenes --head head.safetensors --visi
 fn layouts_and_data_that_are_not_there_are_refused() {
     let lab = Lab::empty();
     let with = |options: &str| format!("{COMMAND} {options}");
+    lab.refuses(&with("--layout folder"), 1, &["`scenes`", "neither a folder nor an id"]);
+    std::fs::create_dir(lab.path("scenes")).unwrap();
     lab.refuses(&with("--layout pascal"), 2, &["layout", "pascal", "voc21"]);
     lab.refuses(&with("--layout folder --limit 0"), 2, &["limit", "at least 1"]);
     lab.refuses(&with("--layout ade20k"), 1, &["scenes", "images/validation"]);
@@ -15,4 +22,65 @@ fn layouts_and_data_that_are_not_there_are_refused() {
         std::fs::create_dir_all(lab.path(folder)).unwrap();
     }
     lab.refuses(&with("--layout folder"), 1, &["classes.txt"]);
+}
+
+fn write_png(path: &std::path::Path, colour: ColorType, bytes: &[u8]) {
+    let mut encoder = Encoder::new(File::create(path).unwrap(), 24, 20);
+    encoder.set_color(colour);
+    encoder.set_depth(BitDepth::Eight);
+    encoder.write_header().unwrap().write_image_data(bytes).unwrap();
+}
+
+/// The left of every scene is of class 0, the right of class 1, and the middle is not counted.
+#[test]
+fn a_report_shows_the_figures_of_the_json() {
+    let lab = lab();
+    for folder in ["scenes/images", "scenes/masks"] {
+        fs::create_dir_all(lab.path(folder)).unwrap();
+    }
+    fs::write(lab.path("scenes/classes.txt"), "sky\ngrass, meadow\nnever\n").unwrap();
+    let class = |pixel: usize| match pixel % 24 {
+        0..10 => 0u8,
+        10..14 => 255,
+        _ => 1,
+    };
+    for scene in 0..4usize {
+        let picture: Vec<u8> = (0..24 * 20)
+            .flat_map(|pixel| [pixel * 7 % 200, 80 * usize::from(class(pixel)) % 256, 60 * scene])
+            .map(|value| value as u8)
+            .collect();
+        let mask: Vec<u8> = (0..24 * 20).map(class).collect();
+        write_png(&lab.path(&format!("scenes/images/{scene}.png")), ColorType::Rgb, &picture);
+        write_png(&lab.path(&format!("scenes/masks/{scene}.png")), ColorType::Grayscale, &mask);
+    }
+    let command = format!("{COMMAND} --layout folder --short-side 20 --window 20 --stride 10 --json");
+    let plain = lab.run(&command).json();
+    let mut found = lab.run(&format!("{command} --report out.html --overlays 3")).json();
+    let html = String::from_utf8(lab.read("out.html")).unwrap();
+    assert_eq!((&plain["n_images"], &plain["n_pixels"]), (&4.into(), &(4 * 20 * 20).into()));
+
+    let pictures = found.as_object_mut().unwrap().remove("pictures").unwrap();
+    let confusion = found.as_object_mut().unwrap().remove("confusion").unwrap();
+    assert_eq!(found, plain, "the same figures");
+    let pictures = pictures.as_array().unwrap();
+    assert_eq!(pictures.len(), 3);
+    for picture in pictures {
+        assert!(html.contains(&format!("mIoU {:.1}: ", picture["miou"].as_f64().unwrap())), "{picture}");
+        for (class, iou) in picture["iou"].as_object().unwrap() {
+            assert!(html.contains(&format!("{class} {:.0}", iou.as_f64().unwrap())), "{picture}");
+        }
+    }
+    // Half of the pixels are of either class, so the shares on the diagonal are the accuracies.
+    for (class, row) in confusion.as_array().unwrap().iter().enumerate() {
+        let row: Vec<f64> = row.as_array().unwrap().iter().map(|share| share.as_f64().unwrap()).collect();
+        match plain["per_class_accuracy"][class].as_f64() {
+            Some(accuracy) => {
+                assert!(
+                    (row[class] - accuracy).abs() < 1e-9 && (row.iter().sum::<f64>() - 100.0).abs() < 1e-9
+                );
+            }
+            None => assert_eq!(row, [0.0; 3]),
+        }
+    }
+    assert!(html.contains("in percent of the true class"), "the matrix");
 }

@@ -1,7 +1,9 @@
 //! The same scores as the published scripts, on their layouts.
 
+use std::io::Write;
+
 use sail_tasks::{
-    CaptionData, LabelledImages, MmvpData, SugarCrepeData, WinogroundData, caption_answers,
+    CaptionData, LabelledImages, MmvpData, SugarCrepeData, TaskError, WinogroundData, caption_answers,
     caption_retrieval, classify, classify_answers, mmvp, sugar_crepe, winoground,
 };
 use serde::Serialize;
@@ -61,6 +63,29 @@ fn mmvp_is_the_scripts() {
     check(result, &expected("mmvp"));
 }
 
+/// Winoground's pictures are published as an archive.
+#[test]
+fn an_archive_of_pictures_is_as_good_as_a_folder() {
+    let (lab, published) = (Lab::new(), fixture("winoground"));
+    std::fs::create_dir(lab.path("data")).unwrap();
+    std::fs::copy(published.join("examples.jsonl"), lab.path("data/examples.jsonl")).unwrap();
+    let mut archive = zip::ZipWriter::new(std::fs::File::create(lab.path("data/images.zip")).unwrap());
+    for path in std::fs::read_dir(published.join("images")).unwrap().map(|entry| entry.unwrap().path()) {
+        let name = format!("images/{}", path.file_name().unwrap().to_str().unwrap());
+        archive.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+        archive.write_all(&std::fs::read(&path).unwrap()).unwrap();
+    }
+    archive.finish().unwrap();
+    let data = WinogroundData::open(&lab.path("data")).unwrap();
+    let result = lab.cached(|model, cache| winoground(model, &data, cache)).unwrap();
+    let expected = expected("winoground");
+    assert_eq!(result.skipped.count, 1);
+    assert!(result.skipped.first[0].reason.contains("no member `images/ex_6_img_1.png`"), "{result:?}");
+    check(result, &expected);
+    std::fs::write(lab.path("data/images.zip"), "nothing").unwrap();
+    assert!(matches!(WinogroundData::open(&lab.path("data")), Err(TaskError::Pictures(_))));
+}
+
 #[test]
 fn sugar_crepe_is_the_scripts() {
     let folder = fixture("sugarcrepe");
@@ -89,6 +114,17 @@ fn zero_shot_classification_is_clip_benchmarks() {
     for layout in ["web_dataset", "image_folder"] {
         let data = LabelledImages::open(&fixture(layout), "test", None).unwrap();
         let result = Lab::new().cached(|model, cache| classify(model, &data, cache)).unwrap();
+        // The confusion says what the script's figures say.
+        for (class, &count) in result.counts.iter().enumerate() {
+            let row: Vec<_> = result.confusion.iter().filter(|cell| cell.truth == class).collect();
+            assert_eq!(row.iter().map(|cell| cell.times).sum::<usize>(), count);
+            let right = row.iter().find(|cell| cell.found == class).map_or(0, |cell| cell.times);
+            let accuracy = result.scores.per_class[class].unwrap_or(0.0);
+            // Ties count against the accuracy; here the first of the equal classes is found.
+            assert!(100.0 * right as f64 >= accuracy * count as f64 - 1e-9, "{class}");
+            let most = row.iter().filter(|cell| cell.found != class).map(|cell| cell.times).max();
+            assert_eq!(most, result.taken_for[class].map(|mistake| mistake.times));
+        }
         check(result, &expected(layout));
     }
 }
