@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use sail_vl::core::{Attention, DenseOptions, Layer, ensure};
+use sail_vl::data::Dtype;
 use sail_vl::eval::{Confusion, LabelMap, Segmentation, SegmentationError, SlidingWindow};
 use sail_vl::report::{Facts, Matrix, Panel, Panels, Picture, Report, Section, Table};
 use sail_vl::tasks::{
@@ -59,6 +60,13 @@ pub(crate) struct SegmentArgs {
     /// A pixel whose highest probability is below this is of class 0.
     #[arg(long, value_name = "PROBABILITY")]
     background_threshold: Option<f32>,
+    /// Folder in which the vision model's features of all windows are kept, so that the next head costs seconds. A window
+    /// takes a number for every patch and dimension, twice as many under `concat` pooling.
+    #[arg(long, value_name = "FOLDER")]
+    cache: Option<PathBuf>,
+    /// Number type of the features that are kept: f16, bf16 or f32.
+    #[arg(long, default_value = "f32", requires = "cache")]
+    dtype: String,
     /// Use only the first pictures, so many.
     #[arg(long, value_name = "PICTURES")]
     limit: Option<usize>,
@@ -131,6 +139,7 @@ impl SegmentArgs {
 pub(crate) fn run(args: &SegmentArgs) -> Result<(), CliError> {
     let device = device::parse(&args.device)?;
     let layout: SegmentationLayout = args.layout.parse()?;
+    let dtype: Dtype = args.dtype.parse()?;
     if let Some(limit) = args.limit {
         ensure(limit > 0, "limit", limit, "at least 1")?;
     }
@@ -143,7 +152,10 @@ pub(crate) fn run(args: &SegmentArgs) -> Result<(), CliError> {
     let model =
         SailModel::open(&args.vision, &args.text, &args.head, &device).map_err(CliError::Segmentation)?;
     let segmenter = model.segmenter(set.classes(), &args.templates, &args.options());
-    let segmenter = segmenter.map_err(CliError::Segmentation)?;
+    let mut segmenter = segmenter.map_err(CliError::Segmentation)?;
+    if let Some(folder) = &args.cache {
+        segmenter = segmenter.with_cache(folder, dtype).map_err(CliError::Segmentation)?;
+    }
 
     let pictures = set.len().min(args.limit.unwrap_or(usize::MAX));
     let shown = if args.report.is_some() { args.overlays.min(pictures) } else { 0 };

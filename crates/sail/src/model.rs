@@ -3,6 +3,7 @@
 mod dense;
 mod error;
 mod open;
+mod patch_cache;
 mod segment;
 mod zero_shot;
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sail_vl::burn::tensor::{Device, Tensor};
 use sail_vl::core::{
@@ -10,6 +11,7 @@ use sail_vl::core::{
     InputError, Layer, Padding, PaddingSide, PatchTokens, Pixels, Provenance, RgbImage, TextEncoder,
     TextFeatures, TextPooling, TextTower, TokenBatch, TokenIds, Tokenizer, TowerError, VisionTower,
 };
+use sail_vl::data::Dtype;
 use sail_vl::eval::SlidingWindow;
 use sail_vl::layers::{Head, HeadConfig, ProjectorConfig};
 use sail_vl::{DenseTower, SailError, SailModel, SegmentOptions};
@@ -202,4 +204,53 @@ fn settings_that_cannot_segment_are_refused() {
     assert!(matches!(segmenter.segment(&sliver), Err(SailError::Segmentation(_))));
     // Black has no direction.
     assert!(matches!(segmenter.segment(&RgbImage::new(8, 8)), Err(SailError::Direction { .. })));
+}
+
+/// Counts the pictures that it encodes.
+struct Counted(Arc<AtomicUsize>);
+
+impl ImageEncoder for Counted {
+    fn encode_images(&self, pixels: Tensor<4>) -> Result<ImageFeatures, EncodeError> {
+        self.0.fetch_add(pixels.dims()[0], Ordering::Relaxed);
+        Colours.encode_images(pixels)
+    }
+}
+
+#[test]
+fn kept_features_are_what_the_backbone_gives_and_spare_it() {
+    let (folder, count) = (tempfile::tempdir().unwrap(), Arc::new(AtomicUsize::new(0)));
+    let tower = |seed| {
+        let head = Head::new(&HeadConfig::new(3, 3, 5, ProjectorConfig::Linear {}), seed, &Device::flex());
+        let vision =
+            VisionTower { encoder: Arc::new(Counted(count.clone())), ..vision(ImagePooling::Pooled) };
+        DenseTower::new(vision, head.unwrap()).unwrap()
+    };
+    let cached = |seed, dtype| tower(seed).with_cache(folder.path().join("kept"), dtype).unwrap();
+    let pictures: Vec<_> = (0..6u8).map(|red| columns(4, 2, |x| [red, x as u8 * 60, 9])).collect();
+    let encoded = || count.swap(0, Ordering::Relaxed);
+    for seed in [1, 2] {
+        let expected = numbers(tower(seed).encode(&pictures).unwrap());
+        assert_eq!(encoded(), 6);
+        // Three are new for the first head, and in the second call the other three.
+        for (part, new) in [(3, 3), (6, 3)] {
+            let found = cached(seed, Dtype::F32).encode(&pictures[..part]).unwrap();
+            assert_eq!(numbers(found), expected[..expected.len() / 6 * part]);
+            assert_eq!(encoded(), if seed == 1 { new } else { 0 });
+        }
+    }
+    // Another number type is another file, and rounds the same way whether a file is new or not.
+    let rounded = [(); 2].map(|()| numbers(cached(1, Dtype::F16).encode(&pictures).unwrap()));
+    assert_eq!((encoded(), &rounded[0]), (6, &rounded[1]));
+    let exact = numbers(tower(1).encode(&pictures).unwrap());
+    assert!(rounded[0].iter().zip(&exact).all(|(a, b)| (a - b).abs() < 1e-3) && rounded[0] != exact);
+    assert_eq!(std::fs::read_dir(folder.path().join("kept")).unwrap().count(), 12);
+    // Sizes that differ are refused as without a cache.
+    let sizes = [columns(4, 2, |_| [0; 3]), columns(2, 2, |_| [0; 3])];
+    let error = cached(1, Dtype::F32).encode(&sizes).unwrap_err();
+    assert!(matches!(error, SailError::Tower { source: TowerError::Sizes { .. }, .. }), "{error:?}");
+    for file in std::fs::read_dir(folder.path().join("kept")).unwrap() {
+        std::fs::write(file.unwrap().path(), b"damaged").unwrap();
+    }
+    let error = cached(1, Dtype::F32).encode(&pictures).unwrap_err();
+    assert!(matches!(error, SailError::PatchCache { .. }), "{error:?}");
 }

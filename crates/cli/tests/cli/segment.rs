@@ -59,6 +59,16 @@ fn a_report_shows_the_figures_of_the_json() {
     let html = String::from_utf8(lab.read("out.html")).unwrap();
     assert_eq!((&plain["n_images"], &plain["n_pixels"]), (&4.into(), &(4 * 20 * 20).into()));
 
+    // The windows are kept, and the next head finds them.
+    let cached = format!("{command} --cache windows");
+    assert_eq!(lab.run(&cached).json(), plain);
+    let kept = lab.files("windows");
+    assert_eq!(kept.len(), 8, "two windows a scene: {kept:?}");
+    assert_eq!(lab.run(&cached).json(), plain);
+    assert_eq!(lab.files("windows"), kept);
+    fs::write(lab.path("windows").join(&kept[0]), "damaged").unwrap();
+    lab.run(&cached).failed(1, &["features of patches", &kept[0], "remove it to encode them again"]);
+
     let pictures = found.as_object_mut().unwrap().remove("pictures").unwrap();
     let confusion = found.as_object_mut().unwrap().remove("confusion").unwrap();
     assert_eq!(found, plain, "the same figures");

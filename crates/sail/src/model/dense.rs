@@ -1,14 +1,18 @@
 //! Aligned features of every patch.
 
+use std::path::PathBuf;
+
 use burn::tensor::{Tensor, TensorData};
 use rayon::prelude::*;
 use sail_core::{
     AlignmentHead, DenseOptions, HeadError, InputError, PatchTokens, Pixels, RgbImage, Side, TowerError,
     VisionTower, ensure,
 };
+use sail_data::Dtype;
 use sail_eval::LogitMap;
 use sail_layers::Head;
 
+use super::patch_cache::PatchCache;
 use super::{BATCH, SailError, SailModel};
 
 /// A vision tower and the image side of a head: pictures in, an aligned feature of every patch out.
@@ -39,6 +43,7 @@ pub struct DenseTower<H: AlignmentHead = Head> {
     head: H,
     options: DenseOptions,
     grid: Option<[usize; 2]>,
+    cache: Option<PatchCache>,
     batch: usize,
 }
 
@@ -50,6 +55,7 @@ impl<H: AlignmentHead> SailModel<H> {
             head: self.head.clone(),
             options: DenseOptions::default(),
             grid: None,
+            cache: None,
             batch: self.batch,
         }
     }
@@ -62,7 +68,14 @@ impl<H: AlignmentHead> DenseTower<H> {
     /// [`HeadError::Provenance`] when the head was trained on another model, revision, preprocessing or pooling.
     pub fn new(vision: VisionTower, head: H) -> Result<Self, HeadError> {
         head.accepts_provenance(Side::Image, &vision.provenance())?;
-        Ok(Self { vision, head: head.valid(), options: DenseOptions::default(), grid: None, batch: BATCH })
+        Ok(Self {
+            vision,
+            head: head.valid(),
+            options: DenseOptions::default(),
+            grid: None,
+            cache: None,
+            batch: BATCH,
+        })
     }
 
     /// Sets layer and attention. A backbone that does not have them says so when it encodes.
@@ -80,6 +93,21 @@ impl<H: AlignmentHead> DenseTower<H> {
         Ok(Self { grid: Some(grid), ..self })
     }
 
+    /// Keeps the backbone's features of every picture or window in a folder, which is made if it is not there, so that
+    /// another head on the same pictures does without the backbone.
+    ///
+    /// A file, written whole or not at all, holds the features of one picture, before the head; its name is a hash of the
+    /// prepared pixels and of all else that decides them: model, weights, preprocessing, pooling, [`DenseOptions`] and the
+    /// number type. A backbone of your own is known by what its provenance states, so it should state its weights. Results
+    /// are the same whether features were kept or are new, as new ones are rounded to the number type too. A window of P
+    /// patches takes `P * dim` numbers. Nothing is ever removed.
+    ///
+    /// # Errors
+    /// [`SailError::PatchCache`] for a folder that cannot be made.
+    pub fn with_cache(self, folder: impl Into<PathBuf>, dtype: Dtype) -> Result<Self, SailError> {
+        Ok(Self { cache: Some(PatchCache::new(folder.into(), dtype)?), ..self })
+    }
+
     /// Aligned features of the patches of pictures, prepared as for [`SailModel::encode_images`].
     ///
     /// # Shapes
@@ -87,8 +115,9 @@ impl<H: AlignmentHead> DenseTower<H> {
     ///
     /// # Errors
     /// [`SailError::Empty`] without pictures, [`SailError::Tower`] for one that the tower cannot encode, for pictures
-    /// that are prepared to different sizes, and for a layer or pooling that the backbone cannot serve, and
-    /// [`SailError::Head`] for features that the head cannot take.
+    /// that are prepared to different sizes, and for a layer or pooling that the backbone cannot serve,
+    /// [`SailError::Head`] for features that the head cannot take, and [`SailError::PatchCache`] for kept features that
+    /// cannot be read or new ones that cannot be kept.
     pub fn encode(&self, images: &[RgbImage]) -> Result<Tensor<4>, SailError> {
         let preprocessor = &*self.vision.preprocessor;
         self.encode_with(images, |image| preprocessor.preprocess(image))
@@ -121,7 +150,11 @@ impl<H: AlignmentHead> DenseTower<H> {
         let mut features: Vec<Tensor<4>> = Vec::with_capacity(images.len().div_ceil(self.batch));
         for images in images.chunks(self.batch) {
             let pixels = images.par_iter().enumerate().map(prepare).collect::<Result<Vec<_>, _>>();
-            let patches = self.vision.embed_patches(&pixels.map_err(tower)?, self.options).map_err(tower)?;
+            let pixels = pixels.map_err(tower)?;
+            let patches = match &self.cache {
+                Some(cache) => cache.embed(&self.vision, &pixels, self.options)?,
+                None => self.vision.embed_patches(&pixels, self.options).map_err(tower)?,
+            };
             let aligned = self.align(patches)?;
             features.push(match self.grid {
                 Some(grid) => resized(aligned, grid)?,

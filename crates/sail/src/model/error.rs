@@ -1,5 +1,7 @@
 //! What can go wrong between pictures, texts and embeddings.
 
+use std::path::PathBuf;
+
 use burn::tensor::TensorReadError;
 use sail_core::{ConfigError, HeadError, Side, TowerError};
 use sail_encoders::ModelError;
@@ -61,6 +63,15 @@ pub enum SailError {
         row: usize,
         /// 0, an infinity or NaN.
         norm: f32,
+    },
+    /// Features of patches that cannot be kept, or that were kept and cannot be used.
+    #[error("cannot use the features of patches in {path}: remove it to encode them again")]
+    PatchCache {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: std::io::Error,
     },
     /// A setting out of its range.
     #[error(transparent)]

@@ -1,7 +1,10 @@
 //! Segmentation by the names of the classes.
 
+use std::path::PathBuf;
+
 use burn::tensor::Tensor;
 use sail_core::{AlignmentHead, DenseOptions, RgbImage, Side};
+use sail_data::Dtype;
 use sail_eval::{Decision, LabelMap, LogitMap, SegmentationError, SlidingWindow, Window, WindowSum};
 use sail_layers::Head;
 
@@ -80,6 +83,15 @@ impl<H: AlignmentHead> SailModel<H> {
 }
 
 impl<H: AlignmentHead> Segmenter<H> {
+    /// Keeps the backbone's features of every window in a folder, as [`DenseTower::with_cache`] does: another head, other
+    /// classes or another threshold on the same pictures and windows then do without the backbone.
+    ///
+    /// # Errors
+    /// As [`DenseTower::with_cache`].
+    pub fn with_cache(self, folder: impl Into<PathBuf>, dtype: Dtype) -> Result<Self, SailError> {
+        Ok(Self { tower: self.tower.with_cache(folder, dtype)?, ..self })
+    }
+
     /// The class of every pixel.
     ///
     /// # Errors

@@ -1,0 +1,119 @@
+//! Patches of pictures that were encoded before.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use rayon::prelude::*;
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype as StoredType, TensorView};
+use sail_core::{DenseOptions, PatchTokens, Pixels, Side, VisionTower, write_atomic};
+use sail_data::Dtype;
+use sha2::{Digest, Sha256};
+
+use super::SailError;
+
+/// The tensor of a file: `[rows, columns, dim]`.
+const TENSOR: &str = "patches";
+
+/// A folder with a file for each picture or window, called by a hash of all that decides its patches: the prepared pixels,
+/// model, weights, preprocessing, pooling, layer, attention and number type.
+#[derive(Debug, Clone)]
+pub(super) struct PatchCache {
+    folder: PathBuf,
+    dtype: Dtype,
+}
+
+impl PatchCache {
+    pub(super) fn new(folder: PathBuf, dtype: Dtype) -> Result<Self, SailError> {
+        fs::create_dir_all(&folder)
+            .map_err(|source| SailError::PatchCache { path: folder.clone(), source })?;
+        Ok(Self { folder, dtype })
+    }
+
+    /// What the tower gives, in the number type of the cache whether it was kept or is new.
+    pub(super) fn embed(
+        &self,
+        vision: &VisionTower,
+        pixels: &[Pixels],
+        options: DenseOptions,
+    ) -> Result<PatchTokens, SailError> {
+        let encode = |pixels: &[Pixels]| {
+            let patches = vision.embed_patches(pixels, options);
+            patches.map_err(|source| SailError::Tower { side: Side::Image, source })
+        };
+        let Some(first) = pixels.first() else { return encode(pixels) };
+        if pixels.iter().any(|pixels| pixels.size != first.size) {
+            // Which it refuses with the sizes.
+            return encode(pixels);
+        }
+        let identity = format!("{:?} {options:?} {}", vision.provenance(), self.dtype);
+        let paths: Vec<PathBuf> = pixels.par_iter().map(|pixels| self.path(&identity, pixels)).collect();
+        let absent: Vec<usize> = (0..paths.len()).filter(|&place| !paths[place].exists()).collect();
+        if !absent.is_empty() {
+            let new: Vec<Pixels> = absent.iter().map(|&place| pixels[place].clone()).collect();
+            let PatchTokens { tokens, grid } = encode(&new)?;
+            for (&place, patches) in absent.iter().zip(tokens.split(1, 0)) {
+                self.write(&paths[place], patches, grid)?;
+            }
+        }
+        let patches =
+            paths.iter().map(|path| read(path, &vision.device)).collect::<Result<Vec<_>, SailError>>()?;
+        let [_, rows, columns, dim] = patches[0].dims();
+        let other = paths.iter().zip(&patches).find(|(_, other)| other.dims() != patches[0].dims());
+        if let Some((path, _)) = other {
+            return Err(damaged(path, "it has another shape than the others"));
+        }
+        let count = patches.len();
+        let tokens = Tensor::cat(patches, 0).reshape([count, rows * columns, dim]);
+        Ok(PatchTokens { tokens, grid: [rows, columns] })
+    }
+
+    fn path(&self, identity: &str, pixels: &Pixels) -> PathBuf {
+        let mut hash = Sha256::new();
+        hash.update((identity.len() as u64).to_le_bytes());
+        hash.update(identity);
+        pixels.size.iter().for_each(|&side| hash.update((side as u64).to_le_bytes()));
+        pixels.values.iter().for_each(|value| hash.update(value.to_le_bytes()));
+        let digits: String = hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        self.folder.join(format!("{TENSOR}-{digits}.safetensors"))
+    }
+
+    fn write(&self, path: &Path, patches: Tensor<3>, [rows, columns]: [usize; 2]) -> Result<(), SailError> {
+        let (dtype, stored) = match self.dtype {
+            Dtype::F16 => (DType::F16, StoredType::F16),
+            Dtype::BF16 => (DType::BF16, StoredType::BF16),
+            Dtype::F32 => (DType::F32, StoredType::F32),
+        };
+        let shape = vec![rows, columns, patches.dims()[2]];
+        let data = patches.try_into_data_as::<f32>()?.convert_dtype(dtype);
+        let written = TensorView::new(stored, shape, data.as_bytes())
+            .and_then(|view| safetensors::serialize([(TENSOR, view)], None))
+            .map_err(io::Error::other)
+            .and_then(|bytes| write_atomic(path, |out| out.write_all(&bytes)));
+        written.map_err(|source| SailError::PatchCache { path: path.to_owned(), source })
+    }
+}
+
+fn damaged(path: &Path, reason: impl ToString) -> SailError {
+    SailError::PatchCache { path: path.to_owned(), source: io::Error::other(reason.to_string()) }
+}
+
+/// The patches of a file: `[1, rows, columns, dim]`.
+fn read(path: &Path, device: &Device) -> Result<Tensor<4>, SailError> {
+    let bytes = fs::read(path).map_err(|source| SailError::PatchCache { path: path.to_owned(), source })?;
+    let file = SafeTensors::deserialize(&bytes).map_err(|error| damaged(path, error))?;
+    let view = file.tensor(TENSOR).map_err(|error| damaged(path, error))?;
+    let dtype = match view.dtype() {
+        StoredType::F16 => DType::F16,
+        StoredType::BF16 => DType::BF16,
+        StoredType::F32 => DType::F32,
+        other => return Err(damaged(path, format!("its numbers are {other:?}, expected f16, bf16 or f32"))),
+    };
+    let &[rows, columns, dim] = view.shape() else {
+        return Err(damaged(path, format!("its shape is {:?}, expected three sides", view.shape())));
+    };
+    let data = TensorData::from_bytes_vec(view.data().to_vec(), [1, rows, columns, dim], dtype);
+    Ok(Tensor::from_data(data.convert_dtype(DType::F32), (device, DType::F32)))
+}
