@@ -70,7 +70,8 @@ struct Similarities {
     cosines: Vec<Vec<f64>>,
 }
 
-/// A report, and the figures in it that are not in the result; `pictures` is the folder that the keys of the images are files of, where there is one.
+/// A report, and the figures in it that are not in the result; `pictures` is the folder that the keys of the images are
+/// files of, where there is one.
 pub(crate) fn report(
     facts: Facts,
     result: &Retrieval,
