@@ -89,7 +89,7 @@ pub(crate) struct CaptionArgs {
     /// Which split to score.
     #[arg(long, default_value = "test")]
     split: String,
-    /// Write a report with pictures to this HTML file.
+    /// Write a report with pictures to this HTML file; `--json` then has the pictures' answers too.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// How many captions of a picture count, the first ones.
@@ -101,7 +101,7 @@ pub(crate) struct CaptionArgs {
 pub(crate) struct ClassifyArgs {
     #[command(flatten)]
     task: TaskArgs,
-    /// Write a report with pictures to this HTML file.
+    /// Write a report with pictures to this HTML file; `--json` then has the pictures' answers too.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// Which split of a CLIP-benchmark data set to score.

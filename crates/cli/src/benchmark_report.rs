@@ -1,7 +1,7 @@
 //! Reports of published tasks: figures, classes that are mistaken, pictures that were right and wrong.
 
 use sail_vl::core::RgbImage;
-use sail_vl::report::{Facts, GalleryItem, Matrix, Picture, Report, Section, Table};
+use sail_vl::report::{Facts, GalleryItem, Picture, Report, Section, Table};
 use sail_vl::tasks::{
     Answer, CaptionResult, ClassificationResult, Mistake, Skips, TaskError, encode_thumbnail,
 };
@@ -12,6 +12,7 @@ use crate::retrieval_report;
 
 /// Classes in the table of the worst.
 const WORST: usize = 20;
+
 /// A report of a zero-shot classification.
 pub(crate) fn classification(
     facts: Facts,
@@ -28,7 +29,7 @@ pub(crate) fn classification(
         .key_figure(format!("{:.2} %", scores.top1), "top-1 accuracy")
         .key_figure(format!("{:.2} %", scores.top5), "top-5 accuracy")
         .key_figure(format!("{:.2} %", scores.per_class_mean), "mean of the classes' accuracies")
-        .section(Section::new("Confusion").matrix(confusion(result)))
+        .section(confusion(result))
         .section(Section::new("Classes with the lowest accuracy").table(worst_classes(result)));
     finish(report, facts, &result.skipped, galleries, picture)
 }
@@ -81,10 +82,10 @@ fn item(
     Ok(galleries::item(shown, title, &answer.candidates).note(&answer.key))
 }
 
-fn confusion(result: &ClassificationResult) -> Matrix {
+fn confusion(result: &ClassificationResult) -> Section {
     let names: Vec<&str> = result.classes.iter().map(String::as_str).collect();
     let cells = result.confusion.iter().map(|cell| (cell.truth, cell.found, cell.times as f64));
-    crate::confusion::matrix(&names, &cells.collect::<Vec<_>>(), "in pictures")
+    crate::confusion::section(&names, &cells.collect::<Vec<_>>(), "in pictures")
 }
 
 /// The classes that were found least often, and what they were taken for.

@@ -62,7 +62,7 @@ struct Common {
 pub(crate) struct RetrievalArgs {
     #[command(flatten)]
     pairs: PairArgs,
-    /// Write a report for people, one HTML file.
+    /// Write a report for people, one HTML file; `--json` then has its galleries and similarities too.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// Folder of the pictures, whose file names are the keys of the images, to show them in the report.

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use sail_vl::core::{Attention, DenseOptions, Layer, ensure};
 use sail_vl::data::Dtype;
 use sail_vl::eval::{Confusion, LabelMap, Segmentation, SegmentationError, SlidingWindow};
-use sail_vl::report::{Facts, Matrix, Panel, Panels, Picture, Report, Section, Table};
+use sail_vl::report::{Facts, Panel, Panels, Picture, Report, Section, Table};
 use sail_vl::tasks::{
     SegmentationLayout, SegmentationSample, SegmentationSet, TaskFiles, class_colour, encode_thumbnail,
     overlay,
@@ -70,7 +70,7 @@ pub(crate) struct SegmentArgs {
     /// Use only the first pictures, so many.
     #[arg(long, value_name = "PICTURES")]
     limit: Option<usize>,
-    /// Write a report with overlays to this HTML file.
+    /// Write a report with overlays to this HTML file; `--json` then has its pictures' scores and the confusion too.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// How many pictures the report shows.
@@ -107,8 +107,11 @@ struct Outcome<'a> {
 #[derive(Serialize)]
 struct Shown {
     pictures: Vec<PictureScores>,
-    /// For every true class the shares of its pixels that were given each class, in percent.
-    confusion: Vec<Vec<f64>>,
+    /// For every true class the shares of its pixels that were given each class, in percent; `null` for a class that is
+    /// not in the masks.
+    confusion: Vec<Option<Vec<f64>>>,
+    /// The same in pixels.
+    confusion_pixels: Vec<Vec<u64>>,
 }
 
 /// The scores of one picture.
@@ -180,7 +183,10 @@ pub(crate) fn run(args: &SegmentArgs) -> Result<(), CliError> {
     let scores = confusion.scores();
     let mut shown = None;
     if let Some(path) = &args.report {
-        let figures = Shown { pictures: pictures_shown, confusion: shares(&confusion, set.classes().len()) };
+        let pixels: Vec<Vec<u64>> =
+            confusion.counts().chunks(set.classes().len()).map(<[u64]>::to_vec).collect();
+        let shares = pixels.iter().map(|row| shares(row)).collect();
+        let figures = Shown { pictures: pictures_shown, confusion: shares, confusion_pixels: pixels };
         report(args, &set, &scores, (panels, &figures), path)?;
         shown = Some(figures);
     }
@@ -207,13 +213,10 @@ fn print(json: bool, result: &Outcome<'_>) -> Result<(), CliError> {
     Ok(())
 }
 
-/// For every true class the shares of its pixels that were given each class, in percent.
-fn shares(confusion: &Confusion, classes: usize) -> Vec<Vec<f64>> {
-    let share = |row: &[u64]| {
-        let pixels = row.iter().sum::<u64>().max(1) as f64;
-        row.iter().map(|&count| 100.0 * count as f64 / pixels).collect()
-    };
-    confusion.counts().chunks(classes).map(share).collect()
+/// Of a true class the shares of its pixels that were given each class, in percent, where it has any.
+fn shares(row: &[u64]) -> Option<Vec<f64>> {
+    let pixels = row.iter().sum::<u64>();
+    (pixels > 0).then(|| row.iter().map(|&count| 100.0 * count as f64 / pixels as f64).collect())
 }
 
 fn picture_scores(
@@ -242,15 +245,19 @@ fn panel(sample: &SegmentationSample, found: &LabelMap, scores: &PictureScores) 
         .picture("truth", picture(&overlay(&sample.image, &sample.truth, THUMBNAIL))?))
 }
 
-fn confusion_matrix(set: &SegmentationSet, shown: &Shown) -> Matrix {
+fn confusion_section(set: &SegmentationSet, shown: &Shown) -> Section {
     let names: Vec<&str> = set.classes().iter().map(|names| names[0].as_str()).collect();
-    let rows = shown.confusion.iter().enumerate();
-    let cells = rows.flat_map(|(truth, row)| {
+    // Classes that are in the masks or were found, as in the scores.
+    let occurs = |class: usize| shown.confusion_pixels.iter().any(|row| row[class] > 0);
+    let absent = |truth: usize| shown.confusion[truth].is_none();
+    let classes: Vec<usize> = (0..names.len()).filter(|&class| !absent(class) || occurs(class)).collect();
+    let cell = |truth: usize, found: usize| match &shown.confusion[truth] {
         // A tenth of a percent is as much as a cell shows.
-        let cells = row.iter().enumerate().filter(|(_, share)| **share > 0.0);
-        cells.map(move |(found, share)| (truth, found, (10.0 * share).round() / 10.0))
-    });
-    confusion::matrix(&names, &cells.collect::<Vec<_>>(), "in percent of the true class's pixels")
+        Some(row) => (truth, found, (10.0 * row[found]).round() / 10.0),
+        None => (truth, found, f64::NAN),
+    };
+    let cells = classes.iter().flat_map(|&truth| classes.iter().map(move |&found| cell(truth, found)));
+    confusion::section(&names, &cells.collect::<Vec<_>>(), "in percent of the true class's pixels")
 }
 
 fn report(
@@ -304,7 +311,7 @@ fn report(
         .section(Section::new("Result").table(summary))
         .section(Section::new("Pictures").panels(panels))
         .section(Section::new("Classes").table(table))
-        .section(Section::new("Confusion").matrix(confusion_matrix(set, shown)))
+        .section(confusion_section(set, shown))
         .section(Section::new("Settings").facts(settings))
         .footer(concat!("sail ", env!("CARGO_PKG_VERSION")))
         .save(path)?;

@@ -162,9 +162,7 @@ fn print(args: &TrainArgs, done: &[(String, &Setting, Outcome<Head>)]) -> Result
                 json!({
                     "setting": values,
                     "mean_recall": evaluation.as_ref().map(EvaluationRecord::mean_recall),
-                    "holdout": evaluation.map(|evaluation| json!({
-                        "i2t": evaluation.holdout.i2t, "t2i": evaluation.holdout.t2i,
-                    })),
+                    "holdout": evaluation.map(|evaluation| evaluation.holdout),
                     "loss": outcome.history.steps.last().map(|step| step.loss),
                     "steps": outcome.history.steps.len(),
                     "seconds": outcome.seconds,

@@ -93,7 +93,7 @@ pub(crate) struct TrainArgs {
     /// folder of its own in that of `--out`, and the results are ranked.
     #[arg(long, value_name = "OPTION=VALUES")]
     pub(crate) sweep: Vec<String>,
-    /// Write a report for people, one HTML file.
+    /// Write a report for people, one HTML file; `--json` then has the points of its curves too.
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
 
@@ -347,7 +347,6 @@ fn report(args: &TrainArgs, outcome: &Outcome<Head>) -> Result<(), CliError> {
     let holdout = outcome.history.evaluations.last().map(|evaluation| &evaluation.holdout);
     let mut out = stdout().lock();
     if args.json {
-        let holdout = holdout.map(|scores| json!({"i2t": scores.i2t, "t2i": scores.t2i}));
         let mut result = json!({
             "holdout": holdout, "loss": loss, "steps": steps, "seconds": outcome.seconds, "head": head,
             "stopped_early": outcome.finish == Finish::Early,

@@ -71,6 +71,7 @@ fn scores_are_mmsegmentations() {
             let map = |name| LabelMap::new(of(&maps, "size"), of(&maps, name)).unwrap();
             confusion.add(&map("prediction"), &map("truth")).unwrap();
         }
+        assert_eq!(confusion.counts(), of::<Vec<u64>>(&case, "counts"));
         let (found, expected) = (confusion.scores(), of::<Segmentation>(&case, "expected"));
         let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-6, "{a} for {b}");
         close(found.miou, expected.miou);

@@ -1,12 +1,13 @@
 //! `sail eval` on published tasks: from files to scores through tiny random backbones.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use sail_vl::burn::tensor::Device;
 use sail_vl::layers::{Head, HeadConfig, ProjectorConfig};
 use serde_json::{Value, json};
 
-use crate::lab::Lab;
+use crate::lab::{Lab, matrix};
 
 /// The tests' data of a crate beside this one.
 fn fixtures(of: &str) -> PathBuf {
@@ -265,6 +266,30 @@ pub(crate) fn shown(galleries: &Value, html: &str) {
     }
 }
 
+/// Checks the cells of a page's confusion matrix, all of them, by the classes that occur.
+fn confusion_is_shown(found: &Value, html: &str) {
+    let cells: BTreeMap<[usize; 2], f64> = found["confusion"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|cell| {
+            (
+                ["truth", "found"].map(|side| cell[side].as_u64().unwrap() as usize),
+                cell["times"].as_f64().unwrap(),
+            )
+        })
+        .collect();
+    let classes: BTreeSet<usize> = cells.keys().flatten().copied().collect();
+    let names: Vec<&str> = classes.iter().map(|&class| found["classes"][class].as_str().unwrap()).collect();
+    let (columns, rows) = matrix(html);
+    assert_eq!(columns, names);
+    assert_eq!(rows.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), names);
+    for (&truth, (_, row)) in classes.iter().zip(rows) {
+        let times = |&class: &usize| cells.get(&[truth, class]).copied().unwrap_or(0.0);
+        assert_eq!(row, classes.iter().map(times).collect::<Vec<_>>(), "class {truth}");
+    }
+}
+
 #[test]
 fn reports_show_what_was_right_and_wrong() {
     let lab = lab();
@@ -286,6 +311,7 @@ fn reports_show_what_was_right_and_wrong() {
             let pictures: u64 = plain["confusion"].as_array().unwrap().iter().map(times).sum();
             assert_eq!(plain["n_images"], pictures);
             assert!(html.contains("classes that occur, in pictures."));
+            confusion_is_shown(&plain, &html);
         }
         let pictures = html.matches("data:image/jpeg;base64,").count();
         assert!((12..=24).contains(&pictures), "{pictures}");

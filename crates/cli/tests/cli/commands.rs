@@ -33,6 +33,17 @@ fn train_tells_what_it_reached() {
     let first: Value = serde_json::from_str(&first).unwrap();
     assert!(number(&result["loss"]) < number(&first["loss"]));
 
+    assert_eq!(result["holdout"]["n_images"], 100);
+    let reported = lab.run(&format!("{TRAIN} {FULL} --json --out reported --report out.html")).json();
+    let page = String::from_utf8(lab.read("out.html")).unwrap();
+    let recall = number(&reported["mean_recall"]);
+    let curve = &reported["curves"][0];
+    assert_eq!(curve["steps"].as_array().unwrap().len(), 80);
+    assert_eq!(number(&curve["evaluations"].as_array().unwrap().last().unwrap()["mean_recall"]), recall);
+    assert_eq!(reported["holdout"], result["holdout"]);
+    for figure in [format!("{recall:.1} %"), format!("{:.6}", number(&reported["loss"]))] {
+        assert!(page.contains(&figure), "no {figure}");
+    }
     let text = lab.run(&format!("{TRAIN} {FULL} --out other")).succeeded();
     assert!(
         text.out.contains("image to text") && text.out.contains("head: other/head.safetensors"),

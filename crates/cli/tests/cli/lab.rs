@@ -216,6 +216,22 @@ impl Ran {
     }
 }
 
+/// The names of the columns of a page's one matrix, and its rows; what is shown as a dash is not a number.
+pub(crate) fn matrix(page: &str) -> (Vec<String>, Vec<(String, Vec<f64>)>) {
+    let (_, table) = page.split_once("<table class=\"matrix\">").unwrap();
+    let (head, body) = table.split_once("</table>").unwrap().0.split_once("<tbody>").unwrap();
+    let texts = |html: &str, tag: &str| -> Vec<String> {
+        let cells = html.split(tag).skip(1);
+        cells.map(|cell| cell.split(['>', '<']).nth(1).unwrap().to_owned()).collect()
+    };
+    let number = |text: &String| text.replace('\u{2212}', "-").parse().unwrap_or(f64::NAN);
+    let row = |html: &str| {
+        let name = texts(html, "<th scope=\"row\"").remove(0);
+        (name, texts(html, "<td").iter().map(number).collect())
+    };
+    (texts(head, "<th scope=\"col\"").split_off(1), body.split("<tr>").skip(1).map(row).collect())
+}
+
 /// A command with other options: each `--option value` of `change` takes the place of the one that is there.
 pub(crate) fn changed(command: &str, change: &str) -> String {
     let mut words: Vec<&str> = command.split_whitespace().collect();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use sail_vl::core::Modality;
 use serde_json::Value;
 
-use crate::lab::{IMAGE_DIM, Lab, Ran, TEXT_DIM, TRAIN, key, mix, row};
+use crate::lab::{IMAGE_DIM, Lab, Ran, TEXT_DIM, TRAIN, key, matrix, mix, row};
 
 const PROBE: &str = "probe --images images --images noise --texts texts --texts more --holdout 60 --dim 32 --batch 60 \
                      --epochs 15 --lr 1e-3 --permutations 5 --resamples 50 --seed 3";
@@ -47,6 +47,20 @@ fn a_probe_tells_the_encoder_that_sees_from_the_one_that_does_not() {
     assert!(number(&mutual["pearson"]) > 0.9, "{mutual}");
     let page = String::from_utf8(lab.read("report.html")).unwrap();
     assert!(page.contains("Which encoders align?") && page.contains("What predicts the score"));
+    let (columns, rows) = matrix(&page);
+    assert_eq!(columns, ["texts", "more"]);
+    assert_eq!(rows.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["images", "noise"]);
+    for (pair, cell) in pairs.iter().zip(rows.iter().flat_map(|(_, cells)| cells)) {
+        assert!((number(&pair["score"]) - cell).abs() < 0.051, "{cell} for {pair}");
+        for end in ["low", "high"] {
+            assert!(page.contains(&format!("{:.1}", number(&pair["interval"][end]))), "{pair}");
+        }
+    }
+    for predictor in found["predictors"].as_array().unwrap() {
+        assert_eq!(predictor["values"].as_array().unwrap().len(), pairs.len(), "{predictor}");
+        let title = format!(": r = {:.2}<", number(&predictor["pearson"]));
+        assert!(page.contains(predictor["name"].as_str().unwrap()) && page.contains(&title), "{title}");
+    }
 
     let text = lab.run(PROBE).succeeded();
     assert!(text.out.starts_with("180 pairs to train on, 60 held out"), "{}", text.out);
@@ -247,6 +261,14 @@ fn a_retrieval_reports_what_was_right_and_wrong() {
     crate::benchmark::shown(&json["galleries"], &page);
     let cosines = &json["similarities"]["cosines"];
     assert_eq!((cosines.as_array().unwrap().len(), cosines[9].as_array().unwrap().len()), (10, 10));
+    let (columns, rows) = matrix(&page);
+    assert_eq!(json["similarities"]["texts"], Value::from(columns));
+    for (image, (name, cells)) in rows.into_iter().enumerate() {
+        assert_eq!(json["similarities"]["images"][image], name.as_str());
+        for (text, cell) in cells.into_iter().enumerate() {
+            assert!((number(&cosines[image][text]) - cell).abs() < 0.0051, "{cell} in row {image}");
+        }
+    }
     std::fs::create_dir(lab.path("pictures")).unwrap();
     lab.run(&format!("{eval} --pictures pictures")).failed(2, &["cannot show", "pictures/picture-"]);
 }

@@ -3,9 +3,10 @@
 use std::fs::{self, File};
 
 use png::{BitDepth, ColorType, Encoder};
+use serde_json::Value;
 
 use crate::benchmark::lab;
-use crate::lab::Lab;
+use crate::lab::{Lab, matrix};
 
 const COMMAND: &str = "eval segment --data scenes --head head.safetensors --vision vision --text text";
 
@@ -71,6 +72,7 @@ fn a_report_shows_the_figures_of_the_json() {
 
     let pictures = found.as_object_mut().unwrap().remove("pictures").unwrap();
     let confusion = found.as_object_mut().unwrap().remove("confusion").unwrap();
+    let pixels = found.as_object_mut().unwrap().remove("confusion_pixels").unwrap();
     assert_eq!(found, plain, "the same figures");
     let pictures = pictures.as_array().unwrap();
     assert_eq!(pictures.len(), 3);
@@ -80,17 +82,31 @@ fn a_report_shows_the_figures_of_the_json() {
             assert!(html.contains(&format!("{class} {:.0}", iou.as_f64().unwrap())), "{picture}");
         }
     }
-    // Half of the pixels are of either class, so the shares on the diagonal are the accuracies.
-    for (class, row) in confusion.as_array().unwrap().iter().enumerate() {
-        let row: Vec<f64> = row.as_array().unwrap().iter().map(|share| share.as_f64().unwrap()).collect();
-        match plain["per_class_accuracy"][class].as_f64() {
-            Some(accuracy) => {
-                assert!(
-                    (row[class] - accuracy).abs() < 1e-9 && (row.iter().sum::<f64>() - 100.0).abs() < 1e-9
-                );
+    // Half of the pixels are of either class; the shares on the diagonal are the accuracies.
+    let row = |matrix: &Value, class: usize| -> Vec<f64> {
+        matrix[class].as_array().unwrap().iter().map(|cell| cell.as_f64().unwrap()).collect()
+    };
+    for class in [0, 1] {
+        let (shares, pixels) = (row(&confusion, class), row(&pixels, class));
+        assert_eq!(pixels.iter().sum::<f64>(), 800.0);
+        assert!(shares.iter().zip(&pixels).all(|(share, pixels)| (share - pixels / 8.0).abs() < 1e-9));
+        assert!((shares[class] - plain["per_class_accuracy"][class].as_f64().unwrap()).abs() < 1e-9);
+    }
+    assert_eq!((&confusion[2], row(&pixels, 2)), (&Value::Null, vec![0.0; 3]));
+
+    assert!(html.contains("in percent of the true class"), "the matrix");
+    let occurs = |class: &usize| *class < 2 || row(&pixels, 0)[2] + row(&pixels, 1)[2] > 0.0;
+    let classes: Vec<usize> = (0..3).filter(occurs).collect();
+    let (columns, rows) = matrix(&html);
+    assert_eq!(columns, ["sky", "grass", "never"][..classes.len()]);
+    for (&truth, (_, cells)) in classes.iter().zip(rows) {
+        for (&class, cell) in classes.iter().zip(cells) {
+            match confusion[truth][class].as_f64() {
+                Some(share) => {
+                    assert!((cell - share).abs() < 0.051, "{truth} as {class}: {cell} for {share}")
+                }
+                None => assert!(cell.is_nan(), "no pixel is of class {truth}"),
             }
-            None => assert_eq!(row, [0.0; 3]),
         }
     }
-    assert!(html.contains("in percent of the true class"), "the matrix");
 }

@@ -114,17 +114,6 @@ fn zero_shot_classification_is_clip_benchmarks() {
     for layout in ["web_dataset", "image_folder"] {
         let data = LabelledImages::open(&fixture(layout), "test", None).unwrap();
         let result = Lab::new().cached(|model, cache| classify(model, &data, cache)).unwrap();
-        // The confusion says what the script's figures say.
-        for (class, &count) in result.counts.iter().enumerate() {
-            let row: Vec<_> = result.confusion.iter().filter(|cell| cell.truth == class).collect();
-            assert_eq!(row.iter().map(|cell| cell.times).sum::<usize>(), count);
-            let right = row.iter().find(|cell| cell.found == class).map_or(0, |cell| cell.times);
-            let accuracy = result.scores.per_class[class].unwrap_or(0.0);
-            // Ties count against the accuracy; here the first of the equal classes is found.
-            assert!(100.0 * right as f64 >= accuracy * count as f64 - 1e-9, "{class}");
-            let most = row.iter().filter(|cell| cell.found != class).map(|cell| cell.times).max();
-            assert_eq!(most, result.taken_for[class].map(|mistake| mistake.times));
-        }
         check(result, &expected(layout));
     }
 }
