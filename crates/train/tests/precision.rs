@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
-use burn::tensor::{DType, Device, Distribution, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 use burn::train::TrainStep;
 use sail_core::{ContrastiveLoss, EmbeddingBatch, LossError, LossGradients};
 use sail_data::{MatrixFeatures, Pairs};
@@ -53,9 +53,14 @@ fn head(projector: ProjectorConfig) -> Head {
 
 fn gradients(head: &Head, loss: f32, precision: Precision, chunk: Option<usize>) -> Vec<Vec<f32>> {
     let device = Device::flex().autodiff();
-    device.seed(3);
-    let random = |dim| Tensor::random([ROWS, dim], Distribution::Normal(0.0, 1.0), &device);
-    let batch = AlignmentBatch { images: random(10), texts: vec![random(6)] };
+    // Not drawn: the generator of `flex` is the process's, and another test may draw in between.
+    let features = |dim: usize, seed: f64| {
+        // Noise of unit variance: the digits that a sine has further behind the point.
+        let noise = |i: usize| ((i as f64 + seed).sin() * 43_758.545_3).rem_euclid(1.0) - 0.5;
+        let values: Vec<f32> = (0..ROWS * dim).map(|i| (12f64.sqrt() * noise(i)) as f32).collect();
+        Tensor::<1>::from_floats(values.as_slice(), &device).reshape([ROWS, dim])
+    };
+    let batch = AlignmentBatch { images: features(10, 0.4), texts: vec![features(6, 0.7)] };
     let task = AlignmentTask::new(head.clone(), Arc::new(Times(loss)))
         .with_precision(precision)
         .with_chunk(chunk.and_then(NonZeroUsize::new));
@@ -66,7 +71,8 @@ fn gradients(head: &Head, loss: f32, precision: Precision, chunk: Option<usize>)
     found.1
 }
 
-/// The length of the difference over that of what is expected.
+/// The length of the difference over that of what is expected. In bf16 it is 0.02 to 0.07 on such small batches, by how
+/// many rectified numbers change their side; so the batch is always the same.
 fn distance(found: &[f32], expected: &[f32]) -> f64 {
     let length = |x: &mut dyn Iterator<Item = f64>| x.map(|x| x * x).sum::<f64>().sqrt();
     let difference = length(&mut found.iter().zip(expected).map(|(f, e)| f64::from(f - e)));
