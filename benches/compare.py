@@ -157,9 +157,9 @@ def encoding(threads, rounds, text_model):
     script = [sys.executable, ROOT / "benches/encode_reference.py", "--threads"]
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        model, pictures, captions = (Path(folder) / name for name in ("model", "pictures", "captions.txt"))
+        model, images, captions = (Path(folder) / name for name in ("model", "images", "captions.txt"))
         subprocess.run([*script, "1", "make-model", model], check=True)
-        subprocess.run([*script, "1", "make-pictures", pictures], check=True)
+        subprocess.run([*script, "1", "make-images", images], check=True)
         rows_json = json.loads((ROOT / "examples/data/emoji-rows.json").read_text(encoding="utf-8"))["rows"]
         captions.write_text("\n".join(f"{row['label']}: {', '.join(row['tags'])}" for row in rows_json), encoding="utf-8")
 
@@ -176,18 +176,18 @@ def encoding(threads, rounds, text_model):
         compare("the same; PyTorch bf16 autocast", ["vision", model, "8", "224"], bf16, threads)
         for count in sorted({1, threads}):
             name = f"640 x 480 JPEG to 224 px, {count} thread{'s' if count > 1 else ''}; Pillow"
-            compare(name, ["preprocess", model, pictures, str(count)], ["preprocess", pictures], count)
+            compare(name, ["preprocess", model, images, str(count)], ["preprocess", images], count)
         if text_model:
             texts = [text_model, captions]
             compare("MiniLM, 1,376 captions; sentence-transformers", ["text", *texts], ["text", *texts], threads)
     return rows
 
 
-def processor():
+def CPU():
     for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []:
         if line.startswith("model name"):
             return line.split(":", 1)[1].strip()
-    return platform.processor()
+    return platform.CPU()
 
 
 def training_section(args):
@@ -233,7 +233,7 @@ weights. The yardstick is `benches/encode_reference.py`: transformers, sentence-
 |---|---|---|---|---|---|
 {chr(10).join(encoding(args.threads, args.rounds, args.text_model))}
 
-Against bf16 autocast the gap is the matrix product: PyTorch uses the processor's bf16 instructions, which burn's `flex`
+Against bf16 autocast the gap is the matrix product: PyTorch uses the CPU's bf16 instructions, which burn's `flex`
 does not have yet."""
 
 
@@ -312,7 +312,7 @@ def main():
     command = f"python benches/compare.py --sections SECTION --rounds {args.rounds}{' --full' if args.full else ''}"
     for name in chosen:
         title, measure = SECTIONS[name]
-        origin = f"`{command.replace('SECTION', name)}`, {processor()}, {args.threads} threads, PyTorch {torch.__version__}."
+        origin = f"`{command.replace('SECTION', name)}`, {CPU()}, {args.threads} threads, PyTorch {torch.__version__}."
         sections[title] = f"\n{measure(args)}\n\n{origin}\n"
         # Those that no function here writes come last, as they are.
         titles = list(dict.fromkeys([title for title, _ in SECTIONS.values()] + list(sections)))

@@ -1,9 +1,9 @@
-//! Speed of encoding: a vision backbone, a text model, and the way from a picture file to pixels.
+//! Speed of encoding: a vision backbone, a text model, and the way from an image file to pixels.
 //!
 //! ```text
 //! cargo bench --bench encode -- vision MODEL_FOLDER BATCH SIZE [ROUNDS]
 //! cargo bench --bench encode -- text MODEL_FOLDER CAPTIONS [ROUNDS]
-//! cargo bench --bench encode -- preprocess MODEL_FOLDER PICTURES THREADS [ROUNDS]
+//! cargo bench --bench encode -- preprocess MODEL_FOLDER IMAGES THREADS [ROUNDS]
 //! ```
 //! Each prints `{"per_second": ...}`, the best of the rounds. `benches/encode_reference.py` does the same work in Python.
 #![allow(clippy::print_stdout)]

@@ -1,7 +1,7 @@
 """The yardstick of `benches/encode.rs`: the same work in PyTorch, sentence-transformers and Pillow.
 
     python benches/encode_reference.py make-model FOLDER                 DINOv2-B/14 with random weights
-    python benches/encode_reference.py make-pictures FOLDER              640 x 480 JPEG pictures
+    python benches/encode_reference.py make-images FOLDER              640 x 480 JPEG images
     python benches/encode_reference.py vision BATCH SIZE [--bf16]        DINOv2-B/14 with random weights
     python benches/encode_reference.py text FOLDER CAPTIONS              sentence-transformers
     python benches/encode_reference.py preprocess FOLDER                 decode, resize, crop, normalise
@@ -58,7 +58,7 @@ def text(args):
 
 
 def photo(seed, width=640, height=480):
-    """A picture with the spectrum of a photo, amplitude falling with frequency, and some hard edges."""
+    """An image with the spectrum of a photo, amplitude falling with frequency, and some hard edges."""
     import numpy as np
     from PIL import Image
 
@@ -76,7 +76,7 @@ def photo(seed, width=640, height=480):
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 
 
-def make_pictures(args):
+def make_images(args):
     args.folder.mkdir(parents=True, exist_ok=True)
     for seed in range(64):
         photo(seed).save(args.folder / f"{seed:03}.jpg", quality=90)
@@ -128,7 +128,7 @@ def main():
         return added
 
     command("make-model", make_model, "folder")
-    command("make-pictures", make_pictures, "folder")
+    command("make-images", make_images, "folder")
     added = command("vision", vision)
     added.add_argument("batch", type=int)
     added.add_argument("size", type=int)

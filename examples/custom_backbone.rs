@@ -1,6 +1,6 @@
 //! Two backbones that this workspace knows nothing of, aligned and asked.
 //!
-//! `cargo run --release --example custom_backbone` draws pictures of eight colours and six shapes, sees them with a
+//! `cargo run --release --example custom_backbone` draws images of eight colours and six shapes, sees them with a
 //! vision backbone and reads their captions with a text backbone, both written below in a few lines, trains a head
 //! between the two in seconds, and asks the joined model for combinations of colour and shape that it was never shown.
 //!
@@ -26,17 +26,17 @@ use sail_vl::layers::{Head, HeadConfig, ProjectorConfig};
 use sail_vl::losses::SigmoidLoss;
 use sail_vl::train::{TrainConfig, Trainer};
 
-/// Height and width of a picture.
+/// Height and width of an image.
 const SIZE: usize = 32;
 
-/// The vision backbone: what stands out from the picture's corner, as a silhouette and a colour.
+/// The vision backbone: what stands out from the image's corner, as a silhouette and a colour.
 struct Silhouette;
 
 impl ImagePreprocessor for Silhouette {
     fn preprocess(&self, image: &RgbImage) -> Result<Pixels, InputError> {
         let size = [image.height() as usize, image.width() as usize];
         if size != [SIZE, SIZE] {
-            return Err(InputError(format!("the picture is not {SIZE} x {SIZE}: resize it first")));
+            return Err(InputError(format!("the image is not {SIZE} x {SIZE}: resize it first")));
         }
         let channel = |c: usize| image.pixels().map(move |pixel| f32::from(pixel.0[c]) / 255.0);
         Ok(Pixels { size, values: (0..3).flat_map(channel).collect() })
@@ -198,11 +198,11 @@ impl Thing {
             let share = hits.count() as f32 / 9.0;
             bytes.extend(colour.map(|value| ((ground + (value - ground) * share) * 255.0) as u8));
         }
-        Ok(RgbImage::from_raw(SIZE as u32, SIZE as u32, bytes).ok_or("a picture has another size")?)
+        Ok(RgbImage::from_raw(SIZE as u32, SIZE as u32, bytes).ok_or("an image has another size")?)
     }
 }
 
-/// The generator splitmix64, so that the pictures are the same everywhere.
+/// The generator splitmix64, so that the images are the same everywhere.
 struct Random(u64);
 
 impl Random {
@@ -214,8 +214,8 @@ impl Random {
     }
 }
 
-/// `each` pictures of every thing, and what they show.
-fn pictures(
+/// `each` images of every thing, and what they show.
+fn draw_images(
     things: &[Thing],
     each: usize,
     random: &mut Random,
@@ -249,15 +249,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         device: device.clone(),
     };
 
-    // The pictures and captions to learn from, through the frozen backbones, once.
+    // The images and captions to learn from, through the frozen backbones, once.
     let mut random = Random(0);
     let (unseen, seen): (Vec<Thing>, Vec<Thing>) = Thing::all().partition(|thing| thing.is_held_out());
-    let (shown, images) = pictures(&seen, 30, &mut random)?;
+    let (shown, images) = draw_images(&seen, 30, &mut random)?;
     let captions: Vec<String> = shown.iter().map(|thing| thing.caption(&mut random)).collect();
     let image_features = features(vision.embed_images(&images)?, vision.provenance())?;
     let text_features = features(text.embed_texts(&captions)?, text.provenance())?;
     println!(
-        "{} pictures of {} combinations, such as \"{}\" and \"{}\"",
+        "{} images of {} combinations, such as \"{}\" and \"{}\"",
         images.len(),
         seen.len(),
         captions[0],
@@ -282,10 +282,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         );
     }
 
-    // From here on there are only pictures and texts.
+    // From here on there are only images and texts.
     let model = SailModel::new(vision, text, outcome.head)?;
-    let (shown, images) = pictures(&unseen, 10, &mut random)?;
-    println!("the five best of {} pictures of combinations never seen before", images.len());
+    let (shown, images) = draw_images(&unseen, 10, &mut random)?;
+    println!("the five best of {} images of combinations never seen before", images.len());
     let queries: Vec<String> = unseen.iter().map(|thing| format!("a {}", thing.name())).collect();
     let found =
         top_k(model.encode_texts(&queries)?, model.encode_images(&images)?, 5, &BlockSize::default())?;

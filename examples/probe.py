@@ -1,9 +1,9 @@
-"""Which encoders to pair? Probes four vision and three text feature sets of the emoji pictures, from very good to none.
+"""Which encoders to pair? Probes four vision and three text feature sets of the emoji images, from very good to none.
 
     python examples/probe.py [--work target/emoji] [--sail target/release/sail]
 
-Takes the models and pictures that examples/emoji.py fetches, encodes the pictures with EfficientNet-Lite0, with the same
-model on pictures of 64 pixels, with a tiny transformer whose weights are random, and as the principal components of raw
+Takes the models and images that examples/emoji.py fetches, encodes the images with EfficientNet-Lite0, with the same
+model on images of 64 pixels, with a tiny transformer whose weights are random, and as the principal components of raw
 pixels; the captions with all-MiniLM-L6-v2, their names alone with the same, and as letter trigrams. `sail probe` then
 trains linear layers for all twelve pairs, and says which of the numbers that are known before training predict the
 result. Writes target/emoji/probe.html. Needs Python 3.11 with pip; NumPy and Pillow are installed into the work folder.
@@ -17,7 +17,7 @@ import subprocess
 import zlib
 from pathlib import Path
 
-from emoji import ROOT, fetch_models, fetch_pictures, key, pillow, pip, say, write_captions
+from emoji import ROOT, fetch_models, fetch_images, key, pillow, pip, say, write_captions
 
 NUMPY = "numpy==2.3.5"
 RANDOM = ROOT / "crates/encoders/tests/fixtures/vision/dinov2"
@@ -49,8 +49,8 @@ def pixels(Image, folder, rows):
     import numpy
 
     def read(row):
-        picture = Image.open(folder / key(row)).convert("RGB").resize((32, 32), Image.Resampling.BOX)
-        return numpy.asarray(picture, numpy.float64).ravel() / 255
+        image = Image.open(folder / key(row)).convert("RGB").resize((32, 32), Image.Resampling.BOX)
+        return numpy.asarray(image, numpy.float64).ravel() / 255
 
     return components(numpy.stack([read(row) for row in rows]))
 
@@ -85,7 +85,7 @@ def main():
     # In the order of the keys, which is that of the stores: features without keys pair by position.
     rows.sort(key=lambda row: key(row).encode())
     fetch_models(work)
-    pictures = fetch_pictures(work, rows)
+    images = fetch_images(work, rows)
     Image = pillow(work)
     if not (work / "python/numpy").exists():
         pip("install", "--target", str(work / "python"), "--upgrade", NUMPY)
@@ -98,7 +98,7 @@ def main():
     save(
         features / "made.safetensors",
         {
-            "pixels": pixels(Image, pictures, rows),
+            "pixels": pixels(Image, images, rows),
             "trigrams": trigrams(texts),
             "subgroup": numpy.array([subgroups.index(row["subgroup"]) for row in rows], numpy.int64),
         },
@@ -112,12 +112,12 @@ def main():
         sail("encode", kind, *arguments, "--out", features / name, "--json", stdout=subprocess.DEVNULL)
         return f"{name}={features / name}"
 
-    vision = ["--input", pictures, "--model", work / "vision", "--pooling", "pooled"]
+    vision = ["--input", images, "--model", work / "vision", "--pooling", "pooled"]
     text = ["--input", captions, "--key-column", "key", "--model", work / "text"]
     images = [
         encode("images", "EfficientNet", *vision),
         encode("images", "EfficientNet 64px", *vision, "--size", "64"),
-        encode("images", "random ViT", "--input", pictures, "--model", random, "--size", "60"),
+        encode("images", "random ViT", "--input", images, "--model", random, "--size", "60"),
         f"pixels={features / 'made.safetensors'}:pixels",
     ]
     captioned = [

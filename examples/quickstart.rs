@@ -1,9 +1,9 @@
 //! Two frozen encoders that never met, joined in a minute.
 //!
-//! `cargo run --release --example quickstart` takes the frozen features of 1,376 emoji pictures (EfficientNet-Lite0)
+//! `cargo run --release --example quickstart` takes the frozen features of 1,376 emoji images (EfficientNet-Lite0)
 //! and of their names (MiniLM), holds out 370, trains three heads on the rest, and compares them with an untrained
-//! one. It prints a table and a few held-out pictures with their best labels, and writes the best head and a report
-//! with curves and pictures into `target/quickstart/`.
+//! one. It prints a table and a few held-out images with their best labels, and writes the best head and a report
+//! with curves and images into `target/quickstart/`.
 
 // An example's output is what it prints.
 #![allow(clippy::print_stdout)]
@@ -20,7 +20,7 @@ use sail_vl::eval::{
 };
 use sail_vl::layers::{Head, HeadConfig, ProjectorConfig};
 use sail_vl::losses::SigmoidLoss;
-use sail_vl::report::{Facts, Gallery, GalleryItem, LineChart, Picture, Report, Section, Table};
+use sail_vl::report::{Facts, Gallery, GalleryItem, Image, LineChart, Report, Section, Table};
 use sail_vl::train::{History, Outcome, Progress, TrainConfig, Trainer};
 use serde::Deserialize;
 
@@ -32,10 +32,10 @@ const SEED: u64 = 0;
 const HOLDOUT: usize = 370;
 /// Rows that go through a head at once.
 const CHUNK: usize = 1024;
-/// Held-out pictures to look at.
+/// Held-out images to look at.
 const SHOWN: usize = 12;
 
-/// A picture of the set, as `emoji-rows.json` names it.
+/// An image of the set, as `emoji-rows.json` names it.
 #[derive(Deserialize)]
 struct Emoji {
     emoji: String,
@@ -52,7 +52,7 @@ struct Dataset {
     train: Pairs,
     train_with_captions: Pairs,
     holdout: Pairs,
-    /// For groups and for subgroups: the features of the class prompts, and the class of every picture.
+    /// For groups and for subgroups: the features of the class prompts, and the class of every image.
     classes: [(Arc<SafetensorsFeatures>, Vec<usize>); 2],
     rows: Vec<Emoji>,
 }
@@ -77,7 +77,7 @@ fn load() -> Result<Dataset, Box<dyn Error>> {
     })
 }
 
-/// A head and how it does on the held-out pictures.
+/// A head and how it does on the held-out images.
 struct Entry {
     name: &'static str,
     head: Head,
@@ -120,7 +120,7 @@ impl Entry {
     }
 }
 
-/// Embeddings of the held-out pictures and labels, and the rows of the pictures.
+/// Embeddings of the held-out images and labels, and the rows of the images.
 type Embedded = (Tensor<2>, Tensor<2>, Vec<usize>);
 
 fn embed(head: &Head, data: &Dataset, device: &Device) -> Result<Embedded, Box<dyn Error>> {
@@ -201,9 +201,9 @@ fn print_table(entries: &[Entry]) {
     }
 }
 
-/// A held-out picture with its best labels.
+/// A held-out image with its best labels.
 struct Shown<'a> {
-    picture: &'a Emoji,
+    image: &'a Emoji,
     labels: Vec<(&'a str, f64)>,
 }
 
@@ -213,19 +213,19 @@ fn gallery<'a>(head: &Head, data: &'a Dataset, device: &Device) -> Result<Vec<Sh
     let label = |index: usize| data.rows[rows[index]].label.as_str();
     let shown =
         matches.iter().enumerate().step_by(rows.len() / SHOWN).take(SHOWN).map(|(index, matches)| Shown {
-            picture: &data.rows[rows[index]],
+            image: &data.rows[rows[index]],
             labels: matches.iter().map(|found| (label(found.index), f64::from(found.score))).collect(),
         });
     Ok(shown.collect())
 }
 
 fn print_gallery(gallery: &[Shown]) {
-    println!("\nheld-out pictures and their best labels of {HOLDOUT}");
-    for Shown { picture, labels } in gallery {
-        let right = labels.iter().position(|(label, _)| *label == picture.label);
+    println!("\nheld-out images and their best labels of {HOLDOUT}");
+    for Shown { image, labels } in gallery {
+        let right = labels.iter().position(|(label, _)| *label == image.label);
         let mark = right.map_or("   ".to_owned(), |rank| format!("#{} ", rank + 1));
         let labels: Vec<_> = labels.iter().map(|(label, score)| format!("{label} {score:.2}")).collect();
-        println!("{mark} {}  {}", picture.emoji, labels.join(" | "));
+        println!("{mark} {}  {}", image.emoji, labels.join(" | "));
     }
 }
 
@@ -242,9 +242,7 @@ fn report(entries: &[Entry], best: &Entry, gallery: &[Shown]) -> Report {
         })
     };
     let retrieval = table(&["I2T R@1", "I2T R@5", "I2T R@10", "T2I R@1", "T2I R@5", "T2I R@10"], 0..6)
-        .caption(
-            "Recall in percent. I2T: a picture finds its name among 370; T2I: a name finds its picture.",
-        );
+        .caption("Recall in percent. I2T: an image finds its name among 370; T2I: a name finds its image.");
     let classes = table(&["7 groups", "81 subgroups"], 6..8)
         .caption("Zero-shot accuracy in percent, over classes that the head was never told of.");
     let mut loss = LineChart::new("Loss", "step", "loss").log_y();
@@ -256,12 +254,12 @@ fn report(entries: &[Entry], best: &Entry, gallery: &[Shown]) -> Report {
         let evaluations = evaluations.map(|evaluation| (evaluation.epochs as f64, evaluation.holdout.i2t.r1));
         recall = recall.series(entry.name, evaluations);
     }
-    let pictures = gallery.iter().fold(Gallery::new(), |gallery, Shown { picture, labels }| {
-        let item = GalleryItem::new(Picture::text(&picture.emoji)).title(&picture.label);
+    let images = gallery.iter().fold(Gallery::new(), |gallery, Shown { image, labels }| {
+        let item = GalleryItem::new(Image::text(&image.emoji)).title(&image.label);
         gallery.item(
             labels
                 .iter()
-                .fold(item, |item, (label, score)| item.candidate(*label, *score, *label == picture.label)),
+                .fold(item, |item, (label, score)| item.candidate(*label, *score, *label == image.label)),
         )
     });
     let facts = Facts::new()
@@ -272,8 +270,8 @@ fn report(entries: &[Entry], best: &Entry, gallery: &[Shown]) -> Report {
         .fact("seed", SEED.to_string());
     let percent = |value: f64| format!("{value:.1} %");
     Report::new("Two frozen encoders, aligned")
-        .subtitle("1,376 emoji pictures and their names; every figure is on the 370 pictures held out")
-        .key_figure(percent(best.retrieval.i2t.r1), "of pictures find their own name first among 370")
+        .subtitle("1,376 emoji images and their names; every figure is on the 370 images held out")
+        .key_figure(percent(best.retrieval.i2t.r1), "of images find their own name first among 370")
         .key_figure(percent(best.retrieval.i2t.r10), "find it among the first ten")
         .key_figure(percent(best.group.top1), "are put into the right one of 7 groups, unseen")
         .section(
@@ -284,9 +282,9 @@ fn report(entries: &[Entry], best: &Entry, gallery: &[Shown]) -> Report {
         )
         .section(Section::new("Training").charts([loss, recall]))
         .section(
-            Section::new("Held-out pictures")
+            Section::new("Held-out images")
                 .text(format!("The five best of {HOLDOUT} labels under the {} head, by cosine.", best.name))
-                .gallery(pictures),
+                .gallery(images),
         )
         .section(Section::new("Settings").facts(facts))
 }

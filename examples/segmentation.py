@@ -2,7 +2,7 @@
 
     python examples/segmentation.py [--work target/segmentation] [--sail target/release/sail]
 
-Trains a head on the features of emoji pictures and their names (see emoji.py), without a fifth of the emoji. Those it
+Trains a head on the features of emoji images and their names (see emoji.py), without a fifth of the emoji. Those it
 has never seen are cut out and pasted on photographs (of scikit-image: bricks, grass, gravel, the moon, a field of
 galaxies), with exact masks: the class of an object is the group of its emoji. `sail eval segment` then segments the
 scenes by the names of the classes, with and without the background as a class of its own, and the script prints the
@@ -60,7 +60,7 @@ def scene(rng, Image, photographs, cutouts):
     photograph = rng.choice(photographs)
     side = rng.randint(min(photograph.size) // 2, min(photograph.size))
     left, top = (rng.randint(0, length - side) for length in photograph.size)
-    picture = photograph.crop((left, top, left + side, top + side)).resize((SIDE, SIDE), Image.BICUBIC)
+    image = photograph.crop((left, top, left + side, top + side)).resize((SIDE, SIDE), Image.BICUBIC)
     mask = Image.new("L", (SIDE, SIDE), 0)
     # Cells of a grid, so that objects hardly cover each other.
     cells = rng.sample([(x, y) for x in (0, 1) for y in (0, 1)], rng.choice([2, 3]))
@@ -69,11 +69,11 @@ def scene(rng, Image, photographs, cutouts):
         size = rng.randint(150, 216)
         cutout = Image.open(io.BytesIO(data)).convert("RGBA").resize((size, size), Image.BICUBIC)
         place = tuple(cell * SIDE // 2 + rng.randint(0, SIDE // 2 - size) for cell in (x, y))
-        picture.paste(cutout, place, cutout)
+        image.paste(cutout, place, cutout)
         # A pixel belongs to what is more than half of it.
         opaque = cutout.getchannel("A").point(lambda alpha: 255 if alpha > 127 else 0)
         mask.paste(label, place, opaque)
-    return picture, mask
+    return image, mask
 
 
 def write_scenes(work, Image, rows):
@@ -94,9 +94,9 @@ def write_scenes(work, Image, rows):
     # 0 becomes 255, ignored, and k becomes k - 1.
     ignored = [255, *range(255)]
     for number in range(SCENES):
-        picture, mask = scene(rng, Image, photographs, cutouts)
+        image, mask = scene(rng, Image, photographs, cutouts)
         for folder, labels in ((with_background, mask), (objects, mask.point(ignored))):
-            picture.save(folder / f"images/{number:03}.png", compress_level=1)
+            image.save(folder / f"images/{number:03}.png", compress_level=1)
             labels.save(folder / f"masks/{number:03}.png")
     return with_background, objects
 
@@ -120,14 +120,14 @@ def main():
     Image = emoji.pillow(work)
     unseen = rows[::HELD_OUT]
     seen = [row for number, row in enumerate(rows) if number % HELD_OUT]
-    pictures = emoji.fetch_pictures(work, seen, "seen")
+    images = emoji.fetch_images(work, seen, "seen")
     emoji.write_captions(work / "captions.jsonl", seen)
     with_background, objects = write_scenes(work, Image, unseen)
 
     for old in ("images", "labels", "captions", "run"):
         shutil.rmtree(work / old, ignore_errors=True)
     texts = ["--model", work / "text", "--input", work / "captions.jsonl", "--key-column", "key"]
-    sail("encode", "images", "--model", work / "vision", "--pooling", "pooled", "--input", pictures, "--out", work / "images")
+    sail("encode", "images", "--model", work / "vision", "--pooling", "pooled", "--input", images, "--out", work / "images")
     sail("encode", "texts", *texts, "--caption-column", "label", "--out", work / "labels")
     sail("encode", "texts", *texts, "--caption-column", "caption", "--out", work / "captions")
     pair = ["--images", work / "images", "--texts", work / "labels", "--extra-texts", work / "captions"]

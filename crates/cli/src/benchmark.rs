@@ -25,9 +25,9 @@ use crate::towers;
 
 #[derive(Subcommand)]
 pub(crate) enum BenchmarkCommand {
-    /// Winoground: two pictures and two captions of the same words.
+    /// Winoground: two images and two captions of the same words.
     Winoground(TaskArgs),
-    /// MMVP-VLM: two pictures that CLIP takes for alike, and a statement of each.
+    /// MMVP-VLM: two images that CLIP takes for alike, and a statement of each.
     Mmvp(TaskArgs),
     /// SugarCrepe: a true caption and a false one.
     Sugarcrepe(SugarCrepeArgs),
@@ -56,7 +56,7 @@ pub(crate) struct TaskArgs {
     /// Folder in which the models' features are kept, so that the next head costs seconds.
     #[arg(long, value_name = "FOLDER")]
     cache: PathBuf,
-    /// Pictures embedded at a time.
+    /// Images embedded at a time.
     #[arg(long, default_value_t = 32)]
     batch: usize,
     /// Number type of the features that are kept: f16, bf16 or f32.
@@ -74,7 +74,7 @@ pub(crate) struct TaskArgs {
 pub(crate) struct SugarCrepeArgs {
     #[command(flatten)]
     task: TaskArgs,
-    /// The folder of COCO's pictures, `val2017`, or an id on the hub.
+    /// The folder of COCO's images, `val2017`, or an id on the hub.
     #[arg(long, value_name = "FOLDER_OR_ID")]
     images: String,
 }
@@ -83,16 +83,16 @@ pub(crate) struct SugarCrepeArgs {
 pub(crate) struct CaptionArgs {
     #[command(flatten)]
     task: TaskArgs,
-    /// The folder of the pictures, for COCO the one that holds `val2014`, or an id on the hub.
+    /// The folder of the images, for COCO the one that holds `val2014`, or an id on the hub.
     #[arg(long, value_name = "FOLDER_OR_ID")]
     images: String,
     /// Which split to score.
     #[arg(long, default_value = "test")]
     split: String,
-    /// Write a report with pictures to this HTML file; `--json` then has the pictures' answers too.
+    /// Write a report with images to this HTML file; `--json` then has the images' answers too.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
-    /// How many captions of a picture count, the first ones.
+    /// How many captions of an image count, the first ones.
     #[arg(long, value_name = "CAPTIONS", default_value = "5")]
     captions: NonZeroUsize,
 }
@@ -101,7 +101,7 @@ pub(crate) struct CaptionArgs {
 pub(crate) struct ClassifyArgs {
     #[command(flatten)]
     task: TaskArgs,
-    /// Write a report with pictures to this HTML file; `--json` then has the pictures' answers too.
+    /// Write a report with images to this HTML file; `--json` then has the images' answers too.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// Which split of a CLIP-benchmark data set to score.
@@ -139,7 +139,7 @@ pub(crate) fn run(command: &BenchmarkCommand) -> Result<(), CliError> {
         BenchmarkCommand::Sugarcrepe(SugarCrepeArgs { task, images }) => {
             let data = SugarCrepeData::open(
                 &task.data(TaskFiles::SugarCrepe)?,
-                &towers::dataset(images, TaskFiles::Pictures)?,
+                &towers::dataset(images, TaskFiles::Images)?,
             )?;
             let result = task.score(|model, cache| sugar_crepe(model, &data, cache))?;
             task.print(&result, &result.skipped, |out| {
@@ -154,8 +154,7 @@ pub(crate) fn run(command: &BenchmarkCommand) -> Result<(), CliError> {
 
 fn run_captions(args: &CaptionArgs) -> Result<(), CliError> {
     let task = &args.task;
-    let (path, images) =
-        (task.data(TaskFiles::Captions)?, towers::dataset(&args.images, TaskFiles::Pictures)?);
+    let (path, images) = (task.data(TaskFiles::Captions)?, towers::dataset(&args.images, TaskFiles::Images)?);
     let data = CaptionData::open(&path, &images, &args.split, args.captions.get())?;
     let Some(path) = &args.report else {
         let result = task.score(|model, cache| caption_retrieval(model, &data, cache))?;
@@ -164,7 +163,7 @@ fn run_captions(args: &CaptionArgs) -> Result<(), CliError> {
     let (result, answers) = task.score(|model, cache| caption_answers(model, &data, cache, CANDIDATES))?;
     let galleries = galleries(&answers);
     let facts = task.facts().fact("split", &args.split);
-    report::captions(facts, &result, &galleries, |answer| data.picture(answer))?.save(path)?;
+    report::captions(facts, &result, &galleries, |answer| data.image(answer))?.save(path)?;
     let reported = Reported { result: &result, galleries };
     task.print(&reported, &result.skipped, |out| write_retrieval(out, &result.retrieval))
 }
@@ -183,12 +182,12 @@ fn run_classify(args: &ClassifyArgs) -> Result<(), CliError> {
     };
     let (result, answers) = task.score(|model, cache| classify_answers(model, &data, cache, CANDIDATES))?;
     let galleries = galleries(&answers);
-    report::classification(task.facts(), &result, &galleries, |answer| data.picture(answer))?.save(path)?;
+    report::classification(task.facts(), &result, &galleries, |answer| data.image(answer))?.save(path)?;
     let reported = Reported { result: &result, galleries };
     task.print(&reported, &result.skipped, |out| write_classes(out, &result))
 }
 
-/// A result, and the single pictures that its report shows.
+/// A result, and the single images that its report shows.
 #[derive(Serialize)]
 struct Reported<'a, R> {
     #[serde(flatten)]
@@ -197,13 +196,13 @@ struct Reported<'a, R> {
 }
 
 fn galleries(answers: &[Answer]) -> Galleries<&Answer> {
-    Galleries::new(answers.len(), |picture| answers[picture].is_right(), |picture| &answers[picture])
+    Galleries::new(answers.len(), |image| answers[image].is_right(), |image| &answers[image])
 }
 
 fn write_classes(out: &mut impl Write, result: &ClassificationResult) -> Result<(), CliError> {
     write_zero_shot(out, &result.scores)?;
     if result.absent_classes > 0 {
-        writeln!(out, "{} classes without a picture", result.absent_classes)?;
+        writeln!(out, "{} classes without an image", result.absent_classes)?;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
-//! Reports of published tasks: figures, classes that are mistaken, pictures that were right and wrong.
+//! Reports of published tasks: figures, classes that are mistaken, images that were right and wrong.
 
 use sail_vl::core::RgbImage;
-use sail_vl::report::{Facts, GalleryItem, Picture, Report, Section, Table};
+use sail_vl::report::{Facts, GalleryItem, Image, Report, Section, Table};
 use sail_vl::tasks::{
     Answer, CaptionResult, ClassificationResult, Mistake, Skips, TaskError, encode_thumbnail,
 };
@@ -18,11 +18,11 @@ pub(crate) fn classification(
     facts: Facts,
     result: &ClassificationResult,
     galleries: &Galleries<&Answer>,
-    picture: impl Fn(&Answer) -> Result<Option<RgbImage>, TaskError>,
+    image: impl Fn(&Answer) -> Result<Option<RgbImage>, TaskError>,
 ) -> Result<Report, CliError> {
     let scores = &result.scores;
     let facts = facts
-        .fact("pictures", scores.n_images.to_string())
+        .fact("images", scores.n_images.to_string())
         .fact("classes", scores.n_classes.to_string())
         .fact("prompts of a class", result.n_templates.to_string());
     let report = Report::new("Zero-shot classification")
@@ -31,7 +31,7 @@ pub(crate) fn classification(
         .key_figure(format!("{:.2} %", scores.per_class_mean), "mean of the classes' accuracies")
         .section(confusion(result))
         .section(Section::new("Classes with the lowest accuracy").table(worst_classes(result)));
-    finish(report, facts, &result.skipped, galleries, picture)
+    finish(report, facts, &result.skipped, galleries, image)
 }
 
 /// A report of the retrieval of captions.
@@ -39,7 +39,7 @@ pub(crate) fn captions(
     facts: Facts,
     result: &CaptionResult,
     galleries: &Galleries<&Answer>,
-    picture: impl Fn(&Answer) -> Result<Option<RgbImage>, TaskError>,
+    image: impl Fn(&Answer) -> Result<Option<RgbImage>, TaskError>,
 ) -> Result<Report, CliError> {
     let scores = &result.retrieval;
     let facts =
@@ -48,7 +48,7 @@ pub(crate) fn captions(
         .key_figure(format!("{:.2} %", scores.i2t.r1), "recall@1, image to text")
         .key_figure(format!("{:.2} %", scores.t2i.r1), "recall@1, text to image")
         .section(Section::new("Results").table(retrieval_report::table(scores)));
-    finish(report, facts, &result.skipped, galleries, picture)
+    finish(report, facts, &result.skipped, galleries, image)
 }
 
 /// Galleries, what was left out, and what was run.
@@ -57,9 +57,9 @@ fn finish(
     facts: Facts,
     skipped: &Skips,
     galleries: &Galleries<&Answer>,
-    picture: impl Fn(&Answer) -> Result<Option<RgbImage>, TaskError>,
+    image: impl Fn(&Answer) -> Result<Option<RgbImage>, TaskError>,
 ) -> Result<Report, CliError> {
-    report = galleries.show(report, "Pictures", |answer| item(answer, &picture))?;
+    report = galleries.show(report, "Images", |answer| item(answer, &image))?;
     if skipped.count > 0 {
         let rows = skipped.first.iter().map(|skip| (&skip.item, &skip.reason));
         let table =
@@ -72,11 +72,11 @@ fn finish(
 
 fn item(
     answer: &Answer,
-    picture: &impl Fn(&Answer) -> Result<Option<RgbImage>, TaskError>,
+    image: &impl Fn(&Answer) -> Result<Option<RgbImage>, TaskError>,
 ) -> Result<GalleryItem, CliError> {
-    let shown = match picture(answer)? {
-        Some(image) => Picture::encoded(encode_thumbnail(&image, SIDE)?)?,
-        None => Picture::text("?"),
+    let shown = match image(answer)? {
+        Some(image) => Image::encoded(encode_thumbnail(&image, SIDE)?)?,
+        None => Image::text("?"),
     };
     let title = answer.truth.first().map_or("", String::as_str);
     Ok(galleries::item(shown, title, &answer.candidates).note(&answer.key))
@@ -85,7 +85,7 @@ fn item(
 fn confusion(result: &ClassificationResult) -> Section {
     let names: Vec<&str> = result.classes.iter().map(String::as_str).collect();
     let cells = result.confusion.iter().map(|cell| (cell.truth, cell.found, cell.times as f64));
-    crate::confusion::section(&names, &cells.collect::<Vec<_>>(), "in pictures")
+    crate::confusion::section(&names, &cells.collect::<Vec<_>>(), "in images")
 }
 
 /// The classes that were found least often, and what they were taken for.
@@ -94,7 +94,7 @@ fn worst_classes(result: &ClassificationResult) -> Table {
     let mut classes: Vec<(usize, f64)> =
         accuracies.filter_map(|(class, accuracy)| Some((class, (*accuracy)?))).collect();
     classes.sort_by(|a, b| a.1.total_cmp(&b.1));
-    let mut table = Table::new(["class", "pictures", "accuracy", "most often taken for", "times"])
+    let mut table = Table::new(["class", "images", "accuracy", "most often taken for", "times"])
         .caption("Accuracy in percent.");
     for (class, accuracy) in classes.into_iter().take(WORST) {
         let (other, times) = match result.taken_for[class] {

@@ -58,13 +58,13 @@ mod tests {
         cells.push((29, 28, 2.0));
         assert_eq!(worst(&cells), BTreeSet::from([28, 29]));
         let page = |cells: &[_]| {
-            let section = section(&names, cells, "in pictures");
+            let section = section(&names, cells, "in images");
             sail_vl::report::Report::new("x").section(section).to_html().unwrap()
         };
         let found = page(&cells);
-        assert!(found.contains("The 2 of 30 classes with most mistakes, in pictures."), "{found}");
+        assert!(found.contains("The 2 of 30 classes with most mistakes, in images."), "{found}");
         assert!(found.contains("class 29") && !found.contains("class 27"));
-        assert!(page(&cells[..20]).contains("All 20 classes that occur, in pictures."));
+        assert!(page(&cells[..20]).contains("All 20 classes that occur, in images."));
         assert!(page(&cells[..30]).contains("None of the 30 classes that occur was taken for another."));
     }
 }

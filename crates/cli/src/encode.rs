@@ -18,7 +18,7 @@ use crate::towers;
 
 #[derive(Subcommand)]
 pub(crate) enum EncodeCommand {
-    /// Run every picture through a vision model once and keep the features.
+    /// Run every image through a vision model once and keep the features.
     Images(Box<ImagesArgs>),
     /// Run every caption through a text model once and keep the features.
     Texts(Box<TextsArgs>),
@@ -109,19 +109,19 @@ pub(crate) struct ImagesArgs {
     /// How token states become one row [default: concat where the model has a class token, else its own].
     #[arg(long, value_enum)]
     pooling: Option<ImagePoolingKind>,
-    /// Side of the square that pictures are resized to [default: as the model says].
+    /// Side of the square that images are resized to [default: as the model says].
     #[arg(long, value_name = "PIXELS")]
     pub(crate) size: Option<usize>,
-    /// The pictures: a folder, CSV, TSV, JSON lines, Parquet, WebDataset tars or COCO captions.
+    /// The images: a folder, CSV, TSV, JSON lines, Parquet, WebDataset tars or COCO captions.
     #[arg(long, value_name = "SOURCE")]
     pub(crate) input: String,
-    /// Column of the pictures in a table: paths or bytes.
+    /// Column of the images in a table: paths or bytes.
     #[arg(long, value_name = "COLUMN")]
     image_column: Option<String>,
     /// Folder that the paths in a table are relative to [default: the table's].
     #[arg(long, value_name = "FOLDER")]
     image_root: Option<PathBuf>,
-    /// Pictures embedded at a time.
+    /// Images embedded at a time.
     #[arg(long, default_value_t = 32)]
     batch: usize,
     #[command(flatten)]

@@ -35,7 +35,7 @@ pub(crate) enum EvalCommand {
     Features(FeaturesArgs),
     #[command(flatten)]
     Benchmark(Box<BenchmarkCommand>),
-    /// Segmentation of pictures by the names of the classes, scored with their masks.
+    /// Segmentation of images by the names of the classes, scored with their masks.
     Segment(Box<SegmentArgs>),
 }
 
@@ -65,9 +65,9 @@ pub(crate) struct RetrievalArgs {
     /// Write a report for people, one HTML file; `--json` then has its galleries and similarities too.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
-    /// Folder of the pictures, whose file names are the keys of the images, to show them in the report.
+    /// Folder of the images, whose file names are the keys of the images, to show them in the report.
     #[arg(long, value_name = "FOLDER", requires = "report")]
-    pictures: Option<PathBuf>,
+    images: Option<PathBuf>,
     #[command(flatten)]
     common: Common,
 }
@@ -130,8 +130,7 @@ fn run_retrieval(args: &RetrievalArgs) -> Result<(), CliError> {
             .fact("texts", &args.pairs.texts)
             .fact("head", &args.common.head)
             .fact("held out", args.common.holdout.map_or("no: all rows".to_owned(), |rows| rows.to_string()));
-        let (report, figures) =
-            retrieval_report::report(facts, &result, &embedded, args.pictures.as_deref())?;
+        let (report, figures) = retrieval_report::report(facts, &result, &embedded, args.images.as_deref())?;
         report.save(path)?;
         shown = Some(figures);
     }

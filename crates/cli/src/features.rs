@@ -14,17 +14,17 @@ use crate::{inputs, labels};
 /// How well frozen features cluster and separate by class, without any head.
 #[derive(Args)]
 pub(crate) struct FeaturesArgs {
-    /// Features of the known pictures: a store, FILE.safetensors or FILE.safetensors:TENSOR.
+    /// Features of the known images: a store, FILE.safetensors or FILE.safetensors:TENSOR.
     #[arg(long, value_name = "FEATURES")]
     train: String,
-    /// Features of the pictures to classify.
+    /// Features of the images to classify.
     #[arg(long, value_name = "FEATURES")]
     test: String,
-    /// Classes of the known pictures: an integer tensor, FILE.safetensors:TENSOR, or `folders` for keys such as
+    /// Classes of the known images: an integer tensor, FILE.safetensors:TENSOR, or `folders` for keys such as
     /// CLASS/NAME, as stores of image folders have them.
     #[arg(long, value_name = "CLASSES", default_value = "folders")]
     train_labels: String,
-    /// Classes of the pictures to classify, in the same way.
+    /// Classes of the images to classify, in the same way.
     #[arg(long, value_name = "CLASSES", default_value = "folders")]
     test_labels: String,
     /// Neighbours that vote.
@@ -76,7 +76,7 @@ pub(crate) fn run(args: &FeaturesArgs) -> Result<(), CliError> {
         writeln!(out, "{json}")?;
         return Ok(());
     }
-    writeln!(out, "{} known pictures, {} to classify, {classes} classes", known.len(), held.len())?;
+    writeln!(out, "{} known images, {} to classify, {classes} classes", known.len(), held.len())?;
     writeln!(out, "k-NN                 {:>7.2}", found.knn)?;
     writeln!(out, "linear probing       {:>7.2}", found.linear)?;
     writeln!(out, "most frequent class  {:>7.2}", found.majority)?;
@@ -87,7 +87,7 @@ pub(crate) fn run(args: &FeaturesArgs) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Classes by the folders of both, numbered by the folders of the known pictures.
+/// Classes by the folders of both, numbered by the folders of the known images.
 fn by_folder(
     args: &FeaturesArgs,
     train: &dyn FeatureSource,
@@ -97,7 +97,7 @@ fn by_folder(
     let numbers = labels::numbered(&known);
     let number = |name: &String| {
         let unknown = || {
-            let message = format!("the class `{name}` of {} has no picture in {}", args.test, args.train);
+            let message = format!("the class `{name}` of {} has no image in {}", args.test, args.train);
             CliError::Usage(message)
         };
         numbers.get(name).copied().ok_or_else(unknown)

@@ -1,19 +1,19 @@
-//! Pictures that were wrong and right, with what they found: the same for a report and for `--json`.
+//! Images that were wrong and right, with what they found: the same for a report and for `--json`.
 
-use sail_vl::report::{Gallery, GalleryItem, Picture, Report, Section};
+use sail_vl::report::{Gallery, GalleryItem, Image, Report, Section};
 use sail_vl::tasks::Candidate;
 use serde::Serialize;
 
 use crate::error::CliError;
 
-/// How many candidates a picture is shown with.
+/// How many candidates an image is shown with.
 pub(crate) const CANDIDATES: usize = 5;
-/// Pictures in each gallery.
-const PICTURES: usize = 12;
-/// The longer side of a picture.
+/// Images in each gallery.
+const IMAGES: usize = 12;
+/// The longer side of an image.
 pub(crate) const SIDE: u32 = 240;
 
-/// Some of the pictures that were wrong and right, spread over all of them.
+/// Some of the images that were wrong and right, spread over all of them.
 #[derive(Serialize)]
 pub(crate) struct Galleries<A> {
     n_wrong: usize,
@@ -23,10 +23,10 @@ pub(crate) struct Galleries<A> {
 }
 
 impl<A> Galleries<A> {
-    /// Chooses among so many pictures.
+    /// Chooses among so many images.
     pub(crate) fn new(count: usize, is_right: impl Fn(usize) -> bool, answer: impl Fn(usize) -> A) -> Self {
-        let (right, wrong): (Vec<usize>, Vec<usize>) = (0..count).partition(|&picture| is_right(picture));
-        let chosen = |all: &[usize]| spread(all, PICTURES).map(&answer).collect();
+        let (right, wrong): (Vec<usize>, Vec<usize>) = (0..count).partition(|&image| is_right(image));
+        let chosen = |all: &[usize]| spread(all, IMAGES).map(&answer).collect();
         Self { n_wrong: wrong.len(), wrong: chosen(&wrong), n_right: right.len(), right: chosen(&right) }
     }
 
@@ -49,11 +49,11 @@ impl<A> Galleries<A> {
     }
 }
 
-/// A picture with its candidates.
-pub(crate) fn item(picture: Picture, title: &str, candidates: &[Candidate]) -> GalleryItem {
+/// An image with its candidates.
+pub(crate) fn item(image: Image, title: &str, candidates: &[Candidate]) -> GalleryItem {
     candidates
         .iter()
-        .fold(GalleryItem::new(picture).title(title), |item, Candidate { label, score, correct }| {
+        .fold(GalleryItem::new(image).title(title), |item, Candidate { label, score, correct }| {
             item.candidate(label, f64::from(*score), *correct)
         })
 }

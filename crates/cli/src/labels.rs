@@ -1,4 +1,4 @@
-//! Classes of pictures from the command line.
+//! Classes of images from the command line.
 
 use std::collections::{BTreeMap, BTreeSet};
 

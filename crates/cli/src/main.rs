@@ -40,7 +40,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run pictures or captions through a frozen model once and keep the features.
+    /// Run images or captions through a frozen model once and keep the features.
     #[command(subcommand)]
     Encode(encode::EncodeCommand),
     /// Train a head on frozen features.

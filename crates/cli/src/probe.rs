@@ -24,7 +24,7 @@ pub(crate) struct ProbeArgs {
     /// Text features by one encoder, FEATURES or NAME=FEATURES; once for each encoder.
     #[arg(long, value_name = "FEATURES", required = true)]
     texts: Vec<String>,
-    /// Classes of the pictures, for k-NN, linear probing and clustering: an integer tensor with a class for each row of
+    /// Classes of the images, for k-NN, linear probing and clustering: an integer tensor with a class for each row of
     /// the first images, FILE.safetensors:TENSOR, or `folders` for keys such as CLASS/NAME.
     #[arg(long, value_name = "CLASSES")]
     labels: Option<String>,

@@ -94,7 +94,7 @@ fn scores(found: &Probe) -> Section {
         .caption("In percent. Intervals come from resampling the held-out pairs.");
     let mut section = Section::new("Alignment scores")
         .text(
-            "For each pair a linear layer was trained on either side, and the held-out pictures and captions were \
+            "For each pair a linear layer was trained on either side, and the held-out images and captions were \
              searched with it. The score is the mean recall at 10 of both directions.",
         )
         .table(table);
@@ -136,7 +136,7 @@ fn before(found: &Probe) -> Section {
     Section::new("Before training")
         .text(
             "How alike the features are as they come, from 0 to 1, and in brackets what the same measure gives when \
-             pictures and captions are paired at random: a measure is worth what it has above that. The last three \
+             images and captions are paired at random: a measure is worth what it has above that. The last three \
              columns are retrieval through aligners that are solved for instead of trained.",
         )
         .table(
@@ -173,7 +173,7 @@ fn by_class(found: &Probe) -> Section {
     Section::new("By class")
         .text(
             "How well each encoder's features cluster (k-NN, silhouette, k-means) and separate (linear probing) by the \
-             classes of the pictures.",
+             classes of the images.",
         )
         .table(table.higher_is_better(["k-NN", "linear probing"]).caption("Accuracies in percent, on held-out rows."))
 }

@@ -1,4 +1,4 @@
-//! A report of retrieval between stores: what pictures find, and how alike they and the texts are.
+//! A report of retrieval between stores: what images find, and how alike they and the texts are.
 
 use std::fs;
 use std::path::Path;
@@ -6,14 +6,14 @@ use std::path::Path;
 use sail_vl::burn::tensor::Tensor;
 use sail_vl::data::{DecodeLimits, decode_image};
 use sail_vl::eval::{BlockSize, Match, Retrieval, cosines, top_k};
-use sail_vl::report::{Facts, Matrix, Picture, Report, Section, Table};
+use sail_vl::report::{Facts, Image, Matrix, Report, Section, Table};
 use sail_vl::tasks::{Candidate, encode_thumbnail};
 use serde::Serialize;
 
 use crate::error::CliError;
 use crate::galleries::{self, CANDIDATES, Galleries, SIDE, spread};
 
-/// Pictures and texts of the matrix.
+/// Images and texts of the matrix.
 const MATRIX: usize = 10;
 
 /// What was embedded, and what it is called.
@@ -70,13 +70,13 @@ struct Similarities {
     cosines: Vec<Vec<f64>>,
 }
 
-/// A report, and the figures in it that are not in the result; `pictures` is the folder that the keys of the images are
+/// A report, and the figures in it that are not in the result; `images` is the folder that the keys of the images are
 /// files of, where there is one.
 pub(crate) fn report(
     facts: Facts,
     result: &Retrieval,
     embedded: &Embedded<'_>,
-    pictures: Option<&Path>,
+    images: Option<&Path>,
 ) -> Result<(Report, Shown), CliError> {
     let found = top_k(embedded.images.clone(), embedded.texts.clone(), CANDIDATES, &BlockSize::SEARCH)?;
     let mut report = Report::new("Retrieval")
@@ -91,7 +91,7 @@ pub(crate) fn report(
     };
     let galleries = Galleries::new(found.len(), is_right, shown);
     report = galleries.show(report, "Images", |Found { key, candidates }| {
-        Ok(galleries::item(picture(key, pictures)?, key, candidates))
+        Ok(galleries::item(image(key, images)?, key, candidates))
     })?;
     let similarities = similarities(embedded)?;
     let mut matrix = Matrix::new(&similarities.texts).corner("cosine");
@@ -104,14 +104,14 @@ pub(crate) fn report(
     Ok((report, Shown { galleries, similarities }))
 }
 
-fn picture(key: &str, pictures: Option<&Path>) -> Result<Picture, CliError> {
-    let Some(folder) = pictures else { return Ok(Picture::text(key)) };
+fn image(key: &str, images: Option<&Path>) -> Result<Image, CliError> {
+    let Some(folder) = images else { return Ok(Image::text(key)) };
     let path = folder.join(key);
     let unreadable = |reason: String| CliError::Usage(format!("cannot show {}: {reason}", path.display()));
     let bytes = fs::read(&path).map_err(|error| unreadable(error.to_string()))?;
     let image =
         decode_image(&bytes, &DecodeLimits::default()).map_err(|error| unreadable(error.to_string()))?;
-    Ok(Picture::encoded(encode_thumbnail(&image, SIDE)?)?)
+    Ok(Image::encoded(encode_thumbnail(&image, SIDE)?)?)
 }
 
 fn similarities(embedded: &Embedded<'_>) -> Result<Similarities, CliError> {

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use sail_vl::core::{Attention, DenseOptions, Layer, ensure};
 use sail_vl::data::Dtype;
 use sail_vl::eval::{Confusion, LabelMap, Segmentation, SegmentationError, SlidingWindow};
-use sail_vl::report::{Facts, Panel, Panels, Picture, Report, Section, Table};
+use sail_vl::report::{Facts, Image, Panel, Panels, Report, Section, Table};
 use sail_vl::tasks::{
     SegmentationLayout, SegmentationSample, SegmentationSet, TaskFiles, class_colour, encode_thumbnail,
     overlay,
@@ -19,12 +19,12 @@ use serde::Serialize;
 use crate::error::CliError;
 use crate::{confusion, inputs, towers};
 
-/// Longer side of a picture in the report.
+/// Longer side of an image in the report.
 const THUMBNAIL: u32 = 320;
 
 #[derive(Args)]
 pub(crate) struct SegmentArgs {
-    /// The folder of the pictures and masks, or an id on the hub, with a revision behind an `@`.
+    /// The folder of the images and masks, or an id on the hub, with a revision behind an `@`.
     #[arg(long, value_name = "FOLDER_OR_ID")]
     data: String,
     /// How they lie in it: ade20k, coco-stuff, voc20, voc21 or folder (images, masks, classes.txt).
@@ -42,7 +42,7 @@ pub(crate) struct SegmentArgs {
     /// A prompt with `{}` for the name of a class; give it several times for an ensemble.
     #[arg(long = "template", value_name = "TEXT", default_value = "a photo of a {}.")]
     templates: Vec<String>,
-    /// What the shorter side of a picture is resized to.
+    /// What the shorter side of an image is resized to.
     #[arg(long, value_name = "PIXELS", default_value_t = SlidingWindow::default().short_side)]
     short_side: usize,
     /// The side of a window.
@@ -67,14 +67,14 @@ pub(crate) struct SegmentArgs {
     /// Number type of the features that are kept: f16, bf16 or f32.
     #[arg(long, default_value = "f32", requires = "cache")]
     dtype: String,
-    /// Use only the first pictures, so many.
-    #[arg(long, value_name = "PICTURES")]
+    /// Use only the first images, so many.
+    #[arg(long, value_name = "IMAGES")]
     limit: Option<usize>,
-    /// Write a report with overlays to this HTML file; `--json` then has its pictures' scores and the confusion too.
+    /// Write a report with overlays to this HTML file; `--json` then has its images' scores and the confusion too.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
-    /// How many pictures the report shows.
-    #[arg(long, value_name = "PICTURES", default_value_t = 12)]
+    /// How many images the report shows.
+    #[arg(long, value_name = "IMAGES", default_value_t = 12)]
     overlays: usize,
     /// Device to compute on.
     #[arg(long, default_value = "flex")]
@@ -97,7 +97,7 @@ struct Outcome<'a> {
     #[serde(flatten)]
     scores: &'a Segmentation,
     classes: Vec<&'a str>,
-    /// Pictures without a mask and masks without a picture.
+    /// Images without a mask and masks without an image.
     unused: usize,
     #[serde(flatten)]
     shown: Option<Shown>,
@@ -106,7 +106,7 @@ struct Outcome<'a> {
 /// What a report shows beside the scores.
 #[derive(Serialize)]
 struct Shown {
-    pictures: Vec<PictureScores>,
+    images: Vec<ImageScores>,
     /// For every true class the shares of its pixels that were given each class, in percent; `null` for a class that is
     /// not in the masks.
     confusion: Vec<Option<Vec<f64>>>,
@@ -114,12 +114,12 @@ struct Shown {
     confusion_pixels: Vec<Vec<u64>>,
 }
 
-/// The scores of one picture.
+/// The scores of one image.
 #[derive(Serialize)]
-struct PictureScores {
+struct ImageScores {
     name: String,
     miou: f64,
-    /// Of each class that the picture has or was given, in percent.
+    /// Of each class that the image has or was given, in percent.
     iou: BTreeMap<String, f64>,
 }
 
@@ -160,22 +160,22 @@ pub(crate) fn run(args: &SegmentArgs) -> Result<(), CliError> {
         segmenter = segmenter.with_cache(folder, dtype).map_err(CliError::Segmentation)?;
     }
 
-    let pictures = set.len().min(args.limit.unwrap_or(usize::MAX));
-    let shown = if args.report.is_some() { args.overlays.min(pictures) } else { 0 };
+    let images = set.len().min(args.limit.unwrap_or(usize::MAX));
+    let shown = if args.report.is_some() { args.overlays.min(images) } else { 0 };
     let scored = |error: SegmentationError| CliError::Segmentation(error.into());
     let mut confusion = Confusion::new(set.classes().len()).map_err(scored)?;
-    let (mut panels, mut pictures_shown) = (Panels::new(), Vec::new());
-    let bar = inputs::bar(pictures as u64, "segmenting", "{pos} of {len} pictures");
-    for index in 0..pictures {
+    let (mut panels, mut images_shown) = (Panels::new(), Vec::new());
+    let bar = inputs::bar(images as u64, "segmenting", "{pos} of {len} images");
+    for index in 0..images {
         let sample = set.load(index).map_err(data)?;
         let found = segmenter.segment(&sample.image);
         let found = found.map_err(CliError::Segmentation)?;
         confusion.add(&found, &sample.truth).map_err(scored)?;
         // Spread over the set.
-        if index * shown / pictures != (index + 1) * shown / pictures {
-            let scores = picture_scores(&sample, &found, set.classes())?;
+        if index * shown / images != (index + 1) * shown / images {
+            let scores = image_scores(&sample, &found, set.classes())?;
             panels = panels.panel(panel(&sample, &found, &scores)?);
-            pictures_shown.push(scores);
+            images_shown.push(scores);
         }
         bar.inc(1);
     }
@@ -186,7 +186,7 @@ pub(crate) fn run(args: &SegmentArgs) -> Result<(), CliError> {
         let pixels: Vec<Vec<u64>> =
             confusion.counts().chunks(set.classes().len()).map(<[u64]>::to_vec).collect();
         let shares = pixels.iter().map(|row| shares(row)).collect();
-        let figures = Shown { pictures: pictures_shown, confusion: shares, confusion_pixels: pixels };
+        let figures = Shown { images: images_shown, confusion: shares, confusion_pixels: pixels };
         report(args, &set, &scores, (panels, &figures), path)?;
         shown = Some(figures);
     }
@@ -201,9 +201,9 @@ fn print(json: bool, result: &Outcome<'_>) -> Result<(), CliError> {
         return Ok(());
     }
     let Outcome { scores, classes, unused, .. } = result;
-    writeln!(out, "{} pictures, {} classes, {} pixels", scores.n_images, classes.len(), scores.n_pixels)?;
+    writeln!(out, "{} images, {} classes, {} pixels", scores.n_images, classes.len(), scores.n_pixels)?;
     if *unused > 0 {
-        writeln!(out, "{unused} pictures or masks without the other are left out")?;
+        writeln!(out, "{unused} images or masks without the other are left out")?;
     }
     let baseline = &scores.baseline;
     writeln!(out, "{:<28}{:>7}{:>16}", "", "mIoU", "pixel accuracy")?;
@@ -219,30 +219,30 @@ fn shares(row: &[u64]) -> Option<Vec<f64>> {
     (pixels > 0).then(|| row.iter().map(|&count| 100.0 * count as f64 / pixels as f64).collect())
 }
 
-fn picture_scores(
+fn image_scores(
     sample: &SegmentationSample,
     found: &LabelMap,
     classes: &[Vec<String>],
-) -> Result<PictureScores, CliError> {
+) -> Result<ImageScores, CliError> {
     let scored = |error: SegmentationError| CliError::Segmentation(error.into());
     let mut confusion = Confusion::new(classes.len()).map_err(scored)?;
     confusion.add(found, &sample.truth).map_err(scored)?;
     let Segmentation { miou, per_class_iou, .. } = confusion.scores();
     let of_class = |(iou, names): (Option<f64>, &Vec<String>)| Some((names[0].clone(), iou?));
     let iou = per_class_iou.into_iter().zip(classes).filter_map(of_class).collect();
-    Ok(PictureScores { name: sample.name.clone(), miou, iou })
+    Ok(ImageScores { name: sample.name.clone(), miou, iou })
 }
 
-/// A picture with what was found and what is there.
-fn panel(sample: &SegmentationSample, found: &LabelMap, scores: &PictureScores) -> Result<Panel, CliError> {
+/// An image with what was found and what is there.
+fn panel(sample: &SegmentationSample, found: &LabelMap, scores: &ImageScores) -> Result<Panel, CliError> {
     let ious: Vec<String> = scores.iou.iter().map(|(name, iou)| format!("{name} {iou:.0}")).collect();
-    let picture =
-        |image| -> Result<Picture, CliError> { Ok(Picture::encoded(encode_thumbnail(image, THUMBNAIL)?)?) };
+    let image =
+        |image| -> Result<Image, CliError> { Ok(Image::encoded(encode_thumbnail(image, THUMBNAIL)?)?) };
     Ok(Panel::new(&sample.name)
         .note(format!("mIoU {:.1}: {}", scores.miou, ious.join(", ")))
-        .picture("picture", picture(&sample.image)?)
-        .picture("prediction", picture(&overlay(&sample.image, found, THUMBNAIL))?)
-        .picture("truth", picture(&overlay(&sample.image, &sample.truth, THUMBNAIL))?))
+        .image("image", image(&sample.image)?)
+        .image("prediction", image(&overlay(&sample.image, found, THUMBNAIL))?)
+        .image("truth", image(&overlay(&sample.image, &sample.truth, THUMBNAIL))?))
 }
 
 fn confusion_section(set: &SegmentationSet, shown: &Shown) -> Section {
@@ -302,14 +302,14 @@ fn report(
         .fact("windows", windows)
         .fact("features", options.dense.to_string())
         .fact("background threshold", args.background_threshold.map_or("none".to_owned(), |x| x.to_string()))
-        .fact("left out", format!("{} pictures or masks without the other", set.unused().len()));
+        .fact("left out", format!("{} images or masks without the other", set.unused().len()));
     Report::new("Open-vocabulary segmentation")
-        .subtitle(format!("{} pictures, {} classes", scores.n_images, set.classes().len()))
+        .subtitle(format!("{} images, {} classes", scores.n_images, set.classes().len()))
         .key_figure(format!("{:.1} %", scores.miou), "mean intersection over union")
         .key_figure(format!("{:.1} %", baseline.miou), "the same, of the most frequent class everywhere")
         .key_figure(format!("{:.1} %", scores.pixel_accuracy), "pixel accuracy")
         .section(Section::new("Result").table(summary))
-        .section(Section::new("Pictures").panels(panels))
+        .section(Section::new("Images").panels(panels))
         .section(Section::new("Classes").table(table))
         .section(confusion_section(set, shown))
         .section(Section::new("Settings").facts(settings))

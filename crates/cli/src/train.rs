@@ -79,7 +79,7 @@ enum OptimizerKind {
 pub(crate) struct TrainArgs {
     #[command(flatten)]
     pub(crate) pairs: PairArgs,
-    /// More captions of the same pictures, as extra positives; may be given several times. Each time is a set of its
+    /// More captions of the same images, as extra positives; may be given several times. Each time is a set of its
     /// own, which several stores with commas between may hold together.
     #[arg(long, value_name = "FEATURES")]
     extra_texts: Vec<String>,

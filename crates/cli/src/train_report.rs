@@ -53,9 +53,9 @@ pub(crate) fn report(runs: &[(String, &Outcome<Head>)]) -> Report {
     {
         let of = if several { format!(" of {name}, the best setting") } else { String::new() };
         report = report
-            .subtitle(format!("Judged by {} held-out pictures.", evaluation.holdout.n_images))
+            .subtitle(format!("Judged by {} held-out images.", evaluation.holdout.n_images))
             .key_figure(format!("{:.1} %", evaluation.mean_recall()), format!("mean recall{of}"))
-            .key_figure(format!("{:.1} %", evaluation.holdout.i2t.r1), format!("R@1, picture to text{of}"));
+            .key_figure(format!("{:.1} %", evaluation.holdout.i2t.r1), format!("R@1, image to text{of}"));
     }
     let ranked = ["R@1 to text", "R@1 to image", "R@10 to text", "R@10 to image"];
     let table =

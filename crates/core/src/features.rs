@@ -10,7 +10,7 @@ use crate::Provenance;
 /// Rows of frozen features, each with a key that says what it shows.
 ///
 /// Rows pair by key: the rows of two sources that carry the same key belong together. A source of texts may
-/// carry a key several times (several captions of one picture); a source of images carries each once.
+/// carry a key several times (several captions of one image); a source of images carries each once.
 pub trait FeatureSource: Send + Sync {
     /// How many rows there are.
     fn rows(&self) -> usize;

@@ -1,8 +1,8 @@
-//! What a frozen backbone takes, and how pictures and texts become it.
+//! What a frozen backbone takes, and how images and texts become it.
 
 use image::RgbImage;
 
-/// One picture as a vision backbone takes it.
+/// One image as a vision backbone takes it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pixels {
     /// Height and width.
@@ -23,21 +23,21 @@ pub struct InputError(
     pub String,
 );
 
-/// Turns pictures into the pixels that one vision backbone was trained on.
+/// Turns images into the pixels that one vision backbone was trained on.
 pub trait ImagePreprocessor: Send + Sync {
-    /// Resizes, crops and normalises a picture.
+    /// Resizes, crops and normalises an image.
     ///
     /// # Errors
-    /// [`InputError`] for a picture that the rules cannot serve, such as one without pixels.
+    /// [`InputError`] for an image that the rules cannot serve, such as one without pixels.
     fn preprocess(&self, image: &RgbImage) -> Result<Pixels, InputError>;
 
-    /// Normalises a picture at the size it has, without resizing or cropping: for windows of a larger picture, and for
+    /// Normalises an image at the size it has, without resizing or cropping: for windows of a larger image, and for
     /// dense features at another resolution.
     ///
     /// # Errors
     /// [`InputError`] as [`preprocess`](Self::preprocess), and always where it is not implemented.
     fn normalize(&self, _image: &RgbImage) -> Result<Pixels, InputError> {
-        Err(InputError("this preprocessor does not keep a picture's size: implement `normalize`".to_owned()))
+        Err(InputError("this preprocessor does not keep an image's size: implement `normalize`".to_owned()))
     }
 
     /// The rules in one line, for a [`Provenance`](crate::Provenance): equal lines mean equal pixels.

@@ -14,28 +14,25 @@
 //! A backbone with its input and a pooling is a tower ([`VisionTower`], [`TextTower`]): raw input in, rows out.
 //! Training and evaluation know these traits only, so any part can come from outside the workspace.
 //!
-//! Deliberate absences: no model, no loss, no choice of backend or device. The only I/O is
-//! [`write_atomic`], because every crate that saves a file must save it the same way.
+//! Deliberate absences: no model, no loss, no choice of backend or device, no I/O.
 
-mod atomic;
 mod check;
 mod dense;
+mod dtype;
 mod encoder;
 mod features;
 mod head;
 mod input;
-mod lanes;
-mod length_batches;
 mod loss;
+mod named;
 mod normalize;
 mod pooling;
 mod provenance;
-mod ranges;
 mod tower;
 
-pub use atomic::{parent_folder, write_atomic};
 pub use check::{Check, ConfigError, ensure};
 pub use dense::{Attention, DenseOptions, Layer};
+pub use dtype::Dtype;
 pub use encoder::{
     EncodeError, ImageEncoder, ImageFeatures, PatchTokens, TextEncoder, TextFeatures, TokenBatch,
 };
@@ -43,10 +40,9 @@ pub use features::{FeatureError, FeatureSource, check_rows, gather_checked, gath
 pub use head::{AlignmentHead, HeadError, Side};
 pub use image::RgbImage;
 pub use input::{ImagePreprocessor, InputError, Padding, PaddingSide, Pixels, TokenIds, Tokenizer};
-pub use length_batches::length_batches;
 pub use loss::{ContrastiveLoss, EmbeddingBatch, LossError, LossGradients};
+pub use named::{Named, parse_named};
 pub use normalize::l2_normalize;
 pub use pooling::{ImagePooling, PoolingError, TextPooling};
 pub use provenance::{Modality, Provenance};
-pub use ranges::ranges;
 pub use tower::{TextTower, TowerError, VisionTower};

@@ -3,6 +3,7 @@
 use burn::tensor::{Int, Tensor};
 use serde::{Deserialize, Serialize};
 
+use crate::named::{Named, display_and_parse_by_name};
 use crate::{ImageFeatures, PatchTokens, TextFeatures};
 
 /// How an image becomes one row.
@@ -43,9 +44,10 @@ pub struct PoolingError {
     pub missing: &'static str,
 }
 
-impl ImagePooling {
-    /// The name in configurations and on the command line.
-    pub fn name(self) -> &'static str {
+impl Named for ImagePooling {
+    const ALL: &'static [Self] = &[Self::Class, Self::PatchMean, Self::Concat, Self::Pooled];
+
+    fn name(self) -> &'static str {
         match self {
             Self::Class => "class",
             Self::PatchMean => "patch-mean",
@@ -53,7 +55,11 @@ impl ImagePooling {
             Self::Pooled => "pooled",
         }
     }
+}
 
+display_and_parse_by_name!(ImagePooling, "pooling");
+
+impl ImagePooling {
     /// Pools a batch.
     ///
     /// # Shapes
@@ -112,9 +118,10 @@ impl ImagePooling {
     }
 }
 
-impl TextPooling {
-    /// The name in configurations and on the command line.
-    pub fn name(self) -> &'static str {
+impl Named for TextPooling {
+    const ALL: &'static [Self] = &[Self::Mean, Self::Class, Self::Last, Self::Pooled];
+
+    fn name(self) -> &'static str {
         match self {
             Self::Mean => "mean",
             Self::Class => "class",
@@ -122,7 +129,11 @@ impl TextPooling {
             Self::Pooled => "pooled",
         }
     }
+}
 
+display_and_parse_by_name!(TextPooling, "pooling");
+
+impl TextPooling {
     /// Pools a batch. A text whose mask marks no token gives a row of zeros under `Mean` and its first token
     /// under `Class` and `Last`.
     ///

@@ -4,19 +4,20 @@ use std::sync::Arc;
 
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use image::RgbImage;
+use sail_support::length_batches;
 
-use crate::lanes::{in_lanes, lanes};
 use crate::{
     DenseOptions, EncodeError, ImageEncoder, ImagePooling, ImagePreprocessor, InputError, Padding,
     PaddingSide, PatchTokens, Pixels, PoolingError, Provenance, TextEncoder, TextPooling, TokenBatch,
-    TokenIds, Tokenizer, length_batches,
+    TokenIds, Tokenizer,
 };
+use sail_support::cpu::{in_lanes, lanes};
 
-/// Texts and padded tokens of one pass on the processor: enough rows for the matrix products, few enough that
+/// Texts and padded tokens of one pass on the CPU: enough rows for the matrix products, few enough that
 /// their states stay in its caches and a small number of captions still fills all lanes.
-const PROCESSOR_BATCH: [usize; 2] = [32, 512];
-/// The same on an accelerator, which needs many rows at a time.
-const ACCELERATOR_BATCH: [usize; 2] = [512, 1 << 14];
+const CPU_BATCH: [usize; 2] = [32, 512];
+/// The same on a GPU, which needs many rows at a time.
+const GPU_BATCH: [usize; 2] = [512, 1 << 14];
 
 /// A tower that cannot embed its input.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -31,7 +32,7 @@ pub enum TowerError {
         #[source]
         source: InputError,
     },
-    /// Pictures of different sizes in one batch.
+    /// Images of different sizes in one batch.
     #[error("input {row} is prepared to {found:?} pixels, the batch to {expected:?}: embed it on its own")]
     Sizes {
         /// Which input of the batch, from 0.
@@ -49,7 +50,7 @@ pub enum TowerError {
     Pooling(#[from] PoolingError),
 }
 
-/// A vision backbone, its preprocessing and a pooling: pictures in, rows out.
+/// A vision backbone, its preprocessing and a pooling: images in, rows out.
 ///
 /// Every part can be replaced by your own type.
 #[derive(Clone)]
@@ -76,20 +77,20 @@ impl VisionTower {
         }
     }
 
-    /// Embeds prepared pictures as one batch.
+    /// Embeds prepared images as one batch.
     ///
     /// # Shapes
     /// - result: `[pixels.len(), dim]`, in 32-bit floats
     ///
     /// # Errors
-    /// [`TowerError`] for pictures of different sizes, whose values are not as many as their size says, or that the
+    /// [`TowerError`] for images of different sizes, whose values are not as many as their size says, or that the
     /// backbone cannot take.
     pub fn embed(&self, pixels: &[Pixels]) -> Result<Tensor<2>, TowerError> {
         let features = self.encoder.encode_images(self.batch(pixels)?)?;
         Ok(self.pooling.pool(&features)?)
     }
 
-    /// Embeds every patch of prepared pictures as one batch: for each the row that the tower's pooling stands for, as
+    /// Embeds every patch of prepared images as one batch: for each the row that the tower's pooling stands for, as
     /// [`ImagePooling::dense`] defines it.
     ///
     /// # Shapes
@@ -102,27 +103,27 @@ impl VisionTower {
         Ok(self.pooling.dense(&features)?)
     }
 
-    /// Pictures of one size as one tensor, `[pixels.len(), 3, height, width]`.
+    /// Images of one size as one tensor, `[pixels.len(), 3, height, width]`.
     fn batch(&self, pixels: &[Pixels]) -> Result<Tensor<4>, TowerError> {
         let [height, width] = pixels.first().map_or([0, 0], |pixels| pixels.size);
         let count = height.saturating_mul(width).saturating_mul(3);
         let mut values = Vec::with_capacity(pixels.iter().map(|pixels| pixels.values.len()).sum());
-        for (row, Pixels { size, values: picture }) in pixels.iter().enumerate() {
+        for (row, Pixels { size, values: image }) in pixels.iter().enumerate() {
             if *size != [height, width] {
                 return Err(TowerError::Sizes { row, found: *size, expected: [height, width] });
             }
-            if picture.len() != count {
-                let found = picture.len();
+            if image.len() != count {
+                let found = image.len();
                 let source = InputError(format!("{found} values, expected 3 * {height} * {width}"));
                 return Err(TowerError::Input { row, source });
             }
-            values.extend_from_slice(picture);
+            values.extend_from_slice(image);
         }
         let batch = TensorData::new(values, [pixels.len(), 3, height, width]);
         Ok(Tensor::from_data(batch, &self.device))
     }
 
-    /// Prepares and embeds pictures as one batch.
+    /// Prepares and embeds images as one batch.
     ///
     /// # Shapes
     /// - result: `[images.len(), dim]`, in 32-bit floats
@@ -189,8 +190,8 @@ impl TextTower {
     /// As [`embed`](Self::embed).
     pub fn embed_bounded(&self, texts: &[TokenIds], rows: usize) -> Result<Tensor<2>, TowerError> {
         let lengths: Vec<usize> = texts.iter().map(|text| text.0.len()).collect();
-        let on_processor = self.device == Device::flex();
-        let [max_rows, max_tokens] = if on_processor { PROCESSOR_BATCH } else { ACCELERATOR_BATCH };
+        let on_cpu = self.device == Device::flex();
+        let [max_rows, max_tokens] = if on_cpu { CPU_BATCH } else { GPU_BATCH };
         let mut batches = length_batches(&lengths, max_rows.min(rows), max_tokens);
         if batches.is_empty() {
             batches.push(Vec::new());
@@ -259,7 +260,7 @@ mod tests {
     impl TextEncoder for Sums {
         fn encode_texts(&self, tokens: TokenBatch) -> Result<TextFeatures, EncodeError> {
             let [rows, length] = tokens.ids.dims();
-            if rows * length > PROCESSOR_BATCH[1] && rows > 1 {
+            if rows * length > CPU_BATCH[1] && rows > 1 {
                 return Err(EncodeError::Shape {
                     what: "texts",
                     found: vec![rows, length],
@@ -338,7 +339,7 @@ mod tests {
         }
     }
 
-    /// Gives the number of each picture's first value back.
+    /// Gives the number of each image's first value back.
     struct First;
 
     impl ImageEncoder for First {
@@ -351,7 +352,7 @@ mod tests {
 
     impl ImagePreprocessor for First {
         fn preprocess(&self, _: &RgbImage) -> Result<Pixels, InputError> {
-            Err(InputError("no picture is good enough".into()))
+            Err(InputError("no image is good enough".into()))
         }
 
         fn describe(&self) -> String {

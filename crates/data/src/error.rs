@@ -24,16 +24,16 @@ pub enum DataError {
     /// Rows that cannot be read or used.
     #[error(transparent)]
     Feature(#[from] FeatureError),
-    /// A path without the pictures or captions that were wanted.
+    /// A path without the images or captions that were wanted.
     #[error(
-        "{path} holds no {wanted} that can be read: expected a folder of pictures (for pictures), WebDataset tars \
+        "{path} holds no {wanted} that can be read: expected a folder of images (for images), WebDataset tars \
          (.tar, or a folder of them), a table (.csv, .tsv, .jsonl, .parquet), COCO captions (.json) or one \
          caption a line (.txt)"
     )]
     NotASource {
         /// The path.
         path: PathBuf,
-        /// `pictures` or `captions`.
+        /// `images` or `captions`.
         wanted: &'static str,
     },
     /// A table without a column that is needed.

@@ -10,13 +10,13 @@
 //!   needed; [`Pairs`] keeps 4 to 12 bytes a row; a shuffled epoch is a [`Permutation`] that is computed, not
 //!   stored.
 //! - **Everything is random access and the same on every machine.** Which rows make up step `s` of epoch
-//!   `e`, which caption stands for a picture in it, and which keys are held out are pure functions of the
+//!   `e`, which caption stands for an image in it, and which keys are held out are pure functions of the
 //!   seed, so a run can resume in the middle of an epoch.
 //! - **Files are not trusted.** Opening a store checks every number that gathering relies on; a file cannot
 //!   execute anything, name a file outside its folder, or ask for more memory than its own size warrants.
 //!   Checksums are verified on request ([`EmbeddingStore::verify`]), values whenever a batch is drawn.
 //!
-//! Deliberate absences: no tensors and no device (rows are `f32` slices), no resizing of pictures and no
+//! Deliberate absences: no tensors and no device (rows are `f32` slices), no resizing of images and no
 //! tokenising of texts, no memory maps (a file that is cut short under one ends the process), no threads of its own
 //! beyond rayon's pool and those that wait for a disk.
 //!

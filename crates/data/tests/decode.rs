@@ -1,4 +1,4 @@
-//! Decoded pictures beside Pillow's, which `fixtures/generate_decode.py` wrote.
+//! Decoded images beside Pillow's, which `fixtures/generate_decode.py` wrote.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Pictures that are none, or not whole, or made to harm.
+//! Images that are none, or not whole, or made to harm.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use sail_data::{DecodeError, DecodeLimits, decode_image};
 
 const SMALL: DecodeLimits = DecodeLimits { max_pixels: 4_000_000, max_bytes: 1 << 20 };
 
-fn pictures() -> Vec<PathBuf> {
+fn images() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/decode");
     let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let mut files: Vec<_> =
@@ -18,8 +18,8 @@ fn pictures() -> Vec<PathBuf> {
     files
 }
 
-fn picture(name: &str) -> Vec<u8> {
-    let path = pictures().into_iter().find(|path| path.ends_with(name)).unwrap();
+fn image(name: &str) -> Vec<u8> {
+    let path = images().into_iter().find(|path| path.ends_with(name)).unwrap();
     std::fs::read(path).unwrap()
 }
 
@@ -28,8 +28,8 @@ fn decode(bytes: &[u8]) -> Result<image::RgbImage, DecodeError> {
 }
 
 #[test]
-fn a_truncated_picture_is_an_error_or_whole() {
-    for path in pictures() {
+fn a_truncated_image_is_an_error_or_whole() {
+    for path in images() {
         let bytes = std::fs::read(&path).unwrap();
         let whole = decode(&bytes).unwrap();
         let is_jpeg = path.extension().unwrap() == "jpg";
@@ -47,7 +47,7 @@ fn a_truncated_picture_is_an_error_or_whole() {
 }
 
 #[test]
-fn what_is_no_picture_says_so() {
+fn what_is_no_image_says_so() {
     assert_eq!(decode(b""), Err(DecodeError::Empty));
     for bytes in [&b"\0"[..], b"<html>", b"%PDF-1.7", b"PK\x03\x04", &[0; 4096], b"II*", b"\xff\xd8"] {
         assert_eq!(decode(bytes), Err(DecodeError::UnknownFormat), "{bytes:?}");
@@ -65,29 +65,29 @@ fn what_is_no_picture_says_so() {
         ("rgb.bmp", "bmp"),
         ("rgb-lzw.tif", "tiff"),
     ] {
-        let bytes = picture(name);
+        let bytes = image(name);
         assert_eq!(decode(&bytes[..bytes.len() / 2]), truncated(format), "{name}");
     }
 }
 
 #[test]
 fn messages_name_the_remedy() {
-    let error = decode(&picture("420.jpg")[..500]).unwrap_err();
+    let error = decode(&image("420.jpg")[..500]).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the jpeg picture is truncated: its data ends before it does; fetch or write the file again"
+        "the jpeg image is truncated: its data ends before it does; fetch or write the file again"
     );
     let few = DecodeLimits { max_bytes: 10, ..SMALL };
     let error = decode_image(b"GIF89a.....", &few).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the picture has 11 bytes, at most 10 are allowed: raise `max_bytes` if it is trusted"
+        "the image has 11 bytes, at most 10 are allowed: raise `max_bytes` if it is trusted"
     );
 }
 
 #[test]
 fn limits_are_inclusive() {
-    for path in pictures() {
+    for path in images() {
         let bytes = std::fs::read(&path).unwrap();
         let limits = DecodeLimits { max_pixels: 37 * 29, max_bytes: bytes.len() as u64 };
         assert!(decode_image(&bytes, &limits).is_ok());
@@ -97,9 +97,9 @@ fn limits_are_inclusive() {
     }
 }
 
-/// Writes a big-endian or little-endian number over the bytes of a picture.
+/// Writes a big-endian or little-endian number over the bytes of an image.
 fn with(name: &str, at: usize, value: &[u8]) -> Vec<u8> {
-    let mut bytes = picture(name);
+    let mut bytes = image(name);
     bytes[at..at + value.len()].copy_from_slice(value);
     bytes
 }
@@ -108,7 +108,7 @@ fn with(name: &str, at: usize, value: &[u8]) -> Vec<u8> {
 fn bombs_are_refused_by_their_header() {
     let limits = DecodeLimits::default();
     let huge = 60_000_u16;
-    // Width and height, where each format has them; the rest of the file is that of a tiny picture.
+    // Width and height, where each format has them; the rest of the file is that of a tiny image.
     let gif = with("palette.gif", 6, &[huge.to_le_bytes(), huge.to_le_bytes()].concat());
     let bmp = with("rgb.bmp", 18, &[u32::from(huge).to_le_bytes(), u32::from(huge).to_le_bytes()].concat());
     let mut png =
@@ -121,7 +121,7 @@ fn bombs_are_refused_by_their_header() {
         assert_eq!(error, expected, "{name}");
     }
     // A JPEG of few bytes cannot have many pixels, whatever the limit.
-    let bytes = picture("420.jpg");
+    let bytes = image("420.jpg");
     let header = bytes.windows(2).position(|marker| marker == [0xff, 0xc0]).unwrap();
     let jpeg = with("420.jpg", header + 5, &[huge.to_be_bytes(), huge.to_be_bytes()].concat());
     let unlimited = DecodeLimits { max_pixels: u64::MAX, max_bytes: u64::MAX };
@@ -130,7 +130,7 @@ fn bombs_are_refused_by_their_header() {
 
 #[test]
 fn too_many_scans_are_refused() {
-    let bytes = picture("420-progressive.jpg");
+    let bytes = image("420-progressive.jpg");
     let first = bytes.windows(2).position(|marker| marker == [0xff, 0xda]).unwrap();
     let scan = &bytes[first..bytes.len() - 2];
     let mut bomb = bytes[..bytes.len() - 2].to_vec();
@@ -153,12 +153,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(4000))]
 
     #[test]
-    fn damaged_pictures_never_break_the_process(
+    fn damaged_images_never_break_the_process(
         which in any::<prop::sample::Index>(),
         edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0_usize..6), 1..8),
         near_start in any::<bool>(),
     ) {
-        let files = pictures();
+        let files = images();
         let mut bytes = std::fs::read(which.get(&files)).unwrap();
         for (at, value, kind) in edits {
             let reach = if near_start { bytes.len().min(200) } else { bytes.len() };

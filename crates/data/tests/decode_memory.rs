@@ -35,16 +35,16 @@ fn memory_is_bounded() {
     let limits = DecodeLimits::default();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/decode");
     let files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    let pictures: Vec<_> = files.iter().map(|path| std::fs::read(path).unwrap()).collect();
+    let images: Vec<_> = files.iter().map(|path| std::fs::read(path).unwrap()).collect();
     let decode_all = || {
-        for bytes in &pictures {
+        for bytes in &images {
             let _ = decode_image(bytes, &limits);
         }
     };
     decode_all();
     let before = peak();
     (0..100).for_each(|_| decode_all());
-    assert!(peak() <= before + 4, "{before} MiB grew to {} over 6,500 pictures", peak());
+    assert!(peak() <= before + 4, "{before} MiB grew to {} over 6,500 images", peak());
 
     // Metadata of a kind that unpacks: a gigabyte, in 6 MiB of a file.
     let png = std::fs::read(folder.join("rgb.png")).unwrap();

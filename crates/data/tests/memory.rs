@@ -34,7 +34,7 @@ fn write(path: &Path, modality: Modality, dim: usize, rows: impl Iterator<Item =
     let mut values = vec![1.0; dim];
     for row in rows {
         values[0] = (row % 1000) as f32;
-        writer.push(&format!("picture-{row:012}"), &values).unwrap();
+        writer.push(&format!("image-{row:012}"), &values).unwrap();
     }
     writer.close().unwrap();
 }

@@ -1,4 +1,4 @@
-//! GELU, fast on the processor too.
+//! GELU, fast on the CPU too.
 
 use burn::tensor::{DType, Device, Tensor, activation};
 use rayon::prelude::*;
@@ -8,8 +8,8 @@ const ROWS: usize = 16;
 
 /// `x * Phi(x)`, with `Phi` the distribution function of the normal distribution (arXiv 1606.08415).
 ///
-/// burn's processor backend calls a library's error function number by number, which takes about as long as the
-/// matrix product before it. In the processor's memory this is one pass that the compiler vectorises, on other
+/// burn's CPU backend calls a library's error function number by number, which takes about as long as the
+/// matrix product before it. In the CPU's memory this is one pass that the compiler vectorises, on other
 /// devices and in other precisions it is burn's.
 pub(crate) fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     if !in_memory(&x) {
@@ -49,7 +49,7 @@ pub(crate) fn bias_gelu(x: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<2> {
     Tensor::from_data(x, &device)
 }
 
-/// Whether the numbers are plain ones in the processor's memory.
+/// Whether the numbers are plain ones in the CPU's memory.
 fn in_memory<const D: usize>(x: &Tensor<D>) -> bool {
     let device = x.device();
     device == Device::flex() && !device.is_autodiff() && x.dtype() == DType::F32

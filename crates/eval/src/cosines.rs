@@ -8,7 +8,7 @@ use crate::unit_rows::{UnitRows, dot, same_dim};
 /// Pairs whose rows are in memory at once.
 const CHUNK: usize = 4096;
 
-/// The cosine of every pair, in f64: what benchmarks of a few candidates a picture are scored from.
+/// The cosine of every pair, in f64: what benchmarks of a few candidates an image are scored from.
 ///
 /// # Shapes
 /// - images: `[n_images, dim]`, not necessarily normalised

@@ -4,7 +4,8 @@ use std::cmp::Ordering;
 
 use burn::tensor::Tensor;
 use rayon::prelude::*;
-use sail_core::{Check, ensure, ranges};
+use sail_core::{Check, ensure};
+use sail_support::ranges;
 use serde::{Deserialize, Serialize};
 
 use crate::unit_rows::{UnitRows, product_transposed, same_dim};

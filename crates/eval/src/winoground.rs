@@ -1,4 +1,4 @@
-//! Two pictures and two captions of the same words.
+//! Two images and two captions of the same words.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,7 +1,7 @@
 //! Classification by the names of the classes.
 
 use burn::tensor::{DType, Tensor, TensorData};
-use sail_core::ranges;
+use sail_support::ranges;
 use serde::{Deserialize, Serialize};
 
 use crate::ranks::hit_rate;

@@ -191,7 +191,7 @@ fn a_collapsed_head_scores_nothing() {
 
 #[test]
 fn duplicates_tie_against_each_other() {
-    // Images 0 and 1 are the same picture, and texts 0 and 1 say the same.
+    // Images 0 and 1 are the same image, and texts 0 and 1 say the same.
     let images = vec![vec![1.0, 2.0, 0.0], vec![2.0, 4.0, 0.0], vec![0.0, 0.0, 1.0]];
     let texts = vec![vec![1.0, 1.0, 0.0], vec![3.0, 3.0, 0.0], vec![0.0, 0.1, 1.0]];
     let found = run(&images, &texts, &[0, 1, 2], BlockSize::default()).unwrap();

@@ -142,7 +142,7 @@ fn settings_out_of_range_are_refused() {
     }
     assert_eq!(sliding.resized([300, 500]).unwrap(), [448, 747]);
     for size in [[0, 9], [1, 1000], [9, usize::MAX]] {
-        config(sliding.resized(size).map(drop), "picture");
+        config(sliding.resized(size).map(drop), "image");
     }
     let map = LogitMap::new([1, 1], 256, vec![0.0; 256]).unwrap();
     let decision = Decision { scale: 1.0, background_threshold: None };

@@ -153,9 +153,9 @@ pub enum ExtractError {
         /// What would fit.
         expected: String,
     },
-    /// Pictures that are in several parts.
+    /// Images that are in several parts.
     #[error(
-        "{count} pictures repeat the key of an earlier one, the first of them `{first}` in {path}: one run over all \
+        "{count} images repeat the key of an earlier one, the first of them `{first}` in {path}: one run over all \
          records would skip them; remove them from the source and encode the parts that have them again"
     )]
     DuplicateKeys {

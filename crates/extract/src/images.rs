@@ -1,4 +1,4 @@
-//! Pictures.
+//! Images.
 
 use std::fs::File;
 use std::io::Read;
@@ -11,14 +11,14 @@ use sail_data::{DecodeLimits, decode_image};
 use crate::run::{Extraction, Task, run};
 use crate::{ExtractError, ExtractOptions, Observer, embed};
 
-/// A longer file is no picture that a backbone is given.
+/// A longer file is no image that a backbone is given.
 const MAX_FILE_BYTES: u64 = 1 << 30;
 
-/// Embeds every picture of a source into a store in the folder `out`.
+/// Embeds every image of a source into a store in the folder `out`.
 ///
 /// Beside the store's own files the folder has `encode.json`, the settings, and `skipped.jsonl`, a line
-/// `{"key": ..., "reason": ...}` for every record without a row: pictures that cannot be read or decoded, and
-/// pictures whose key an earlier one has.
+/// `{"key": ..., "reason": ...}` for every record without a row: images that cannot be read or decoded, and
+/// images whose key an earlier one has.
 ///
 /// # Errors
 /// [`ExtractError`] where the options, the source, the folder or the model cannot be used. What is done stays in the
@@ -31,12 +31,12 @@ const MAX_FILE_BYTES: u64 = 1 << 30;
 /// use sail_data::source::{ImageData, RecordSource};
 /// use sail_extract::{Event, ExtractError, ExtractOptions, extract_images};
 ///
-/// fn encode(tower: &VisionTower, pictures: &dyn RecordSource<ImageData>) -> Result<(), ExtractError> {
+/// fn encode(tower: &VisionTower, images: &dyn RecordSource<ImageData>) -> Result<(), ExtractError> {
 ///     let options = ExtractOptions { source: "photos".to_owned(), ..ExtractOptions::images() };
 ///     let mut observer = |event: Event<'_>| if let Event::Skipped(skipped) = event {
 ///         eprintln!("{}: {}", skipped.key, skipped.reason);
 ///     };
-///     let extraction = extract_images(tower, pictures, Path::new("features"), &options, &mut observer)?;
+///     let extraction = extract_images(tower, images, Path::new("features"), &options, &mut observer)?;
 ///     println!("{} rows of {}", extraction.rows, extraction.dim);
 ///     Ok(())
 /// }
@@ -53,7 +53,7 @@ pub fn extract_images(
         provenance: tower.provenance(),
         chunk: 1,
         prepare: &|data| prepare(tower, data),
-        embed: &|pictures| embed::pictures(tower, pictures),
+        embed: &|images| embed::images(tower, images),
     };
     run(&task, source, out, options, observer)
 }
@@ -66,8 +66,8 @@ fn prepare(tower: &VisionTower, data: ImageData) -> Result<Pixels, String> {
     if bytes.is_empty() {
         return Err("the file is empty".to_owned());
     }
-    let picture = decode_image(&bytes, &DecodeLimits::default()).map_err(|error| error.to_string())?;
-    tower.preprocessor.preprocess(&picture).map_err(|error| error.to_string())
+    let image = decode_image(&bytes, &DecodeLimits::default()).map_err(|error| error.to_string())?;
+    tower.preprocessor.preprocess(&image).map_err(|error| error.to_string())
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {

@@ -5,8 +5,9 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use sail_core::{Modality, Provenance, write_atomic};
+use sail_core::{Modality, Provenance};
 use sail_data::Dtype;
+use sail_support::write_atomic;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 

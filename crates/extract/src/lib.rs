@@ -1,4 +1,4 @@
-//! The first stage of the method: every picture and caption goes through its frozen backbone once, and the
+//! The first stage of the method: every image and caption goes through its frozen backbone once, and the
 //! features stay in an embedding store.
 //!
 //! [`extract_images`] and [`extract_texts`] read a source, prepare its records on all cores while the backbone
@@ -11,10 +11,10 @@
 //!   the result; [`strict`](ExtractOptions::strict) makes the first one an error. Nothing is ever replaced.
 //! - **A job can be split.** Each [`Part`] takes a range of whole blocks and gives a store of its own; [`merge`] joins
 //!   them into the store that one run would have written.
-//! - **Memory is bounded.** The queues are, the rows in memory are those of one shard, and of the pictures' keys
+//! - **Memory is bounded.** The queues are, the rows in memory are those of one shard, and of the images' keys
 //!   16 bytes each are remembered to find duplicates.
 //!
-//! Deliberate absences: it knows no model, no file format of pictures or captions and no device. Towers come from
+//! Deliberate absences: it knows no model, no file format of images or captions and no device. Towers come from
 //! `sail-encoders` or your crate, sources from [`sail_data::source`] or your crate.
 
 mod embed;

@@ -4,8 +4,9 @@ use std::fs::File;
 use std::io::{BufReader, copy};
 use std::path::{Path, PathBuf};
 
-use sail_core::{FeatureSource, Modality, write_atomic};
+use sail_core::{FeatureSource, Modality};
 use sail_data::{EmbeddingStore, StoreConfig, StoreWriter};
+use sail_support::write_atomic;
 
 use crate::folder::{self, Draft};
 use crate::job::Job;
@@ -31,7 +32,7 @@ struct PartStore {
 ///
 /// # Errors
 /// [`ExtractError::Mismatch`] where the parts are not those of one job, each once, or lack rows;
-/// [`ExtractError::DuplicateKeys`] where two have the same picture; [`ExtractError::Exists`], and whatever opening,
+/// [`ExtractError::DuplicateKeys`] where two have the same image; [`ExtractError::Exists`], and whatever opening,
 /// [verifying](EmbeddingStore::verify) and writing stores gives.
 ///
 /// # Examples
@@ -100,7 +101,7 @@ fn check(parts: &[PartStore], first: &PartStore) -> Result<(), ExtractError> {
             Err(ExtractError::Mismatch { path: path.clone(), what: what.to_owned(), found, expected })
         };
         let expected = Part { index, of };
-        // The folder of the pictures may have another name on another machine.
+        // The folder of the images may have another name on another machine.
         let differs = |field: &String| !["part", "source"].contains(&field.as_str());
         let mut differences = job.differences(&first.job).into_iter();
         if let Some((field, found, expected)) = differences.find(|(field, ..)| differs(field)) {
@@ -145,7 +146,7 @@ fn check(parts: &[PartStore], first: &PartStore) -> Result<(), ExtractError> {
     }
 }
 
-/// Every picture is in one part only.
+/// Every image is in one part only.
 fn check_keys(parts: &[PartStore]) -> Result<(), ExtractError> {
     let mut keys = KeySet::with_capacity(parts.iter().map(|part| part.store.rows()).sum());
     let (mut count, mut first) = (0, None);

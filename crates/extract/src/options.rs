@@ -20,7 +20,7 @@ pub struct ExtractOptions {
     /// How a number is stored.
     pub dtype: Dtype,
     /// How many records are embedded together, those included that turn out to be unusable, at least 1: the batch of
-    /// pictures, or the window of texts that a tower sorts by length and embeds in batches of its own.
+    /// images, or the window of texts that a tower sorts by length and embeds in batches of its own.
     pub block: usize,
     /// How many rows a file has, at least 1. As many are kept in memory.
     pub rows_per_shard: usize,
@@ -45,7 +45,7 @@ pub struct ExtractOptions {
 }
 
 impl ExtractOptions {
-    /// For pictures: batches of 32.
+    /// For images: batches of 32.
     pub fn images() -> Self {
         Self {
             dtype: Dtype::F16,

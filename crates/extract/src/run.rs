@@ -29,7 +29,7 @@ pub struct Extraction {
     pub seconds: f64,
 }
 
-/// What differs between pictures and texts.
+/// What differs between images and texts.
 pub(crate) struct Task<'a, T, P> {
     pub(crate) modality: Modality,
     pub(crate) provenance: Provenance,

@@ -6,7 +6,8 @@ use burn::module::Module;
 use burn::tensor::Device;
 use burn_store::{ApplyError, BurnToPyTorchAdapter, ModuleSnapshot, PyTorchToBurnAdapter, SafetensorsStore};
 use safetensors::{Dtype, SafeTensors};
-use sail_core::{AlignmentHead, Check, HeadError, write_atomic};
+use sail_core::{AlignmentHead, Check, HeadError};
+use sail_support::write_atomic;
 use serde::{Deserialize, Serialize};
 
 use crate::{Head, HeadConfig};

@@ -45,8 +45,8 @@ impl Glu {
 
 /// `x` clamped to ±[`BOUND`], which as a rule is `x` itself.
 ///
-/// On a processor two looks at `x` cost less than the clamp, and far less than the four passes of its derivative. A
-/// graphics device would have to be waited for, so it clamps at once.
+/// On a CPU two looks at `x` cost less than the clamp, and far less than the four passes of its derivative. A
+/// GPU would have to be waited for, so it clamps at once.
 fn bounded(x: Tensor<2>) -> Tensor<2> {
     #[cfg(feature = "flex")]
     if x.device().inner() == burn::tensor::Device::flex() {

@@ -138,7 +138,7 @@ fn a_configuration_that_promises_more_than_the_file_holds_allocates_nothing() {
 fn other_files_are_not_heads() {
     let reason = |bytes| load(bytes).unwrap_err().to_string();
     assert!(reason(vec![]).starts_with("not a head file"));
-    assert!(reason(b"a picture, perhaps, or a text".to_vec()).starts_with("not a head file"));
+    assert!(reason(b"an image, perhaps, or a text".to_vec()).starts_with("not a head file"));
     let plain = safetensors::serialize::<&str, TensorView, _>([], None).unwrap();
     assert!(reason(plain).contains("`sail_head`"));
     assert!(

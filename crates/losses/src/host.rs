@@ -1,8 +1,8 @@
-//! What the losses do to each number of a tile, in one parallel pass where the tile lies in the processor's memory.
+//! What the losses do to each number of a tile, in one parallel pass where the tile lies in the CPU's memory.
 //!
 //! As tensor operations this takes a dozen passes on one core, as long as all three matrix products together; fused
 //! it takes a tenth of them. The loops are written for the compiler to vectorise, and `pulp` picks the widest
-//! instructions that the processor has. The tensor versions in `logistic` and `softmax` say what is computed and are
+//! instructions that the CPU has. The tensor versions in `logistic` and `softmax` say what is computed and are
 //! the oracle in the tests.
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
@@ -19,7 +19,7 @@ const LANES: usize = 16;
 /// Numbers that are added in single precision before the sum goes into a double.
 const RUN: usize = 64 * LANES;
 
-/// True for a plain f32 tensor in the processor's memory.
+/// True for a plain f32 tensor in the CPU's memory.
 pub(crate) fn holds(x: &Tensor<2>) -> bool {
     x.device() == Device::flex() && x.dtype() == DType::F32
 }
@@ -41,7 +41,7 @@ fn numbers<const D: usize>(x: &Tensor<D>) -> Vec<f32> {
 pub(crate) fn decisions(logits: Tensor<2>, bias: &Tensor<1>, positives: bool) -> Decisions {
     let device = logits.device();
     let bias = numbers(bias).first().copied().unwrap_or_default();
-    let ([loss, slope_sum], slopes) = with_numbers(logits, |logits, [_, columns]| {
+    let ([loss, gradient_sum], gradients) = with_numbers(logits, |logits, [_, columns]| {
         if positives {
             // The sign of `logit + bias` is flipped by that of both.
             for logit in logits.iter_mut().step_by(columns + 1) {
@@ -56,18 +56,18 @@ pub(crate) fn decisions(logits: Tensor<2>, bias: &Tensor<1>, positives: bool) ->
         });
         let mut flipped = 0.0;
         if positives {
-            for slope in logits.iter_mut().step_by(columns + 1) {
-                *slope = -*slope;
-                flipped += f64::from(*slope);
+            for gradient in logits.iter_mut().step_by(columns + 1) {
+                *gradient = -*gradient;
+                flipped += f64::from(*gradient);
             }
         }
         [sums[0], sums[1] + 2.0 * flipped]
     });
     let scalar = |x: f64| Tensor::from_data([x as f32], &device);
-    Decisions { loss: scalar(loss), slopes, slope_sum: scalar(slope_sum) }
+    Decisions { loss: scalar(loss), gradients, gradient_sum: scalar(gradient_sum) }
 }
 
-/// Turns logits into slopes; gives the sums of the losses and of the slopes.
+/// Turns logits into gradients; gives the sums of the losses and of the gradients.
 #[inline(always)]
 fn decide(logits: &mut [f32], bias: f32) -> [f64; 2] {
     let mut totals = [0.0; 2];
@@ -76,17 +76,17 @@ fn decide(logits: &mut [f32], bias: f32) -> [f64; 2] {
         let (whole, rest) = run.as_chunks_mut::<LANES>();
         for lanes in whole {
             for (lane, logit) in lanes.iter_mut().enumerate() {
-                let (loss, slope) = softplus_and_sigmoid(*logit + bias);
-                *logit = slope;
+                let (loss, gradient) = softplus_and_sigmoid(*logit + bias);
+                *logit = gradient;
                 sums[0][lane] += loss;
-                sums[1][lane] += slope;
+                sums[1][lane] += gradient;
             }
         }
         for logit in rest {
-            let (loss, slope) = softplus_and_sigmoid(*logit + bias);
-            *logit = slope;
+            let (loss, gradient) = softplus_and_sigmoid(*logit + bias);
+            *logit = gradient;
             sums[0][0] += loss;
-            sums[1][0] += slope;
+            sums[1][0] += gradient;
         }
         for (total, sum) in totals.iter_mut().zip(sums) {
             *total += sum.iter().map(|&x| f64::from(x)).sum::<f64>();
@@ -292,8 +292,8 @@ mod tests {
                 let fused = decisions(tile(shape, size), &bias, positives);
                 let expected = Decisions::by_tensors(tile(shape, size), &bias, positives);
                 assert_close(fused.loss, expected.loss, 1e-5);
-                assert_close(fused.slopes, expected.slopes, 1e-5);
-                assert_close(fused.slope_sum, expected.slope_sum, 1e-4);
+                assert_close(fused.gradients, expected.gradients, 1e-5);
+                assert_close(fused.gradient_sum, expected.gradient_sum, 1e-4);
             }
         }
     }

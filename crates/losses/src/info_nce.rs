@@ -157,12 +157,12 @@ impl ContrastiveLoss for InfoNceLoss {
                         let total = of[direction][index].as_ref()?;
                         Some(Choice { total, weight: weights[direction] })
                     };
-                    let mut slopes = probabilities(logits, choice(0, r), choice(1, c));
+                    let mut gradients = probabilities(logits, choice(0, r), choice(1, c));
                     if r == c {
-                        let own = diagonal(slopes.clone()) - 1.0;
-                        slopes = with_diagonal(slopes, own);
+                        let own = diagonal(gradients.clone()) - 1.0;
+                        gradients = with_diagonal(gradients, own);
                     }
-                    carry(slopes, [scaled.clone(), texts], &mut d_images[r], &mut d_set[c]);
+                    carry(gradients, [scaled.clone(), texts], &mut d_images[r], &mut d_set[c]);
                 }
             }
             d_texts.push(Tensor::cat(d_set, 0) / divisor);

@@ -20,8 +20,8 @@
 //!   watches the peak. Their differentiated [`forward`](sail_core::ContrastiveLoss::forward), the plain expression over
 //!   the whole matrix, is the oracle in the tests. Barlow Twins is differentiated automatically; its matrix is
 //!   `[dim, dim]`.
-//! - *Any device, and the processor at full speed.* All is written with tensor operations. With the feature `flex`,
-//!   what happens to each number of a tile in the processor's memory is one fused, vectorised, parallel pass instead.
+//! - *Any device, and the CPU at full speed.* All is written with tensor operations. With the feature `flex`,
+//!   what happens to each number of a tile in the CPU's memory is one fused, vectorised, parallel pass instead.
 //! - *Stable in single precision.* No exponential overflows into a result, and the sigmoid loss stays exact
 //!   where it is far smaller than its logits. (CubeCL devices compute `log1p(x)` as `log(1 + x)`: there a pair's share
 //!   of the value is exact to 1e-7 only. Gradients do not pass through it.)

@@ -10,9 +10,9 @@ pub(crate) struct Decisions {
     /// The sum over the pairs, `[1]`.
     pub(crate) loss: Tensor<1>,
     /// The derivative of that sum with respect to each logit, `[rows, columns]`.
-    pub(crate) slopes: Tensor<2>,
+    pub(crate) gradients: Tensor<2>,
     /// Their sum, which is the derivative with respect to the bias, `[1]`.
-    pub(crate) slope_sum: Tensor<1>,
+    pub(crate) gradient_sum: Tensor<1>,
 }
 
 impl Decisions {
@@ -31,8 +31,8 @@ impl Decisions {
     pub(crate) fn by_tensors(logits: Tensor<2>, bias: &Tensor<1>, positives: bool) -> Self {
         let flip = |x| if positives { flip_diagonal(x) } else { x };
         let (loss, sigmoid) = softplus_sum_and_sigmoid(flip(logits + bias.clone().unsqueeze()));
-        let slopes = flip(sigmoid);
-        Self { loss, slope_sum: slopes.clone().sum(), slopes }
+        let gradients = flip(sigmoid);
+        Self { loss, gradient_sum: gradients.clone().sum(), gradients }
     }
 }
 

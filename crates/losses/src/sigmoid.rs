@@ -155,10 +155,10 @@ impl ContrastiveLoss for SigmoidLoss {
                 for (c, column) in tiles.iter().enumerate() {
                     let texts = rows(&texts, column);
                     let logits = scaled.clone().matmul(texts.clone().transpose());
-                    let Decisions { loss, slopes, slope_sum } = Decisions::new(logits, &bias, r == c);
+                    let Decisions { loss, gradients, gradient_sum } = Decisions::new(logits, &bias, r == c);
                     value = value + loss;
-                    d_bias = d_bias + slope_sum;
-                    carry(slopes, [scaled.clone(), texts], &mut d_images[r], &mut d_set[c]);
+                    d_bias = d_bias + gradient_sum;
+                    carry(gradients, [scaled.clone(), texts], &mut d_images[r], &mut d_set[c]);
                 }
             }
             d_texts.push(Tensor::cat(d_set, 0) / divisor);

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::ops::Range;
 
 use burn::tensor::Tensor;
-use sail_core::ranges;
+use sail_support::ranges;
 
 /// A tile of this side fills 16 MiB: large enough for products at full speed, small enough to stay near a cache.
 pub(crate) const TILE: NonZeroUsize = NonZeroUsize::new(2048).unwrap();
@@ -26,7 +26,7 @@ pub(crate) fn sums(x: &Tensor<2>, tiles: &[Range<usize>]) -> Vec<Tensor<2>> {
     tiles.iter().map(|tile| rows(x, tile).zeros_like()).collect()
 }
 
-/// Numbers that a loss in tiles holds: tiles of logits and slopes, and of the images and every caption set the
+/// Numbers that a loss in tiles holds: tiles of logits and gradients, and of the images and every caption set the
 /// gradient, its parts before they are joined, and a scaled copy.
 pub(crate) fn workspace(side: NonZeroUsize, rows: usize, dim: usize, caption_sets: usize) -> usize {
     let side = side.get().min(rows);
@@ -42,11 +42,11 @@ pub(crate) fn add(sum: &mut Tensor<2>, x: Tensor<2>) {
 
 /// What the gradient of a tile's logits adds to the gradients of the (scaled) images and the texts.
 pub(crate) fn carry(
-    slopes: Tensor<2>,
+    gradients: Tensor<2>,
     [scaled_images, texts]: [Tensor<2>; 2],
     d_images: &mut Tensor<2>,
     d_texts: &mut Tensor<2>,
 ) {
-    add(d_texts, slopes.clone().transpose().matmul(scaled_images));
-    add(d_images, slopes.matmul(texts));
+    add(d_texts, gradients.clone().transpose().matmul(scaled_images));
+    add(d_images, gradients.matmul(texts));
 }

@@ -26,7 +26,7 @@ pub enum ProbeError {
         /// The name.
         name: String,
     },
-    /// Sets that are not of the same pictures.
+    /// Sets that are not of the same images.
     #[error("`{second}` does not go with `{first}`: every set of a grid has to hold the same keys")]
     Mismatch {
         /// The first set of images.
@@ -37,7 +37,7 @@ pub enum ProbeError {
         #[source]
         source: Box<DataError>,
     },
-    /// Classes that do not fit the pictures.
+    /// Classes that do not fit the images.
     #[error("there are {found} class labels, expected {expected}: one for each row of `{first}`")]
     Labels {
         /// How many there are.

@@ -1,4 +1,4 @@
-//! Sets of features of the same pictures and captions, by several encoders.
+//! Sets of features of the same images and captions, by several encoders.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -71,7 +71,7 @@ pub(crate) struct Parts {
 impl Grid {
     /// Joins sets of features.
     ///
-    /// `labels` are the classes of the pictures, for each row of the first set of images.
+    /// `labels` are the classes of the images, for each row of the first set of images.
     ///
     /// # Errors
     /// [`ProbeError`] without images or texts, for sets of one name, for sets whose keys differ, and for labels of
@@ -102,7 +102,7 @@ impl Grid {
         let image_set = |set: NamedFeatures| {
             let pairs = joined(&set)?;
             if set.source.rows() != pairs.len() {
-                // A picture twice. Said as it is said of any images.
+                // An image twice. Said as it is said of any images.
                 let twice = Pairs::new(set.source.clone(), vec![first.source.clone()]);
                 let source = Box::new(twice.err().unwrap_or(DataError::Empty));
                 let (first, second) = (first.name.clone(), set.name.clone());

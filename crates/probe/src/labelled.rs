@@ -1,4 +1,4 @@
-//! What the classes of the pictures say of one encoder's features.
+//! What the classes of the images say of one encoder's features.
 
 use burn::tensor::Tensor;
 use sail_eval::{

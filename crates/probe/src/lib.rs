@@ -7,7 +7,7 @@
 //! | | of | from |
 //! |---|---|---|
 //! | mutual k-NN, CKA, CCA, each with its value on random pairings | a pair | [`sail_eval`] |
-//! | k-NN accuracy, linear probing, silhouette, k-means against classes | one encoder, if its pictures have classes | [`sail_eval`] |
+//! | k-NN accuracy, linear probing, silhouette, k-means against classes | one encoder, if its images have classes | [`sail_eval`] |
 //! | retrieval through ridge regression, CCA and ASIF | a pair | closed form, no training |
 //!
 //! With several pairs it says how each of these [predicts](Predictor) the trained score: the correlation over the pairs,

@@ -11,9 +11,9 @@ use crate::hits::Hits;
 pub enum Basis {
     /// The features of a pair as they are.
     Pair,
-    /// The classes of the pictures, and the image features alone.
+    /// The classes of the images, and the image features alone.
     ImageClasses,
-    /// The classes of the pictures, and the text features alone.
+    /// The classes of the images, and the text features alone.
     TextClasses,
     /// An aligner in closed form.
     ClosedForm,

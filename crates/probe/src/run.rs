@@ -3,8 +3,9 @@
 use std::fs;
 
 use burn::tensor::Device;
-use sail_core::{Check, write_atomic};
+use sail_core::Check;
 use sail_eval::{Bootstrap, Interval, Retrieval};
+use sail_support::write_atomic;
 use sail_train::{Interrupter, RunFolder};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};

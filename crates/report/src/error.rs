@@ -28,11 +28,11 @@ pub enum ReportError {
         /// The name that was asked for.
         found: String,
     },
-    /// Picture bytes that are neither PNG nor JPEG.
+    /// Image bytes that are neither PNG nor JPEG.
     #[error(
-        "expected the bytes of a PNG or JPEG picture, found a file that starts with [{found}]: convert it first"
+        "expected the bytes of a PNG or JPEG image, found a file that starts with [{found}]: convert it first"
     )]
-    PictureFormat {
+    ImageFormat {
         /// The first bytes, in hexadecimal.
         found: String,
     },

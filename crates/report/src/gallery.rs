@@ -1,24 +1,24 @@
-//! Pictures with the answers a model ranked for them.
+//! Images with the answers a model ranked for them.
 
 use std::fmt::{self, Formatter};
 
 use crate::axis::significant;
 use crate::escape::Escaped;
-use crate::picture::Picture;
+use crate::image::Image;
 
-/// A grid of pictures, each with its ranked candidates.
+/// A grid of images, each with its ranked candidates.
 ///
-/// Score bars run from zero to the highest score in the gallery, so that they compare between pictures;
+/// Score bars run from zero to the highest score in the gallery, so that they compare between images;
 /// a score that is negative or not finite has an empty bar.
 #[derive(Clone, Debug, Default)]
 pub struct Gallery {
     items: Vec<GalleryItem>,
 }
 
-/// One picture of a [`Gallery`].
+/// One image of a [`Gallery`].
 #[derive(Clone, Debug)]
 pub struct GalleryItem {
-    picture: Picture,
+    image: Image,
     title: String,
     note: String,
     candidates: Vec<Candidate>,
@@ -37,7 +37,7 @@ impl Gallery {
         Self::default()
     }
 
-    /// Adds a picture.
+    /// Adds an image.
     pub fn item(mut self, item: GalleryItem) -> Self {
         self.items.push(item);
         self
@@ -45,7 +45,7 @@ impl Gallery {
 
     pub(crate) fn render(&self, out: &mut Formatter<'_>) -> fmt::Result {
         if self.items.is_empty() {
-            return out.write_str("<p class=\"note\">No pictures.</p>\n");
+            return out.write_str("<p class=\"note\">No images.</p>\n");
         }
         let scores = self.items.iter().flat_map(|item| &item.candidates).map(|candidate| candidate.score);
         let highest = scores.filter(|score| score.is_finite()).fold(0.0, f64::max);
@@ -64,12 +64,12 @@ impl FromIterator<GalleryItem> for Gallery {
 }
 
 impl GalleryItem {
-    /// A picture without a title or candidates.
-    pub fn new(picture: Picture) -> Self {
-        Self { picture, title: String::new(), note: String::new(), candidates: Vec::new() }
+    /// An image without a title or candidates.
+    pub fn new(image: Image) -> Self {
+        Self { image, title: String::new(), note: String::new(), candidates: Vec::new() }
     }
 
-    /// What the picture shows; also what a screen reader says for it.
+    /// What the image shows; also what a screen reader says for it.
     pub fn title(mut self, title: impl Into<String>) -> Self {
         self.title = title.into();
         self
@@ -89,7 +89,7 @@ impl GalleryItem {
 
     fn render(&self, highest: f64, out: &mut Formatter<'_>) -> fmt::Result {
         out.write_str("<li>\n")?;
-        self.picture.render(&self.title, out)?;
+        self.image.render(&self.title, out)?;
         out.write_str("<div class=\"answer\">\n")?;
         if !self.title.is_empty() {
             writeln!(out, "<h3>{}</h3>", Escaped(&self.title))?;

@@ -1,19 +1,19 @@
-//! Pictures side by side: what went in, what came out, what should have.
+//! Images side by side: what went in, what came out, what should have.
 
 use std::fmt::{self, Formatter};
 
 use crate::escape::Escaped;
-use crate::picture::Picture;
+use crate::image::Image;
 
-/// Rows of pictures that are compared with each other, and a legend of the colours in them.
+/// Rows of images that are compared with each other, and a legend of the colours in them.
 ///
 /// # Examples
 /// ```
-/// use sail_report::{Panel, Panels, Picture};
+/// use sail_report::{Panel, Panels, Image};
 /// let panel = Panel::new("cat on grass")
 ///     .note("cat 81 %, grass 93 %")
-///     .picture("prediction", Picture::text("🐈"))
-///     .picture("truth", Picture::text("🐈"));
+///     .image("prediction", Image::text("🐈"))
+///     .image("truth", Image::text("🐈"));
 /// let panels = Panels::new().legend("cat", [64, 0, 0]).panel(panel);
 /// ```
 #[derive(Clone, Debug, Default)]
@@ -27,11 +27,11 @@ pub struct Panels {
 pub struct Panel {
     title: String,
     note: String,
-    pictures: Vec<(String, Picture)>,
+    images: Vec<(String, Image)>,
 }
 
 impl Panels {
-    /// No pictures.
+    /// No images.
     pub fn new() -> Self {
         Self::default()
     }
@@ -50,7 +50,7 @@ impl Panels {
 
     pub(crate) fn render(&self, out: &mut Formatter<'_>) -> fmt::Result {
         if self.panels.is_empty() {
-            return out.write_str("<p class=\"note\">No pictures.</p>\n");
+            return out.write_str("<p class=\"note\">No images.</p>\n");
         }
         if !self.legend.is_empty() {
             out.write_str("<ul class=\"swatches\">\n")?;
@@ -70,9 +70,9 @@ impl Panels {
 }
 
 impl Panel {
-    /// A row without pictures.
+    /// A row without images.
     pub fn new(title: impl Into<String>) -> Self {
-        Self { title: title.into(), note: String::new(), pictures: Vec::new() }
+        Self { title: title.into(), note: String::new(), images: Vec::new() }
     }
 
     /// A remark under the title, such as a score.
@@ -81,9 +81,9 @@ impl Panel {
         self
     }
 
-    /// Adds the next picture with what it is.
-    pub fn picture(mut self, caption: impl Into<String>, picture: Picture) -> Self {
-        self.pictures.push((caption.into(), picture));
+    /// Adds the next image with what it is.
+    pub fn image(mut self, caption: impl Into<String>, image: Image) -> Self {
+        self.images.push((caption.into(), image));
         self
     }
 
@@ -93,9 +93,9 @@ impl Panel {
             writeln!(out, "<p class=\"note\">{}</p>", Escaped(&self.note))?;
         }
         out.write_str("<div class=\"row\">\n")?;
-        for (caption, picture) in &self.pictures {
+        for (caption, image) in &self.images {
             out.write_str("<figure>\n")?;
-            picture.render(&format!("{}: {caption}", self.title), out)?;
+            image.render(&format!("{}: {caption}", self.title), out)?;
             writeln!(out, "<figcaption>{}</figcaption>\n</figure>", Escaped(caption))?;
         }
         out.write_str("</div>\n</li>\n")

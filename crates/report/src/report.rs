@@ -9,7 +9,7 @@ use crate::section::Section;
 
 const STYLE: &str = include_str!("style.css");
 
-/// Nothing may be fetched, run, framed or submitted; only the inline style and embedded pictures count.
+/// Nothing may be fetched, run, framed or submitted; only the inline style and embedded images count.
 const POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'";
 
@@ -76,7 +76,7 @@ impl Report {
     /// Those of [`to_html`](Self::to_html), and [`ReportError::Save`] when the file cannot be written.
     pub fn save(&self, path: &Path) -> Result<(), ReportError> {
         let html = self.to_html()?;
-        sail_core::write_atomic(path, |out| out.write_all(html.as_bytes()))
+        sail_support::write_atomic(path, |out| out.write_all(html.as_bytes()))
             .map_err(|source| ReportError::Save { path: path.to_owned(), source })
     }
 

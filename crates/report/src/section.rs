@@ -66,7 +66,7 @@ impl Section {
         self.block(Block::Charts(charts.into_iter().collect()))
     }
 
-    /// Adds pictures.
+    /// Adds images.
     pub fn gallery(self, gallery: Gallery) -> Self {
         self.block(Block::Gallery(gallery))
     }
@@ -76,7 +76,7 @@ impl Section {
         self.block(Block::Matrix(matrix))
     }
 
-    /// Adds pictures side by side.
+    /// Adds images side by side.
     pub fn panels(self, panels: Panels) -> Self {
         self.block(Block::Panels(panels))
     }

@@ -2,7 +2,7 @@
 
 /// Keeps of every run of points in one pixel column the first, the last, the lowest and the highest.
 ///
-/// These four give the same picture as all of them (Jugel et al., "M4: A Visualization-Oriented Time
+/// These four give the same image as all of them (Jugel et al., "M4: A Visualization-Oriented Time
 /// Series Data Aggregation", VLDB 2014), so a line costs as many points as it has pixels, however long
 /// the run was. Points are (x, y) in pixels and keep their order.
 pub(crate) fn thin(points: &[(f64, f64)]) -> Vec<(f64, f64)> {

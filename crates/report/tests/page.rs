@@ -8,8 +8,7 @@ mod support;
 use std::collections::BTreeSet;
 
 use sail_report::{
-    Facts, Gallery, GalleryItem, LineChart, Matrix, Panel, Panels, Picture, Report, ReportError, Section,
-    Table,
+    Facts, Gallery, GalleryItem, Image, LineChart, Matrix, Panel, Panels, Report, ReportError, Section, Table,
 };
 use support::sample;
 use support::xml::{Element, parse};
@@ -148,11 +147,11 @@ fn filled_with(text: &str) -> Report {
         .series(text, [(1.0, 1.0), (2.0, 3.0)])
         .series(text, [(1.0, f64::NAN)])
         .series(text, []);
-    let png = Picture::encoded(sample::PNG).unwrap();
-    let gallery = [Picture::text(text), png]
+    let png = Image::encoded(sample::PNG).unwrap();
+    let gallery = [Image::text(text), png]
         .into_iter()
-        .map(|picture| GalleryItem::new(picture).title(text).note(text).candidate(text, 0.5, true));
-    let panel = Panel::new(text).note(text).picture(text, Picture::text(text));
+        .map(|image| GalleryItem::new(image).title(text).note(text).candidate(text, 0.5, true));
+    let panel = Panel::new(text).note(text).image(text, Image::text(text));
     let section = Section::new(text)
         .text(text)
         .preformatted(text)
@@ -234,12 +233,12 @@ fn scores_of_every_kind_give_bars_between_empty_and_full() {
     for highest in [1, scores.len()] {
         let items = scores[..highest]
             .iter()
-            .map(|score| GalleryItem::new(Picture::text("x")).candidate("y", *score, false));
+            .map(|score| GalleryItem::new(Image::text("x")).candidate("y", *score, false));
         let page =
             parse(&Report::new("t").section(Section::new("s").gallery(items.collect())).to_html().unwrap());
         assert_inert(&page);
     }
-    let item = GalleryItem::new(Picture::text("x")).candidate("a", 0.8, true).candidate("b", 0.2, false);
+    let item = GalleryItem::new(Image::text("x")).candidate("a", 0.8, true).candidate("b", 0.2, false);
     let section = Section::new("s").gallery(Gallery::new().item(item));
     let page = parse(&Report::new("t").section(section).to_html().unwrap());
     let widths: Vec<_> = page.all().into_iter().filter_map(|element| element.attribute("style")).collect();
@@ -249,11 +248,11 @@ fn scores_of_every_kind_give_bars_between_empty_and_full() {
 }
 
 #[test]
-fn pictures_come_back_from_the_page_as_they_went_in() {
+fn images_come_back_from_the_page_as_they_went_in() {
     use base64::Engine;
     let jpeg: Vec<u8> = b"\xff\xd8\xff\xe0".iter().copied().chain(0..=255).collect();
     for (bytes, media_type) in [(sample::PNG.to_vec(), "image/png"), (jpeg, "image/jpeg")] {
-        let item = GalleryItem::new(Picture::encoded(bytes.clone()).unwrap());
+        let item = GalleryItem::new(Image::encoded(bytes.clone()).unwrap());
         let section = Section::new("s").gallery(Gallery::new().item(item));
         let page = parse(&Report::new("t").section(section).to_html().unwrap());
         let source = page.named("img")[0].attribute("src").unwrap();
@@ -261,8 +260,8 @@ fn pictures_come_back_from_the_page_as_they_went_in() {
         assert_eq!(base64::engine::general_purpose::STANDARD.decode(data).unwrap(), bytes);
     }
     for refused in [&b""[..], b"GIF89a", b"<svg onload='x'/>", b"\x89PNG", b"RIFF....WEBP"] {
-        let error = Picture::encoded(refused).unwrap_err();
-        assert!(matches!(error, ReportError::PictureFormat { .. }), "{error}");
+        let error = Image::encoded(refused).unwrap_err();
+        assert!(matches!(error, ReportError::ImageFormat { .. }), "{error}");
     }
 }
 

@@ -73,7 +73,7 @@ pub fn present() -> Vec<String> {
     let mut names = Vec::new();
     for backend in available() {
         let found = Found::on(backend);
-        // The processor is one device, so a number would say nothing.
+        // The CPU is one device, so a number would say nothing.
         match backend {
             "flex" => names.push(backend.to_owned()),
             _ => names.extend((0..found.numbered.len()).map(|number| format!("{backend}:{number}"))),
@@ -87,12 +87,12 @@ pub fn present() -> Vec<String> {
 ///
 /// | name | device |
 /// |---|---|
-/// | `flex` | the processor, in pure Rust |
+/// | `flex` | the CPU, in pure Rust |
 /// | `cuda`, `rocm` | the first card of NVIDIA or AMD |
 /// | `metal`, `vulkan` | the first card that this graphics API has |
 /// | `webgpu` | the first card of Vulkan, Direct3D 12, OpenGL or, on a Mac, Metal, whichever is there first |
 /// | `cuda:1` | the second card: numbers count from 0, and those of a graphics API count separate cards first |
-/// | `webgpu:cpu` | the software device of a graphics API, a driver that computes on the processor |
+/// | `webgpu:cpu` | the software device of a graphics API, a driver that computes on the CPU |
 ///
 /// Only the last of these names gives a software device: where there is no card, `webgpu` is absent.
 ///
@@ -129,7 +129,7 @@ pub fn parse(name: &str) -> Result<Device, DeviceError> {
 struct Found {
     /// The devices that go by their number.
     numbered: Vec<Device>,
-    /// The driver that computes on the processor.
+    /// The driver that computes on the CPU.
     software: Option<Device>,
 }
 
@@ -163,7 +163,7 @@ impl Found {
         let software = device(DeviceKind::Cpu);
         let (software, mut numbered): (Vec<_>, Vec<_>) =
             Device::enumerate(api).into_vec().into_iter().partition(|found| *found == software);
-        // Drivers list cards in any order. A separate card is faster than one that is part of the processor.
+        // Drivers list cards in any order. A separate card is faster than one that is part of the CPU.
         let separate: Vec<_> = (0..numbered.len()).map(|n| device(DeviceKind::DiscreteGpu(n))).collect();
         numbered.sort_by_key(|found| !separate.contains(found));
         Self { numbered, software: software.into_iter().next() }

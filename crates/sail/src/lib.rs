@@ -12,7 +12,7 @@
 //! | [`layers`] | alignment layers and the [`Head`](layers::Head) |
 //! | [`losses`] | sigmoid with any number of caption sets, InfoNCE, Barlow Twins |
 //! | [`data`] | embedding stores, pairing, batches |
-//! | [`extract`] | pictures and captions to embedding stores |
+//! | [`extract`] | images and captions to embedding stores |
 //! | [`train`] | the [`Trainer`](train::Trainer) |
 //! | [`eval`] | retrieval, zero-shot classification, measures of a pair of encoders |
 //! | [`probe`] | which encoders to pair: a grid of them, measured and trained |

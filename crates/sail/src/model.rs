@@ -23,7 +23,7 @@ pub use zero_shot::{Prediction, ZeroShotClassifier};
 /// Inputs that go through a backbone at once, where nothing else is said.
 const BATCH: usize = 32;
 
-/// A vision backbone, a text backbone and the head that aligns them: pictures and texts in, unit vectors of one space
+/// A vision backbone, a text backbone and the head that aligns them: images and texts in, unit vectors of one space
 /// out.
 ///
 /// The towers are values of any type that implements the traits of [`sail_core`], the head is any
@@ -31,7 +31,7 @@ const BATCH: usize = 32;
 /// all weights.
 ///
 /// # Examples
-/// A model whose backbones are a few lines each: the mean colour of a picture, and a table of colour words.
+/// A model whose backbones are a few lines each: the mean colour of an image, and a table of colour words.
 /// ```
 /// use std::sync::Arc;
 /// use sail_vl::SailModel;
@@ -149,13 +149,13 @@ impl<H: AlignmentHead> SailModel<H> {
         &self.head
     }
 
-    /// Embeds pictures of any sizes, a batch at a time. Preprocessing runs on all cores.
+    /// Embeds images of any sizes, a batch at a time. Preprocessing runs on all cores.
     ///
     /// # Shapes
     /// - result: `[images.len(), dim]`, rows of unit length, on the head's device
     ///
     /// # Errors
-    /// [`SailError::Empty`] without pictures, [`SailError::Tower`] for one that the tower cannot embed,
+    /// [`SailError::Empty`] without images, [`SailError::Tower`] for one that the tower cannot embed,
     /// [`SailError::Head`] for features that the head cannot take, and [`SailError::Direction`] for an embedding that
     /// is not finite or all zeros.
     ///
@@ -227,7 +227,7 @@ impl<H: AlignmentHead> SailModel<H> {
         unit(Side::Text, Tensor::cat(embeddings, 0))
     }
 
-    /// The cosine of every picture with every text.
+    /// The cosine of every image with every text.
     ///
     /// # Shapes
     /// - result: `[images.len(), texts.len()]`, in -1 to 1 up to rounding, on the head's device
@@ -251,7 +251,7 @@ impl<H: AlignmentHead> SailModel<H> {
         Ok(self.encode_images(images)?.matmul(self.encode_texts(texts)?.transpose()))
     }
 
-    /// How probable it is that picture and text belong together, by the scale and bias that the head learned with the
+    /// How probable it is that image and text belong together, by the scale and bias that the head learned with the
     /// sigmoid loss: `sigmoid(exp(log_scale) * cos + bias)`. Heads trained with another loss learn no such bias.
     ///
     /// # Shapes

@@ -96,7 +96,7 @@ fn model() -> SailModel {
     SailModel::new(vision(ImagePooling::Pooled), text, identity(3)).unwrap()
 }
 
-/// A picture whose columns have these colours.
+/// An image whose columns have these colours.
 fn columns(width: u32, height: u32, colour: impl Fn(u32) -> [u8; 3]) -> RgbImage {
     let row: Vec<u8> = (0..width).flat_map(colour).collect();
     RgbImage::from_raw(width, height, row.repeat(height as usize)).unwrap()
@@ -113,14 +113,14 @@ fn numbers(x: Tensor<4>) -> Vec<f32> {
 
 #[test]
 fn patches_are_what_the_head_was_trained_on() {
-    let picture = [halves(4, 2)];
+    let image = [halves(4, 2)];
     let (red, blue) = ([1.0, 0.0, 0.0], [0.0, 0.0, 1.0]);
     for pooling in [ImagePooling::PatchMean, ImagePooling::Pooled] {
-        let found = DenseTower::new(vision(pooling), identity(3)).unwrap().encode(&picture).unwrap();
+        let found = DenseTower::new(vision(pooling), identity(3)).unwrap().encode(&image).unwrap();
         assert_eq!(found.dims(), [1, 1, 2, 3]);
         assert_eq!(numbers(found), [red, blue].concat());
     }
-    let found = DenseTower::new(vision(ImagePooling::Concat), identity(6)).unwrap().encode(&picture).unwrap();
+    let found = DenseTower::new(vision(ImagePooling::Concat), identity(6)).unwrap().encode(&image).unwrap();
     let class = [-0.5, -1.0, -0.5];
     assert_eq!(found.dims(), [1, 1, 2, 6]);
     assert_eq!(numbers(found), [class, red, class, blue].concat());
@@ -128,9 +128,9 @@ fn patches_are_what_the_head_was_trained_on() {
 
 #[test]
 fn the_grid_is_what_was_asked_for_and_batches_do_not_matter() {
-    let pictures: Vec<_> = (0..5).map(|_| halves(4, 2)).collect();
+    let images: Vec<_> = (0..5).map(|_| halves(4, 2)).collect();
     let tower = model().with_batch(2).unwrap().dense().with_grid([1, 4]).unwrap();
-    let found = tower.encode(&pictures).unwrap();
+    let found = tower.encode(&images).unwrap();
     assert_eq!(found.dims(), [5, 1, 4, 3]);
     let line = [1.0, 0.0, 0.0, 0.75, 0.0, 0.25, 0.25, 0.0, 0.75, 0.0, 0.0, 1.0];
     assert_eq!(numbers(found), line.repeat(5));
@@ -206,7 +206,7 @@ fn settings_that_cannot_segment_are_refused() {
     assert!(matches!(segmenter.segment(&RgbImage::new(8, 8)), Err(SailError::Direction { .. })));
 }
 
-/// Counts the pictures that it encodes.
+/// Counts the images that it encodes.
 struct Counted(Arc<AtomicUsize>);
 
 impl ImageEncoder for Counted {
@@ -226,22 +226,22 @@ fn kept_features_are_what_the_backbone_gives_and_spare_it() {
         DenseTower::new(vision, head.unwrap()).unwrap()
     };
     let cached = |seed, dtype| tower(seed).with_cache(folder.path().join("kept"), dtype).unwrap();
-    let pictures: Vec<_> = (0..6u8).map(|red| columns(4, 2, |x| [red, x as u8 * 60, 9])).collect();
+    let images: Vec<_> = (0..6u8).map(|red| columns(4, 2, |x| [red, x as u8 * 60, 9])).collect();
     let encoded = || count.swap(0, Ordering::Relaxed);
     for seed in [1, 2] {
-        let expected = numbers(tower(seed).encode(&pictures).unwrap());
+        let expected = numbers(tower(seed).encode(&images).unwrap());
         assert_eq!(encoded(), 6);
         // Three are new for the first head, and in the second call the other three.
         for (part, new) in [(3, 3), (6, 3)] {
-            let found = cached(seed, Dtype::F32).encode(&pictures[..part]).unwrap();
+            let found = cached(seed, Dtype::F32).encode(&images[..part]).unwrap();
             assert_eq!(numbers(found), expected[..expected.len() / 6 * part]);
             assert_eq!(encoded(), if seed == 1 { new } else { 0 });
         }
     }
     // Another number type is another file, and rounds the same way whether a file is new or not.
-    let rounded = [(); 2].map(|()| numbers(cached(1, Dtype::F16).encode(&pictures).unwrap()));
+    let rounded = [(); 2].map(|()| numbers(cached(1, Dtype::F16).encode(&images).unwrap()));
     assert_eq!((encoded(), &rounded[0]), (6, &rounded[1]));
-    let exact = numbers(tower(1).encode(&pictures).unwrap());
+    let exact = numbers(tower(1).encode(&images).unwrap());
     assert!(rounded[0].iter().zip(&exact).all(|(a, b)| (a - b).abs() < 1e-3) && rounded[0] != exact);
     assert_eq!(std::fs::read_dir(folder.path().join("kept")).unwrap().count(), 12);
     // Sizes that differ are refused as without a cache.
@@ -251,6 +251,6 @@ fn kept_features_are_what_the_backbone_gives_and_spare_it() {
     for file in std::fs::read_dir(folder.path().join("kept")).unwrap() {
         std::fs::write(file.unwrap().path(), b"damaged").unwrap();
     }
-    let error = cached(1, Dtype::F32).encode(&pictures).unwrap_err();
+    let error = cached(1, Dtype::F32).encode(&images).unwrap_err();
     assert!(matches!(error, SailError::PatchCache { .. }), "{error:?}");
 }

@@ -50,7 +50,7 @@ fn subgroup_accuracy(head: &Head, holdout: &Pairs) -> f64 {
     zero_shot(images, weights, &labels).unwrap().top1
 }
 
-/// Thresholds lie two to three points below what the seed gives, for processors that round differently.
+/// Thresholds lie two to three points below what the seed gives, for CPUs that round differently.
 #[test]
 fn glu_beats_linear_and_captions_help_zero_shot() {
     let (_, linear, _) = train(ProjectorConfig::Linear {}, 3e-4, None);

@@ -1,4 +1,4 @@
-//! The losses, training and evaluation on a graphics device (CubeCL kernels through wgpu) against `flex`.
+//! The losses, training and evaluation on a GPU (CubeCL kernels through wgpu) against `flex`.
 //!
 //! A run of its own: `.ci/gpu`. It takes the software device `webgpu:cpu`, so that no card is needed, or the one that
 //! `SAIL_TEST_DEVICE` names. Where the software device is not installed, every test says so and ends.
@@ -276,7 +276,7 @@ fn chunks_and_a_second_device_of_another_kind_change_nothing_but_rounding() {
     let chunk = NonZeroUsize::new(12).unwrap();
     for (what, trainer) in [
         ("chunks", trainer(&device).chunk(chunk)),
-        ("the processor as a second device", trainer(&device).devices(vec![Device::flex()])),
+        ("the CPU as a second device", trainer(&device).devices(vec![Device::flex()])),
         ("as the second device", trainer(&Device::flex()).devices(vec![device.clone()]).chunk(chunk)),
     ] {
         assert_close(&curve(&trainer.run().unwrap()), &expected, [1e-4, 0.0], what);

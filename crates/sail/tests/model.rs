@@ -18,7 +18,7 @@ use sail_vl::eval::EvalError;
 use sail_vl::layers::{Head, HeadConfig, LogitScale, ProjectorConfig};
 use sail_vl::{SailError, SailModel};
 
-/// The mean colour of a picture; remembers the largest batch that it was given.
+/// The mean colour of an image; remembers the largest batch that it was given.
 #[derive(Default)]
 struct MeanColour {
     largest: AtomicUsize,
@@ -37,7 +37,7 @@ struct Plain;
 impl ImagePreprocessor for Plain {
     fn preprocess(&self, image: &RgbImage) -> Result<Pixels, InputError> {
         if image.width() == 0 || image.height() == 0 {
-            return Err(InputError("the picture has no pixels".into()));
+            return Err(InputError("the image has no pixels".into()));
         }
         let channel = |c: usize| image.pixels().map(move |pixel| f32::from(pixel.0[c]) / 255.0);
         let size = [image.height() as usize, image.width() as usize];
@@ -116,8 +116,8 @@ fn model() -> SailModel {
     SailModel::new(vision(Arc::default()), text(Arc::default()), identity()).unwrap()
 }
 
-/// A picture of one colour.
-fn picture(width: u32, height: u32, colour: [u8; 3]) -> RgbImage {
+/// An image of one colour.
+fn image(width: u32, height: u32, colour: [u8; 3]) -> RgbImage {
     RgbImage::from_raw(width, height, colour.repeat((width * height) as usize)).unwrap()
 }
 
@@ -142,11 +142,11 @@ fn images_of_any_size_keep_their_order_in_bounded_batches() {
     let model = SailModel::new(vision(encoder.clone()), text(Arc::default()), identity()).unwrap();
     let model = model.with_batch(2).unwrap();
     let images = [
-        picture(2, 2, [255, 0, 0]),
-        picture(2, 2, [0, 9, 0]),
-        picture(1, 3, [0, 0, 255]),
-        picture(5, 1, [0, 60, 80]),
-        picture(2, 2, [255, 0, 0]),
+        image(2, 2, [255, 0, 0]),
+        image(2, 2, [0, 9, 0]),
+        image(1, 3, [0, 0, 255]),
+        image(5, 1, [0, 60, 80]),
+        image(2, 2, [255, 0, 0]),
     ];
     let unit: [&[f32]; 5] =
         [&[1.0, 0.0, 0.0], &[0.0, 1.0, 0.0], &[0.0, 0.0, 1.0], &[0.0, 0.6, 0.8], &[1.0, 0.0, 0.0]];
@@ -168,7 +168,7 @@ fn texts_keep_their_order_whatever_their_length() {
 
 #[test]
 fn similarity_and_probabilities_are_those_of_the_formulas() {
-    let images = [picture(1, 1, [60, 80, 0]), picture(1, 1, [0, 0, 7])];
+    let images = [image(1, 1, [60, 80, 0]), image(1, 1, [0, 0, 7])];
     let texts = ["red".to_owned(), "green and -blue".to_owned()];
     let half = 0.5f32.sqrt();
     let expected = [[0.6, 0.8 * half], [0.0, -half]];
@@ -189,7 +189,7 @@ fn classes_are_found_by_the_mean_of_their_prompts() {
     let norm = x.hypot(y);
     let expected: [&[f32]; 3] = [&[1.0, 0.0, 0.0], &[x / norm, y / norm, 0.0], &[x / norm, 0.0, y / norm]];
     assert_close(&rows(classifier.weights()), &expected);
-    let images = [picture(1, 1, [0, 3, 4]), picture(1, 1, [1, 0, 0])];
+    let images = [image(1, 1, [0, 3, 4]), image(1, 1, [1, 0, 0])];
     let found = classifier.classify(&images, 2).unwrap();
     let names: Vec<Vec<&str>> =
         found.iter().map(|row| row.iter().map(|class| class.label).collect()).collect();
@@ -249,7 +249,7 @@ fn features_that_the_head_cannot_take_are_refused() {
     let device = Device::flex();
     let head = Head::new(&HeadConfig::new(4, 3, 3, ProjectorConfig::Linear {}), 0, &device).unwrap();
     let model = SailModel::new(vision(Arc::default()), text(Arc::default()), head).unwrap();
-    let error = model.encode_images(&[picture(1, 1, [1, 2, 3])]).unwrap_err();
+    let error = model.encode_images(&[image(1, 1, [1, 2, 3])]).unwrap_err();
     assert_eq!(
         error.to_string(),
         "image features have 3 dimensions, expected 4: the head was made for another backbone"
@@ -257,7 +257,7 @@ fn features_that_the_head_cannot_take_are_refused() {
     let pooling = ImagePooling::Concat;
     let vision = VisionTower { pooling, ..vision(Arc::default()) };
     let model = SailModel::new(vision, text(Arc::default()), identity()).unwrap();
-    let error = model.encode_images(&[picture(1, 1, [1, 2, 3])]).unwrap_err();
+    let error = model.encode_images(&[image(1, 1, [1, 2, 3])]).unwrap_err();
     assert!(
         matches!(error, SailError::Tower { side: Side::Image, source: TowerError::Pooling(_) }),
         "{error}"
@@ -267,7 +267,7 @@ fn features_that_the_head_cannot_take_are_refused() {
 #[test]
 fn bad_input_is_named_by_its_place() {
     let model = model().with_batch(2).unwrap();
-    let good = || picture(1, 1, [1, 2, 3]);
+    let good = || image(1, 1, [1, 2, 3]);
     let images = [good(), good(), good(), RgbImage::new(0, 4)];
     let error = model.encode_images(&images).unwrap_err();
     assert!(
@@ -280,7 +280,7 @@ fn bad_input_is_named_by_its_place() {
         "{error:?}"
     );
     // Nothing known to point anywhere: the mean of black is zero, as is that of unknown words.
-    let error = model.encode_images(&[good(), good(), picture(2, 2, [0, 0, 0])]).unwrap_err();
+    let error = model.encode_images(&[good(), good(), image(2, 2, [0, 0, 0])]).unwrap_err();
     assert_eq!(
         error.to_string(),
         "the embedding of image 2 has length 0 and so no direction: check the input and the weights"
@@ -313,7 +313,7 @@ fn nothing_to_do_is_an_error() {
     assert_eq!(message(model.clone().with_batch(0).err().unwrap()), "`batch` is 0, expected at least 1");
     let classifier = model.zero_shot(&["red"], &["{}"]).unwrap();
     assert!(matches!(classifier.classify(&no_images, 1), Err(SailError::Empty { what: "image" })));
-    assert!(matches!(classifier.classify(&[picture(1, 1, [9, 0, 0])], 0), Err(SailError::Eval(_))));
+    assert!(matches!(classifier.classify(&[image(1, 1, [9, 0, 0])], 0), Err(SailError::Eval(_))));
 }
 
 /// A head that is no [`Head`]: images as they are, texts turned around.
@@ -348,7 +348,7 @@ impl AlignmentHead for Opposite {
 fn any_head_serves() {
     let head = Opposite { logit: LogitScale::new(20.0, -10.0, 100.0, &Device::flex().autodiff()) };
     let model = SailModel::new(vision(Arc::default()), text(Arc::default()), head).unwrap();
-    let cosines = model.similarity(&[picture(1, 1, [255, 0, 0])], &["red"]).unwrap();
+    let cosines = model.similarity(&[image(1, 1, [255, 0, 0])], &["red"]).unwrap();
     assert!(!cosines.device().is_autodiff());
     assert_close(&rows(cosines), &[&[-1.0]]);
 }

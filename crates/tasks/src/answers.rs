@@ -1,4 +1,4 @@
-//! What a model says of single pictures, for reports.
+//! What a model says of single images, for reports.
 
 use std::fs;
 
@@ -10,23 +10,23 @@ use sail_eval::{BlockSize, Match, top_k};
 use serde::Serialize;
 
 use crate::TaskError;
-use crate::inputs::Pictures;
+use crate::inputs::Images;
 
-/// What a model ranks first for a picture.
+/// What a model ranks first for an image.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Answer {
-    /// The picture.
+    /// The image.
     pub key: String,
     /// What would be right: the class, or the captions.
     pub truth: Vec<String>,
     /// The texts with the highest cosines, best first; equal ones in the order of the data.
     pub candidates: Vec<Candidate>,
-    /// The row of the picture in the store, so that it is found again.
+    /// The row of the image in the store, so that it is found again.
     #[serde(skip)]
     row: usize,
 }
 
-/// One of the texts that a picture found.
+/// One of the texts that an image found.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Candidate {
     /// The name of the class, or the caption.
@@ -44,17 +44,17 @@ impl Answer {
     }
 }
 
-/// What is known of the pictures and texts of [`answers`].
+/// What is known of the images and texts of [`answers`].
 pub(crate) struct Known<'a> {
-    /// The key of every picture, and its row in the store.
+    /// The key of every image, and its row in the store.
     pub(crate) keys: Vec<(&'a str, usize)>,
     /// Every text.
     pub(crate) texts: Vec<&'a str>,
-    /// The texts that are right for a picture.
+    /// The texts that are right for an image.
     pub(crate) right: Vec<Vec<usize>>,
 }
 
-/// The `k` texts with the highest cosines for every picture.
+/// The `k` texts with the highest cosines for every image.
 pub(crate) fn answers(
     images: Tensor<2>,
     texts: Tensor<2>,
@@ -67,8 +67,8 @@ pub(crate) fn answers(
         score: found.score,
         correct: right.contains(&found.index),
     };
-    let pictures = known.keys.iter().zip(&known.right).zip(found);
-    let answers = pictures.map(|((&(key, row), right), matches)| Answer {
+    let images = known.keys.iter().zip(&known.right).zip(found);
+    let answers = images.map(|((&(key, row), right), matches)| Answer {
         key: key.to_owned(),
         truth: right.iter().map(|&text| known.texts[text].to_owned()).collect(),
         candidates: matches.iter().map(|found| candidate(right, found)).collect(),
@@ -77,12 +77,12 @@ pub(crate) fn answers(
     Ok(answers.collect())
 }
 
-/// The picture of an answer; nothing where the data no longer has it.
-pub(crate) fn picture(pictures: &Pictures, answer: &Answer) -> Result<Option<RgbImage>, TaskError> {
+/// The image of an answer; nothing where the data no longer has it.
+pub(crate) fn image(images: &Images, answer: &Answer) -> Result<Option<RgbImage>, TaskError> {
     // Rows keep the order of the records, some of which have no row.
-    let records = pictures.source.records(answer.row as u64..u64::MAX).map_err(TaskError::Pictures)?;
+    let records = images.source.records(answer.row as u64..u64::MAX).map_err(TaskError::Images)?;
     for record in records {
-        let record = record.map_err(TaskError::Pictures)?;
+        let record = record.map_err(TaskError::Images)?;
         if record.key == answer.key {
             let bytes = match record.value {
                 Ok(ImageData::Bytes(bytes)) => Some(bytes),

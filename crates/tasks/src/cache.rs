@@ -8,12 +8,12 @@ use sail_data::{Dtype, EmbeddingStore};
 use sail_extract::{ExtractOptions, Observer, Part, extract_images, extract_texts, read_skipped};
 
 use crate::TaskError;
-use crate::inputs::{Fingerprint, Pictures, Texts};
+use crate::inputs::{Fingerprint, Images, Texts};
 
 /// A folder of embedding stores: what a task needs of the encoders is computed once, and the next head costs seconds.
 ///
 /// Each store is called by its task, its modality and a hash of all that decides its rows: model, weights,
-/// preprocessing, pooling, settings, number type, and the data. The data are the texts themselves, and of pictures the
+/// preprocessing, pooling, settings, number type, and the data. The data are the texts themselves, and of images the
 /// names, the sizes and the times of the last change. A tower of your own is known by what its provenance states, so
 /// it should state its weights. An embedding that was cut off continues where it stopped, and two processes do not
 /// write into one store. Nothing is ever removed.
@@ -23,11 +23,11 @@ use crate::inputs::{Fingerprint, Pictures, Texts};
 /// use sail_tasks::FeatureCache;
 /// let mut observer = |event: sail_extract::Event<'_>| println!("{event:?}");
 /// let mut cache = FeatureCache::new("features", &mut observer);
-/// cache.images.block = 64; // pictures embedded at a time
+/// cache.images.block = 64; // images embedded at a time
 /// ```
 pub struct FeatureCache<'a> {
     folder: PathBuf,
-    /// How pictures are embedded. The cache itself sets which records, and whether to resume; a record that cannot be
+    /// How images are embedded. The cache itself sets which records, and whether to resume; a record that cannot be
     /// used is always skipped and counted.
     pub images: ExtractOptions,
     /// How texts are embedded.
@@ -51,11 +51,11 @@ impl<'a> FeatureCache<'a> {
         &mut self,
         task: &str,
         tower: &VisionTower,
-        pictures: &Pictures,
+        images: &Images,
     ) -> Result<Features, TaskError> {
         let job = (task, Modality::Image, &tower.provenance());
-        let (out, options) = place(&self.folder, job, &self.images, &pictures.fingerprint);
-        extract_images(tower, pictures.source.as_ref(), &out, &options, self.observer)?;
+        let (out, options) = place(&self.folder, job, &self.images, &images.fingerprint);
+        extract_images(tower, images.source.as_ref(), &out, &options, self.observer)?;
         Features::open(&out)
     }
 
@@ -128,7 +128,7 @@ impl Features {
     pub(crate) fn row(&self, key: &str) -> Result<usize, String> {
         self.rows.get(key).copied().ok_or_else(|| {
             let reason = self.skipped.get(key).cloned();
-            reason.unwrap_or_else(|| format!("there is no picture or text `{key}`"))
+            reason.unwrap_or_else(|| format!("there is no image or text `{key}`"))
         })
     }
 

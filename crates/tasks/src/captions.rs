@@ -9,9 +9,9 @@ use sail_data::source::{ImageRoot, SourceOptions};
 use sail_eval::{BlockSize, Retrieval, retrieval};
 use serde::{Deserialize, Serialize};
 
-use crate::answers::{Known, answers, picture};
+use crate::answers::{Known, answers, image};
 use crate::files::read_json;
-use crate::inputs::{Pictures, Texts};
+use crate::inputs::{Images, Texts};
 use crate::{Answer, FeatureCache, Skips, TaskError, TaskModel};
 
 /// The files, as they are published.
@@ -23,14 +23,14 @@ pub(crate) const KARPATHY: [&str; 2] = ["dataset_coco.json", "dataset_flickr30k.
 /// Its `images` have `filename`, for COCO also `filepath` (the folder, such as `val2014`), `split`, and `sentences`, whose
 /// `raw` are the captions. Of each image the first captions count, five as a rule; some images have more.
 pub struct CaptionData {
-    pictures: Pictures,
+    images: Images,
     captions: Texts,
-    images: Vec<Captioned>,
+    captioned: Vec<Captioned>,
     skipped: Skips,
 }
 
 struct Captioned {
-    picture: String,
+    name: String,
     captions: Vec<usize>,
 }
 
@@ -55,7 +55,7 @@ struct Sentence {
 
 impl CaptionData {
     /// Reads a split, `test` as a rule, with at most `per_image` captions of an image. `images` is the folder that holds
-    /// `val2014` and the like, or the pictures of Flickr30k.
+    /// `val2014` and the like, or the images of Flickr30k.
     ///
     /// # Errors
     /// [`TaskError::Io`], [`TaskError::TooLarge`] and [`TaskError::Malformed`] for the file; [`TaskError::NoSplit`] for a
@@ -73,44 +73,44 @@ impl CaptionData {
         let (mut captions, mut captioned, mut skipped) = (Texts::default(), Vec::new(), Skips::default());
         let mut seen = HashSet::new();
         for image in dataset.images.into_iter().filter(|image| image.split == split) {
-            let picture = match image.filepath.filter(|folder| !folder.is_empty()) {
+            let name = match image.filepath.filter(|folder| !folder.is_empty()) {
                 Some(folder) => format!("{folder}/{}", image.filename),
                 None => image.filename,
             };
-            if !seen.insert(picture.clone()) {
-                return Err(TaskError::Duplicate { path: path.to_owned(), what: "image", name: picture });
+            if !seen.insert(name.clone()) {
+                return Err(TaskError::Duplicate { path: path.to_owned(), what: "image", name });
             }
             let texts: Vec<usize> =
                 image.sentences.iter().take(per_image).map(|sentence| captions.add(&sentence.raw)).collect();
             match texts.is_empty() {
-                true => skipped.add(&picture, "it has no caption"),
-                false => captioned.push(Captioned { picture, captions: texts }),
+                true => skipped.add(&name, "it has no caption"),
+                false => captioned.push(Captioned { name, captions: texts }),
             }
         }
         if captioned.is_empty() {
             return Err(skipped.nothing_left("images"));
         }
-        let root = ImageRoot::new(images, &SourceOptions::default()).map_err(TaskError::Pictures)?;
-        let pictures = Pictures::named(&root, captioned.iter().map(|image| image.picture.as_str()));
-        Ok(Self { pictures, captions, images: captioned, skipped })
+        let root = ImageRoot::new(images, &SourceOptions::default()).map_err(TaskError::Images)?;
+        let images = Images::named(&root, captioned.iter().map(|image| image.name.as_str()));
+        Ok(Self { images, captions, captioned, skipped })
     }
 
-    /// The picture of an answer; nothing where it is no longer there.
+    /// The image of an answer; nothing where it is no longer there.
     ///
     /// # Errors
-    /// [`TaskError::Pictures`] where the pictures cannot be read at all.
-    pub fn picture(&self, answer: &Answer) -> Result<Option<RgbImage>, TaskError> {
-        picture(&self.pictures, answer)
+    /// [`TaskError::Images`] where the images cannot be read at all.
+    pub fn image(&self, answer: &Answer) -> Result<Option<RgbImage>, TaskError> {
+        image(&self.images, answer)
     }
 
     /// How many images the split has that have captions.
     pub fn len(&self) -> usize {
-        self.images.len()
+        self.captioned.len()
     }
 
     /// Whether there is none, which [`open`](Self::open) refuses.
     pub fn is_empty(&self) -> bool {
-        self.images.is_empty()
+        self.captioned.is_empty()
     }
 }
 
@@ -183,15 +183,15 @@ fn embed<'a, H: AlignmentHead>(
     data: &'a CaptionData,
     cache: &mut FeatureCache<'_>,
 ) -> Result<Embedded<'a>, TaskError> {
-    let images = model.images("captions", &data.pictures, cache)?;
+    let images = model.images("captions", &data.images, cache)?;
     let texts = model.texts("captions", &data.captions, cache)?;
     let (mut keys, mut captions, mut text_rows, mut text_to_image) = (vec![], vec![], vec![], vec![]);
     let mut skipped = data.skipped.clone();
-    for image in &data.images {
-        let row = match images.features.row(&image.picture) {
+    for image in &data.captioned {
+        let row = match images.features.row(&image.name) {
             Ok(row) => row,
             Err(reason) => {
-                skipped.add(&image.picture, reason);
+                skipped.add(&image.name, reason);
                 continue;
             }
         };
@@ -203,13 +203,13 @@ fn embed<'a, H: AlignmentHead>(
                 }
                 Err(reason) => {
                     let text = data.captions.text(caption);
-                    skipped.add(&format!("{}: `{text}`", image.picture), reason);
+                    skipped.add(&format!("{}: `{text}`", image.name), reason);
                 }
             }
         }
         if text_rows.len() > text_to_image.len() {
             text_to_image.resize(text_rows.len(), keys.len());
-            keys.push((image.picture.as_str(), row));
+            keys.push((image.name.as_str(), row));
         }
     }
     if keys.is_empty() {

@@ -20,19 +20,19 @@ pub struct ClassificationResult {
     pub scores: ZeroShot,
     /// The names of the classes, in the order of the accuracies of each.
     pub classes: Vec<String>,
-    /// How many scored pictures each class has.
+    /// How many scored images each class has.
     pub counts: Vec<usize>,
-    /// For every class, the other class that its pictures are most often taken for, which is to say that it scores
+    /// For every class, the other class that its images are most often taken for, which is to say that it scores
     /// highest; `None` (`null`) where all are right. Of equals, the first.
     pub taken_for: Vec<Option<Mistake>>,
     /// How often each class was found for each true one, the cells that are not zero, by true and then by found class.
     /// The class that scores highest is found, of equals the first, where [`ZeroShot`] counts a tie as wrong.
     pub confusion: Vec<ConfusionCell>,
-    /// Classes that no scored picture shows; they are among the wrong answers all the same.
+    /// Classes that no scored image shows; they are among the wrong answers all the same.
     pub absent_classes: usize,
     /// How many prompts a class has.
     pub n_templates: usize,
-    /// Pictures left out.
+    /// Images left out.
     pub skipped: Skips,
 }
 
@@ -43,7 +43,7 @@ pub struct ConfusionCell {
     pub truth: usize,
     /// The number of the class that scored highest.
     pub found: usize,
-    /// For how many pictures.
+    /// For how many images.
     pub times: usize,
 }
 
@@ -52,7 +52,7 @@ pub struct ConfusionCell {
 pub struct Mistake {
     /// Its number.
     pub class: usize,
-    /// For how many pictures.
+    /// For how many images.
     pub times: usize,
 }
 
@@ -60,8 +60,8 @@ pub struct Mistake {
 /// [`sail_eval::class_weights`].
 ///
 /// # Errors
-/// [`TaskError`] where the head does not go with the towers, nothing can be embedded, a picture has no label, a prompt
-/// cannot be embedded, or no picture is left.
+/// [`TaskError`] where the head does not go with the towers, nothing can be embedded, an image has no label, a prompt
+/// cannot be embedded, or no image is left.
 pub fn classify<H: AlignmentHead>(
     model: &TaskModel<'_, H>,
     data: &LabelledImages,
@@ -70,7 +70,7 @@ pub fn classify<H: AlignmentHead>(
     embed(model, data, cache)?.score(data)
 }
 
-/// [`classify`], and the first `k` classes that each picture finds.
+/// [`classify`], and the first `k` classes that each image finds.
 ///
 /// # Errors
 /// Those of [`classify`], and [`TaskError::Eval`] for a `k` of 0.
@@ -91,7 +91,7 @@ pub fn classify_answers<H: AlignmentHead>(
     Ok((embedded.score(data)?, answers))
 }
 
-/// The pictures, their classes, and a row for each class there is.
+/// The images, their classes, and a row for each class there is.
 struct Embedded {
     images: Projected,
     labels: Vec<usize>,
@@ -103,7 +103,7 @@ fn embed<H: AlignmentHead>(
     data: &LabelledImages,
     cache: &mut FeatureCache<'_>,
 ) -> Result<Embedded, TaskError> {
-    let images = model.images("classification", &data.pictures, cache)?;
+    let images = model.images("classification", &data.images, cache)?;
     let label = |key: &str| {
         let label = data.labels.get(key).copied();
         label.ok_or_else(|| TaskError::Unlabelled { path: data.path.clone(), key: key.to_owned() })
@@ -160,7 +160,7 @@ impl Embedded {
     }
 }
 
-/// The pictures without a row, and the labels without a picture.
+/// The images without a row, and the labels without an image.
 fn left_out<'a>(
     data: &LabelledImages,
     keys: &[&str],
@@ -174,6 +174,6 @@ fn left_out<'a>(
     }
     let mut missing: Vec<&String> = data.labels.keys().filter(|key| !seen.contains(key.as_str())).collect();
     missing.sort_unstable();
-    missing.into_iter().for_each(|key| skipped.add(key, "there is a label but no picture"));
+    missing.into_iter().for_each(|key| skipped.add(key, "there is a label but no image"));
     skipped
 }

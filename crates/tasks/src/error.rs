@@ -86,8 +86,8 @@ pub enum TaskError {
         /// What it says.
         found: String,
     },
-    /// A class that no picture shows.
-    #[error("the class folder {path} has no picture: add some or remove the folder")]
+    /// A class that no image shows.
+    #[error("the class folder {path} has no image: add some or remove the folder")]
     ClassWithoutImages {
         /// The folder.
         path: PathBuf,
@@ -109,19 +109,19 @@ pub enum TaskError {
     Label {
         /// The archive.
         path: PathBuf,
-        /// The picture.
+        /// The image.
         key: String,
         /// The label.
         found: String,
         /// How many classes there are.
         classes: usize,
     },
-    /// A picture that no label belongs to.
-    #[error("{path}: the picture `{key}` has no label, expected a member `{key}.cls`")]
+    /// An image that no label belongs to.
+    #[error("{path}: the image `{key}` has no label, expected a member `{key}.cls`")]
     Unlabelled {
         /// The folder of the archives.
         path: PathBuf,
-        /// The picture.
+        /// The image.
         key: String,
     },
     /// A prompt that the text model cannot take.
@@ -144,9 +144,9 @@ pub enum TaskError {
         /// Why.
         reason: String,
     },
-    /// The pictures cannot be read.
-    #[error("cannot read the pictures")]
-    Pictures(#[source] DataError),
+    /// The images cannot be read.
+    #[error("cannot read the images")]
+    Images(#[source] DataError),
     /// The features in the cache cannot be used.
     #[error("cannot use the features in {path}: remove the folder to embed them again")]
     Cache {
@@ -156,7 +156,7 @@ pub enum TaskError {
         #[source]
         source: DataError,
     },
-    /// The pictures or texts cannot be embedded.
+    /// The images or texts cannot be embedded.
     #[error("cannot embed the data of the task")]
     Extract(#[from] ExtractError),
     /// The head does not go with the encoders.

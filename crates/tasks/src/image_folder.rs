@@ -1,4 +1,4 @@
-//! A folder of pictures for each class.
+//! A folder of images for each class.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use sail_data::source::{SourceOptions, open_images};
 
 use crate::files::read_lines;
-use crate::inputs::Pictures;
+use crate::inputs::Images;
 use crate::labelled::{CLASS_NAMES, TEMPLATES};
 use crate::{LabelledImages, Skips, TaskError, Templates};
 
@@ -28,11 +28,11 @@ pub(crate) fn open(root: &Path, templates: Option<Templates>) -> Result<Labelled
         return Err(TaskError::ClassCount { path, found, expected });
     }
     let numbers: HashMap<&str, usize> = folders.iter().map(String::as_str).zip(0..).collect();
-    let source = open_images(root, &SourceOptions::default()).map_err(TaskError::Pictures)?;
+    let source = open_images(root, &SourceOptions::default()).map_err(TaskError::Images)?;
     let (mut labels, mut records, mut skipped) = (HashMap::new(), Vec::new(), Skips::default());
     let mut counts = vec![0usize; folders.len()];
-    for record in source.records(0..u64::MAX).map_err(TaskError::Pictures)? {
-        let record = record.map_err(TaskError::Pictures)?;
+    for record in source.records(0..u64::MAX).map_err(TaskError::Images)? {
+        let record = record.map_err(TaskError::Images)?;
         match record.key.split_once('/').and_then(|(folder, _)| numbers.get(folder)) {
             Some(&class) => {
                 counts[class] += 1;
@@ -45,8 +45,8 @@ pub(crate) fn open(root: &Path, templates: Option<Templates>) -> Result<Labelled
     if let Some(class) = counts.iter().position(|&count| count == 0) {
         return Err(TaskError::ClassWithoutImages { path: root.join(&folders[class]) });
     }
-    let (pictures, path) = (Pictures::listed(records), root.to_owned());
-    Ok(LabelledImages { pictures, labels, classes, templates, skipped, path })
+    let (images, path) = (Images::listed(records), root.to_owned());
+    Ok(LabelledImages { images, labels, classes, templates, skipped, path })
 }
 
 /// The names of the folders, in the order of their bytes.

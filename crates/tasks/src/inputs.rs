@@ -1,4 +1,4 @@
-//! The pictures and texts of a task, each once, with a fingerprint that changes when they do.
+//! The images and texts of a task, each once, with a fingerprint that changes when they do.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -10,7 +10,7 @@ use sail_data::DataError;
 use sail_data::source::{ImageData, ImageRoot, Record, RecordSource, Records};
 use sha2::{Digest, Sha256};
 
-use crate::zip_pictures::ZipPictures;
+use crate::zip_images::ZipImages;
 
 /// Records in memory.
 #[derive(Debug, Clone)]
@@ -53,20 +53,20 @@ impl Fingerprint {
     }
 }
 
-/// The pictures of a task.
-pub(crate) struct Pictures {
+/// The images of a task.
+pub(crate) struct Images {
     pub(crate) source: Box<dyn RecordSource<ImageData>>,
     /// What the cache knows them by.
     pub(crate) fingerprint: String,
 }
 
-impl Pictures {
+impl Images {
     /// The files of these names in a folder, each once; the names are the keys. One that cannot be used is a record that
     /// says so.
     pub(crate) fn named<'a>(root: &ImageRoot, names: impl IntoIterator<Item = &'a str>) -> Self {
         let mut seen = HashSet::new();
         let names = names.into_iter().filter(|name| seen.insert(*name));
-        Self::listed(names.map(|name| Record { key: name.to_owned(), value: root.picture(name) }).collect())
+        Self::listed(names.map(|name| Record { key: name.to_owned(), value: root.image(name) }).collect())
     }
 
     /// The members of these names of a zip archive, each once; the names are the keys.
@@ -80,11 +80,11 @@ impl Pictures {
         let names: Vec<String> =
             names.into_iter().filter(|name| seen.insert(*name)).map(str::to_owned).collect();
         names.iter().for_each(|name| fingerprint.add(name.as_bytes()));
-        let source = Box::new(ZipPictures::new(path, folder, names)?);
+        let source = Box::new(ZipImages::new(path, folder, names)?);
         Ok(Self { source, fingerprint: fingerprint.finish() })
     }
 
-    /// Pictures that are files.
+    /// Images that are files.
     pub(crate) fn listed(records: Vec<Record<ImageData>>) -> Self {
         let mut fingerprint = Fingerprint::default();
         for Record { key, value } in &records {
@@ -161,13 +161,13 @@ mod tests {
     fn the_fingerprint_follows_the_files() {
         let folder = tempfile::tempdir().unwrap();
         let root = ImageRoot::new(folder.path(), &SourceOptions::default()).unwrap();
-        let fingerprint = || Pictures::named(&root, ["a.png", "b.png", "a.png"]).fingerprint;
+        let fingerprint = || Images::named(&root, ["a.png", "b.png", "a.png"]).fingerprint;
         let none = fingerprint();
         std::fs::write(folder.path().join("a.png"), "one").unwrap();
         let one = fingerprint();
         assert_eq!(one, fingerprint());
         std::fs::write(folder.path().join("a.png"), "another").unwrap();
         assert!(none != one && one != fingerprint());
-        assert_eq!(Pictures::named(&root, ["a.png", "b.png", "a.png"]).source.count().unwrap(), 2);
+        assert_eq!(Images::named(&root, ["a.png", "b.png", "a.png"]).source.count().unwrap(), 2);
     }
 }

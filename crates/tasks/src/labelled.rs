@@ -1,12 +1,12 @@
-//! Pictures with a class each.
+//! Images with a class each.
 
 use std::collections::HashMap;
 use std::path::Path;
 
 use sail_core::RgbImage;
 
-use crate::answers::picture;
-use crate::inputs::Pictures;
+use crate::answers::image;
+use crate::inputs::Images;
 use crate::{Answer, Skips, TaskError, Templates, image_folder, web_dataset};
 
 /// Lines that name the classes, in both layouts.
@@ -14,15 +14,15 @@ pub(crate) const CLASS_NAMES: &str = "classnames.txt";
 /// Prompt templates, in both layouts.
 pub(crate) const TEMPLATES: &str = "zeroshot_classification_templates.txt";
 
-/// Pictures with a class each, the names of the classes, and the templates that make prompts of them.
+/// Images with a class each, the names of the classes, and the templates that make prompts of them.
 pub struct LabelledImages {
-    pub(crate) pictures: Pictures,
-    /// The class of every picture by its key.
+    pub(crate) images: Images,
+    /// The class of every image by its key.
     pub(crate) labels: HashMap<String, usize>,
     pub(crate) classes: Vec<String>,
     pub(crate) templates: Templates,
     pub(crate) skipped: Skips,
-    /// Where the pictures are, for errors.
+    /// Where the images are, for errors.
     pub(crate) path: std::path::PathBuf,
 }
 
@@ -39,7 +39,7 @@ impl LabelledImages {
         }
     }
 
-    /// A folder with a folder for each class, which holds the class's pictures, at any depth.
+    /// A folder with a folder for each class, which holds the class's images, at any depth.
     ///
     /// Classes are numbered in the order of the bytes of their folders' names; folders whose names begin with a dot are
     /// none. `classnames.txt` may name them, a line each in that order; without it a class is called what its folder is,
@@ -48,7 +48,7 @@ impl LabelledImages {
     ///
     /// # Errors
     /// [`TaskError::Empty`] without a class, [`TaskError::ClassWithoutImages`], [`TaskError::ClassCount`] for another
-    /// number of names than of folders, [`TaskError::Pictures`] for a folder that cannot be read, and those of
+    /// number of names than of folders, [`TaskError::Images`] for a folder that cannot be read, and those of
     /// [`Templates::open`].
     pub fn image_folder(root: &Path, templates: Option<Templates>) -> Result<Self, TaskError> {
         image_folder::open(root, templates)
@@ -63,7 +63,7 @@ impl LabelledImages {
     /// # Errors
     /// [`TaskError::DatasetType`] for a data set of another kind, [`TaskError::Label`] for a label that no class has,
     /// [`TaskError::Duplicate`] for a key with two labels, [`TaskError::Empty`] without a class or a label,
-    /// [`TaskError::Pictures`] for archives that cannot be read, and those of [`Templates::open`].
+    /// [`TaskError::Images`] for archives that cannot be read, and those of [`Templates::open`].
     pub fn web_dataset(root: &Path, split: &str, templates: Option<Templates>) -> Result<Self, TaskError> {
         web_dataset::open(root, split, templates)
     }
@@ -73,15 +73,15 @@ impl LabelledImages {
         &self.classes
     }
 
-    /// The picture of an answer; nothing where it is no longer there.
+    /// The image of an answer; nothing where it is no longer there.
     ///
     /// # Errors
-    /// [`TaskError::Pictures`] where the pictures cannot be read at all.
-    pub fn picture(&self, answer: &Answer) -> Result<Option<RgbImage>, TaskError> {
-        picture(&self.pictures, answer)
+    /// [`TaskError::Images`] where the images cannot be read at all.
+    pub fn image(&self, answer: &Answer) -> Result<Option<RgbImage>, TaskError> {
+        image(&self.images, answer)
     }
 
-    /// How many pictures have a label.
+    /// How many images have a label.
     pub fn len(&self) -> usize {
         self.labels.len()
     }

@@ -1,4 +1,4 @@
-//! Published evaluation tasks: their files read as they are, their pictures and texts embedded once and kept, their
+//! Published evaluation tasks: their files read as they are, their images and texts embedded once and kept, their
 //! scores as they are defined.
 //!
 //! | task | data | scored by | result |
@@ -14,19 +14,19 @@
 //! stay. Metrics are those of [`sail_eval`], where they are defined; ties count against.
 //!
 //! # What cannot be scored
-//! A picture that is absent or broken is left out with whatever needs it (in Winoground the whole example), and the
+//! An image that is absent or broken is left out with whatever needs it (in Winoground the whole example), and the
 //! result says how many and why ([`Skips`]). What would make a number mean something else is an error: a template without
-//! a placeholder, a label that no class has, a class folder without pictures, a split that is not there.
+//! a placeholder, a label that no class has, a class folder without images, a split that is not there.
 //!
-//! # Looking at single pictures
-//! [`classify_answers`] and [`caption_answers`] give, beside the scores, what each picture found ([`Answer`]), and the data
-//! gives the pictures themselves: what a report shows.
+//! # Looking at single images
+//! [`classify_answers`] and [`caption_answers`] give, beside the scores, what each image found ([`Answer`]), and the data
+//! gives the images themselves: what a report shows.
 //!
 //! # Published repositories
 //! [`TaskFiles`] says which files of a repository a task reads, for whoever fetches them.
 //!
 //! # What files may do
-//! Annotation files are bounded in size, and the pictures that they name must lie in the folder of pictures.
+//! Annotation files are bounded in size, and the images that they name must lie in the folder of images.
 //!
 //! Deliberate absences: no model, no device, no download and no printing.
 
@@ -50,7 +50,7 @@ mod templates;
 mod thumbnail;
 mod web_dataset;
 mod winoground;
-mod zip_pictures;
+mod zip_images;
 
 pub use answers::{Answer, Candidate};
 pub use cache::FeatureCache;
@@ -62,8 +62,8 @@ pub use mmvp::{MmvpData, MmvpResult, NamedAccuracy, mmvp};
 pub use model::TaskModel;
 pub use published::TaskFiles;
 pub use segmentation::{
-    SegmentationLayout, SegmentationSample, SegmentationSet, SegmentationSetError, UnusedPicture,
-    class_colour, overlay, read_mask,
+    SegmentationLayout, SegmentationSample, SegmentationSet, SegmentationSetError, UnusedImage, class_colour,
+    overlay, read_mask,
 };
 pub use skips::{Skip, Skips};
 pub use sugar_crepe::{SugarCrepeData, SugarCrepeResult, sugar_crepe};

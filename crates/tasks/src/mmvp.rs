@@ -9,7 +9,7 @@ use sail_eval::{group_accuracy, statements_pick_images};
 use serde::{Deserialize, Serialize};
 
 use crate::files::{malformed, read_text};
-use crate::inputs::{Pictures, Texts};
+use crate::inputs::{Images, Texts};
 use crate::pairs::{Pair, score_pairs};
 use crate::{FeatureCache, Skips, TaskError, TaskModel};
 
@@ -19,10 +19,10 @@ const PREFIX: &str = "a photo of ";
 /// MMVP-VLM (Tong et al., 2024, arXiv 2401.06209) as it is published on the hub, `MMVP/MMVP_VLM`.
 ///
 /// A folder with `Questions.csv`, whose columns are `Question ID`, `Type` (the category) and `Statement` and of whose rows
-/// two that follow each other are a pair, and the pictures `MLLM_VLM Images/TYPE/ID.jpg`. Statements are embedded as
+/// two that follow each other are a pair, and the images `MLLM_VLM Images/TYPE/ID.jpg`. Statements are embedded as
 /// "a photo of STATEMENT".
 pub struct MmvpData {
-    pictures: Pictures,
+    images: Images,
     statements: Texts,
     pairs: Vec<Pair>,
     categories: Vec<String>,
@@ -57,7 +57,7 @@ impl MmvpData {
             return Err(malformed(&path, "its end", reason));
         };
         let mut data = Self {
-            pictures: Pictures::listed(Vec::new()),
+            images: Images::listed(Vec::new()),
             statements: Texts::default(),
             pairs: Vec::with_capacity(pairs.len()),
             categories: Vec::new(),
@@ -70,7 +70,7 @@ impl MmvpData {
         }
         let root = ImageRoot::new(&folder.join("MLLM_VLM Images"), &SourceOptions::default());
         let names = data.pairs.iter().flat_map(|pair| &pair.images).map(String::as_str);
-        data.pictures = Pictures::named(&root.map_err(TaskError::Pictures)?, names);
+        data.images = Images::named(&root.map_err(TaskError::Images)?, names);
         Ok(data)
     }
 
@@ -146,7 +146,7 @@ pub struct MmvpResult {
     pub categories: Vec<NamedAccuracy>,
     /// How many pairs were scored.
     pub n_pairs: usize,
-    /// Pairs left out whole, because a picture or a statement of theirs cannot be used.
+    /// Pairs left out whole, because an image or a statement of theirs cannot be used.
     pub skipped: Skips,
 }
 
@@ -163,7 +163,7 @@ pub fn mmvp<H: AlignmentHead>(
     data: &MmvpData,
     cache: &mut FeatureCache<'_>,
 ) -> Result<MmvpResult, TaskError> {
-    let found = score_pairs(model, "mmvp", &data.pictures, &data.statements, &data.pairs, cache)?;
+    let found = score_pairs(model, "mmvp", &data.images, &data.statements, &data.pairs, cache)?;
     let right: Vec<bool> = found.scores.iter().map(|(_, scores)| statements_pick_images(*scores)).collect();
     let groups: Vec<usize> = found.scores.iter().map(|(place, _)| data.category_of_pair[*place]).collect();
     let accuracy = group_accuracy(&right, &groups, data.categories.len())?;

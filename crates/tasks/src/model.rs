@@ -6,14 +6,14 @@ use sail_eval::{project_images, project_texts};
 
 use crate::TaskError;
 use crate::cache::{FeatureCache, Features};
-use crate::inputs::{Pictures, Texts};
+use crate::inputs::{Images, Texts};
 
 /// Rows that go through the head at once.
 const CHUNK: usize = 4096;
 
 /// What a task assesses: a vision tower, a text tower and the head that aligns them.
 pub struct TaskModel<'a, H: AlignmentHead> {
-    /// Pictures to features.
+    /// Images to features.
     pub vision: &'a VisionTower,
     /// Texts to features.
     pub text: &'a TextTower,
@@ -21,7 +21,7 @@ pub struct TaskModel<'a, H: AlignmentHead> {
     pub head: &'a H,
 }
 
-/// Embeddings of a task's pictures or texts in the common space.
+/// Embeddings of a task's images or texts in the common space.
 pub(crate) struct Projected {
     pub(crate) features: Features,
     /// A row for each row of the features.
@@ -48,11 +48,11 @@ impl<H: AlignmentHead> TaskModel<'_, H> {
     pub(crate) fn images(
         &self,
         task: &str,
-        pictures: &Pictures,
+        images: &Images,
         cache: &mut FeatureCache<'_>,
     ) -> Result<Projected, TaskError> {
         self.check()?;
-        let features = cache.images(task, self.vision, pictures)?;
+        let features = cache.images(task, self.vision, images)?;
         let rows: Vec<usize> = (0..features.store.rows()).collect();
         let device = self.head.log_scale().device();
         let embeddings = project_images(self.head, &features.store, &rows, &device, CHUNK)?;

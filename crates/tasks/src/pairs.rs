@@ -1,12 +1,12 @@
-//! Examples of two pictures and two texts: Winoground and MMVP-VLM.
+//! Examples of two images and two texts: Winoground and MMVP-VLM.
 
 use sail_core::AlignmentHead;
 use sail_eval::cosines;
 
-use crate::inputs::{Pictures, Texts};
+use crate::inputs::{Images, Texts};
 use crate::{FeatureCache, Skips, TaskError, TaskModel};
 
-/// Two pictures, by name, and their two texts, by number.
+/// Two images, by name, and their two texts, by number.
 pub(crate) struct Pair {
     pub(crate) name: String,
     pub(crate) images: [String; 2],
@@ -23,12 +23,12 @@ pub(crate) struct PairScores {
 pub(crate) fn score_pairs<H: AlignmentHead>(
     model: &TaskModel<'_, H>,
     task: &str,
-    pictures: &Pictures,
+    images: &Images,
     texts: &Texts,
     pairs: &[Pair],
     cache: &mut FeatureCache<'_>,
 ) -> Result<PairScores, TaskError> {
-    let images = model.images(task, pictures, cache)?;
+    let images = model.images(task, images, cache)?;
     let captions = model.texts(task, texts, cache)?;
     let rows = |pair: &Pair| -> Result<[[usize; 2]; 4], String> {
         let [i0, i1] = [images.features.row(&pair.images[0])?, images.features.row(&pair.images[1])?];

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use sail_data::source::is_picture;
+use sail_data::source::is_image_name;
 
 use crate::SegmentationLayout;
 use crate::captions::KARPATHY;
@@ -26,9 +26,9 @@ pub enum TaskFiles<'a> {
     Winoground,
     /// [`MmvpData`](crate::MmvpData).
     Mmvp,
-    /// The files of [`SugarCrepeData`](crate::SugarCrepeData), without COCO's pictures.
+    /// The files of [`SugarCrepeData`](crate::SugarCrepeData), without COCO's images.
     SugarCrepe,
-    /// The file of [`CaptionData`](crate::CaptionData), without the pictures.
+    /// The file of [`CaptionData`](crate::CaptionData), without the images.
     Captions,
     /// [`LabelledImages`](crate::LabelledImages) in either layout.
     Classification {
@@ -37,8 +37,8 @@ pub enum TaskFiles<'a> {
     },
     /// [`SegmentationSet`](crate::SegmentationSet).
     Segmentation(SegmentationLayout),
-    /// All pictures.
-    Pictures,
+    /// All images.
+    Images,
 }
 
 impl TaskFiles<'_> {
@@ -48,19 +48,21 @@ impl TaskFiles<'_> {
             Self::Winoground => {
                 let name = name.strip_prefix("data/").unwrap_or(name);
                 matches!(name, "examples.jsonl" | "images.zip")
-                    || name.starts_with("images/") && is_picture(name)
+                    || name.starts_with("images/") && is_image_name(name)
             }
-            Self::Mmvp => name == "Questions.csv" || name.starts_with("MLLM_VLM Images/") && is_picture(name),
+            Self::Mmvp => {
+                name == "Questions.csv" || name.starts_with("MLLM_VLM Images/") && is_image_name(name)
+            }
             Self::SugarCrepe => name.strip_suffix(".json").is_some_and(|subset| SUBSETS.contains(&subset)),
             Self::Captions => KARPATHY.contains(&name),
             Self::Classification { split } => {
                 let in_split = name.strip_prefix(split).and_then(|name| name.strip_prefix('/'));
                 [CLASS_NAMES, TEMPLATES, DATASET_TYPE].contains(&name)
                     || in_split.is_some_and(|name| name == SHARDS || name.ends_with(".tar"))
-                    || name.contains('/') && is_picture(name)
+                    || name.contains('/') && is_image_name(name)
             }
             Self::Segmentation(layout) => layout.has(name),
-            Self::Pictures => is_picture(name),
+            Self::Images => is_image_name(name),
         }
     }
 
@@ -91,7 +93,7 @@ impl fmt::Display for TaskFiles<'_> {
                 write!(out, "{split}/{SHARDS} and its archives, or class folders")
             }
             Self::Segmentation(layout) => out.write_str(layout.described()),
-            Self::Pictures => out.write_str("picture files"),
+            Self::Images => out.write_str("image files"),
         }
     }
 }
@@ -129,7 +131,7 @@ mod tests {
                 ],
             ),
             (segmentation(SegmentationLayout::Folder), &["images/a/1.png", "masks/1.png", "classes.txt"]),
-            (TaskFiles::Pictures, &["val2014/1.jpg", "1.webp"]),
+            (TaskFiles::Images, &["val2014/1.jpg", "1.webp"]),
         ] {
             for name in named {
                 assert!(files.has(name), "{files}: {name}");

@@ -9,7 +9,7 @@ use sail_eval::{cosines, group_accuracy, prefers_true_caption};
 use serde::{Deserialize, Serialize};
 
 use crate::files::read_json;
-use crate::inputs::{Pictures, Texts};
+use crate::inputs::{Images, Texts};
 use crate::mmvp::{NamedAccuracy, named};
 use crate::{FeatureCache, Skips, TaskError, TaskModel};
 
@@ -21,9 +21,9 @@ pub(crate) const SUBSETS: [&str; 7] =
 ///
 /// A folder with `replace_obj.json`, `replace_att.json`, `replace_rel.json`, `swap_obj.json`, `swap_att.json`,
 /// `add_obj.json` and `add_att.json`, each an object of items with `filename`, `caption` and `negative_caption`; and the
-/// pictures of COCO's `val2017` in another.
+/// images of COCO's `val2017` in another.
 pub struct SugarCrepeData {
-    pictures: Pictures,
+    images: Images,
     captions: Texts,
     items: Vec<Item>,
 }
@@ -31,7 +31,7 @@ pub struct SugarCrepeData {
 struct Item {
     subset: usize,
     name: String,
-    picture: String,
+    image: String,
     /// The true caption and the false one.
     captions: [usize; 2],
 }
@@ -63,13 +63,13 @@ impl SugarCrepeData {
             items.extend(entries.into_iter().map(|(key, entry)| Item {
                 subset,
                 name: format!("{name} {key}"),
-                picture: entry.filename,
+                image: entry.filename,
                 captions: [captions.add(&entry.caption), captions.add(&entry.negative_caption)],
             }));
         }
-        let root = ImageRoot::new(images, &SourceOptions::default()).map_err(TaskError::Pictures)?;
-        let pictures = Pictures::named(&root, items.iter().map(|item| item.picture.as_str()));
-        Ok(Self { pictures, captions, items })
+        let root = ImageRoot::new(images, &SourceOptions::default()).map_err(TaskError::Images)?;
+        let images = Images::named(&root, items.iter().map(|item| item.image.as_str()));
+        Ok(Self { images, captions, items })
     }
 
     /// How many items there are.
@@ -94,11 +94,11 @@ pub struct SugarCrepeResult {
     pub subsets: Vec<NamedAccuracy>,
     /// How many items were scored.
     pub n_items: usize,
-    /// Items left out, because the picture or a caption cannot be used.
+    /// Items left out, because the image or a caption cannot be used.
     pub skipped: Skips,
 }
 
-/// Scores a model on SugarCrepe: an item is right if the picture's cosine with the true caption is above that with the
+/// Scores a model on SugarCrepe: an item is right if the image's cosine with the true caption is above that with the
 /// false one ([`sail_eval::prefers_true_caption`]).
 ///
 /// # Errors
@@ -108,10 +108,10 @@ pub fn sugar_crepe<H: AlignmentHead>(
     data: &SugarCrepeData,
     cache: &mut FeatureCache<'_>,
 ) -> Result<SugarCrepeResult, TaskError> {
-    let images = model.images("sugarcrepe", &data.pictures, cache)?;
+    let images = model.images("sugarcrepe", &data.images, cache)?;
     let captions = model.texts("sugarcrepe", &data.captions, cache)?;
     let rows = |item: &Item| -> Result<[[usize; 2]; 2], String> {
-        let image = images.features.row(&item.picture)?;
+        let image = images.features.row(&item.image)?;
         let row = |text| captions.features.row(&Texts::key(text));
         Ok([[image, row(item.captions[0])?], [image, row(item.captions[1])?]])
     };

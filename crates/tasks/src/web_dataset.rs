@@ -6,7 +6,7 @@ use std::path::Path;
 use sail_data::source::{SourceOptions, open_images, tar_members};
 
 use crate::files::{malformed, read_lines, read_text};
-use crate::inputs::{Fingerprint, Pictures};
+use crate::inputs::{Fingerprint, Images};
 use crate::labelled::{CLASS_NAMES, TEMPLATES};
 use crate::{LabelledImages, Skips, TaskError, Templates};
 
@@ -52,8 +52,8 @@ pub(crate) fn open(
         (HashMap::new(), Skips::default(), Fingerprint::default());
     for shard in 0..shards {
         let tar = folder.join(format!("{shard}.tar"));
-        for record in tar_members(&tar, "cls", MAX_LABEL_BYTES).map_err(TaskError::Pictures)? {
-            let record = record.map_err(TaskError::Pictures)?;
+        for record in tar_members(&tar, "cls", MAX_LABEL_BYTES).map_err(TaskError::Images)? {
+            let record = record.map_err(TaskError::Images)?;
             let bytes = match record.value {
                 Ok(bytes) => bytes,
                 Err(reason) => {
@@ -76,7 +76,7 @@ pub(crate) fn open(
         return Err(TaskError::Empty { path: folder, what: "label" });
     }
     let pattern = folder.join(format!("{{0..{}}}.tar", shards - 1));
-    let source = open_images(&pattern, &SourceOptions::default()).map_err(TaskError::Pictures)?;
-    let pictures = Pictures { source, fingerprint: fingerprint.finish() };
-    Ok(LabelledImages { pictures, labels, classes, templates, skipped, path: folder })
+    let source = open_images(&pattern, &SourceOptions::default()).map_err(TaskError::Images)?;
+    let images = Images { source, fingerprint: fingerprint.finish() };
+    Ok(LabelledImages { images, labels, classes, templates, skipped, path: folder })
 }

@@ -7,17 +7,17 @@ use sail_data::source::{ImageRoot, SourceOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::files::{malformed, read_text};
-use crate::inputs::{Pictures, Texts};
+use crate::inputs::{Images, Texts};
 use crate::pairs::{Pair, score_pairs};
 use crate::{FeatureCache, Skips, TaskError, TaskModel};
 
 /// Winoground (Thrush et al., 2022, arXiv 2204.03162) as it is published on the hub, `facebook/winoground`.
 ///
 /// A folder with `examples.jsonl`, whose lines have `id`, `image_0`, `image_1`, `caption_0` and `caption_1` (and more,
-/// which is passed over), and the pictures
+/// which is passed over), and the images
 /// `NAME.png` in `images.zip`, or in the folder `images` where there is one.
 pub struct WinogroundData {
-    pictures: Pictures,
+    images: Images,
     captions: Texts,
     examples: Vec<Pair>,
 }
@@ -34,11 +34,11 @@ struct Line {
 impl WinogroundData {
     /// Reads the folder.
     ///
-    /// A picture that is not there, or lies outside the folder, is found out when the example is scored.
+    /// An image that is not there, or lies outside the folder, is found out when the example is scored.
     ///
     /// # Errors
     /// [`TaskError::Io`] and [`TaskError::TooLarge`] for the files; [`TaskError::Malformed`] naming a line that is not in
-    /// the published form; [`TaskError::Empty`] without an example; [`TaskError::Pictures`] without the pictures or for an
+    /// the published form; [`TaskError::Empty`] without an example; [`TaskError::Images`] without the images or for an
     /// archive that is none.
     pub fn open(folder: &Path) -> Result<Self, TaskError> {
         let path = folder.join("examples.jsonl");
@@ -58,13 +58,13 @@ impl WinogroundData {
         }
         let names = examples.iter().flat_map(|example| &example.images).map(String::as_str);
         let (unpacked, archive) = (folder.join("images"), folder.join("images.zip"));
-        let pictures = if !unpacked.exists() && archive.exists() {
-            Pictures::zipped(archive, "images", names)
+        let images = if !unpacked.exists() && archive.exists() {
+            Images::zipped(archive, "images", names)
         } else {
-            ImageRoot::new(&unpacked, &SourceOptions::default()).map(|root| Pictures::named(&root, names))
+            ImageRoot::new(&unpacked, &SourceOptions::default()).map(|root| Images::named(&root, names))
         };
-        let pictures = pictures.map_err(TaskError::Pictures)?;
-        Ok(Self { pictures, captions, examples })
+        let images = images.map_err(TaskError::Images)?;
+        Ok(Self { images, captions, examples })
     }
 
     /// How many examples there are.
@@ -84,7 +84,7 @@ pub struct WinogroundResult {
     /// The scores.
     #[serde(flatten)]
     pub scores: sail_eval::Winoground,
-    /// Examples left out whole, because a picture or a caption of theirs cannot be used.
+    /// Examples left out whole, because an image or a caption of theirs cannot be used.
     pub skipped: Skips,
 }
 
@@ -97,8 +97,8 @@ pub fn winoground<H: AlignmentHead>(
     data: &WinogroundData,
     cache: &mut FeatureCache<'_>,
 ) -> Result<WinogroundResult, TaskError> {
-    let WinogroundData { pictures, captions, examples } = data;
-    let found = score_pairs(model, "winoground", pictures, captions, examples, cache)?;
+    let WinogroundData { images, captions, examples } = data;
+    let found = score_pairs(model, "winoground", images, captions, examples, cache)?;
     let scores: Vec<_> = found.scores.into_iter().map(|(_, scores)| scores).collect();
     Ok(WinogroundResult { scores: sail_eval::winoground(&scores)?, skipped: found.skipped })
 }

@@ -27,7 +27,7 @@ fn png(size: [u32; 2], colour: png::ColorType, depth: png::BitDepth, data: &[u8]
     bytes
 }
 
-fn picture(path: &Path) {
+fn image(path: &Path) {
     write(path, &png([2, 3], png::ColorType::Rgb, png::BitDepth::Eight, &[90; 18]));
 }
 
@@ -39,10 +39,10 @@ fn truth(root: &Path, layout: SegmentationLayout) -> Vec<u8> {
     SegmentationSet::open(root, layout).unwrap().load(0).unwrap().truth.labels().to_vec()
 }
 
-/// A set in the generic layout with one picture and this mask.
+/// A set in the generic layout with one image and this mask.
 fn folder(labels: [u8; 6]) -> TempDir {
     let root = tempfile::tempdir().unwrap();
-    picture(&root.path().join("images/a.png"));
+    image(&root.path().join("images/a.png"));
     mask(&root.path().join("masks/a.png"), png::ColorType::Grayscale, labels);
     write(&root.path().join("classes.txt"), b"sky, heaven\nsea\n");
     root
@@ -55,7 +55,7 @@ fn published_layouts_are_read_as_they_are() {
     let stored = [0, 1, 2, 20, 255, 3];
 
     let ade = root.join("ADEChallengeData2016");
-    picture(&ade.join("images/validation/ADE_val_00000001.jpg"));
+    image(&ade.join("images/validation/ADE_val_00000001.jpg"));
     mask(&ade.join("annotations/validation/ADE_val_00000001.png"), png::ColorType::Grayscale, stored);
     assert_eq!(truth(&ade, SegmentationLayout::Ade20k), [IGNORED, 0, 1, 19, IGNORED, 2]);
     let set = SegmentationSet::open(&ade, SegmentationLayout::Ade20k).unwrap();
@@ -65,7 +65,7 @@ fn published_layouts_are_read_as_they_are() {
     );
 
     let coco = root.join("coco");
-    picture(&coco.join("images/val2017/000000000139.jpg"));
+    image(&coco.join("images/val2017/000000000139.jpg"));
     mask(&coco.join("annotations/val2017/000000000139_labelTrainIds.png"), png::ColorType::Grayscale, stored);
     // The labels as they were before the conversion lie beside them.
     mask(&coco.join("annotations/val2017/000000000139.png"), png::ColorType::Grayscale, [9; 6]);
@@ -73,7 +73,7 @@ fn published_layouts_are_read_as_they_are() {
 
     let voc = root.join("VOCdevkit/VOC2012");
     for name in ["2007_000033", "2007_000042", "2007_000061"] {
-        picture(&voc.join(format!("JPEGImages/{name}.jpg")));
+        image(&voc.join(format!("JPEGImages/{name}.jpg")));
     }
     for name in ["2007_000033", "2007_000042"] {
         mask(&voc.join(format!("SegmentationClass/{name}.png")), png::ColorType::Indexed, stored);
@@ -146,13 +146,13 @@ fn masks_that_do_not_fit_are_refused() {
 #[test]
 fn what_has_no_counterpart_is_counted() {
     let root = folder([0, 1, 0, 1, 0, 255]);
-    picture(&root.path().join("images/b.png"));
+    image(&root.path().join("images/b.png"));
     mask(&root.path().join("masks/c.png"), png::ColorType::Grayscale, [0; 6]);
     let set = SegmentationSet::open(root.path(), SegmentationLayout::Folder).unwrap();
     assert_eq!((set.len(), set.classes()[0].len()), (1, 2));
     let unused: Vec<_> =
         set.unused().iter().map(|unused| (unused.name.as_str(), unused.reason.as_str())).collect();
-    assert_eq!(unused, [("b", "there is no mask of this name"), ("c", "there is no picture of this name")]);
+    assert_eq!(unused, [("b", "there is no mask of this name"), ("c", "there is no image of this name")]);
     assert!(matches!(set.load(1), Err(SegmentationSetError::Io { .. })));
     fs::remove_file(root.path().join("images/a.png")).unwrap();
     let error = SegmentationSet::open(root.path(), SegmentationLayout::Folder).unwrap_err();
@@ -184,16 +184,16 @@ fn layouts_that_are_not_there_are_named() {
     let error = open(&root, SegmentationLayout::Folder);
     assert!(matches!(error, SegmentationSetError::Missing { wanted: "classes.txt", .. }), "{error}");
     write(&root.path().join("classes.txt"), b"sky\n");
-    picture(&root.path().join("images/a.jpg"));
+    image(&root.path().join("images/a.jpg"));
     let error = open(&root, SegmentationLayout::Folder);
     assert!(matches!(error, SegmentationSetError::Twice { .. }), "{error}");
     assert!("voc".parse::<SegmentationLayout>().unwrap_err().to_string().contains("voc20"));
 }
 
 #[test]
-fn a_list_names_pictures_and_nothing_else() {
+fn a_list_names_images_and_nothing_else() {
     let root = tempfile::tempdir().unwrap();
-    picture(&root.path().join("JPEGImages/a.png"));
+    image(&root.path().join("JPEGImages/a.png"));
     mask(&root.path().join("SegmentationClass/a.png"), png::ColorType::Indexed, [0; 6]);
     for name in ["../a", "/a", "sub/a", ".."] {
         write(&root.path().join("ImageSets/Segmentation/val.txt"), format!("a\n{name}\n").as_bytes());
@@ -207,7 +207,7 @@ fn a_list_names_pictures_and_nothing_else() {
 fn links_do_not_lead_out() {
     let (root, other) = (folder([0; 6]), folder([0; 6]));
     std::os::unix::fs::symlink(other.path().join("masks/a.png"), root.path().join("masks/b.png")).unwrap();
-    picture(&root.path().join("images/b.png"));
+    image(&root.path().join("images/b.png"));
     let set = SegmentationSet::open(root.path(), SegmentationLayout::Folder).unwrap();
     assert_eq!(set.len(), 1);
     assert!(set.unused()[0].reason.contains("leads out"), "{}", set.unused()[0].reason);
@@ -215,9 +215,9 @@ fn links_do_not_lead_out() {
 
 #[test]
 fn overlays_have_the_colours_of_the_classes() {
-    let picture = sail_core::RgbImage::from_pixel(4, 2, image::Rgb([100, 100, 100]));
+    let image = sail_core::RgbImage::from_pixel(4, 2, image::Rgb([100, 100, 100]));
     let labels = LabelMap::new([1, 2], vec![1, IGNORED]).unwrap();
-    let found = overlay(&picture, &labels, 2);
+    let found = overlay(&image, &labels, 2);
     assert_eq!(found.dimensions(), (2, 1));
     assert_eq!(found.into_raw(), [116, 40, 40, 193, 193, 193]);
 }

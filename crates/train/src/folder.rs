@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use sail_core::{parent_folder, write_atomic};
+use sail_support::{parent_folder, write_atomic};
 use serde::Serialize;
 use serde_json::Value;
 

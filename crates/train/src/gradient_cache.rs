@@ -5,7 +5,8 @@ use std::panic::resume_unwind;
 
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, Tensor};
-use sail_core::{AlignmentHead, HeadError, Side, l2_normalize, ranges};
+use sail_core::{AlignmentHead, HeadError, Side, l2_normalize};
+use sail_support::ranges;
 
 use crate::{AlignmentBatch, Precision, TrainError};
 
@@ -54,8 +55,8 @@ impl<H: AlignmentHead> Share<H> {
     pub(crate) fn backward(&self, (images, texts): Embeddings) -> Result<GradientsParams, TrainError> {
         let mut sum = GradientsAccumulator::new();
         self.carry_side(Side::Image, &self.batch.images, &images, &mut sum)?;
-        for (features, slopes) in self.batch.texts.iter().zip(&texts) {
-            self.carry_side(Side::Text, features, slopes, &mut sum)?;
+        for (features, gradients) in self.batch.texts.iter().zip(&texts) {
+            self.carry_side(Side::Text, features, gradients, &mut sum)?;
         }
         Ok(sum.grads())
     }
@@ -64,14 +65,14 @@ impl<H: AlignmentHead> Share<H> {
         &self,
         side: Side,
         features: &Tensor<2>,
-        slopes: &Tensor<2>,
+        gradients: &Tensor<2>,
         sum: &mut GradientsAccumulator<H>,
     ) -> Result<(), TrainError> {
         for range in ranges(features.dims()[0], self.chunk.get()) {
             // Made anew for every chunk: going back through a graph uses it up, the cast of the weights included.
             let head = self.precision.of(&self.head)?;
             let embeddings = l2_normalize(project(&head, side, features.clone().slice(range.clone()))?);
-            let carried = carry(embeddings, slopes.clone().slice(range));
+            let carried = carry(embeddings, gradients.clone().slice(range));
             // A side without parameters has no graph to go back through.
             if carried.is_tracked() {
                 sum.accumulate(&self.head, GradientsParams::from_grads(carried.backward(), &self.head));
@@ -107,10 +108,10 @@ pub(crate) fn on_each<T: Send, R: Send>(
     })
 }
 
-/// A scalar whose derivative with respect to `embeddings` is exactly `slopes`, so that its backward pass carries the
+/// A scalar whose derivative with respect to `embeddings` is exactly `gradients`, so that its backward pass carries the
 /// loss's gradients into the head's graph however they were computed.
-pub(crate) fn carry(embeddings: Tensor<2>, slopes: Tensor<2>) -> Tensor<1> {
-    (embeddings * Tensor::from_inner(slopes)).sum()
+pub(crate) fn carry(embeddings: Tensor<2>, gradients: Tensor<2>) -> Tensor<1> {
+    (embeddings * Tensor::from_inner(gradients)).sum()
 }
 
 pub(crate) fn project<H: AlignmentHead>(

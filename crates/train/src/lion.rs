@@ -1,4 +1,4 @@
-//! Lion in one pass over the memory of a processor.
+//! Lion in one pass over the memory of a CPU.
 
 use burn::optim::{LearningRate, Lion, LionConfig, LionState, Optimizer};
 use burn::tensor::{DType, Device, Tensor, TensorData};
@@ -7,7 +7,7 @@ use rayon::prelude::*;
 /// Numbers that one task updates: large enough to hide its cost, small enough to share a layer among cores.
 const CHUNK: usize = 1 << 15;
 
-/// burn's [`Lion`], with the same result, fused where the tensors lie in the processor's memory.
+/// burn's [`Lion`], with the same result, fused where the tensors lie in the CPU's memory.
 ///
 /// The update does next to nothing to each number, so its cost is the memory that it touches. As tensor
 /// operations it runs over the weights some ten times on one core, a fifth of a whole training step; fused it
@@ -42,7 +42,7 @@ impl FusedLion {
         });
     }
 
-    /// The fused step, or nothing where the numbers are not plain f32 in the processor's memory.
+    /// The fused step, or nothing where the numbers are not plain f32 in the CPU's memory.
     fn fused<const D: usize>(
         &self,
         rate: f64,

@@ -12,7 +12,7 @@ use crate::TrainError;
 
 /// The largest gradient that enters an f16 layer, as a power of two: far below f16's 65,504, because a weight's
 /// gradient is a sum over rows, and far above its smallest number, 2^-24.
-const LARGEST_SLOPE: f32 = -4.0;
+const LARGEST_GRADIENT: f32 = -4.0;
 
 /// What the head's layers compute in. Weights, optimiser, norms, embeddings and loss are f32 whatever it is.
 ///
@@ -82,7 +82,7 @@ impl Precision {
         if !largest.is_normal() {
             return (loss, 1.0);
         }
-        let scale = (LARGEST_SLOPE - largest.log2().floor()).clamp(-100.0, 100.0).exp2();
+        let scale = (LARGEST_GRADIENT - largest.log2().floor()).clamp(-100.0, 100.0).exp2();
         let loss = LossGradients {
             value: loss.value,
             images: loss.images * scale,

@@ -8,8 +8,9 @@ use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, ExecutionError, Tensor, TensorData};
 use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
-use sail_core::{AlignmentHead, ContrastiveLoss, EmbeddingBatch, LossGradients, Side, l2_normalize, ranges};
+use sail_core::{AlignmentHead, ContrastiveLoss, EmbeddingBatch, LossGradients, Side, l2_normalize};
 use sail_data::PairBatch;
+use sail_support::ranges;
 
 use crate::gradient_cache::{Embeddings, Share, carry, on_each, project};
 use crate::precision::multiply;
@@ -267,17 +268,17 @@ impl<H: AlignmentHead> AlignmentTask<H> {
             self.loss_gradients(join(images), texts.into_iter().map(join).collect())?;
 
         let mut start = 0;
-        let with_slopes = shares.into_iter().map(|share| {
+        let with_gradients = shares.into_iter().map(|share| {
             let range = start..start + share.rows();
             start = range.end;
             let part = |x: &Tensor<2>| x.clone().slice(range.clone()).to_device(&share.device());
-            let slopes = (part(&loss.images), loss.texts.iter().map(part).collect());
-            (share, slopes)
+            let gradients = (part(&loss.images), loss.texts.iter().map(part).collect());
+            (share, gradients)
         });
         let mut sum = GradientsAccumulator::new();
         let logit = self.carry_logit(&loss).backward();
         sum.accumulate(&self.head, GradientsParams::from_grads(logit, &self.head));
-        for gradients in on_each(with_slopes.collect(), |(share, slopes)| share.backward(slopes))? {
+        for gradients in on_each(with_gradients.collect(), |(share, gradients)| share.backward(gradients))? {
             sum.accumulate(&self.head, gradients.to_device(&home, &self.head));
         }
         Ok((sum.grads(), factor, summary))

@@ -34,7 +34,7 @@ mod generated {
     include!(concat!(env!("OUT_DIR"), "/model/tiny_vit.rs"));
 }
 
-/// Height and width of the pictures that the model takes.
+/// Height and width of the images that the model takes.
 const SIZE: usize = 32;
 
 /// Rows and columns of its patches.
@@ -64,7 +64,7 @@ impl ImageEncoder for TinyVit {
     }
 }
 
-/// Pictures of the model's own size, with values from -1 to 1.
+/// Images of the model's own size, with values from -1 to 1.
 #[derive(Debug, Clone, Copy)]
 pub struct Centred;
 
@@ -73,9 +73,8 @@ impl ImagePreprocessor for Centred {
         let size = [image.height() as usize, image.width() as usize];
         if size != [SIZE, SIZE] {
             let [height, width] = size;
-            let message = format!(
-                "the picture has {width} x {height} pixels, expected {SIZE} x {SIZE}: resize it first"
-            );
+            let message =
+                format!("the image has {width} x {height} pixels, expected {SIZE} x {SIZE}: resize it first");
             return Err(InputError(message));
         }
         let channel = |c: usize| image.pixels().map(move |pixel| f32::from(pixel.0[c]) / 127.5 - 1.0);
@@ -87,7 +86,7 @@ impl ImagePreprocessor for Centred {
     }
 }
 
-/// The backbone with its preprocessing and a pooling: pictures in, rows out.
+/// The backbone with its preprocessing and a pooling: images in, rows out.
 pub fn tower(pooling: ImagePooling, device: &Device) -> VisionTower {
     VisionTower {
         encoder: Arc::new(TinyVit::new(device)),

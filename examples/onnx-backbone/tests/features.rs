@@ -51,11 +51,11 @@ fn features_are_those_of_pytorch() {
 fn a_tower_pools_and_refuses_other_sizes() {
     let tower = onnx_backbone::tower(ImagePooling::Concat, &Device::flex());
     let (shape, pixels) = reference("pixels");
-    let pictures: Vec<Pixels> = pixels
+    let images: Vec<Pixels> = pixels
         .chunks(pixels.len() / shape[0])
         .map(|values| Pixels { size: [shape[2], shape[3]], values: values.to_vec() })
         .collect();
-    let (dims, rows) = values(tower.embed(&pictures).unwrap());
+    let (dims, rows) = values(tower.embed(&images).unwrap());
     assert_eq!(dims, [3, 64]);
     let (class, patches) = (reference("class_token").1, reference("patch_tokens").1);
     for ((row, class), patches) in rows.chunks(64).zip(class.chunks(32)).zip(patches.chunks(16 * 32)) {

@@ -145,11 +145,11 @@ fn keys_that_do_not_match() {
     let lab = Lab::new(100);
     let texts = (3..103).map(|item| (key(item), row(item, 1, TEXT_DIM)));
     lab.store("shifted", Modality::Text, "language", texts);
-    let words = ["picture-0000", "picture-0100"];
+    let words = ["image-0000", "image-0100"];
     lab.refuses("train --images images --texts shifted --batch 64 --out run", 1, &words);
     let twice = (0..100).map(|item| (key(item / 2), row(item, 0, IMAGE_DIM)));
     lab.store("twice", Modality::Image, "vision", twice);
-    lab.refuses("train --images twice --texts texts --batch 64 --out run", 1, &["picture-0000"]);
+    lab.refuses("train --images twice --texts texts --batch 64 --out run", 1, &["image-0000"]);
     lab.matrices("few.safetensors", &[("x", images(99))]);
     lab.refuses("train --images few.safetensors --texts texts --batch 64 --out run", 1, &["99"]);
     let other = (0..100).map(|item| (key(item), row(item, 1, TEXT_DIM)));

@@ -14,7 +14,7 @@ fn fixtures(of: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(of).join("tests/fixtures").canonicalize().unwrap()
 }
 
-/// A lab with the folders `vision` (24 numbers a token, so 48 a picture) and `text` (36 a text), and `head.safetensors`.
+/// A lab with the folders `vision` (24 numbers a token, so 48 an image) and `text` (36 a text), and `head.safetensors`.
 pub(crate) fn lab() -> Lab {
     let lab = Lab::empty();
     copy(&fixtures("encoders").join("vision/dinov2"), &lab.path("vision"));
@@ -91,7 +91,7 @@ fn pairs_are_scored_and_what_is_left_out_is_named() {
 
 /// Examples whose scores are known whatever the model says.
 #[test]
-fn a_picture_that_is_there_twice_is_never_told_apart() {
+fn an_image_that_is_there_twice_is_never_told_apart() {
     let lab = lab();
     copy(&fixtures("tasks").join("winoground"), &lab.path("twice"));
     let lines = std::fs::read_to_string(lab.path("twice/examples.jsonl")).unwrap();
@@ -144,10 +144,10 @@ fn captions_and_classes_agree_with_stores_of_the_same_data() {
         json!({"key": format!("{class}"), "caption": format!("a photo of a {name}.")}).to_string()
     });
     std::fs::write(lab.path("prompts.jsonl"), prompts.collect::<Vec<_>>().join("\n")).unwrap();
-    lab.run("encode images --model vision --input image_folder --dtype f32 --out pictures").succeeded();
+    lab.run("encode images --model vision --input image_folder --dtype f32 --out images").succeeded();
     lab.run("encode texts --model text --input prompts.jsonl --dtype f32 --out prompts").succeeded();
     lab.labels("labels.safetensors", &(0..18).map(|row| row / 3).collect::<Vec<_>>());
-    let stores = "eval zero-shot --head head.safetensors --images pictures --prompts prompts --json";
+    let stores = "eval zero-shot --head head.safetensors --images images --prompts prompts --json";
     let stores = lab.run(&format!("{stores} --labels labels.safetensors:labels")).json();
     for (key, value) in stores.as_object().unwrap() {
         assert_eq!(&found[key], value, "{key}");
@@ -205,12 +205,12 @@ fn data_sets_are_known_by_their_ids() {
     ] {
         let fixture = fixtures("tasks").join(data);
         publish(&lab, &fixture, &format!("org/{data}"));
-        let pictures = [("sugarcrepe", "sugarcrepe/val2017"), ("karpathy", "karpathy/images")];
-        for (set, folder) in pictures.iter().filter(|(set, _)| *set == data) {
+        let images = [("sugarcrepe", "sugarcrepe/val2017"), ("karpathy", "karpathy/images")];
+        for (set, folder) in images.iter().filter(|(set, _)| *set == data) {
             publish(&lab, &fixtures("tasks").join(folder), &format!("org/{set}-images"));
         }
         let here = command(&lab, task, data, &format!("{more} --json"));
-        let here = pictures.iter().fold(here, |here, (set, folder)| {
+        let here = images.iter().fold(here, |here, (set, folder)| {
             here.replace(&format!("--images {set}"), &format!("--images {folder}"))
         });
         let there = command(&lab, task, data, &format!("{more} --json"))
@@ -218,7 +218,7 @@ fn data_sets_are_known_by_their_ids() {
             .replace(&format!("--images {data}"), &format!("--images org/{data}-images"));
         let (mut here, mut there) = (lab.run(&here).json(), lab.run(&there).json());
         if data == "image_folder" {
-            // A picture outside the class folders is not even fetched.
+            // An image outside the class folders is not even fetched.
             for found in [&mut here, &mut there] {
                 found.as_object_mut().unwrap().remove("skipped");
             }
@@ -248,7 +248,7 @@ fn a_second_head_reads_the_cache() {
     assert_eq!(lab.run(&ensemble).json()["n_templates"], 2);
 }
 
-/// Checks that a page shows what the JSON has of single pictures.
+/// Checks that a page shows what the JSON has of single images.
 pub(crate) fn shown(galleries: &Value, html: &str) {
     let of = |verdict: &str| galleries[verdict].as_array().unwrap();
     for (verdict, count) in [("wrong", "n_wrong"), ("right", "n_right")] {
@@ -308,16 +308,16 @@ fn reports_show_what_was_right_and_wrong() {
         shown(&galleries, &html);
         if task == "classify" {
             let times = |cell: &Value| cell["times"].as_u64().unwrap();
-            let pictures: u64 = plain["confusion"].as_array().unwrap().iter().map(times).sum();
-            assert_eq!(plain["n_images"], pictures);
-            assert!(html.contains("classes that occur, in pictures."));
+            let images: u64 = plain["confusion"].as_array().unwrap().iter().map(times).sum();
+            assert_eq!(plain["n_images"], images);
+            assert!(html.contains("classes that occur, in images."));
             confusion_is_shown(&plain, &html);
         }
-        let pictures = html.matches("data:image/jpeg;base64,").count();
-        assert!((12..=24).contains(&pictures), "{pictures}");
+        let images = html.matches("data:image/jpeg;base64,").count();
+        assert!((12..=24).contains(&images), "{images}");
         let figure = if task == "classify" { &plain["top1"] } else { &plain["i2t"]["r@1"] };
         assert!(html.contains(&format!("{:.2} %", percent(figure))));
-        for heading in ["Pictures that were wrong", "Pictures that were right", "Left out", "What was run"] {
+        for heading in ["Images that were wrong", "Images that were right", "Left out", "What was run"] {
             assert!(html.contains(heading), "{heading}");
         }
         assert_eq!(html.contains("most often taken for"), task == "classify");
@@ -335,7 +335,7 @@ fn wrong_usage_and_wrong_data_are_told_apart() {
         (format!("{captions} --device abacus"), 2, ["`abacus`", "flex"]),
         (format!("{captions} --dtype f8"), 2, ["`f8`", "f16"]),
         (format!("{captions} --batch 0"), 2, ["`block` is 0", "at least 1"]),
-        (format!("{classify} --template picture"), 2, ["`picture`", "no placeholder"]),
+        (format!("{classify} --template image"), 2, ["`image`", "no placeholder"]),
         (
             classify.replace("--head head", "--head absent"),
             1,

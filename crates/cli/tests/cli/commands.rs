@@ -65,7 +65,7 @@ fn evaluation_repeats_the_figures_of_the_training() {
     }
     assert_eq!(held_out["n_images"], 100);
     let all = lab.run(&format!("{eval} --json")).json();
-    // One to three captions a picture.
+    // One to three captions an image.
     assert_eq!((&all["n_images"], &all["n_texts"]), (&400.into(), &799.into()));
     let text = lab.run(eval).succeeded();
     assert!(text.out.starts_with("400 images, 799 texts"), "{}", text.out);
@@ -75,7 +75,7 @@ fn evaluation_repeats_the_figures_of_the_training() {
 fn zero_shot_from_a_store_and_from_a_bare_file() {
     let lab = Lab::new(200);
     lab.run(&format!("{TRAIN} --epochs 20 --out run")).succeeded();
-    // Every picture is its own class; a class has its captions as prompts, the last class first.
+    // Every image is its own class; a class has its captions as prompts, the last class first.
     let prompts = (0..400).map(|i| (199 - i / 2, 1 + i % 2));
     let prompts = prompts.map(|(item, variant)| (key(item), row(item, variant, TEXT_DIM)));
     lab.store("prompts", Modality::Text, "language", prompts);

@@ -2,7 +2,7 @@
 
 use crate::lab::Lab;
 
-const IMAGES: &str = "encode images --model model --input pictures --out store";
+const IMAGES: &str = "encode images --model model --input images --out store";
 const TEXTS: &str = "encode texts --model model --input captions.jsonl --out store";
 
 #[test]
@@ -25,7 +25,7 @@ fn settings_out_of_their_range_are_wrong_usage() {
             assert_eq!(lab.run(&format!("{command} {change}")).code, Some(2), "{change}");
         }
     }
-    assert_eq!(lab.run("encode images --input pictures --out store").code, Some(2));
+    assert_eq!(lab.run("encode images --input images --out store").code, Some(2));
 }
 
 #[test]

@@ -33,8 +33,8 @@ impl Lab {
         Self(tempfile::tempdir().unwrap())
     }
 
-    /// A folder with the stores `images`, `texts` (one to three captions a picture, in another order) and `more`
-    /// (one caption a picture).
+    /// A folder with the stores `images`, `texts` (one to three captions an image, in another order) and `more`
+    /// (one caption an image).
     pub(crate) fn new(rows: usize) -> Self {
         let lab = Self::empty();
         let images = (0..rows).map(|item| (key(item), row(item, 0, IMAGE_DIM)));
@@ -244,7 +244,7 @@ pub(crate) fn changed(command: &str, change: &str) -> String {
 }
 
 pub(crate) fn key(item: usize) -> String {
-    format!("picture-{item:04}")
+    format!("image-{item:04}")
 }
 
 /// Features of an item as one of several backbones sees it: a linear view of what the item is, and some noise.

@@ -10,7 +10,7 @@ use crate::lab::{IMAGE_DIM, Lab, Ran, TEXT_DIM, TRAIN, key, matrix, mix, row};
 const PROBE: &str = "probe --images images --images noise --texts texts --texts more --holdout 60 --dim 32 --batch 60 \
                      --epochs 15 --lr 1e-3 --permutations 5 --resamples 50 --seed 3";
 
-/// A lab with image features that know the picture, and others that know nothing.
+/// A lab with image features that know the image, and others that know nothing.
 fn lab() -> Lab {
     let lab = Lab::new(240);
     // In another order: rows pair by key.
@@ -116,7 +116,7 @@ fn a_grid_that_does_not_fit_together_is_named() {
     lab.refuses("probe --images images --texts texts --holdout 240", 1, &["240"]);
 }
 
-/// A store of pictures in folders, one a class; what a picture shows is its class, and some noise.
+/// A store of images in folders, one a class; what an image shows is its class, and some noise.
 fn in_folders(lab: &Lab, name: &str, items: std::ops::Range<usize>, classes: usize) {
     let rows = items.map(|item| {
         let class = mix(item as u64) as usize % classes;
@@ -130,7 +130,7 @@ fn in_folders(lab: &Lab, name: &str, items: std::ops::Range<usize>, classes: usi
 }
 
 #[test]
-fn features_are_classified_by_the_folders_of_their_pictures() {
+fn features_are_classified_by_the_folders_of_their_images() {
     let lab = Lab::empty();
     in_folders(&lab, "train", 0..200, 4);
     in_folders(&lab, "test", 200..260, 4);
@@ -142,10 +142,10 @@ fn features_are_classified_by_the_folders_of_their_pictures() {
     assert!(number(&found["knn"]) > 90.0 && number(&found["linear"]) > 90.0, "{found}");
     assert!(number(&found["majority"]) < 50.0 && number(&found["ari"]) > 0.5, "{found}");
     let text = lab.run("eval features --train train --test test").succeeded();
-    assert!(text.out.starts_with("200 known pictures, 60 to classify, 4 classes"), "{}", text.out);
+    assert!(text.out.starts_with("200 known images, 60 to classify, 4 classes"), "{}", text.out);
 
     in_folders(&lab, "other", 0..60, 9);
-    lab.refuses("eval features --train train --test other", 2, &["class", "has no picture in train"]);
+    lab.refuses("eval features --train train --test other", 2, &["class", "has no image in train"]);
     lab.refuses("eval features --train train --test test --knn-k 0", 1, &["`k` is 0"]);
 }
 
@@ -234,7 +234,7 @@ fn texts_of_several_captions_are_judged_by_all_of_them() {
     assert!(String::from_utf8(lab.read("report.html")).unwrap().contains("By class"));
     for side in ["images", "texts"] {
         let labelled = &found[side][0]["labelled"];
-        // Classes that have nothing to do with the pictures.
+        // Classes that have nothing to do with the images.
         assert!(number(&labelled["knn"]) < 70.0 && number(&labelled["ari"]) < 0.3, "{labelled}");
         assert_eq!(labelled["nmi"]["chance"], Value::Null);
     }
@@ -269,6 +269,6 @@ fn a_retrieval_reports_what_was_right_and_wrong() {
             assert!((number(&cosines[image][text]) - cell).abs() < 0.0051, "{cell} in row {image}");
         }
     }
-    std::fs::create_dir(lab.path("pictures")).unwrap();
-    lab.run(&format!("{eval} --pictures pictures")).failed(2, &["cannot show", "pictures/picture-"]);
+    std::fs::create_dir(lab.path("images")).unwrap();
+    lab.run(&format!("{eval} --images images")).failed(2, &["cannot show", "images/image-"]);
 }

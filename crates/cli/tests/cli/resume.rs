@@ -11,7 +11,7 @@ use crate::lab::{Lab, Ran, TRAIN, changed, mix};
 const SHARELOCK: &str =
     "train --images images --texts texts --head sharelock --dim 64 --batch 8 --epochs 1 --lr 1e-3 --seed 7";
 
-/// Two caption sets, several captions a picture, a holdout: 240 steps.
+/// Two caption sets, several captions an image, a holdout: 240 steps.
 const FULL: &str = "--extra-texts more --holdout 100 --epochs 60 --evaluate-every 2";
 
 /// As long as any test may want to watch it.

@@ -46,12 +46,12 @@ fn a_report_shows_the_figures_of_the_json() {
         _ => 1,
     };
     for scene in 0..4usize {
-        let picture: Vec<u8> = (0..24 * 20)
+        let image: Vec<u8> = (0..24 * 20)
             .flat_map(|pixel| [pixel * 7 % 200, 80 * usize::from(class(pixel)) % 256, 60 * scene])
             .map(|value| value as u8)
             .collect();
         let mask: Vec<u8> = (0..24 * 20).map(class).collect();
-        write_png(&lab.path(&format!("scenes/images/{scene}.png")), ColorType::Rgb, &picture);
+        write_png(&lab.path(&format!("scenes/images/{scene}.png")), ColorType::Rgb, &image);
         write_png(&lab.path(&format!("scenes/masks/{scene}.png")), ColorType::Grayscale, &mask);
     }
     let command = format!("{COMMAND} --layout folder --short-side 20 --window 20 --stride 10 --json");
@@ -70,16 +70,16 @@ fn a_report_shows_the_figures_of_the_json() {
     fs::write(lab.path("windows").join(&kept[0]), "damaged").unwrap();
     lab.run(&cached).failed(1, &["features of patches", &kept[0], "remove it to encode them again"]);
 
-    let pictures = found.as_object_mut().unwrap().remove("pictures").unwrap();
+    let images = found.as_object_mut().unwrap().remove("images").unwrap();
     let confusion = found.as_object_mut().unwrap().remove("confusion").unwrap();
     let pixels = found.as_object_mut().unwrap().remove("confusion_pixels").unwrap();
     assert_eq!(found, plain, "the same figures");
-    let pictures = pictures.as_array().unwrap();
-    assert_eq!(pictures.len(), 3);
-    for picture in pictures {
-        assert!(html.contains(&format!("mIoU {:.1}: ", picture["miou"].as_f64().unwrap())), "{picture}");
-        for (class, iou) in picture["iou"].as_object().unwrap() {
-            assert!(html.contains(&format!("{class} {:.0}", iou.as_f64().unwrap())), "{picture}");
+    let images = images.as_array().unwrap();
+    assert_eq!(images.len(), 3);
+    for image in images {
+        assert!(html.contains(&format!("mIoU {:.1}: ", image["miou"].as_f64().unwrap())), "{image}");
+        for (class, iou) in image["iou"].as_object().unwrap() {
+            assert!(html.contains(&format!("{class} {:.0}", iou.as_f64().unwrap())), "{image}");
         }
     }
     // Half of the pixels are of either class; the shares on the diagonal are the accuracies.

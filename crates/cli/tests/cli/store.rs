@@ -151,7 +151,7 @@ fn rows_that_no_writer_writes_are_found() {
     let expected = error.split("expected ").nth(1).unwrap()[..64].to_owned();
     let manifest = String::from_utf8(lab.read("store/manifest.json")).unwrap();
     std::fs::write(lab.path("store/manifest.json"), manifest.replace(&expected, &found)).unwrap();
-    lab.refuses("store verify store", 1, &["cannot use store", "row 1 (key `picture-0001`)", "NaN"]);
+    lab.refuses("store verify store", 1, &["cannot use store", "row 1 (key `image-0001`)", "NaN"]);
 }
 
 #[test]
@@ -165,14 +165,14 @@ fn what_a_store_holds() {
         assert_eq!(shown[field], value);
     }
     assert_eq!(shown["provenance"]["model"], "ruler");
-    assert_eq!(shown["keys"][4], "picture-0004");
+    assert_eq!(shown["keys"][4], "image-0004");
     let text = lab.run("store show whole").succeeded().out;
     for words in [
         "modality    text",
         "90 of 1 numbers in f16",
         "model       ruler",
         "input       bytes",
-        "picture-0000, ",
+        "image-0000, ",
     ] {
         assert!(text.contains(words), "no {words:?} in:\n{text}");
     }

@@ -1,14 +1,14 @@
-//! Why bytes do not become a picture.
+//! Why bytes do not become an image.
 
-/// Bytes that do not become a picture. None of them is ever replaced by a made-up one.
+/// Bytes that do not become an image. None of them is ever replaced by a made-up one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
     /// Nothing at all.
-    #[error("the picture has no bytes: fetch or write the file again")]
+    #[error("the image has no bytes: fetch or write the file again")]
     Empty,
     /// More bytes than the limits allow.
-    #[error("the picture has {found} bytes, at most {limit} are allowed: raise `max_bytes` if it is trusted")]
+    #[error("the image has {found} bytes, at most {limit} are allowed: raise `max_bytes` if it is trusted")]
     TooManyBytes {
         /// Bytes given.
         found: u64,
@@ -16,11 +16,11 @@ pub enum DecodeError {
         limit: u64,
     },
     /// Content that begins like none of the formats.
-    #[error("not a picture: expected jpeg, png, webp, gif, bmp or tiff content, whatever the file's name")]
+    #[error("not an image: expected jpeg, png, webp, gif, bmp or tiff content, whatever the file's name")]
     UnknownFormat,
-    /// More pixels than the limits allow, by the picture's header.
+    /// More pixels than the limits allow, by the image's header.
     #[error(
-        "the picture is {width} x {height} pixels, at most {limit} pixels are allowed: raise `max_pixels` if it is trusted"
+        "the image is {width} x {height} pixels, at most {limit} pixels are allowed: raise `max_pixels` if it is trusted"
     )]
     TooManyPixels {
         /// Columns.
@@ -30,8 +30,8 @@ pub enum DecodeError {
         /// [`DecodeLimits::max_pixels`](crate::DecodeLimits::max_pixels).
         limit: u64,
     },
-    /// A picture without pixels.
-    #[error("the {format} picture is {width} x {height} pixels, expected at least one")]
+    /// An image without pixels.
+    #[error("the {format} image is {width} x {height} pixels, expected at least one")]
     NoPixels {
         /// The format.
         format: &'static str,
@@ -40,14 +40,14 @@ pub enum DecodeError {
         /// Rows.
         height: u32,
     },
-    /// The data ends before the picture does, as far as the decoder can tell that from other damage.
-    #[error("the {format} picture is truncated: its data ends before it does; fetch or write the file again")]
+    /// The data ends before the image does, as far as the decoder can tell that from other damage.
+    #[error("the {format} image is truncated: its data ends before it does; fetch or write the file again")]
     Truncated {
         /// The format.
         format: &'static str,
     },
     /// The data contradicts the format.
-    #[error("the {format} picture is damaged ({reason}): fetch or write the file again")]
+    #[error("the {format} image is damaged ({reason}): fetch or write the file again")]
     Damaged {
         /// The format.
         format: &'static str,
@@ -55,23 +55,21 @@ pub enum DecodeError {
         reason: String,
     },
     /// A variant of the format that is not read.
-    #[error("the {format} picture cannot be read ({reason}): save it again as a plain png or jpeg")]
+    #[error("the {format} image cannot be read ({reason}): save it again as a plain png or jpeg")]
     Unsupported {
         /// The format.
         format: &'static str,
         /// What the decoder said.
         reason: String,
     },
-    /// Metadata or buffers that a picture of this size has no use for.
-    #[error(
-        "the {format} picture asks for more memory than its size warrants: save it again without metadata"
-    )]
+    /// Metadata or buffers that an image of this size has no use for.
+    #[error("the {format} image asks for more memory than its size warrants: save it again without metadata")]
     Memory {
         /// The format.
         format: &'static str,
     },
     /// The decoder stopped with a panic, which was contained.
-    #[error("the {format} picture breaks its decoder ({reason}): save it again with another program")]
+    #[error("the {format} image breaks its decoder ({reason}): save it again with another program")]
     Panicked {
         /// The format.
         format: &'static str,

@@ -1,16 +1,16 @@
 //! Whether a JPEG is whole.
 //!
-//! The decoder is lenient: where the data ends early it fills the rest of the picture with grey. So the markers
-//! are walked first, which costs one search for 0xff bytes, and a picture must have data enough for its size.
+//! The decoder is lenient: where the data ends early it fills the rest of the image with grey. So the markers
+//! are walked first, which costs one search for 0xff bytes, and an image must have data enough for its size.
 
 use super::DecodeError;
 
-/// Progressive pictures have about ten scans; every scan costs a pass over all coefficients, however short it is.
+/// Progressive images have about ten scans; every scan costs a pass over all coefficients, however short it is.
 const MAX_SCANS: usize = 200;
 
 const FORMAT: &str = "jpeg";
 
-/// Checks that the picture has its end marker (a thumbnail's does not count), at least one bit for every block of
+/// Checks that the image has its end marker (a thumbnail's does not count), at least one bit for every block of
 /// 8 x 8 pixels, and no more scans than a real one.
 pub(super) fn check_whole(bytes: &[u8]) -> Result<(), DecodeError> {
     let truncated = DecodeError::Truncated { format: FORMAT };
@@ -22,7 +22,7 @@ pub(super) fn check_whole(bytes: &[u8]) -> Result<(), DecodeError> {
         rest = after;
         match marker {
             0xd9 => return Ok(()),
-            // Stand-alone: restart markers, TEM, and the start of another picture.
+            // Stand-alone: restart markers, TEM, and the start of another image.
             0xd0..=0xd8 | 0x01 => continue,
             0xda => scans += 1,
             // A frame header: its length, precision, height and width.

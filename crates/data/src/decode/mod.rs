@@ -1,4 +1,4 @@
-//! From the bytes of a picture file to its pixels.
+//! From the bytes of an image file to its pixels.
 
 mod error;
 mod jpeg;
@@ -18,10 +18,10 @@ use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, Limits, RgbImag
 
 pub use error::DecodeError;
 
-/// How much a picture may ask for; a picture above is refused by its header, before its pixels are allocated.
+/// How much an image may ask for; an image above is refused by its header, before its pixels are allocated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DecodeLimits {
-    /// Width times height. Default 178,956,970, where Pillow refuses a picture as a decompression bomb.
+    /// Width times height. Default 178,956,970, where Pillow refuses an image as a decompression bomb.
     pub max_pixels: u64,
     /// Bytes of the file. Default 536,870,912 (512 MiB).
     pub max_bytes: u64,
@@ -36,17 +36,17 @@ impl Default for DecodeLimits {
 /// What metadata and the decoder's own buffers may take beside the pixels.
 const OVERHEAD: u64 = 64 << 20;
 
-/// Decodes a picture to eight-bit RGB.
+/// Decodes an image to eight-bit RGB.
 ///
 /// The format is found by content, never by name: JPEG, PNG, WebP, GIF, BMP or TIFF; of an animation or a
 /// document, the first frame or page. The result is that of Pillow and transformers:
 ///
 /// - Transparency (an alpha channel, a palette's, a transparent colour) is composited on white, rounded to nearest.
-/// - Grey, palette and CMYK pictures become RGB; colour profiles are not applied. A CMYK JPEG is taken to be
+/// - Grey, palette and CMYK images become RGB; colour profiles are not applied. A CMYK JPEG is taken to be
 ///   inverted, as Adobe's are.
-/// - 16-bit values keep their high byte. Pillow does so for colours, but clips 16-bit *grey* pictures at 255.
+/// - 16-bit values keep their high byte. Pillow does so for colours, but clips 16-bit *grey* images at 255.
 /// - The orientation tag of EXIF is honoured, as transformers' `load_image` does (`ImageOps.exif_transpose`). The
-///   plain `Image.open(path).convert("RGB")` of the reference's scripts is not upright for such pictures, and puts
+///   plain `Image.open(path).convert("RGB")` of the reference's scripts is not upright for such images, and puts
 ///   transparent ones on whatever colour their hidden pixels have. An orientation that stands in XMP only is not read.
 ///
 /// Everything but JPEG agrees with Pillow 13 to the bit, lossy WebP included. A JPEG's values depend on how the decoder
@@ -58,17 +58,17 @@ const OVERHEAD: u64 = 64 << 20;
 /// | half the width (4:2:2) | 0.2 / 255 | 4 / 255 |
 /// | half of both (4:2:0) | 0.3 / 255 | 5 / 255 |
 ///
-/// and by up to 15 / 255 in pictures at most 4 pixels wide, whose chroma libjpeg-turbo does not interpolate.
+/// and by up to 15 / 255 in images at most 4 pixels wide, whose chroma libjpeg-turbo does not interpolate.
 /// Arithmetic-coded and lossless JPEG is not read, nor are floating-point samples.
 ///
 /// A file that ends early is always an error, even where only a JPEG's end marker is missing. Damage within a JPEG's
 /// scan is not always noticed, by Pillow neither.
 ///
-/// Peak memory is about 3 bytes a pixel for a plain picture, 7 with transparency, 11 for 16 bits with
+/// Peak memory is about 3 bytes a pixel for a plain image, 7 with transparency, 11 for 16 bits with
 /// transparency, and 9 for a progressive JPEG; nothing is kept between calls.
 ///
 /// # Errors
-/// [`DecodeError`] for bytes that are no picture, or a broken, truncated, unsupported or too large one. A panic inside
+/// [`DecodeError`] for bytes that are no image, or a broken, truncated, unsupported or too large one. A panic inside
 /// a decoder becomes [`DecodeError::Panicked`].
 ///
 /// # Examples
@@ -77,8 +77,8 @@ const OVERHEAD: u64 = 64 << 20;
 ///
 /// // One transparent pixel.
 /// let gif = b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\0\0\0!\xf9\x04\x01\0\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;";
-/// let picture = decode_image(gif, &DecodeLimits::default())?;
-/// assert_eq!((picture.dimensions(), picture.into_raw()), ((1, 1), vec![255, 255, 255]));
+/// let image = decode_image(gif, &DecodeLimits::default())?;
+/// assert_eq!((image.dimensions(), image.into_raw()), ((1, 1), vec![255, 255, 255]));
 ///
 /// let error = decode_image(b"<html>404</html>", &DecodeLimits::default()).unwrap_err();
 /// assert_eq!(error, DecodeError::UnknownFormat);
@@ -99,8 +99,8 @@ pub fn decode_image(bytes: &[u8], limits: &DecodeLimits) -> Result<RgbImage, Dec
 
 /// Turns a panic into an error.
 ///
-/// The decoders are other people's code on other people's data, and one bad picture must not end a run of millions.
-/// They own all they touch, so nothing half-changed survives the unwinding. (None of some millions of damaged pictures
+/// The decoders are other people's code on other people's data, and one bad image must not end a run of millions.
+/// They own all they touch, so nothing half-changed survives the unwinding. (None of some millions of damaged images
 /// made them panic.)
 fn contain<T>(
     format: &'static str,
@@ -169,7 +169,7 @@ fn riff_is_whole(bytes: &[u8]) -> bool {
     length.is_some_and(|length| bytes.len() as u64 >= u64::from(length) + 8)
 }
 
-/// Reads a picture's header.
+/// Reads an image's header.
 fn open(bytes: &[u8], format: ImageFormat) -> Result<Box<dyn ImageDecoder + '_>, ImageError> {
     let bytes = Cursor::new(bytes);
     Ok(match format {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::picture::ImageRoot;
+use super::image_root::ImageRoot;
 use super::text::caption;
 use super::window::positions;
 use super::{ImageData, Record, RecordSource, Records, SourceOptions, open_regular};
@@ -85,7 +85,7 @@ fn file_name(image: &Image) -> Result<&str, String> {
     }
 }
 
-/// The pictures of a COCO file in the order of `images`. The names are held in memory.
+/// The images of a COCO file in the order of `images`. The names are held in memory.
 #[derive(Debug)]
 pub(super) struct CocoImages {
     root: Arc<ImageRoot>,
@@ -111,7 +111,7 @@ impl RecordSource<ImageData> for CocoImages {
     fn records(&self, range: Range<u64>) -> Result<Records<ImageData>, DataError> {
         let (root, images) = (Arc::clone(&self.root), Arc::clone(&self.images));
         Ok(positions(range, images.len(), move |position| match &images[position] {
-            Ok(name) => Record { key: name.clone(), value: root.picture(name) },
+            Ok(name) => Record { key: name.clone(), value: root.image(name) },
             Err(name) => Record { key: name.clone(), value: Err("the image has no `file_name`".to_owned()) },
         }))
     }

@@ -1,18 +1,18 @@
-//! A folder of pictures.
+//! A folder of images.
 
 use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::picture::{ImageRoot, is_picture};
+use super::image_root::{ImageRoot, is_image_name};
 use super::window::positions;
 use super::{ImageData, Record, RecordSource, Records, SourceOptions};
 use crate::DataError;
 
-/// All files below a folder that are named like pictures.
+/// All files below a folder that are named like images.
 ///
-/// The names are listed once, when the folder is opened, and held: some 80 bytes a picture. Their order is
+/// The names are listed once, when the folder is opened, and held: some 80 bytes an image. Their order is
 /// that of the bytes of the keys.
 #[derive(Debug)]
 pub(super) struct Folder {
@@ -24,7 +24,7 @@ pub(super) struct Folder {
 struct Entry {
     /// The name relative to the folder, with `/` between its parts.
     key: Box<str>,
-    /// Why it cannot be a picture, where the name alone says so.
+    /// Why it cannot be an image, where the name alone says so.
     fault: Option<&'static str>,
 }
 
@@ -36,7 +36,7 @@ impl Folder {
             list(&folder, &prefix, &mut entries, &mut folders)?;
         }
         if entries.is_empty() {
-            return Err(DataError::NotASource { path: path.to_owned(), wanted: "pictures" });
+            return Err(DataError::NotASource { path: path.to_owned(), wanted: "images" });
         }
         entries.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         Ok(Self { root: Arc::new(ImageRoot::new(path, options)?), entries: Arc::new(entries) })
@@ -55,7 +55,7 @@ fn list(
         let key = format!("{prefix}{}", name.to_string_lossy());
         let kind = entry.file_type().map_err(DataError::io(folder))?;
         let linked_folder = kind.is_symlink() && fs::metadata(entry.path()).is_ok_and(|to| to.is_dir());
-        let picture = || is_picture(&key);
+        let image = || is_image_name(&key);
         let fault = match name.to_str() {
             _ if linked_folder => Some("it is a link to a folder, which is not followed"),
             Some(_) if kind.is_dir() => {
@@ -65,7 +65,7 @@ fn list(
             None if kind.is_dir() => {
                 Some("the folder's name is not valid UTF-8, so that keys cannot name what is in it")
             }
-            _ if !picture() => continue,
+            _ if !image() => continue,
             None => Some("the file's name is not valid UTF-8"),
             Some(_) => None,
         };
@@ -85,7 +85,7 @@ impl RecordSource<ImageData> for Folder {
             let Entry { key, fault } = &entries[position];
             let value = match fault {
                 Some(fault) => Err((*fault).to_owned()),
-                None => root.picture(key),
+                None => root.image(key),
             };
             Record { key: key.to_string(), value }
         }))

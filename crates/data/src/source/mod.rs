@@ -1,4 +1,4 @@
-//! Pictures and captions as they are found: folders, tables, archives.
+//! Images and captions as they are found: folders, tables, archives.
 //!
 //! [`open_images`] and [`open_captions`] choose by what is there and say what is read, in which order and
 //! under which keys. Whatever a dataset names stays in its folder, nothing is unpacked or executed, and a row
@@ -15,6 +15,7 @@ mod chain;
 mod coco;
 mod delimited;
 mod folder;
+mod image_root;
 mod json_lines;
 mod lines;
 mod members;
@@ -22,19 +23,18 @@ mod open;
 mod options;
 #[cfg(feature = "parquet")]
 mod parquet;
-mod picture;
 mod shards;
 mod table;
 mod tar;
 mod text;
 mod window;
 
+pub use image_root::{ImageRoot, is_image_name};
 pub use open::{open_captions, open_images};
 pub use options::SourceOptions;
-pub use picture::{ImageRoot, is_picture};
 pub use tar::tar_members;
 
-/// The bytes of a picture file, or where they are.
+/// The bytes of an image file, or where they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ImageData {
     /// A file, read when its turn comes.
@@ -48,14 +48,14 @@ pub enum ImageData {
 pub struct Record<T> {
     /// What pairs the row with its counterpart; where a record has no key of its own, a name for it.
     pub key: String,
-    /// A picture or a caption, or the reason why the row is skipped.
+    /// An image or a caption, or the reason why the row is skipped.
     pub value: Result<T, String>,
 }
 
 /// A walk over records, each of which can fail to be read at all.
 pub type Records<T> = Box<dyn Iterator<Item = Result<Record<T>, DataError>> + Send>;
 
-/// Pictures ([`ImageData`]) or captions ([`String`]) in an order that never changes.
+/// Images ([`ImageData`]) or captions ([`String`]) in an order that never changes.
 ///
 /// A position counts every record, those that are skipped too.
 pub trait RecordSource<T>: Send + Sync {

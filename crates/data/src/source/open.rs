@@ -45,7 +45,7 @@ impl Format {
 
     fn name(self) -> &'static str {
         match self {
-            Self::Folder => "a folder of pictures",
+            Self::Folder => "a folder of images",
             Self::Tar => "a WebDataset tar",
             Self::Delimited(_) | Self::JsonLines | Self::Parquet => "a table",
             Self::Coco => "a COCO file",
@@ -77,22 +77,22 @@ impl Format {
     }
 }
 
-/// Opens pictures.
+/// Opens images.
 ///
-/// | path | pictures | key |
+/// | path | images | key |
 /// |---|---|---|
 /// | a folder | all `.jpg`, `.jpeg`, `.png`, `.webp`, `.gif`, `.bmp`, `.tif` and `.tiff` in it and the folders below it, in the order of the keys' bytes | the file's name relative to the folder, with `/` |
 /// | a folder of `.tar`, or `.tar` | the members with these extensions ([WebDataset], as img2dataset writes it), in the order of the files' names and of the members | the member's name up to the first dot behind the last `/` |
 /// | `.csv`, `.tsv`, `.jsonl`, `.ndjson`, `.parquet` | [`image_column`](SourceOptions::image_column): paths, or bytes where a Parquet column is binary | [`key_column`](SourceOptions::key_column), else the path, else the row's number |
 /// | `.json` | `file_name` of the `images` of COCO captions | `file_name` |
 ///
-/// The same sample has the same key among the pictures and the captions of one dataset, if both are opened
+/// The same sample has the same key among the images and the captions of one dataset, if both are opened
 /// with the same options. A last part such as `{00000..00099}.tar` or `train-*.parquet` stands for several
 /// files, one after the other, whose keys must not be mere numbers. CSV and TSV have a header.
 /// Fields of structs in Parquet are called by their path, such as `image.bytes`. The feature `parquet` has to
 /// be on for Parquet.
 ///
-/// A record that cannot be used says why. Among the reasons: a picture that is not there, is a folder or a
+/// A record that cannot be used says why. Among the reasons: an image that is not there, is a folder or a
 /// device, or has too many bytes; a path that is absolute and not in the
 /// [`image_root`](SourceOptions::image_root), has a `..`, or is a link that leads out of that folder; members
 /// of tars that are links, devices or sparse, or whose names are absolute or have a `..`; names and cells that
@@ -114,7 +114,7 @@ impl Format {
 /// use sail_data::source::{ImageData, SourceOptions, open_captions, open_images};
 ///
 /// let folder = tempfile::tempdir()?;
-/// std::fs::write(folder.path().join("cat.png"), b"the bytes of a picture")?;
+/// std::fs::write(folder.path().join("cat.png"), b"the bytes of an image")?;
 /// let table = folder.path().join("pets.csv");
 /// std::fs::write(&table, "path,caption\ncat.png,a cat\n../dog.png,a dog\n")?;
 ///
@@ -132,7 +132,7 @@ pub fn open_images(
     path: &Path,
     options: &SourceOptions,
 ) -> Result<Box<dyn RecordSource<ImageData>>, DataError> {
-    open(path, "pictures", options, |format, path| {
+    open(path, "images", options, |format, path| {
         let rootless = matches!(format, Format::Folder | Format::Tar);
         format.check(path, options, &[("image_root", options.image_root.is_some() && rootless)])?;
         Ok(match format {
@@ -149,7 +149,7 @@ pub fn open_images(
 ///
 /// | path | captions | key |
 /// |---|---|---|
-/// | `.csv`, `.tsv`, `.jsonl`, `.ndjson`, `.parquet` | [`caption_columns`](SourceOptions::caption_columns), row by row; the captions of a list count one by one | [`key_column`](SourceOptions::key_column), else the picture's path, else the row's number |
+/// | `.csv`, `.tsv`, `.jsonl`, `.ndjson`, `.parquet` | [`caption_columns`](SourceOptions::caption_columns), row by row; the captions of a list count one by one | [`key_column`](SourceOptions::key_column), else the image's path, else the row's number |
 /// | a folder of `.tar`, or `.tar` | the `.txt` members, or fields of the `.json` members if columns are given | the member's name up to the first dot behind the last `/` |
 /// | `.json` | COCO captions, in the order of `images` and within one of the annotations' ids | `file_name` of the image |
 /// | `.txt` | the lines | the line's number, from 1 |

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// Which columns of a table to read, where its pictures are, and how much a record may ask for.
+/// Which columns of a table to read, where its images are, and how much a record may ask for.
 ///
 /// The default suits a dataset that uses the usual names. What does not apply to the kind of source that is
 /// opened, such as a column of a folder, is an error and not ignored.
@@ -15,11 +15,11 @@ use std::path::PathBuf;
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceOptions {
-    /// The column of a table that holds the keys. By default `key`; where there is none, the picture's
+    /// The column of a table that holds the keys. By default `key`; where there is none, the image's
     /// path is the key, and where there is no path either, the number of the row (from 1; of the line in
     /// JSON lines).
     pub key_column: Option<String>,
-    /// The column of a table that holds paths or bytes of pictures. By default the first there is of
+    /// The column of a table that holds paths or bytes of images. By default the first there is of
     /// `image`, `image.bytes`, `path`, `file_name` and `filepath`.
     pub image_column: Option<String>,
     /// The columns of a table, or fields of the `.json` members of a tar, that hold captions. By default
@@ -28,10 +28,10 @@ pub struct SourceOptions {
     /// The folder that the paths in a table or a COCO file are relative to, and that they cannot leave; by
     /// default the folder of that file.
     pub image_root: Option<PathBuf>,
-    /// Whether pictures may be symbolic links that lead out of their folder. Links within it are always
+    /// Whether images may be symbolic links that lead out of their folder. Links within it are always
     /// followed, links to folders never while a folder is walked over.
     pub follow_links: bool,
-    /// The most bytes that a picture may have. By default 256 MiB.
+    /// The most bytes that an image may have. By default 256 MiB.
     pub max_image_bytes: u64,
     /// The most bytes that a caption, a line, a row of CSV or a list of captions may have. By default 1 MiB.
     pub max_text_bytes: usize,

@@ -1,11 +1,11 @@
-//! Pictures and captions in the columns of a table.
+//! Images and captions in the columns of a table.
 
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::picture::{ImageRoot, check_size};
+use super::image_root::{ImageRoot, check_size};
 use super::text::{caption, text, too_long};
 use super::window::{Window, count};
 use super::{ImageData, Record, RecordSource, Records, SourceOptions};
@@ -136,7 +136,7 @@ fn choose(table: &dyn Table, chosen: Option<&str>, usual: &[&str]) -> Result<usi
 
 /// The column that holds the keys; `None` for the number of the row.
 ///
-/// Pictures and captions of one table must get the same keys, so it does not depend on what is read.
+/// Images and captions of one table must get the same keys, so it does not depend on what is read.
 pub(super) fn key_column(table: &dyn Table, options: &SourceOptions) -> Result<Option<usize>, DataError> {
     if let Some(name) = options.key_column.as_deref() {
         return choose(table, Some(name), &[]).map(Some);
@@ -163,7 +163,7 @@ pub(super) struct TableImages {
     table: Arc<dyn Table>,
     columns: Vec<usize>,
     keyed: bool,
-    /// Where the pictures are; `None` where the cells hold them.
+    /// Where the images are; `None` where the cells hold them.
     root: Option<Arc<ImageRoot>>,
     max_image_bytes: u64,
     max_text_bytes: usize,
@@ -177,7 +177,7 @@ impl TableImages {
             ColumnKind::Bytes if options.image_root.is_some() => {
                 return Err(DataError::SourceOption {
                     path: table.path().to_owned(),
-                    kind: "a table that holds the pictures themselves",
+                    kind: "a table that holds the images themselves",
                     option: "image_root",
                 });
             }
@@ -206,10 +206,10 @@ impl RecordSource<ImageData> for TableImages {
     fn records(&self, range: Range<u64>) -> Result<Records<ImageData>, DataError> {
         let (keyed, root, unit) = (self.keyed, self.root.clone(), self.table.unit());
         let (max_image_bytes, max_text_bytes) = (self.max_image_bytes, self.max_text_bytes);
-        let picture = move |cell: Cell| match &root {
-            Some(root) => root.picture(&text(cell.bytes("path", max_text_bytes as u64)?, "path")?),
+        let image = move |cell: Cell| match &root {
+            Some(root) => root.image(&text(cell.bytes("path", max_text_bytes as u64)?, "path")?),
             None => {
-                let bytes = cell.bytes("picture", max_image_bytes)?;
+                let bytes = cell.bytes("image", max_image_bytes)?;
                 check_size(bytes.len() as u64, max_image_bytes)?;
                 Ok(ImageData::Bytes(bytes))
             }
@@ -221,7 +221,7 @@ impl RecordSource<ImageData> for TableImages {
                 Err(reason) => return unnamed(reason),
             };
             match take_key(&mut cells, keyed, number, max_text_bytes) {
-                Ok(key) => Record { key, value: picture(cells.pop().unwrap_or(Cell::Missing)) },
+                Ok(key) => Record { key, value: image(cells.pop().unwrap_or(Cell::Missing)) },
                 Err(reason) => unnamed(reason),
             }
         };

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
+use super::image_root::{check_size, is_image_extension};
 use super::json_lines::cell;
 use super::members::{Contents, Member, Members};
-use super::picture::{check_size, is_picture_extension};
 use super::table::Cell;
 use super::text::{caption, too_long};
 use super::window::{Window, count};
@@ -68,7 +68,7 @@ fn fault(name: &Name, member: &Member) -> Option<String> {
 }
 
 /// The members of a WebDataset tar with one extension, in their order: `cls` for labels, for instance. Keys are those
-/// that [`open_images`](super::open_images) gives the pictures.
+/// that [`open_images`](super::open_images) gives the images.
 ///
 /// A member that is a link or a device, is named out of the archive or has more than `max_bytes` is a record that says
 /// so.
@@ -97,7 +97,7 @@ pub fn tar_members(path: &Path, extension: &str, max_bytes: u64) -> Result<Recor
     })))
 }
 
-/// The pictures of a tar.
+/// The images of a tar.
 #[derive(Debug)]
 pub(super) struct TarImages {
     path: PathBuf,
@@ -113,12 +113,12 @@ impl TarImages {
 
 impl RecordSource<ImageData> for TarImages {
     fn count(&self) -> Result<u64, DataError> {
-        count(members(&self.path, is_picture_extension)?)
+        count(members(&self.path, is_image_extension)?)
     }
 
     fn records(&self, range: Range<u64>) -> Result<Records<ImageData>, DataError> {
         let (max, mut contents) = (self.max, Contents::open(&self.path)?);
-        let members = Window::new(members(&self.path, is_picture_extension)?, 0, &range);
+        let members = Window::new(members(&self.path, is_image_extension)?, 0, &range);
         Ok(Box::new(members.map(move |member| {
             let (name, member) = member?;
             if let Some(reason) = fault(&name, &member).or(check_size(member.size, max).err()) {

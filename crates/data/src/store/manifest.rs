@@ -4,7 +4,8 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 
-use sail_core::{Modality, Provenance, write_atomic};
+use sail_core::{Modality, Provenance};
+use sail_support::write_atomic;
 use serde::{Deserialize, Serialize};
 
 use super::tail::TailEntry;

@@ -4,7 +4,8 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 
 use safetensors::tensor::{Metadata, TensorInfo};
-use sail_core::{FeatureError, write_atomic};
+use sail_core::FeatureError;
+use sail_support::write_atomic;
 use sha2::{Digest, Sha256};
 
 use super::keys::StoredKeys;

@@ -14,7 +14,7 @@ use super::tail::{TAIL_SUFFIX, Tail};
 use crate::error::ensure_file;
 use crate::{DataError, Dtype};
 
-/// How the names of files begin that [`write_atomic`](sail_core::write_atomic) has not finished.
+/// How the names of files begin that [`write_atomic`](sail_support::write_atomic) has not finished.
 const TEMPORARY: &str = ".tmp-";
 
 /// How many keys are read at a time.

@@ -122,7 +122,7 @@ fn lines_of_text() {
 fn paths_stay_in_their_folder() {
     let folder = tempfile::tempdir().unwrap();
     file(&folder, "secret.jpg", "secret");
-    let inside = file(&folder, "data/in.jpg", "picture");
+    let inside = file(&folder, "data/in.jpg", "image");
     file(&folder, "data/big.jpg", [0; 101]);
     fs::create_dir(folder.path().join("data/folder.jpg")).unwrap();
     let absolute = inside.to_str().unwrap();
@@ -151,7 +151,7 @@ fn paths_stay_in_their_folder() {
         let records = images(&source, &small());
         for good in &records[..3] {
             let Ok(ImageData::File(path)) = &good.value else { panic!("{good:?}") };
-            assert_eq!(fs::read(path).unwrap(), b"picture");
+            assert_eq!(fs::read(path).unwrap(), b"image");
         }
         for (bad, part) in records[3..].iter().zip([
             "could lead out",
@@ -184,7 +184,7 @@ fn links_pipes_and_strange_names() {
 
     let folder = tempfile::tempdir().unwrap();
     file(&folder, "secret.jpg", "secret");
-    file(&folder, "data/sub/in.jpg", "picture");
+    file(&folder, "data/sub/in.jpg", "image");
     let at = |name: &str| folder.path().join("data").join(name);
     symlink("sub/in.jpg", at("inside.jpg")).unwrap();
     symlink("../secret.jpg", at("outside.jpg")).unwrap();
@@ -299,7 +299,7 @@ fn members_of_tars() {
             ("pipe.jpg", special),
             ("folder.jpg", special),
             ("\u{fffd}.jpg", "the member's name is not valid UTF-8"),
-            ("big.jpg", "the picture has 101 bytes, expected at most 100"),
+            ("big.jpg", "the image has 101 bytes, expected at most 100"),
             ("a.b/c.d/e", ""),
             ("empty", ""),
         ]
@@ -392,7 +392,7 @@ fn a_huge_member_costs_nothing() {
     // A file with a hole of a terabyte.
     if fs::File::options().write(true).open(&path).unwrap().set_len((1 << 40) + 512 + 1024).is_ok() {
         let records = images(&path, &SourceOptions::default());
-        assert_eq!(reason(&records[0]), "the picture has 1099511627776 bytes, expected at most 268435456");
+        assert_eq!(reason(&records[0]), "the image has 1099511627776 bytes, expected at most 268435456");
     }
 }
 
@@ -476,11 +476,11 @@ fn what_is_no_source() {
     let lines = file(&folder, "a.txt", "hello");
     let default = SourceOptions::default();
     for (path, wanted) in [
-        (notes.as_path(), "pictures"),
-        (&lines, "pictures"),
-        (path, "pictures"),
-        (&path.join("*.tar"), "pictures"),
-        (&path.join("{1..}.tar"), "pictures"),
+        (notes.as_path(), "images"),
+        (&lines, "images"),
+        (path, "images"),
+        (&path.join("*.tar"), "images"),
+        (&path.join("{1..}.tar"), "images"),
     ] {
         let error = open_images(path, &default).err().unwrap();
         assert!(matches!(&error, DataError::NotASource { wanted: found, .. } if *found == wanted), "{error}");
@@ -499,7 +499,7 @@ fn what_is_no_source() {
 #[test]
 fn options_that_do_not_apply_are_errors() {
     let folder = tempfile::tempdir().unwrap();
-    file(&folder, "a.jpg", "picture");
+    file(&folder, "a.jpg", "image");
     let lines = file(&folder, "a.txt", "hello");
     let root = SourceOptions { image_root: Some(folder.path().to_owned()), ..SourceOptions::default() };
     for (path, options, wanted) in [

@@ -87,7 +87,7 @@ fn tables_without_keys() {
     assert!(records[0].value.is_ok());
     // The keys of the folder itself are the same.
     assert_eq!(keys(&images(folder.path(), &SourceOptions::default())), ["sub/1.jpg"]);
-    // The folder of the pictures can be another one than that of the table.
+    // The folder of the images can be another one than that of the table.
     let from_root = at("root.csv", "path\n1.jpg\n");
     let options = SourceOptions { image_root: Some(folder.path().join("sub")), ..SourceOptions::default() };
     assert!(images(&from_root, &options)[0].value.is_ok());

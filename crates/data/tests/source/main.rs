@@ -1,4 +1,4 @@
-//! Where pictures and captions come from: what reference tools wrote, what can be wrong, and what holds for
+//! Where images and captions come from: what reference tools wrote, what can be wrong, and what holds for
 //! every dataset.
 
 #![allow(clippy::unwrap_used, clippy::panic)]

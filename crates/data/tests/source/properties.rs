@@ -119,8 +119,8 @@ proptest! {
         let name = |key: &str, extension: &str| format!("k{key}/x.{extension}");
         for (archive, part) in [("0.tar", &members[..cut]), ("1.tar", &members[cut..])] {
             let mut builder = tar::Builder::new(fs::File::create(folder.path().join(archive)).unwrap());
-            for (key, picture, caption) in part {
-                for (extension, bytes) in [("json", &b"{}"[..]), ("jpg", picture), ("txt", caption.as_bytes())] {
+            for (key, image, caption) in part {
+                for (extension, bytes) in [("json", &b"{}"[..]), ("jpg", image), ("txt", caption.as_bytes())] {
                     let mut header = tar::Header::new_gnu();
                     header.set_size(bytes.len() as u64);
                     builder.append_data(&mut header, name(key, extension), bytes).unwrap();
@@ -130,10 +130,10 @@ proptest! {
         }
         let source = open_images(folder.path(), &SourceOptions::default()).unwrap();
         let records = all(&*source);
-        for (record, (key, picture, _)) in records.iter().zip(&members) {
+        for (record, (key, image, _)) in records.iter().zip(&members) {
             // The writer drops what is empty between slashes.
             prop_assert_eq!(record.key.replace('/', ""), format!("k{key}x").replace('/', ""));
-            prop_assert_eq!(&record.value, &Ok(ImageData::Bytes(picture.clone())));
+            prop_assert_eq!(&record.value, &Ok(ImageData::Bytes(image.clone())));
         }
         prop_assert_eq!(records.len(), members.len());
         check_ranges(&*source, &records, &ranges);

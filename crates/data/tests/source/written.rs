@@ -24,7 +24,7 @@ proptest! {
     #[test]
     fn comes_back(
         rows in rows(0..4),
-        pictures in prop::collection::vec(prop::option::weighted(0.8, prop::collection::vec(any::<u8>(), 0..50)), 40),
+        images in prop::collection::vec(prop::option::weighted(0.8, prop::collection::vec(any::<u8>(), 0..50)), 40),
         group in 1usize..20,
         version_2: bool,
         dictionary: bool,
@@ -50,7 +50,7 @@ proptest! {
         let file = fs::File::create(&path).unwrap();
         let mut writer = SerializedFileWriter::new(file, schema, Arc::new(properties.build())).unwrap();
         let bytes = |text: &[u8]| ByteArray::from(text.to_vec());
-        for (rows, pictures) in rows.chunks(group).zip(pictures.chunks(group)) {
+        for (rows, images) in rows.chunks(group).zip(images.chunks(group)) {
             let mut columns = writer.next_row_group().unwrap();
 
             let keys: Vec<ByteArray> = rows.iter().map(|(key, _)| bytes(key.as_bytes())).collect();
@@ -72,9 +72,9 @@ proptest! {
             column.typed::<ByteArrayType>().write_batch(&values, Some(&definition), Some(&repetition)).unwrap();
             column.close().unwrap();
 
-            let pictures = &pictures[..rows.len()];
-            let definition: Vec<i16> = pictures.iter().map(|picture| picture.is_some().into()).collect();
-            let values: Vec<ByteArray> = pictures.iter().flatten().map(|picture| bytes(picture)).collect();
+            let images = &images[..rows.len()];
+            let definition: Vec<i16> = images.iter().map(|image| image.is_some().into()).collect();
+            let values: Vec<ByteArray> = images.iter().flatten().map(|image| bytes(image)).collect();
             let mut column = columns.next_column().unwrap().unwrap();
             column.typed::<ByteArrayType>().write_batch(&values, Some(&definition), None).unwrap();
             column.close().unwrap();
@@ -89,10 +89,10 @@ proptest! {
 
         let source = open_images(&path, &SourceOptions::default()).unwrap();
         let records = all(&*source);
-        for ((record, picture), (key, _)) in records.iter().zip(&pictures).zip(&rows) {
+        for ((record, image), (key, _)) in records.iter().zip(&images).zip(&rows) {
             prop_assert_eq!(&record.key, key);
             let value = record.value.clone().ok();
-            prop_assert_eq!(value, picture.clone().map(ImageData::Bytes));
+            prop_assert_eq!(value, image.clone().map(ImageData::Bytes));
         }
         prop_assert_eq!(records.len(), rows.len());
         check_ranges(&*source, &records, &ranges);

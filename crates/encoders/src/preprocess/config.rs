@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::Resample;
 
-/// The size a picture is resized to.
+/// The size an image is resized to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Resize {
-    /// This size, whatever the picture's aspect ratio is.
+    /// This size, whatever the image's aspect ratio is.
     Exact {
         /// Rows.
         height: usize,
@@ -30,7 +30,7 @@ pub enum Resize {
 }
 
 impl Resize {
-    /// The height and width that a picture of this height and width gets, rounded as transformers does.
+    /// The height and width that an image of this height and width gets, rounded as transformers does.
     pub(super) fn apply(self, [height, width]: [usize; 2]) -> [usize; 2] {
         let (short, long) = (height.min(width), height.max(width));
         let [new_short, new_long] = match self {
@@ -99,7 +99,7 @@ pub struct ImageProcessorConfig {
     pub resize: Option<Resize>,
     /// How to resize.
     pub resample: Resample,
-    /// Height and width of the centred window to keep; a smaller picture is padded with black. From 1 to 65,535.
+    /// Height and width of the centred window to keep; a smaller image is padded with black. From 1 to 65,535.
     pub center_crop: Option<[usize; 2]>,
     /// What the values 0 to 255 are multiplied by; finite and positive, usually 1/255.
     pub rescale: Option<f64>,

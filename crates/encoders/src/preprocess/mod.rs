@@ -1,4 +1,4 @@
-//! From a decoded picture to the pixels that one vision backbone was trained on.
+//! From a decoded image to the pixels that one vision backbone was trained on.
 
 mod config;
 mod file;
@@ -14,7 +14,7 @@ pub use resample::Resample;
 
 use crate::ModelError;
 
-/// Resizes, crops and normalises pictures with one model's rules.
+/// Resizes, crops and normalises images with one model's rules.
 ///
 /// The values equal those of transformers' image processors on the Pillow 13 backend (`BitImageProcessorPil` and its
 /// kin; `use_fast=False` in earlier versions) to the bit. Earlier Pillow takes another order of passes where the height
@@ -30,7 +30,7 @@ pub struct ImageProcessor {
     values: [[f32; 256]; 3],
 }
 
-/// The largest picture that resizing may make, as many pixels as Pillow reads at most.
+/// The largest image that resizing may make, as many pixels as Pillow reads at most.
 const MAX_PIXELS: usize = 178_956_970;
 
 impl ImageProcessor {
@@ -70,10 +70,10 @@ impl ImageProcessor {
         &self.config
     }
 
-    /// The same rules for another input size: square pictures of `size` pixels.
+    /// The same rules for another input size: square images of `size` pixels.
     ///
     /// With a crop, the size resized to keeps its ratio to the crop (256 before a crop of 224 becomes 592 before one
-    /// of 518); without one, pictures are resized to the size itself, or their shorter edge is.
+    /// of 518); without one, images are resized to the size itself, or their shorter edge is.
     ///
     /// # Errors
     /// [`ConfigError`] when a size gets out of its range.
@@ -107,16 +107,13 @@ impl ImagePreprocessor for ImageProcessor {
     fn preprocess(&self, image: &RgbImage) -> Result<Pixels, InputError> {
         let from = [image.height() as usize, image.width() as usize];
         if from.contains(&0) {
-            return Err(InputError(format!(
-                "the picture is {} x {} pixels, expected some",
-                from[1], from[0]
-            )));
+            return Err(InputError(format!("the image is {} x {} pixels, expected some", from[1], from[0])));
         }
         let resized = self.config.resize.map_or(from, |resize| resize.apply(from));
         let size = self.config.center_crop.unwrap_or(resized);
         if size.contains(&0) || resized.contains(&0) || size[0].saturating_mul(size[1]) > MAX_PIXELS {
             return Err(InputError(format!(
-                "a picture of {} x {} pixels becomes one of {} x {}, expected 1 to {MAX_PIXELS} pixels: crop it first",
+                "an image of {} x {} pixels becomes one of {} x {}, expected 1 to {MAX_PIXELS} pixels: crop it first",
                 from[1], from[0], resized[1], resized[0]
             )));
         }
@@ -129,7 +126,7 @@ impl ImagePreprocessor for ImageProcessor {
     fn normalize(&self, image: &RgbImage) -> Result<Pixels, InputError> {
         let size @ [height, width] = [image.height() as usize, image.width() as usize];
         if size.contains(&0) {
-            return Err(InputError(format!("the picture is {width} x {height} pixels, expected some")));
+            return Err(InputError(format!("the image is {width} x {height} pixels, expected some")));
         }
         let whole = size.map(|side| Window::centred(side, side));
         Ok(Pixels { size, values: self.spread(image.as_raw(), size, &whole) })

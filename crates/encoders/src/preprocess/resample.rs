@@ -1,4 +1,4 @@
-//! Pillow's resampling of eight-bit pictures, to the bit.
+//! Pillow's resampling of eight-bit images, to the bit.
 //!
 //! Each axis is a convolution whose weights are the filter at the distance to the output pixel's centre, stretched
 //! by the scale when shrinking, in fixed point with 22 fractional bits; rows and columns one after the other, rounded
@@ -11,7 +11,7 @@ use std::ops::Range;
 use sail_core::RgbImage;
 use serde::{Deserialize, Serialize};
 
-/// How the pixels of a resized picture are computed; the names and numbers are Pillow's.
+/// How the pixels of a resized image are computed; the names and numbers are Pillow's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Resample {

@@ -18,7 +18,7 @@ pub struct VisionOptions {
     /// From token states to one row. `None` is class token and patch mean, concatenated, where the model has both
     /// (the method's default); else the model's own pooled output; else the patch mean.
     pub pooling: Option<ImagePooling>,
-    /// Side of the square pictures, where not the model's own.
+    /// Side of the square images, where not the model's own.
     pub image_size: Option<usize>,
 }
 
@@ -111,7 +111,7 @@ pub fn load_text(
     options: &TextOptions,
     device: &Device,
 ) -> Result<TextTower, ModelError> {
-    refuse(folder, vision::knows, "a text model, and this is one for pictures")?;
+    refuse(folder, vision::knows, "a text model, and this is one for images")?;
     let tokenizer = PretrainedTokenizer::open(folder.path())?;
     let own = sentence::default_pooling(folder.path())?;
     let encoder = text::load(folder.config(), &folder.weights()?, options.precision, device)?;

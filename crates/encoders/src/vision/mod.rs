@@ -53,7 +53,7 @@ fn side_by_side(model: impl ImageEncoder + 'static, device: &Device) -> Arc<dyn 
 /// Builds a vision backbone from its configuration and a file of weights (safetensors or PyTorch).
 ///
 /// The configuration is the hub's `config.json`; its `model_type` chooses the family, and what it leaves out has the
-/// reference's default. All families take pictures of sizes other than those they were trained on.
+/// reference's default. All families take images of sizes other than those they were trained on.
 ///
 /// | `model_type` | class token | patch tokens | pooled | sides |
 /// |---|---|---|---|---|
@@ -70,9 +70,9 @@ fn side_by_side(model: impl ImageEncoder + 'static, device: &Device) -> Arc<dyn 
 /// |---|---|---|---|
 /// | `width_coefficient` | factor of the channels, 0.05 to 10 | 1 | 1, 1, 1.1, 1.2, 1.4 |
 /// | `depth_coefficient` | factor of the blocks, 0.05 to 10 | 1 | 1, 1.1, 1.2, 1.4, 1.8 |
-/// | `image_size` | side of the pictures it was trained on, for preprocessing | | 224, 240, 260, 280, 300 |
+/// | `image_size` | side of the images it was trained on, for preprocessing | | 224, 240, 260, 280, 300 |
 ///
-/// The backbone computes in `precision`. On a processor half precision saves memory but no time.
+/// The backbone computes in `precision`. On a CPU half precision saves memory but no time.
 ///
 /// # Errors
 /// [`ModelError::Config`] for a family that is not known and for values out of range, [`ModelError::Tensors`] for

@@ -1,16 +1,16 @@
-//! Large batches on a processor.
+//! Large batches on a CPU.
 
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 use sail_core::{DenseOptions, EncodeError, ImageEncoder, ImageFeatures, PatchTokens};
 
-/// Pictures that are encoded together. A constant, so that no result depends on the number of threads.
+/// Images that are encoded together. A constant, so that no result depends on the number of threads.
 const MICRO_BATCH: usize = 2;
 
-/// A backbone that encodes a batch on a processor as several small ones at the same time.
+/// A backbone that encodes a batch on a CPU as several small ones at the same time.
 ///
-/// Between matrix products burn's processor backend works on one core, which others can spend on another picture's
-/// products; and the states of two pictures stay in the caches where those of a whole batch do not. For a ViT-B at
+/// Between matrix products burn's CPU backend works on one core, which others can spend on another image's
+/// products; and the states of two images stay in the caches where those of a whole batch do not. For a ViT-B at
 /// 224 pixels this is worth a quarter, and memory does not grow with the batch.
 pub(super) struct SideBySide<E>(pub(super) E);
 

@@ -424,7 +424,7 @@ fn a_data_set_is_fetched_file_by_file() {
         ("classnames.txt", b"cat\ndog\n"),
         ("test/0.tar", &tar),
         ("train/0.tar", b"not wanted"),
-        ("Some Images/a b.png", b"a picture"),
+        ("Some Images/a b.png", b"an image"),
         ("script.py", b"import os"),
     ];
     server.add("datasets/org/tiny", &files);
@@ -482,7 +482,7 @@ fn a_hostile_data_set_cannot_write_outside_the_cache() {
         let cache = folder.path().join("cache");
         server.add("datasets/org/tiny", &[("a.png", b"1"), (name, b"2")]);
         let error =
-            open_dataset("org/tiny", |name| name.ends_with(".png"), "pictures", &server.options(&cache));
+            open_dataset("org/tiny", |name| name.ends_with(".png"), "images", &server.options(&cache));
         assert!(matches!(error, Err(HubError::FileName { .. })), "{name}: {error:?}");
         assert_eq!(files(folder.path()), [""; 0]);
     }

@@ -1,4 +1,4 @@
-//! Configurations, weights and pictures that a vision backbone refuses.
+//! Configurations, weights and images that a vision backbone refuses.
 
 use crate::fixtures::Case;
 use burn::tensor::{Device, FloatDType, Tensor};
@@ -101,7 +101,7 @@ fn sizes_that_the_weights_do_not_have_are_named() {
 }
 
 #[test]
-fn pictures_of_a_wrong_shape_are_refused() {
+fn images_of_a_wrong_shape_are_refused() {
     for (case, shape) in [
         ("dinov2", [1, 3, 21, 20]),
         ("dinov2", [1, 3, 20, 4]),
@@ -119,7 +119,7 @@ fn pictures_of_a_wrong_shape_are_refused() {
 }
 
 #[test]
-fn efficientnet_takes_pictures_of_any_size() {
+fn efficientnet_takes_images_of_any_size() {
     let encoder = Case::new("efficientnet_lite").encoder(FloatDType::F32);
     for (height, width) in [(1_usize, 1_usize), (33, 2), (64, 31)] {
         let features = encoder.encode_images(Tensor::zeros([1, 3, height, width], &Device::flex())).unwrap();

@@ -70,7 +70,7 @@ fn threads_do_not_change_results() {
 }
 
 #[test]
-fn a_picture_alone_is_the_same_as_in_a_batch() {
+fn an_image_alone_is_the_same_as_in_a_batch() {
     for case in Case::all() {
         let encoder = case.encoder(FloatDType::F32);
         let pixels = case.expected().swap_remove(0).pixels;
@@ -81,8 +81,8 @@ fn a_picture_alone_is_the_same_as_in_a_batch() {
         assert_eq!(rows, batch.dims()[0]);
         let patches = numbers(together.patches.unwrap().tokens);
         let class = together.class_token.map(numbers);
-        for (row, picture) in batch.split(1, 0).into_iter().enumerate() {
-            let alone = encoder.encode_images(picture).unwrap();
+        for (row, image) in batch.split(1, 0).into_iter().enumerate() {
+            let alone = encoder.encode_images(image).unwrap();
             let of_row = |all: &[f32], width: usize| all[row * width..(row + 1) * width].to_vec();
             let expected = of_row(&patches, tokens * hidden);
             assert_close(&case.name, &numbers(alone.patches.unwrap().tokens), &expected, 1e-5, 0.9999999);

@@ -8,8 +8,8 @@ use crate::top_k::search;
 use crate::unit_rows::{UnitRows, same_dim};
 use crate::{BlockSize, EvalError};
 
-/// ASIF (Norelli et al., 2023, arXiv 2210.01738): a picture is described by how similar it is to each of some known
-/// pictures, a text by how similar it is to each of their captions, and these two lists are compared.
+/// ASIF (Norelli et al., 2023, arXiv 2210.01738): an image is described by how similar it is to each of some known
+/// images, a text by how similar it is to each of their captions, and these two lists are compared.
 ///
 /// Of the similarities of a row only the `k` highest are kept, negative ones as 0, and raised to the power `power`.
 /// The paper takes `k = 800` of 1.6 million pairs and `power = 8`.
@@ -37,8 +37,8 @@ impl Asif {
     /// use burn::tensor::{Device, Tensor};
     /// let known = Tensor::<2>::from_floats([[1.0, 0.0], [0.0, 1.0]], &Device::flex());
     /// let asif = sail_eval::Asif::new(known.clone(), known.clone().flip([1]), 2, 2)?;
-    /// let picture = Tensor::<2>::from_floats([[3.0, 4.0]], &Device::flex());
-    /// let found = asif.embed_images(picture)?.into_data().try_to_vec::<f32>()?;
+    /// let image = Tensor::<2>::from_floats([[3.0, 4.0]], &Device::flex());
+    /// let found = asif.embed_images(image)?.into_data().try_to_vec::<f32>()?;
     /// assert!((found[0] - 0.36).abs() < 1e-6 && (found[1] - 0.64).abs() < 1e-6);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -51,7 +51,7 @@ impl Asif {
         Ok(Self { images, texts, k, power })
     }
 
-    /// Describes pictures by the anchors, on their device.
+    /// Describes images by the anchors, on their device.
     ///
     /// # Shapes
     /// - images: `[n, image_dim]`

@@ -4,7 +4,8 @@ use burn::tensor::Tensor;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use rayon::prelude::*;
-use sail_core::{ensure, ranges};
+use sail_core::ensure;
+use sail_support::ranges;
 
 use crate::unit_rows::{UnitRows, product};
 use crate::{BlockSize, EvalError};

@@ -4,7 +4,8 @@ use burn::module::{Module, Param};
 use burn::optim::{GradientsAccumulator, GradientsParams, LBFGSConfig, LineSearchFn};
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{DType, Int, Tensor, TensorData};
-use sail_core::{Check, ConfigError, ensure, ranges};
+use sail_core::{Check, ConfigError, ensure};
+use sail_support::ranges;
 
 use super::moments::sum;
 use crate::unit_rows::UnitRows;

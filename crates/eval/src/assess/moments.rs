@@ -2,7 +2,7 @@
 
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, Side, get_global_parallelism};
-use sail_core::ranges;
+use sail_support::ranges;
 
 use crate::EvalError;
 use crate::unit_rows::UnitRows;

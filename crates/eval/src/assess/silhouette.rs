@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 use rayon::prelude::*;
-use sail_core::ranges;
+use sail_support::ranges;
 
 use crate::unit_rows::{UnitRows, product};
 use crate::zero_shot::count_classes;

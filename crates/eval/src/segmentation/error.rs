@@ -18,9 +18,9 @@ pub enum SegmentationError {
         /// Rows times columns, times classes where there are logits.
         expected: usize,
     },
-    /// Two maps of one picture that differ in size.
+    /// Two maps of one image that differ in size.
     #[error(
-        "the mask has {found:?} rows and columns, expected {expected:?} as the prediction: is it of another picture?"
+        "the mask has {found:?} rows and columns, expected {expected:?} as the prediction: is it of another image?"
     )]
     Size {
         /// Rows and columns of the mask.

@@ -81,7 +81,7 @@ impl LogitMap {
         Ok(Self { size, classes: self.classes, values })
     }
 
-    /// The class of every pixel of a picture of `size`: logits are resized to it, and the highest decides; of equals the
+    /// The class of every pixel of an image of `size`: logits are resized to it, and the highest decides; of equals the
     /// first. Only a row of the resized map is held at a time by each thread.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{IGNORED, LabelMap, SegmentationError};
 
-/// How often a pixel of each class was given each class, over any number of pictures.
+/// How often a pixel of each class was given each class, over any number of images.
 ///
 /// # Examples
 /// ```
@@ -29,7 +29,7 @@ pub struct Confusion {
 
 /// Scores of a segmentation, in percent.
 ///
-/// With `n[t][p]` the number of pixels of class `t` that were given class `p`, over all pictures and without those
+/// With `n[t][p]` the number of pixels of class `t` that were given class `p`, over all images and without those
 /// whose true label is [`IGNORED`]:
 /// `IoU_c = n[c][c] / (sum_p n[c][p] + sum_t n[t][c] - n[c][c])`, as mmsegmentation's `mIoU` has it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -44,7 +44,7 @@ pub struct Segmentation {
     pub pixel_accuracy: f64,
     /// What giving every pixel the most frequent class would score.
     pub baseline: FrequencyBaseline,
-    /// How many pictures there are.
+    /// How many images there are.
     pub n_images: usize,
     /// How many pixels count.
     pub n_pixels: u64,
@@ -71,7 +71,7 @@ impl Confusion {
         Ok(Self { classes, images: 0, counts: vec![0; classes * classes] })
     }
 
-    /// Counts a picture. Pixels whose true label is [`IGNORED`] do not count.
+    /// Counts an image. Pixels whose true label is [`IGNORED`] do not count.
     ///
     /// # Errors
     /// [`SegmentationError::Size`] for maps of different sizes, [`SegmentationError::Label`] for a label that is no

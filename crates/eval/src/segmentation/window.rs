@@ -5,14 +5,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{LogitMap, SegmentationError};
 
-/// The most pixels that a picture may be resized to.
+/// The most pixels that an image may be resized to.
 const MAX_PIXELS: usize = 1 << 26;
 
-/// How a picture is cut into the windows that a backbone sees: mmsegmentation's `slide` mode.
+/// How an image is cut into the windows that a backbone sees: mmsegmentation's `slide` mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SlidingWindow {
-    /// What the shorter side of a picture is resized to, in pixels.
+    /// What the shorter side of an image is resized to, in pixels.
     pub short_side: usize,
     /// The side of a square window.
     pub window: usize,
@@ -48,10 +48,10 @@ pub struct Window {
 }
 
 impl SlidingWindow {
-    /// Height and width of a picture once its shorter side is resized, the longer one in proportion, rounded half up.
+    /// Height and width of an image once its shorter side is resized, the longer one in proportion, rounded half up.
     ///
     /// # Errors
-    /// [`SegmentationError::Config`] for settings out of range, and for a picture without pixels or that would have
+    /// [`SegmentationError::Config`] for settings out of range, and for an image without pixels or that would have
     /// more than 67,108,864.
     pub fn resized(&self, size: [usize; 2]) -> Result<[usize; 2], SegmentationError> {
         self.check()?;
@@ -60,7 +60,7 @@ impl SlidingWindow {
         let scale = self.short_side as f64 / short as f64;
         let long = (long as f64 * scale + 0.5) as usize;
         let fits = short > 0 && long.saturating_mul(self.short_side) <= MAX_PIXELS;
-        ensure(fits, "picture", format!("{height} x {width}"), "less elongated, and some pixels")?;
+        ensure(fits, "image", format!("{height} x {width}"), "less elongated, and some pixels")?;
         Ok(if height <= width { [self.short_side, long] } else { [long, self.short_side] })
     }
 

@@ -35,7 +35,7 @@ impl ImageEncoder for Eye {
     }
 }
 
-/// Leaves a picture as it is, so that pictures of several sizes come to the encoder. Fails on one with a red corner.
+/// Leaves an image as it is, so that images of several sizes come to the encoder. Fails on one with a red corner.
 pub(crate) struct AsIs;
 
 impl ImagePreprocessor for AsIs {
@@ -124,32 +124,32 @@ impl<T: 'static, F: Fn(u64) -> Record<T> + Clone + Send + Sync + 'static> Record
 
 pub(crate) fn png(width: u32, height: u32, colour: [u8; 3]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let picture = RgbImage::from_pixel(width, height, image::Rgb(colour));
-    picture.write_to(&mut Cursor::new(&mut bytes), image::ImageFormat::Png).unwrap();
+    let image = RgbImage::from_pixel(width, height, image::Rgb(colour));
+    image.write_to(&mut Cursor::new(&mut bytes), image::ImageFormat::Png).unwrap();
     bytes
 }
 
-pub(crate) fn picture(position: u64) -> Record<ImageData> {
+pub(crate) fn image(position: u64) -> Record<ImageData> {
     let colour = [(position % 251) as u8, (position / 251) as u8, (position % 7) as u8];
     let size = if position.is_multiple_of(5) { 3 } else { 2 };
     Record { key: format!("p{position:05}"), value: Ok(ImageData::Bytes(png(size, 2, colour))) }
 }
 
-/// Now and then a picture that is cut off, gone, or the same again.
+/// Now and then an image that is cut off, gone, or the same again.
 pub(crate) fn troubled(position: u64) -> Record<ImageData> {
-    let mut record = picture(position);
+    let mut record = image(position);
     if position % 13 == 5 {
         let ImageData::Bytes(bytes) = record.value.unwrap() else { panic!() };
         record.value = Ok(ImageData::Bytes(bytes[..bytes.len() - 20].to_vec()));
     } else if position % 17 == 3 {
         record.value = Err("gone".to_owned());
     } else if position % 29 == 20 {
-        record.key = picture(position - 1).key;
+        record.key = image(position - 1).key;
     }
     record
 }
 
-pub(crate) fn pictures(count: u64) -> Made<fn(u64) -> Record<ImageData>> {
+pub(crate) fn images(count: u64) -> Made<fn(u64) -> Record<ImageData>> {
     Made { count, record: troubled }
 }
 

@@ -6,19 +6,19 @@ use sail_data::source::Record;
 use sail_data::{DataError, Dtype};
 use sail_extract::{ExtractError, ExtractOptions, Part, extract_texts, merge};
 
-use crate::fakes::{Made, assert_same, captions, files, images, options, picture, pictures, text, texts};
+use crate::fakes::{Made, assert_same, captions, files, image, images, options, text, texts};
 
 fn no_progress() -> impl FnMut(u64) {
     |_| ()
 }
 
-/// The parts of a job on pictures without duplicates across parts.
+/// The parts of a job on images without duplicates across parts.
 fn parts(folder: &Path, of: u64, options: &ExtractOptions) -> Vec<PathBuf> {
     (1..=of)
         .map(|index| {
             let out = folder.join(format!("part-{index}"));
             let part = Part { index, of };
-            images(&pictures(300), &out, &ExtractOptions { part, ..options.clone() }).unwrap();
+            images(&images(300), &out, &ExtractOptions { part, ..options.clone() }).unwrap();
             out
         })
         .collect()
@@ -30,7 +30,7 @@ fn parts_join_to_the_whole() {
         let folder = tempfile::tempdir().unwrap();
         let options = ExtractOptions { dtype, ..options() };
         let whole = folder.path().join("whole");
-        images(&pictures(300), &whole, &options).unwrap();
+        images(&images(300), &whole, &options).unwrap();
         let mut parts = parts(folder.path(), 4, &options);
         let before: Vec<_> = parts.iter().map(|part| files(part)).collect();
         let (merged, mut rows) = (folder.path().join("new/merged"), 0);
@@ -84,7 +84,7 @@ fn parts_that_do_not_belong_together() {
 
     let other = |name: &str, options: ExtractOptions| {
         let options = ExtractOptions { part: Part { index: 3, of: 3 }, ..options };
-        images(&pictures(300), &out(name), &options).unwrap();
+        images(&images(300), &out(name), &options).unwrap();
         out(name)
     };
     refuse(
@@ -127,9 +127,9 @@ fn parts_that_do_not_belong_together() {
 }
 
 #[test]
-fn the_same_picture_in_two_parts() {
+fn the_same_image_in_two_parts() {
     let folder = tempfile::tempdir().unwrap();
-    let twice = |position: u64| Record { key: picture(position % 20).key, ..picture(position) };
+    let twice = |position: u64| Record { key: image(position % 20).key, ..image(position) };
     let paths: Vec<PathBuf> = (1..=2)
         .map(|index| {
             let out = folder.path().join(index.to_string());

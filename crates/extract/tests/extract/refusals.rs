@@ -9,20 +9,20 @@ use sail_data::source::{ImageData, Record, RecordSource, Records};
 use sail_data::{DataError, Dtype, EmbeddingStore};
 use sail_extract::{Event, ExtractError, ExtractOptions, Part, extract_images};
 
-use crate::fakes::{Eye, Made, assert_same, images, options, picture, pictures, texts, troubled, vision};
+use crate::fakes::{Eye, Made, assert_same, image, images, options, texts, troubled, vision};
 
 #[test]
 fn the_first_bad_record_is_an_error_where_that_is_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("store");
     let strict = ExtractOptions { strict: true, ..options() };
-    let error = images(&pictures(100), &out, &strict).unwrap_err();
+    let error = images(&images(100), &out, &strict).unwrap_err();
     assert_eq!(error.to_string(), "record 3 (key `p00003`) cannot be used: gone");
-    let clean = |position| if position == 3 { picture(3) } else { troubled(position) };
+    let clean = |position| if position == 3 { image(3) } else { troubled(position) };
     let error = images(&Made { count: 4, record: clean }, &out, &strict).unwrap_err();
     assert!(matches!(error, ExtractError::Exists { .. }), "{error}");
     // Without the option it goes on where it was.
-    let extraction = images(&pictures(100), &out, &ExtractOptions { resume: true, ..options() }).unwrap();
+    let extraction = images(&images(100), &out, &ExtractOptions { resume: true, ..options() }).unwrap();
     assert_eq!(extraction.rows + extraction.skipped, 100);
 }
 
@@ -30,14 +30,14 @@ fn the_first_bad_record_is_an_error_where_that_is_asked_for() {
 fn nothing_to_embed() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("store");
-    let error = images(&pictures(0), &out, &options()).unwrap_err();
+    let error = images(&images(0), &out, &options()).unwrap_err();
     assert!(matches!(error, ExtractError::NoRecords), "{error}");
     let part = ExtractOptions { part: Part { index: 4, of: 4 }, ..options() };
-    let error = images(&Made { count: 3, record: picture }, &out, &part).unwrap();
+    let error = images(&Made { count: 3, record: image }, &out, &part).unwrap();
     assert_eq!(error.rows, 3);
     std::fs::remove_dir_all(&out).unwrap();
     let part = ExtractOptions { part: Part { index: 1, of: 4 }, ..options() };
-    let error = images(&Made { count: 3, record: picture }, &out, &part).unwrap_err();
+    let error = images(&Made { count: 3, record: image }, &out, &part).unwrap_err();
     assert!(error.to_string().contains("3 records are 1 blocks of 8"), "{error}");
     assert!(!out.exists());
 
@@ -67,7 +67,7 @@ fn options_out_of_their_range() {
         (ExtractOptions { part: Part { index: 3, of: 2 }, ..options() }, "`part` is 3/2"),
         (ExtractOptions { part: Part { index: 0, of: 0 }, ..options() }, "`part` is 0/0"),
     ] {
-        match images(&pictures(9), &out, &options).unwrap_err() {
+        match images(&images(9), &out, &options).unwrap_err() {
             ExtractError::Config(error) => assert!(error.to_string().starts_with(field), "{error}"),
             other => panic!("{other}"),
         }
@@ -89,7 +89,7 @@ fn broken(answer: fn(Tensor<2>) -> Tensor<2>, dtype: Dtype) -> ExtractError {
     let folder = tempfile::tempdir().unwrap();
     let tower = VisionTower { encoder: Arc::new(Broken(answer)), ..vision() };
     let out = folder.path().join("store");
-    let source = Made { count: 20, record: picture };
+    let source = Made { count: 20, record: image };
     let options = ExtractOptions { dtype, ..options() };
     let error = extract_images(&tower, &source, &out, &options, &mut |_: Event<'_>| ()).unwrap_err();
     assert!(EmbeddingStore::open(&out).is_err(), "it is no store");
@@ -130,7 +130,7 @@ fn a_tower_that_cannot_pool() {
     let folder = tempfile::tempdir().unwrap();
     let tower = VisionTower { pooling: sail_core::ImagePooling::Concat, ..vision() };
     let out = folder.path().join("store");
-    let error = extract_images(&tower, &pictures(9), &out, &options(), &mut |_: Event<'_>| ()).unwrap_err();
+    let error = extract_images(&tower, &images(9), &out, &options(), &mut |_: Event<'_>| ()).unwrap_err();
     assert!(matches!(&error, ExtractError::Tower { first, .. } if first == "p00000"), "{error}");
 }
 
@@ -148,7 +148,7 @@ impl RecordSource<ImageData> for Failing {
     fn records(&self, range: Range<u64>) -> Result<Records<ImageData>, DataError> {
         let good = range.start..range.end.min(self.records);
         let end = self.error.then_some(Err(DataError::Empty));
-        Ok(Box::new(good.map(|position| Ok(picture(position))).chain(end)))
+        Ok(Box::new(good.map(|position| Ok(image(position))).chain(end)))
     }
 }
 
@@ -163,7 +163,7 @@ fn a_source_that_breaks_or_ends_early() {
     assert!(matches!(error, ExtractError::SourceChanged { position: 12, .. }), "{error}");
     images(&Failing { records: 20, error: false }, &out, &resumed).unwrap();
     let whole = folder.path().join("whole");
-    images(&Made { count: 20, record: picture }, &whole, &options()).unwrap();
+    images(&Made { count: 20, record: image }, &whole, &options()).unwrap();
     assert_same(&out, &whole);
     // More than it counted is not asked for.
     std::fs::remove_dir_all(&out).unwrap();

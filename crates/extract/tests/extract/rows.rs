@@ -9,8 +9,8 @@ use sail_data::{Dtype, EmbeddingStore};
 use sail_extract::{Event, ExtractOptions, Skipped, extract_images};
 
 use crate::fakes::{
-    DIM, Made, assert_same, caption, captions, images, names, options, picture, pictures, png, text, texts,
-    troubled, vision,
+    DIM, Made, assert_same, caption, captions, image, images, names, options, png, text, texts, troubled,
+    vision,
 };
 
 fn skipped(out: &Path) -> Vec<Skipped> {
@@ -25,10 +25,10 @@ fn row(store: &EmbeddingStore, row: usize) -> Vec<f32> {
 }
 
 #[test]
-fn pictures_in_the_order_of_the_source() {
+fn images_in_the_order_of_the_source() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("new/store");
-    let extraction = images(&pictures(200), &out, &options()).unwrap();
+    let extraction = images(&images(200), &out, &options()).unwrap();
     let mut seen = HashSet::new();
     let broken = |position: u64| position % 13 == 5 || position % 17 == 3;
     let new = |position: &u64| !broken(*position) && seen.insert(troubled(*position).key);
@@ -50,7 +50,7 @@ fn pictures_in_the_order_of_the_source() {
     assert_eq!(keys, good.iter().map(|&position| troubled(position).key).collect::<Vec<_>>());
 
     // The fourth block, batch by batch, as the tower itself embeds it: 24 to 31, of which 31 is cut off.
-    let decoded = |position: &u64| match picture(*position).value.unwrap() {
+    let decoded = |position: &u64| match image(*position).value.unwrap() {
         ImageData::Bytes(bytes) => image::load_from_memory(&bytes).unwrap().to_rgb8(),
         ImageData::File(_) => panic!(),
     };
@@ -60,13 +60,13 @@ fn pictures_in_the_order_of_the_source() {
         let rows: Vec<f32> = rows.into_data().iter::<f32>().collect();
         for (position, expected) in batch.iter().zip(rows.chunks(DIM)) {
             let place = good.iter().position(|found| found == position).unwrap();
-            assert_eq!(row(&store, place), expected, "picture {position}");
+            assert_eq!(row(&store, place), expected, "image {position}");
         }
     }
 
     let lines = skipped(&out);
     assert_eq!(lines.len() as u64, extraction.skipped);
-    let reason = |position: u64| &lines.iter().find(|line| line.key == picture(position).key).unwrap().reason;
+    let reason = |position: u64| &lines.iter().find(|line| line.key == image(position).key).unwrap().reason;
     assert_eq!(reason(3), "gone");
     assert!(!reason(18).is_empty());
     assert_eq!(reason(48), "a record before it has the same key");
@@ -99,29 +99,29 @@ fn threads_and_checkpoints_change_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let out = |name: &str| folder.path().join(name);
     let one = ExtractOptions { threads: 1, ..options() };
-    images(&pictures(300), &out("one"), &one).unwrap();
+    images(&images(300), &out("one"), &one).unwrap();
     let many = ExtractOptions { threads: 16, checkpoint_every: std::time::Duration::ZERO, ..options() };
-    images(&pictures(300), &out("many"), &many).unwrap();
+    images(&images(300), &out("many"), &many).unwrap();
     assert_same(&out("many"), &out("one"));
-    images(&pictures(300), &out("batch"), &ExtractOptions { block: 9, ..options() }).unwrap();
+    images(&images(300), &out("batch"), &ExtractOptions { block: 9, ..options() }).unwrap();
     let shard = "shard-00000.safetensors";
     let read = |name: &str| std::fs::read(out(name).join(shard)).unwrap();
     assert!(read("batch") != read("one"), "the fake tower shows what a batch is made of");
 }
 
 #[test]
-fn every_way_a_picture_can_be_bad() {
+fn every_way_an_image_can_be_bad() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     std::fs::write(path("good.png"), png(2, 2, [1, 2, 3])).unwrap();
     std::fs::write(path("empty.png"), []).unwrap();
-    std::fs::write(path("text.png"), "not a picture").unwrap();
+    std::fs::write(path("text.png"), "not an image").unwrap();
     std::fs::create_dir(path("folder.png")).unwrap();
     let file = |name: &str| Ok(ImageData::File(path(name)));
     let values = [
         ("good", file("good.png"), ""),
         ("empty", file("empty.png"), "the file is empty"),
-        ("text", file("text.png"), "not a picture"),
+        ("text", file("text.png"), "not an image"),
         ("folder", file("folder.png"), "expected a file"),
         ("missing", file("missing.png"), "the file cannot be read"),
         ("red", Ok(ImageData::Bytes(png(2, 2, [255, 0, 0]))), "it is red"),
@@ -160,13 +160,13 @@ fn a_limit_takes_the_first_records() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("store");
     let limited = ExtractOptions { limit: Some(20), ..options() };
-    let extraction = images(&pictures(300), &out, &limited).unwrap();
+    let extraction = images(&images(300), &out, &limited).unwrap();
     assert_eq!(extraction.rows + extraction.skipped, 20);
     let short = folder.path().join("short");
     images(&Made { count: 20, record: troubled }, &short, &options()).unwrap();
     assert_same(&out, &short);
     // A limit beyond the end is none.
-    images(&pictures(20), &folder.path().join("all"), &ExtractOptions { limit: Some(99), ..options() })
+    images(&images(20), &folder.path().join("all"), &ExtractOptions { limit: Some(99), ..options() })
         .unwrap();
     assert_same(&folder.path().join("all"), &short);
 }
@@ -179,8 +179,7 @@ fn progress_counts_records_and_rows() {
         Event::Skipped(_) => {}
         other => events.push(format!("{other:?}")),
     };
-    extract_images(&vision(), &pictures(20), &folder.path().join("store"), &options(), &mut observer)
-        .unwrap();
+    extract_images(&vision(), &images(20), &folder.path().join("store"), &options(), &mut observer).unwrap();
     let expected = [
         "Started { done: 0, records: 20 }",
         "Progress { done: 8, rows: 6 }",

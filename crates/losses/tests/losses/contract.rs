@@ -81,9 +81,9 @@ fn a_loss_from_outside_has_gradients_by_default() {
     let gradients = loss.gradients(batch.to_tensors()).unwrap();
 
     let pairs = batch.images.iter().zip(&batch.texts[0]);
-    let slope: Vec<f64> = pairs.map(|(a, b)| 2.0 * (a - b) / 15.0).collect();
-    let opposite: Vec<f64> = slope.iter().map(|x| -x).collect();
-    let expected = [slope, opposite, vec![0.0; 15], vec![0.0], vec![0.0]];
+    let gradient: Vec<f64> = pairs.map(|(a, b)| 2.0 * (a - b) / 15.0).collect();
+    let opposite: Vec<f64> = gradient.iter().map(|x| -x).collect();
+    let expected = [gradient, opposite, vec![0.0; 15], vec![0.0], vec![0.0]];
     for (found, expected) in parts(gradients).iter().zip(&expected) {
         assert_close(found, expected, 1e-6, 0.0, "mean squared distance");
     }

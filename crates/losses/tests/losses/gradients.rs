@@ -31,7 +31,7 @@ fn check(config: LossConfig, batch: &Batch) {
 }
 
 #[test]
-fn gradients_are_the_slopes_of_the_definition() {
+fn gradients_are_the_gradients_of_the_definition() {
     for config in every_config() {
         for ([rows, dim, sets], alignment) in
             [([3, 5, 1], 0.0), ([7, 5, 3], 0.5), ([7, 17, 2], 2.0), ([33, 5, 1], 0.5)]
@@ -45,7 +45,7 @@ fn gradients_are_the_slopes_of_the_definition() {
 
 /// Sides that divide the batch, that do not, of one pair, and beyond the batch.
 #[test]
-fn tiles_of_any_side_give_the_same_slopes_and_value() {
+fn tiles_of_any_side_give_the_same_gradients_and_value() {
     let (sigmoid, info_nce) = (SigmoidLoss::new(), InfoNceLoss::new());
     for ([rows, dim, sets], sides) in [([7, 5, 3], [1, 2, 7]), ([33, 17, 2], [4, 11, 100])] {
         let batch = Batch::random([rows, dim, sets], 0.5, 20.0, -10.0);
@@ -71,7 +71,7 @@ fn check_tiled(config: LossConfig, loss: &dyn ContrastiveLoss, batch: &Batch) {
 #[test]
 fn a_batch_of_two_has_gradients() {
     for config in every_config() {
-        // Two standardised rows are 1 and -1 whatever they were: Barlow Twins has no slope to speak of there.
+        // Two standardised rows are 1 and -1 whatever they were: Barlow Twins has no gradient to speak of there.
         if !matches!(config, LossConfig::BarlowTwins { .. }) {
             check(config, &Batch::random([2, 5, 2], 0.5, 20.0, -10.0));
         }
@@ -79,7 +79,7 @@ fn a_batch_of_two_has_gradients() {
 }
 
 #[test]
-fn a_logit_of_exactly_zero_has_its_slope() {
+fn a_logit_of_exactly_zero_has_its_gradient() {
     // Images and their texts are orthogonal: the positives' logits are 0, where relu and abs have a kink.
     let batch = Batch {
         rows: 2,

@@ -83,11 +83,11 @@ pub(crate) fn gradients(config: LossConfig, batch: &Batch) -> Vec<Vec<f64>> {
         batch.parts_mut()[part][at] += by;
         value(config, &batch)
     };
-    let slope = |part, at| (moved(part, at, STEP) - moved(part, at, -STEP)) / (2.0 * STEP);
+    let gradient = |part, at| (moved(part, at, STEP) - moved(part, at, -STEP)) / (2.0 * STEP);
     lengths
         .iter()
         .enumerate()
-        .map(|(part, &length)| (0..length).map(|at| slope(part, at)).collect())
+        .map(|(part, &length)| (0..length).map(|at| gradient(part, at)).collect())
         .collect()
 }
 

@@ -1,7 +1,7 @@
 //! A report with every part in it. Its numbers are made up.
 
 use sail_report::{
-    Facts, Gallery, GalleryItem, LineChart, Matrix, Panel, Panels, Picture, Report, Section, Table,
+    Facts, Gallery, GalleryItem, Image, LineChart, Matrix, Panel, Panels, Report, Section, Table,
 };
 
 /// A chequered PNG of two colours.
@@ -9,9 +9,9 @@ pub(crate) const PNG: &[u8] = include_bytes!("checker.png");
 
 pub(crate) fn report() -> Report {
     Report::new("Aligning EfficientNet-Lite0 and MiniLM")
-        .subtitle("A GLU head on frozen features: 1,376 emoji pictures with their names, 370 of them held out.")
-        .key_figure("34.2 %", "recall@1, picture to text, on 370 held-out pairs")
-        .key_figure("71.9 %", "recall@10, picture to text")
+        .subtitle("A GLU head on frozen features: 1,376 emoji images with their names, 370 of them held out.")
+        .key_figure("34.2 %", "recall@1, image to text, on 370 held-out pairs")
+        .key_figure("71.9 %", "recall@10, image to text")
         .key_figure("41 s", "of training on two CPU cores")
         .section(Section::new("Results").text(INTRODUCTION).table(results()).text(
             "Scores are means over three seeds. Parameters count the trained head alone; both encoders stay frozen.",
@@ -23,8 +23,8 @@ pub(crate) fn report() -> Report {
                 .charts([recall(), learning_rate()]),
         )
         .section(
-            Section::new("Held-out pictures")
-                .text("The three best names for each picture. Bars share one scale over the whole gallery.")
+            Section::new("Held-out images")
+                .text("The three best names for each image. Bars share one scale over the whole gallery.")
                 .gallery(gallery()),
         )
         .section(Section::new("Encoders").matrix(matrix()).chart(scatter()))
@@ -37,7 +37,7 @@ pub(crate) fn report() -> Report {
 }
 
 const INTRODUCTION: &str = "How well do two encoders that never met agree? A head is trained on pairs of \
-     frozen features, and is then asked to find, among 370 held-out names, the one that belongs to a picture.";
+     frozen features, and is then asked to find, among 370 held-out names, the one that belongs to an image.";
 
 fn results() -> Table {
     Table::new(["head", "loss", "parameters", "R@1", "R@5", "R@10", "median rank"])
@@ -49,7 +49,7 @@ fn results() -> Table {
         .row(["chance", "–", "–", "0.3", "1.4", "2.7", "185"])
         .higher_is_better(["R@1", "R@5", "R@10"])
         .lower_is_better(["median rank"])
-        .caption("Picture to text, 370 held-out pairs, in percent.")
+        .caption("Image to text, 370 held-out pairs, in percent.")
 }
 
 /// A curve that falls or rises towards `end` with a little ripple; no random numbers.
@@ -77,9 +77,9 @@ fn scatter() -> LineChart {
 }
 
 fn panels() -> Panels {
-    let picture = || Picture::encoded(PNG).expect("a PNG");
-    let panel = Panel::new("fox on <grass>").note("mIoU 61.3").picture("picture", picture());
-    let panel = panel.picture("prediction", picture()).picture("truth", picture());
+    let image = || Image::encoded(PNG).expect("a PNG");
+    let panel = Panel::new("fox on <grass>").note("mIoU 61.3").image("image", image());
+    let panel = panel.image("prediction", image()).image("truth", image());
     Panels::new().legend("fox & hound", [128, 0, 0]).legend("grass", [0, 128, 0]).panel(panel)
 }
 
@@ -116,7 +116,7 @@ fn learning_rate() -> LineChart {
 }
 
 fn gallery() -> Gallery {
-    let item = |emoji: &str, title: &str| GalleryItem::new(Picture::text(emoji)).title(title);
+    let item = |emoji: &str, title: &str| GalleryItem::new(Image::text(emoji)).title(title);
     Gallery::new()
         .item(
             item("🦊", "fox face")
@@ -150,7 +150,7 @@ fn gallery() -> Gallery {
                 .candidate("kick scooter", 0.40, false),
         )
         .item(
-            GalleryItem::new(Picture::encoded(PNG).expect("a PNG"))
+            GalleryItem::new(Image::encoded(PNG).expect("a PNG"))
                 .title("chequered flag")
                 .note("an embedded PNG")
                 .candidate("chequered flag", 0.66, true)

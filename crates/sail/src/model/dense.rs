@@ -15,7 +15,7 @@ use sail_layers::Head;
 use super::patch_cache::PatchCache;
 use super::{BATCH, SailError, SailModel};
 
-/// A vision tower and the image side of a head: pictures in, an aligned feature of every patch out.
+/// A vision tower and the image side of a head: images in, an aligned feature of every patch out.
 ///
 /// Each patch becomes what the head was trained on: the patch beside the class token under `concat` pooling, the patch
 /// alone under `patch-mean`, and under `pooled` where the pooled output is the mean of the patches
@@ -93,10 +93,10 @@ impl<H: AlignmentHead> DenseTower<H> {
         Ok(Self { grid: Some(grid), ..self })
     }
 
-    /// Keeps the backbone's features of every picture or window in a folder, which is made if it is not there, so that
-    /// another head on the same pictures does without the backbone.
+    /// Keeps the backbone's features of every image or window in a folder, which is made if it is not there, so that
+    /// another head on the same images does without the backbone.
     ///
-    /// A file, written whole or not at all, holds the features of one picture, before the head; its name is a hash of the
+    /// A file, written whole or not at all, holds the features of one image, before the head; its name is a hash of the
     /// prepared pixels and of all else that decides them: model, weights, preprocessing, pooling, [`DenseOptions`] and the
     /// number type. A backbone of your own is known by what its provenance states, so it should state its weights. Results
     /// are the same whether features were kept or are new, as new ones are rounded to the number type too. A window of P
@@ -108,13 +108,13 @@ impl<H: AlignmentHead> DenseTower<H> {
         Ok(Self { cache: Some(PatchCache::new(folder.into(), dtype)?), ..self })
     }
 
-    /// Aligned features of the patches of pictures, prepared as for [`SailModel::encode_images`].
+    /// Aligned features of the patches of images, prepared as for [`SailModel::encode_images`].
     ///
     /// # Shapes
     /// - result: `[images.len(), rows, columns, dim]`, not normalised, on the head's device
     ///
     /// # Errors
-    /// [`SailError::Empty`] without pictures, [`SailError::Tower`] for one that the tower cannot encode, for pictures
+    /// [`SailError::Empty`] without images, [`SailError::Tower`] for one that the tower cannot encode, for images
     /// that are prepared to different sizes, and for a layer or pooling that the backbone cannot serve,
     /// [`SailError::Head`] for features that the head cannot take, and [`SailError::PatchCache`] for kept features that
     /// cannot be read or new ones that cannot be kept.
@@ -123,7 +123,7 @@ impl<H: AlignmentHead> DenseTower<H> {
         self.encode_with(images, |image| preprocessor.preprocess(image))
     }
 
-    /// As [`encode`](Self::encode) at the size that the pictures have, the same for all: normalised, but neither resized
+    /// As [`encode`](Self::encode) at the size that the images have, the same for all: normalised, but neither resized
     /// nor cropped.
     ///
     /// # Shapes
@@ -178,9 +178,9 @@ impl<H: AlignmentHead> DenseTower<H> {
 fn resized(features: Tensor<4>, grid @ [rows, columns]: [usize; 2]) -> Result<Tensor<4>, SailError> {
     let ([batch, from_rows, from_columns, dim], device) = (features.dims(), features.device());
     let mut values = Vec::with_capacity(batch * rows * columns * dim);
-    for picture in features.split(1, 0) {
-        let picture = picture.try_into_vec_as::<f32>()?;
-        let map = LogitMap::new([from_rows, from_columns], dim, picture)?;
+    for image in features.split(1, 0) {
+        let image = image.try_into_vec_as::<f32>()?;
+        let map = LogitMap::new([from_rows, from_columns], dim, image)?;
         values.extend_from_slice(map.resize(grid)?.values());
     }
     Ok(Tensor::from_data(TensorData::new(values, [batch, rows, columns, dim]), &device))

@@ -1,4 +1,4 @@
-//! What can go wrong between pictures, texts and embeddings.
+//! What can go wrong between images, texts and embeddings.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! Patches of pictures that were encoded before.
+//! Patches of images that were encoded before.
 
 use std::fs;
 use std::io;
@@ -8,8 +8,9 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use rayon::prelude::*;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype as StoredType, TensorView};
-use sail_core::{DenseOptions, PatchTokens, Pixels, Side, VisionTower, write_atomic};
+use sail_core::{DenseOptions, PatchTokens, Pixels, Side, VisionTower};
 use sail_data::Dtype;
+use sail_support::write_atomic;
 use sha2::{Digest, Sha256};
 
 use super::SailError;
@@ -17,7 +18,7 @@ use super::SailError;
 /// The tensor of a file: `[rows, columns, dim]`.
 const TENSOR: &str = "patches";
 
-/// A folder with a file for each picture or window, called by a hash of all that decides its patches: the prepared pixels,
+/// A folder with a file for each image or window, called by a hash of all that decides its patches: the prepared pixels,
 /// model, weights, preprocessing, pooling, layer, attention and number type.
 #[derive(Debug, Clone)]
 pub(super) struct PatchCache {

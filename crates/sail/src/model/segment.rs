@@ -11,7 +11,7 @@ use sail_layers::Head;
 use super::dense::DenseTower;
 use super::{SailError, SailModel, unit};
 
-/// How pictures are segmented. The default is the paper's window without background threshold and with the attention
+/// How images are segmented. The default is the paper's window without background threshold and with the attention
 /// the backbone was trained with.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct SegmentOptions {
@@ -25,9 +25,9 @@ pub struct SegmentOptions {
 
 /// Open-vocabulary segmentation (SAIL, arXiv 2412.04616, section 4.2), made by [`SailModel::segmenter`].
 ///
-/// A picture is resized, cut into windows, and every patch of a window compared with every class: the logit is the cosine
+/// An image is resized, cut into windows, and every patch of a window compared with every class: the logit is the cosine
 /// of the aligned patch with the weight of the class. The logits of a window are resized to it bilinearly, averaged where
-/// windows overlap, and resized to the picture. The highest decides. For the background threshold they are multiplied by
+/// windows overlap, and resized to the image. The highest decides. For the background threshold they are multiplied by
 /// the head's `exp(log_scale)` and put through a softmax over the classes.
 #[derive(Clone)]
 pub struct Segmenter<H: AlignmentHead = Head> {
@@ -69,7 +69,7 @@ impl<H: AlignmentHead> SailModel<H> {
         sail_core::Check::check(&options.sliding)?;
         let scale = self.head.log_scale().exp().try_into_vec_as::<f32>()?[0];
         let decision = Decision { scale, background_threshold: options.background_threshold };
-        // What the decision refuses, it refuses before the first picture.
+        // What the decision refuses, it refuses before the first image.
         LogitMap::new([1, 1], classes.len().max(1), vec![0.0; classes.len().max(1)])?
             .labels([1, 1], &decision)?;
         Ok(Segmenter {
@@ -84,7 +84,7 @@ impl<H: AlignmentHead> SailModel<H> {
 
 impl<H: AlignmentHead> Segmenter<H> {
     /// Keeps the backbone's features of every window in a folder, as [`DenseTower::with_cache`] does: another head, other
-    /// classes or another threshold on the same pictures and windows then do without the backbone.
+    /// classes or another threshold on the same images and windows then do without the backbone.
     ///
     /// # Errors
     /// As [`DenseTower::with_cache`].
@@ -95,24 +95,24 @@ impl<H: AlignmentHead> Segmenter<H> {
     /// The class of every pixel.
     ///
     /// # Errors
-    /// [`SailError::Segmentation`] for a picture without pixels or too elongated, those of [`DenseTower::encode`],
+    /// [`SailError::Segmentation`] for an image without pixels or too elongated, those of [`DenseTower::encode`],
     /// and [`SailError::Direction`] for a patch whose embedding is not finite or all zeros.
     pub fn segment(&self, image: &RgbImage) -> Result<LabelMap, SailError> {
         let size = [image.height() as usize, image.width() as usize];
         Ok(self.logits(image)?.labels(size, &self.decision)?)
     }
 
-    /// The cosine of every pixel of the resized picture with every class, averaged over windows.
+    /// The cosine of every pixel of the resized image with every class, averaged over windows.
     ///
     /// # Errors
     /// As [`segment`](Self::segment).
     pub fn logits(&self, image: &RgbImage) -> Result<LogitMap, SailError> {
         let size = self.sliding.resized([image.height() as usize, image.width() as usize])?;
-        let (picture, windows) = (resized(image, size)?, self.sliding.windows(size)?);
+        let (image, windows) = (resized(image, size)?, self.sliding.windows(size)?);
         let classes = self.weights.dims()[1];
         let mut sum = WindowSum::new(size, classes)?;
         for windows in windows.chunks(self.batch) {
-            let crops: Vec<RgbImage> = windows.iter().map(|window| crop(&picture, *window)).collect();
+            let crops: Vec<RgbImage> = windows.iter().map(|window| crop(&image, *window)).collect();
             let features = self.tower.encode_unresized(&crops)?;
             let [batch, rows, columns, dim] = features.dims();
             let patches = unit(Side::Image, features.reshape([batch * rows * columns, dim]))?;
@@ -125,7 +125,7 @@ impl<H: AlignmentHead> Segmenter<H> {
     }
 }
 
-/// The picture at another size, interpolated bilinearly and not filtered, as OpenCV's `INTER_LINEAR` does.
+/// The image at another size, interpolated bilinearly and not filtered, as OpenCV's `INTER_LINEAR` does.
 fn resized(image: &RgbImage, size: [usize; 2]) -> Result<RgbImage, SegmentationError> {
     let from = [image.height() as usize, image.width() as usize];
     if from == size {

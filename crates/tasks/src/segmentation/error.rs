@@ -1,4 +1,4 @@
-//! What can be wrong with a set of pictures and masks.
+//! What can be wrong with a set of images and masks.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use sail_eval::SegmentationError;
 
 use super::SegmentationLayout;
 
-/// A set of pictures and masks that cannot be used.
+/// A set of images and masks that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SegmentationSetError {
@@ -21,14 +21,14 @@ pub enum SegmentationSetError {
         /// What is missing, relative to the folder.
         wanted: &'static str,
     },
-    /// No picture has a mask.
-    #[error("{} has no picture with a mask in the layout `{layout}`: {unused} pictures or masks are without the other", root.display())]
+    /// No image has a mask.
+    #[error("{} has no image with a mask in the layout `{layout}`: {unused} images or masks are without the other", root.display())]
     Empty {
         /// The folder of the data.
         root: PathBuf,
         /// The layout asked for.
         layout: SegmentationLayout,
-        /// Pictures without a mask and masks without a picture.
+        /// Images without a mask and masks without an image.
         unused: usize,
     },
     /// Two files that differ in what their names end with only.
@@ -56,7 +56,7 @@ pub enum SegmentationSetError {
         found: usize,
     },
     /// A list that names what is no file name.
-    #[error("line {line} of {} is `{name}`, expected the name of a picture without its extension", path.display())]
+    #[error("line {line} of {} is `{name}`, expected the name of an image without its extension", path.display())]
     Name {
         /// The list.
         path: PathBuf,
@@ -74,9 +74,9 @@ pub enum SegmentationSetError {
         #[source]
         source: std::io::Error,
     },
-    /// A picture that cannot be decoded.
+    /// An image that cannot be decoded.
     #[error("cannot decode {}", path.display())]
-    Picture {
+    Image {
         /// The file.
         path: PathBuf,
         /// Why.
@@ -91,7 +91,7 @@ pub enum SegmentationSetError {
         /// Why.
         reason: String,
     },
-    /// A mask that does not fit its picture or its classes.
+    /// A mask that does not fit its image or its classes.
     #[error("the mask {} does not fit", path.display())]
     Fit {
         /// The file.

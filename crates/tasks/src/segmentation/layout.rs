@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use sail_core::{ConfigError, ensure};
-use sail_data::source::is_picture;
+use sail_data::source::is_image_name;
 use sail_eval::IGNORED;
 
 /// Where Pascal VOC may lie in its folder.
@@ -13,7 +13,7 @@ const VOC_FOLDERS: [&str; 2] = ["VOCdevkit/VOC2012", "VOC2012"];
 
 /// The layout of a segmentation set, as it is published.
 ///
-/// | name | pictures | masks | labels |
+/// | name | images | masks | labels |
 /// |---|---|---|---|
 /// | `ade20k` | `images/validation` | `annotations/validation` | 0 is ignored, k is class k - 1 |
 /// | `coco-stuff` | `images/val2017` (or `val2017`) | `annotations/val2017`, `*_labelTrainIds.png` | the classes |
@@ -22,7 +22,7 @@ const VOC_FOLDERS: [&str; 2] = ["VOCdevkit/VOC2012", "VOC2012"];
 /// | `folder` | `images` | `masks` | the classes |
 ///
 /// ADE20K is the folder `ADEChallengeData2016`; Pascal VOC is the folder that has `VOCdevkit/VOC2012`, or that one. A
-/// picture and its mask have the same name but for the extension. 255 is ignored everywhere.
+/// image and its mask have the same name but for the extension. 255 is ignored everywhere.
 ///
 /// A file `classes.txt` in the folder names the classes, one a line, synonyms with commas between. A `folder` needs it;
 /// the others have the names of their publishers without it (of COCO-Stuff as words: `wall-brick` is `brick wall`).
@@ -68,7 +68,7 @@ impl SegmentationLayout {
         let inner = VOC_FOLDERS.iter().find_map(|folder| name.strip_prefix(folder)?.strip_prefix('/'));
         let Places { images, masks, list, .. } = self.places(Path::new(""));
         let is_in = |name: &str, folder: &str| {
-            name.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/')) && is_picture(name)
+            name.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/')) && is_image_name(name)
         };
         let belongs = |name: &str| {
             Some(name) == list || images.iter().chain([&masks]).any(|folder| is_in(name, folder))
@@ -76,7 +76,7 @@ impl SegmentationLayout {
         name == "classes.txt" || belongs(name) || list.is_some() && inner.is_some_and(belongs)
     }
 
-    /// Where pictures and masks lie, in words.
+    /// Where images and masks lie, in words.
     pub(crate) fn described(self) -> &'static str {
         match self {
             Self::Ade20k => "images/validation and annotations/validation",
@@ -86,7 +86,7 @@ impl SegmentationLayout {
         }
     }
 
-    /// The folder that the others are relative to, the folders of the pictures that may be, that of the masks, and the
+    /// The folder that the others are relative to, the folders of the images that may be, that of the masks, and the
     /// list of names.
     pub(super) fn places(self, root: &Path) -> Places {
         let (base, images, masks, list): (_, &[_], _, _) = match self {
@@ -102,7 +102,7 @@ impl SegmentationLayout {
         Places { base, images, masks, list }
     }
 
-    /// What the name of a mask has after the picture's.
+    /// What the name of a mask has after the image's.
     pub(super) fn mask_suffix(self) -> &'static str {
         if self == Self::CocoStuff { "_labelTrainIds" } else { "" }
     }

@@ -1,4 +1,4 @@
-//! Pictures with a mask that names the class of every pixel.
+//! Images with a mask that names the class of every pixel.
 
 mod error;
 mod layout;
@@ -10,4 +10,4 @@ pub use error::SegmentationSetError;
 pub use layout::SegmentationLayout;
 pub use mask::read_mask;
 pub use overlay::{class_colour, overlay};
-pub use set::{SegmentationSample, SegmentationSet, UnusedPicture};
+pub use set::{SegmentationSample, SegmentationSet, UnusedImage};

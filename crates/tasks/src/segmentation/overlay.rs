@@ -1,4 +1,4 @@
-//! Segmentations as pictures.
+//! Segmentations as images.
 
 use sail_core::RgbImage;
 use sail_eval::{IGNORED, LabelMap};
@@ -18,9 +18,9 @@ pub fn class_colour(class: u8) -> [u8; 3] {
     [0, 1, 2].map(|channel| (0..3).map(|group| bit(3 * group + channel) << (7 - group)).sum())
 }
 
-/// The picture under the colours of its classes, at most `side` pixels on its longer side. Ignored pixels are white.
+/// The image under the colours of its classes, at most `side` pixels on its longer side. Ignored pixels are white.
 ///
-/// Maps of another size than the picture are stretched over it.
+/// Maps of another size than the image are stretched over it.
 pub fn overlay(image: &RgbImage, labels: &LabelMap, side: u32) -> RgbImage {
     let mut result = thumbnail(image, side);
     let [rows, columns] = labels.size();

@@ -1,4 +1,4 @@
-//! A set of pictures and masks.
+//! A set of images and masks.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,10 +12,10 @@ use sail_eval::{LabelMap, SegmentationError};
 use super::layout::Places;
 use super::{SegmentationLayout, SegmentationSetError, read_mask};
 
-/// Pictures and their masks, in the order of their names.
+/// Images and their masks, in the order of their names.
 ///
 /// Opening lists files and reads none of them but `classes.txt` and the list of names; links that lead out of a folder
-/// are not followed. A picture without a mask or a mask without a picture is left out and counted in
+/// are not followed. An image without a mask or a mask without an image is left out and counted in
 /// [`unused`](Self::unused).
 ///
 /// # Examples
@@ -33,7 +33,7 @@ pub struct SegmentationSet {
     layout: SegmentationLayout,
     classes: Vec<Vec<String>>,
     items: Vec<Item>,
-    unused: Vec<UnusedPicture>,
+    unused: Vec<UnusedImage>,
 }
 
 #[derive(Debug, Clone)]
@@ -43,21 +43,21 @@ struct Item {
     mask: PathBuf,
 }
 
-/// A picture or a mask that is left out.
+/// An image or a mask that is left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UnusedPicture {
+pub struct UnusedImage {
     /// Its name, without the extension.
     pub name: String,
     /// Why.
     pub reason: String,
 }
 
-/// A picture and the class of each of its pixels.
+/// An image and the class of each of its pixels.
 #[derive(Debug, Clone)]
 pub struct SegmentationSample {
-    /// The name of the picture, without its extension.
+    /// The name of the image, without its extension.
     pub name: String,
-    /// The picture.
+    /// The image.
     pub image: RgbImage,
     /// Its classes, of the same size.
     pub truth: LabelMap,
@@ -68,7 +68,7 @@ impl SegmentationSet {
     ///
     /// # Errors
     /// [`SegmentationSetError`] where the layout's folders or lists are not there or cannot be read, class names are
-    /// wrong, two files share a name, or no picture has a mask.
+    /// wrong, two files share a name, or no image has a mask.
     pub fn open(root: &Path, layout: SegmentationLayout) -> Result<Self, SegmentationSetError> {
         let missing = |wanted| SegmentationSetError::Missing { root: root.to_owned(), layout, wanted };
         let Places { base, images, masks, list } = layout.places(root);
@@ -92,10 +92,10 @@ impl SegmentationSet {
             let found = |what, file: Option<Result<PathBuf, String>>| {
                 file.unwrap_or_else(|| Err(format!("there is no {what} of this name")))
             };
-            let (image, mask) = (found("picture", images.remove(&name)), found("mask", masks.remove(&name)));
+            let (image, mask) = (found("image", images.remove(&name)), found("mask", masks.remove(&name)));
             match (image, mask) {
                 (Ok(image), Ok(mask)) => items.push(Item { name, image, mask }),
-                (Err(reason), _) | (_, Err(reason)) => unused.push(UnusedPicture { name, reason }),
+                (Err(reason), _) | (_, Err(reason)) => unused.push(UnusedImage { name, reason }),
             }
         }
         if items.is_empty() {
@@ -109,33 +109,33 @@ impl SegmentationSet {
         &self.classes
     }
 
-    /// Pictures and masks that are left out.
-    pub fn unused(&self) -> &[UnusedPicture] {
+    /// Images and masks that are left out.
+    pub fn unused(&self) -> &[UnusedImage] {
         &self.unused
     }
 
-    /// How many pictures have a mask.
+    /// How many images have a mask.
     pub fn len(&self) -> usize {
         self.items.len()
     }
 
-    /// Never: a set without pictures is not opened.
+    /// Never: a set without images is not opened.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
 
-    /// Reads a picture and its mask.
+    /// Reads an image and its mask.
     ///
     /// # Errors
-    /// [`SegmentationSetError`] for files that cannot be read or decoded, a mask of another size than its picture, and a
+    /// [`SegmentationSetError`] for files that cannot be read or decoded, a mask of another size than its image, and a
     /// label that is no class. An index beyond the end is [`SegmentationSetError::Io`].
     pub fn load(&self, index: usize) -> Result<SegmentationSample, SegmentationSetError> {
-        let Some(Item { name, image, mask }) = self.items.get(index) else {
-            let source = std::io::Error::other(format!("there are {} pictures", self.items.len()));
-            return Err(SegmentationSetError::Io { path: format!("picture {index}").into(), source });
+        let Some(Item { name, image: path, mask }) = self.items.get(index) else {
+            let source = std::io::Error::other(format!("there are {} images", self.items.len()));
+            return Err(SegmentationSetError::Io { path: format!("image {index}").into(), source });
         };
-        let picture = |source: DecodeError| SegmentationSetError::Picture { path: image.clone(), source };
-        let image = decode_image(&read(image)?, &DecodeLimits::default()).map_err(picture)?;
+        let undecodable = |source: DecodeError| SegmentationSetError::Image { path: path.clone(), source };
+        let image = decode_image(&read(path)?, &DecodeLimits::default()).map_err(undecodable)?;
         let stored = read_mask(mask)?;
         let fit = |source| SegmentationSetError::Fit { path: mask.clone(), source };
         let expected = [image.height() as usize, image.width() as usize];
@@ -149,18 +149,18 @@ impl SegmentationSet {
     }
 }
 
-/// The bytes of a file of a size that a picture may have.
+/// The bytes of a file of a size that an image may have.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, SegmentationSetError> {
     let io = |source| SegmentationSetError::Io { path: path.to_owned(), source };
     let (found, limit) = (fs::metadata(path).map_err(io)?.len(), DecodeLimits::default().max_bytes);
     if found > limit {
         let source = DecodeError::TooManyBytes { found, limit };
-        return Err(SegmentationSetError::Picture { path: path.to_owned(), source });
+        return Err(SegmentationSetError::Image { path: path.to_owned(), source });
     }
     fs::read(path).map_err(io)
 }
 
-/// The pictures below a folder by their names, without the suffix that they must have and the extension.
+/// The images below a folder by their names, without the suffix that they must have and the extension.
 fn files(
     folder: &Path,
     suffix: &str,

@@ -31,7 +31,7 @@ fn winoground_lines() {
     let line = r#"{"id": 0, "image_0": "../../secret", "image_1": "b", "caption_0": "x", "caption_1": "y"}"#;
     lab.write("data/examples.jsonl", format!("{line}\n{{\"id\": 1}}\n"));
     says(open(), &["line 2", "image_0"]);
-    // A picture outside the folder is not looked at, even where there is one.
+    // An image outside the folder is not looked at, even where there is one.
     lab.write("secret.png", std::fs::read(fixture("winoground/images/ex_0_img_0.png")).unwrap());
     lab.write("data/images/b.png", std::fs::read(fixture("winoground/images/ex_0_img_0.png")).unwrap());
     lab.write("data/examples.jsonl", line);
@@ -56,7 +56,7 @@ fn mmvp_rows() {
     says(open(&format!("{header}1,Texts,a cat\n2,Color,a dog\n")), &["rows 1 and 2", "`Texts` and `Color`"]);
     says(open(&format!("{header}1,Texts,a cat\n../2,Texts,a dog\n")), &["`../2`, expected a number"]);
     says(open(&format!("{header}1,Texts\n")), &["CSV"]);
-    // A category is a folder in the folder of pictures, or nothing.
+    // A category is a folder in the folder of images, or nothing.
     let data = open(&format!("{header}1,..,a cat\n2,..,a dog\n")).unwrap();
     says(
         lab.cached(|model, cache| mmvp(model, &data, cache)).map(drop),
@@ -116,14 +116,14 @@ fn class_folders() {
     std::fs::create_dir(folder.join("n99_empty")).unwrap();
     says(open(), &["classnames.txt has 6 names, expected 7"]);
     std::fs::remove_file(folder.join("classnames.txt")).unwrap();
-    says(open(), &["n99_empty has no picture"]);
-    lab.write("image_folder/n99_empty/a.png", "not a picture");
+    says(open(), &["n99_empty has no image"]);
+    lab.write("image_folder/n99_empty/a.png", "not an image");
     let data = open().unwrap();
     assert_eq!(data.classes()[6], "n99 empty");
     let result = lab.cached(|model, cache| classify(model, &data, cache)).unwrap();
     assert_eq!((result.skipped.count, result.absent_classes), (2, 1));
-    lab.write("image_folder/zeroshot_classification_templates.txt", "a {c}\na picture\n");
-    says(open(), &["template 2, `a picture`", "{c}"]);
+    lab.write("image_folder/zeroshot_classification_templates.txt", "a {c}\na image\n");
+    says(open(), &["template 2, `an image`", "{c}"]);
     lab.write("image_folder/zeroshot_classification_templates.txt", "\n");
     says(open(), &["has no template"]);
     assert_eq!(LabelledImages::image_folder(&folder, Some(Templates::default())).unwrap().len(), 19);
@@ -164,7 +164,7 @@ fn web_datasets() {
     lab.write("web_dataset/test/nshards.txt", "many");
     says(open(), &["nshards.txt", "`many`, expected a number"]);
     lab.write("web_dataset/test/nshards.txt", "3");
-    says(open(), &["cannot read the pictures", "2.tar"]);
+    says(open(), &["cannot read the images", "2.tar"]);
     lab.write("web_dataset/test/nshards.txt", "1");
     let png = std::fs::read(fixture("image_folder/n00/0.png")).unwrap();
     let write = |members: &[(&str, &[u8])]| lab.write("web_dataset/test/0.tar", tar(members));
@@ -178,12 +178,12 @@ fn web_datasets() {
     says(open(), &["has no label"]);
     write(&[("s0.cls", b"1"), ("s0.png", &png), ("s1.png", &png)]);
     let data = open().unwrap();
-    says(lab.cached(|model, cache| classify(model, &data, cache)), &["picture `s1` has no label"]);
+    says(lab.cached(|model, cache| classify(model, &data, cache)), &["image `s1` has no label"]);
     write(&[("s0.cls", b"1"), ("s0.png", &png), ("s1.cls", b"2")]);
     let data = open().unwrap();
     let result = lab.cached(|model, cache| classify(model, &data, cache)).unwrap();
     assert_eq!((result.scores.n_images, result.skipped.count, result.absent_classes), (1, 1, 6));
-    assert_eq!(result.skipped.first[0].reason, "there is a label but no picture");
+    assert_eq!(result.skipped.first[0].reason, "there is a label but no image");
     lab.write("web_dataset/classnames.txt", "a\n\nb\n");
     says(open(), &["classnames.txt, line 2", "empty"]);
     lab.write("web_dataset/classnames.txt", "");

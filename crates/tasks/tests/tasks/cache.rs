@@ -16,14 +16,14 @@ fn a_second_head_embeds_nothing() {
     };
     let first = run(&lab);
     let embedded = lab.embedded();
-    assert_eq!(embedded, [31, 31], "32 pictures but one, 32 captions of which two are the same");
+    assert_eq!(embedded, [31, 31], "32 images but one, 32 captions of which two are the same");
     assert_eq!(run(&lab), first, "skips and their reasons included");
     let config = HeadConfig::new(24, 24, 8, ProjectorConfig::Linear {});
     lab.head = Head::new(&config, 3, &lab.vision.device).unwrap();
     assert_ne!(run(&lab).scores, first.scores);
     assert_eq!(lab.embedded(), embedded);
 
-    // Another picture, another model, another number type: other stores.
+    // Another image, another model, another number type: other stores.
     std::fs::copy(folder.join("images/ex_0_img_0.png"), folder.join("images/ex_6_img_1.png")).unwrap();
     assert_eq!(run(&lab).skipped.count, 0);
     assert_eq!(lab.embedded(), [embedded[0] + 32, embedded[1]]);

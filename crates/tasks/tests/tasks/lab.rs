@@ -124,7 +124,7 @@ impl Lab {
         run(&self.model(), &mut FeatureCache::new(self.path("cache"), &mut observer))
     }
 
-    /// How many pictures and texts went through the towers.
+    /// How many images and texts went through the towers.
     pub(crate) fn embedded(&self) -> [usize; 2] {
         [&self.eye, &self.ear].map(|tower| tower.rows.load(Ordering::Relaxed))
     }

@@ -63,9 +63,9 @@ fn mmvp_is_the_scripts() {
     check(result, &expected("mmvp"));
 }
 
-/// Winoground's pictures are published as an archive.
+/// Winoground's images are published as an archive.
 #[test]
-fn an_archive_of_pictures_is_as_good_as_a_folder() {
+fn an_archive_of_images_is_as_good_as_a_folder() {
     let (lab, published) = (Lab::new(), fixture("winoground"));
     std::fs::create_dir(lab.path("data")).unwrap();
     std::fs::copy(published.join("examples.jsonl"), lab.path("data/examples.jsonl")).unwrap();
@@ -83,7 +83,7 @@ fn an_archive_of_pictures_is_as_good_as_a_folder() {
     assert!(result.skipped.first[0].reason.contains("no member `images/ex_6_img_1.png`"), "{result:?}");
     check(result, &expected);
     std::fs::write(lab.path("data/images.zip"), "nothing").unwrap();
-    assert!(matches!(WinogroundData::open(&lab.path("data")), Err(TaskError::Pictures(_))));
+    assert!(matches!(WinogroundData::open(&lab.path("data")), Err(TaskError::Images(_))));
 }
 
 #[test]
@@ -129,13 +129,13 @@ fn answers_agree_with_the_scores() {
     assert!((100.0 * right as f64 / 18.0 - result.scores.top1).abs() < 1e-9);
     assert_eq!((answers[4].key.as_str(), answers[4].truth[0].as_str()), ("n01/1.png", "red bird"));
     assert!(answers.iter().all(|answer| answer.candidates.len() == 3));
-    assert_eq!(data.picture(&answers[4]).unwrap().unwrap().dimensions(), (4, 2));
+    assert_eq!(data.image(&answers[4]).unwrap().unwrap().dimensions(), (4, 2));
 
     // In archives too, behind a record without a row.
     let data = LabelledImages::open(&fixture("web_dataset"), "test", None).unwrap();
     let (_, answers) = lab.cached(|model, cache| classify_answers(model, &data, cache, 3)).unwrap();
     assert_eq!(answers[16].key, "s0000017");
-    assert_eq!(data.picture(&answers[16]).unwrap().unwrap().dimensions(), (4, 2));
+    assert_eq!(data.image(&answers[16]).unwrap().unwrap().dimensions(), (4, 2));
 
     let folder = fixture("karpathy");
     let data =
@@ -144,5 +144,5 @@ fn answers_agree_with_the_scores() {
     let right = answers.iter().filter(|answer| answer.is_right()).count();
     assert!((100.0 * right as f64 / 12.0 - result.retrieval.i2t.r1).abs() < 1e-9);
     assert_eq!((answers.len(), answers[0].truth.len()), (12, 5));
-    assert!(data.picture(&answers[11]).unwrap().is_some());
+    assert!(data.image(&answers[11]).unwrap().is_some());
 }

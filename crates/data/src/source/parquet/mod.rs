@@ -1,6 +1,6 @@
 //! Parquet.
 //!
-//! A reader of its own for the few kinds of columns that datasets of pictures and captions have, since files
+//! A reader of its own for the few kinds of columns that datasets of images and captions have, since files
 //! come from anywhere: what it allocates is bounded by the size of a page, and no file makes it panic.
 
 use std::path::{Path, PathBuf};

@@ -6,7 +6,7 @@ use std::io::{Read, Seek, SeekFrom};
 use super::metadata::Chunk;
 use super::thrift::Struct;
 
-/// The most bytes of a page, compressed and not: room for the largest picture and the small ones beside it.
+/// The most bytes of a page, compressed and not: room for the largest image and the small ones beside it.
 const MAX_PAGE: u64 = 512 << 20;
 /// The most bytes of the header of a page, which may quote its least and greatest value.
 const MAX_HEADER: u64 = 1 << 20;

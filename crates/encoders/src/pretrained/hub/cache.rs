@@ -14,7 +14,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use hf_hub::Repo;
-use sail_core::write_atomic;
+use sail_support::write_atomic;
 use serde::{Deserialize, Serialize};
 
 use super::{HubError, RepoKind};

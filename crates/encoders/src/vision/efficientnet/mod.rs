@@ -15,7 +15,7 @@ use crate::pretrained::{ModelError, Weights};
 /// EfficientNet-Lite0 to Lite4: EfficientNet (Tan and Le 2019, arXiv 1905.11946) without squeeze-and-excitation and
 /// with ReLU6 for Swish.
 ///
-/// Pictures of any size are taken, padded as TensorFlow's `SAME`. The patch tokens are the last map before pooling,
+/// Images of any size are taken, padded as TensorFlow's `SAME`. The patch tokens are the last map before pooling,
 /// one for about 32 x 32 pixels; their mean is the pooled output. There is no class token.
 pub(super) struct EfficientNetLite {
     stem: Conv,

@@ -20,7 +20,7 @@ use crate::pretrained::{ModelError, Weights};
 /// A Vision Transformer (Dosovitskiy et al. 2020, arXiv 2010.11929) as DINO (2104.14294), DINOv2 (2304.07193) and
 /// DINOv2 with registers (2309.16588) use it.
 ///
-/// Pictures of any size whose sides are multiples of the patch size are taken; position embeddings are resized to
+/// Images of any size whose sides are multiples of the patch size are taken; position embeddings are resized to
 /// their grid as the reference does. Class token and patch tokens are given after the final layer norm, patches
 /// without registers, the pooled output (`tanh` of a linear layer on the class token) where a plain ViT's weights
 /// have one.
@@ -61,7 +61,7 @@ impl VisionTransformer {
         Ok(Checkpoint::read(&model, weights, device)?.fuse(model, precision))
     }
 
-    /// The patches of the pictures as tokens with their positions, and the grid they lie on.
+    /// The patches of the images as tokens with their positions, and the grid they lie on.
     ///
     /// # Shapes
     /// - result: `[batch, rows * columns, hidden]`

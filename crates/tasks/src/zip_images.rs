@@ -1,4 +1,4 @@
-//! Pictures in a zip archive.
+//! Images in a zip archive.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -16,13 +16,13 @@ type Archive = ZipArchive<BufReader<File>>;
 
 /// Members of an archive by their names, in `folder` or at the top; a name is looked up and never a path on the disk.
 #[derive(Debug, Clone)]
-pub(crate) struct ZipPictures {
+pub(crate) struct ZipImages {
     path: PathBuf,
     folder: &'static str,
     names: Arc<Vec<String>>,
 }
 
-impl ZipPictures {
+impl ZipImages {
     /// The members of an archive that can be opened.
     pub(crate) fn new(path: PathBuf, folder: &'static str, names: Vec<String>) -> Result<Self, DataError> {
         open(&path)?;
@@ -30,7 +30,7 @@ impl ZipPictures {
     }
 }
 
-impl RecordSource<ImageData> for ZipPictures {
+impl RecordSource<ImageData> for ZipImages {
     fn count(&self) -> Result<u64, DataError> {
         Ok(self.names.len() as u64)
     }
@@ -86,23 +86,23 @@ mod tests {
         let path = folder.path().join("images.zip");
         let mut writer = ZipWriter::new(File::create(&path).unwrap());
         // A thousand times larger than it is in the archive.
-        for (name, bytes) in [("images/a.png", b"picture".to_vec()), ("b.png", vec![0; 1 << 20])] {
+        for (name, bytes) in [("images/a.png", b"image".to_vec()), ("b.png", vec![0; 1 << 20])] {
             writer.start_file(name, SimpleFileOptions::default()).unwrap();
             writer.write_all(&bytes).unwrap();
         }
         writer.finish().unwrap();
         let mut archive = open(&path).unwrap();
         let mut read = |name| read(&mut archive, "images", name, 1000);
-        assert_eq!(read("a.png").unwrap(), b"picture");
+        assert_eq!(read("a.png").unwrap(), b"image");
         assert!(read("b.png").unwrap_err().contains("more than 1000 bytes"));
         assert!(read("c.png").unwrap_err().contains("no member `images/c.png`"));
 
         let names = vec!["c.png".to_owned(), "a.png".to_owned()];
-        let pictures = ZipPictures::new(path.clone(), "images", names).unwrap();
-        let records: Vec<_> = pictures.records(1..9).unwrap().map(Result::unwrap).collect();
+        let images = ZipImages::new(path.clone(), "images", names).unwrap();
+        let records: Vec<_> = images.records(1..9).unwrap().map(Result::unwrap).collect();
         assert_eq!(
             records,
-            [Record { key: "a.png".to_owned(), value: Ok(ImageData::Bytes(b"picture".to_vec())) }]
+            [Record { key: "a.png".to_owned(), value: Ok(ImageData::Bytes(b"image".to_vec())) }]
         );
         // Cut off, and none.
         let bytes = std::fs::read(&path).unwrap();

@@ -1,4 +1,4 @@
-//! Where pictures are, and what keeps names in a dataset from naming anything else.
+//! Where images are, and what keeps names in a dataset from naming anything else.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -8,34 +8,34 @@ use std::path::{self, Component, Path, PathBuf};
 use super::{ImageData, SourceOptions};
 use crate::DataError;
 
-/// What the names of picture files end with, in lower case.
+/// What the names of image files end with, in lower case.
 const EXTENSIONS: [&str; 8] = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"];
 
-/// Whether a name ends as the names of picture files do.
+/// Whether a name ends as the names of image files do.
 ///
 /// # Examples
 /// ```
-/// use sail_data::source::is_picture;
-/// assert!(is_picture("val2017/1.JPG") && !is_picture("classes.txt") && !is_picture("jpg"));
+/// use sail_data::source::is_image_name;
+/// assert!(is_image_name("val2017/1.JPG") && !is_image_name("classes.txt") && !is_image_name("jpg"));
 /// ```
-pub fn is_picture(name: &str) -> bool {
-    Path::new(name).extension().and_then(OsStr::to_str).is_some_and(is_picture_extension)
+pub fn is_image_name(name: &str) -> bool {
+    Path::new(name).extension().and_then(OsStr::to_str).is_some_and(is_image_extension)
 }
 
 /// The same of what stands behind the last dot.
-pub(super) fn is_picture_extension(extension: &str) -> bool {
+pub(super) fn is_image_extension(extension: &str) -> bool {
     EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known))
 }
 
-/// Says so if a picture has more bytes than it may.
+/// Says so if an image has more bytes than it may.
 pub(super) fn check_size(bytes: u64, max: u64) -> Result<(), String> {
     if bytes <= max {
         return Ok(());
     }
-    Err(format!("the picture has {bytes} bytes, expected at most {max}"))
+    Err(format!("the image has {bytes} bytes, expected at most {max}"))
 }
 
-/// A folder of pictures that names in a dataset cannot leave.
+/// A folder of images that names in a dataset cannot leave.
 ///
 /// The files of a snapshot in the hub's cache are links to the blobs of its repository, which belong to the folder.
 ///
@@ -43,11 +43,11 @@ pub(super) fn check_size(bytes: u64, max: u64) -> Result<(), String> {
 /// ```
 /// use sail_data::source::{ImageData, ImageRoot, SourceOptions};
 /// let folder = tempfile::tempdir()?;
-/// std::fs::write(folder.path().join("cat.png"), b"the bytes of a picture")?;
+/// std::fs::write(folder.path().join("cat.png"), b"the bytes of an image")?;
 /// let root = ImageRoot::new(folder.path(), &SourceOptions::default())?;
-/// assert!(matches!(root.picture("cat.png"), Ok(ImageData::File(_))));
-/// assert_eq!(root.picture("dog.png"), Err("there is no file `dog.png`".to_owned()));
-/// assert!(root.picture("../cat.png").is_err());
+/// assert!(matches!(root.image("cat.png"), Ok(ImageData::File(_))));
+/// assert_eq!(root.image("dog.png"), Err("there is no file `dog.png`".to_owned()));
+/// assert!(root.image("../cat.png").is_err());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
@@ -63,7 +63,7 @@ pub struct ImageRoot {
 }
 
 impl ImageRoot {
-    /// A folder, with the limits of the options on its pictures.
+    /// A folder, with the limits of the options on its images.
     ///
     /// # Errors
     /// [`DataError::Io`] for a folder that is not there.
@@ -84,7 +84,7 @@ impl ImageRoot {
     ///
     /// # Errors
     /// Why it is not used, in words: it is not there, no regular file, too large, or elsewhere.
-    pub fn picture(&self, name: &str) -> Result<ImageData, String> {
+    pub fn image(&self, name: &str) -> Result<ImageData, String> {
         let path = self.folder.join(self.relative(name)?);
         let reason = |error: std::io::Error| match error.kind() {
             ErrorKind::NotFound => format!("there is no file `{name}`"),
@@ -99,7 +99,7 @@ impl ImageRoot {
             path.starts_with(&self.real) || self.blobs.as_ref().is_some_and(|blobs| path.starts_with(blobs))
         };
         if !self.follow_links && !is_inside(fs::canonicalize(&path).map_err(reason)?) {
-            return Err(format!("`{name}` is a link that leads out of the folder of pictures"));
+            return Err(format!("`{name}` is a link that leads out of the folder of images"));
         }
         Ok(ImageData::File(path))
     }
@@ -108,12 +108,12 @@ impl ImageRoot {
         let path = Path::new(name);
         let inside = match path.has_root() {
             true => path.strip_prefix(&self.folder).map_err(|_| {
-                format!("the path `{name}` is absolute and not in the folder of pictures: set the image root")
+                format!("the path `{name}` is absolute and not in the folder of images: set the image root")
             })?,
             false => path,
         };
         if inside.components().any(|part| !matches!(part, Component::Normal(_) | Component::CurDir)) {
-            return Err(format!("the path `{name}` could lead out of the folder of pictures"));
+            return Err(format!("the path `{name}` could lead out of the folder of images"));
         }
         if inside.as_os_str().is_empty() {
             return Err("the path is empty".to_owned());
@@ -144,13 +144,13 @@ mod tests {
             let folder = repository.join("snapshots/0123/images");
             fs::create_dir_all(&folder).unwrap();
             fs::create_dir_all(repository.join("blobs")).unwrap();
-            fs::write(repository.join("blobs/ab"), "a picture").unwrap();
+            fs::write(repository.join("blobs/ab"), "an image").unwrap();
             fs::write(repository.join("secret"), "not a blob").unwrap();
             symlink("../../../blobs/ab", folder.join("a.png")).unwrap();
             symlink("../../../secret", folder.join("b.png")).unwrap();
             let root = ImageRoot::new(&folder, &SourceOptions::default()).unwrap();
-            assert_eq!(root.picture("a.png").is_ok(), is_used, "{repository:?}");
-            let error = root.picture("b.png").unwrap_err();
+            assert_eq!(root.image("a.png").is_ok(), is_used, "{repository:?}");
+            let error = root.image("b.png").unwrap_err();
             assert!(error.contains("leads out of the folder"), "{error}");
         }
     }

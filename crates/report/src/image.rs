@@ -1,4 +1,4 @@
-//! Pictures inside the page.
+//! Images inside the page.
 
 use std::fmt::{self, Formatter};
 
@@ -8,9 +8,9 @@ use base64::engine::general_purpose::STANDARD;
 use crate::error::ReportError;
 use crate::escape::Escaped;
 
-/// A picture of a gallery: a character shown large, or a PNG or JPEG file carried inside the page.
+/// An image of a gallery: a character shown large, or a PNG or JPEG file carried inside the page.
 #[derive(Clone, Debug)]
-pub struct Picture(Kind);
+pub struct Image(Kind);
 
 #[derive(Clone, Debug)]
 enum Kind {
@@ -18,8 +18,8 @@ enum Kind {
     Encoded { media_type: &'static str, bytes: Vec<u8> },
 }
 
-impl Picture {
-    /// Text in place of a picture: an emoji or another sign is set large, words in the size of text.
+impl Image {
+    /// Text in place of an image: an emoji or another sign is set large, words in the size of text.
     pub fn text(text: impl Into<String>) -> Self {
         Self(Kind::Text(text.into()))
     }
@@ -30,13 +30,13 @@ impl Picture {
     /// scripts and references to other files.
     ///
     /// # Errors
-    /// [`ReportError::PictureFormat`] when the bytes are of neither format.
+    /// [`ReportError::ImageFormat`] when the bytes are of neither format.
     ///
     /// # Examples
     /// ```
-    /// use sail_report::{Picture, ReportError};
-    /// let refused = Picture::encoded(b"GIF89a".to_vec());
-    /// assert!(matches!(refused, Err(ReportError::PictureFormat { .. })));
+    /// use sail_report::{Image, ReportError};
+    /// let refused = Image::encoded(b"GIF89a".to_vec());
+    /// assert!(matches!(refused, Err(ReportError::ImageFormat { .. })));
     /// ```
     pub fn encoded(bytes: impl Into<Vec<u8>>) -> Result<Self, ReportError> {
         let bytes = bytes.into();
@@ -46,25 +46,25 @@ impl Picture {
             "image/jpeg"
         } else {
             let first: Vec<String> = bytes.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-            return Err(ReportError::PictureFormat { found: first.join(" ") });
+            return Err(ReportError::ImageFormat { found: first.join(" ") });
         };
         Ok(Self(Kind::Encoded { media_type, bytes }))
     }
 
-    /// Writes the picture; `name` is what a screen reader says.
+    /// Writes the image; `name` is what a screen reader says.
     pub(crate) fn render(&self, name: &str, out: &mut Formatter<'_>) -> fmt::Result {
-        let name = Escaped(if name.is_empty() { "picture" } else { name });
+        let name = Escaped(if name.is_empty() { "image" } else { name });
         match &self.0 {
             Kind::Text(text) => {
                 // A sign or two are set large; words would not fit.
                 let words = text.chars().filter(|character| character.is_alphanumeric()).count() > 2;
-                let (class, text) = (if words { "picture words" } else { "picture" }, Escaped(text));
+                let (class, text) = (if words { "image words" } else { "image" }, Escaped(text));
                 writeln!(out, "<span class=\"{class}\" role=\"img\" aria-label=\"{name}\">{text}</span>")
             }
             Kind::Encoded { media_type, bytes } => {
                 let data = Base64Display::new(bytes, &STANDARD);
                 let source = format_args!("data:{media_type};base64,{data}");
-                writeln!(out, "<img class=\"picture\" alt=\"{name}\" src=\"{source}\"/>")
+                writeln!(out, "<img class=\"image\" alt=\"{name}\" src=\"{source}\"/>")
             }
         }
     }

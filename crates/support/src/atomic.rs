@@ -8,8 +8,8 @@ use std::path::Path;
 /// # Examples
 /// ```
 /// use std::path::Path;
-/// assert_eq!(sail_core::parent_folder(Path::new("run/head.safetensors")), Path::new("run"));
-/// assert_eq!(sail_core::parent_folder(Path::new("run")), Path::new("."));
+/// assert_eq!(sail_support::parent_folder(Path::new("run/head.safetensors")), Path::new("run"));
+/// assert_eq!(sail_support::parent_folder(Path::new("run")), Path::new("."));
 /// ```
 pub fn parent_folder(path: &Path) -> &Path {
     match path.parent() {
@@ -32,7 +32,7 @@ pub fn parent_folder(path: &Path) -> &Path {
 /// use std::io::Write;
 /// let folder = tempfile::tempdir()?;
 /// let path = folder.path().join("note.txt");
-/// sail_core::write_atomic(&path, |out| out.write_all(b"whole"))?;
+/// sail_support::write_atomic(&path, |out| out.write_all(b"whole"))?;
 /// assert_eq!(std::fs::read(&path)?, b"whole");
 /// # Ok::<(), std::io::Error>(())
 /// ```

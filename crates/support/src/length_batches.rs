@@ -8,7 +8,7 @@
 /// # Examples
 /// ```
 /// let lengths = [3, 9, 3, 8, 2];
-/// assert_eq!(sail_core::length_batches(&lengths, 3, 18), [vec![1, 3], vec![0, 2, 4]]);
+/// assert_eq!(sail_support::length_batches(&lengths, 3, 18), [vec![1, 3], vec![0, 2, 4]]);
 /// ```
 pub fn length_batches(lengths: &[usize], max_rows: usize, max_tokens: usize) -> Vec<Vec<usize>> {
     let mut places: Vec<usize> = (0..lengths.len()).collect();

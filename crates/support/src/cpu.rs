@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::tensor::Device;
 
-/// How many passes a device should compute at a time: one, save on burn's processor backend.
+/// How many passes a device should compute at a time: one, save on burn's CPU backend.
 ///
 /// There only the matrix products use all cores; what lies between them runs on one. Passes side by side, each
 /// on its own core, leave none idle. As many as the current rayon pool has threads, so that the caller decides.
-pub(crate) fn lanes(device: &Device) -> usize {
+pub fn lanes(device: &Device) -> usize {
     if *device == Device::flex() { rayon::current_num_threads() } else { 1 }
 }
 
@@ -18,7 +18,7 @@ pub(crate) fn lanes(device: &Device) -> usize {
 ///
 /// # Errors
 /// The error of the first item, in order, whose work failed.
-pub(crate) fn in_lanes<T, R, E, F>(items: &[T], lanes: usize, work: F) -> Result<Vec<R>, E>
+pub fn in_lanes<T, R, E, F>(items: &[T], lanes: usize, work: F) -> Result<Vec<R>, E>
 where
     T: Sync,
     R: Send,

@@ -1,0 +1,88 @@
+//! Floating-point types by name.
+
+use burn::tensor::{DType, FloatDType};
+use serde::{Deserialize, Serialize};
+
+use crate::named::{Named, display_and_parse_by_name};
+
+/// A floating-point type: what features are stored in, or what a backbone or a head computes in.
+///
+/// # Examples
+/// ```
+/// use sail_core::Dtype;
+/// assert_eq!("bf16".parse(), Ok(Dtype::BF16));
+/// assert_eq!(Dtype::F16.size(), 2);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dtype {
+    /// IEEE 754 half precision: 11 bits of precision, up to 65,504.
+    F16,
+    /// The upper half of an `f32`: 8 bits of precision, the range of `f32`.
+    BF16,
+    /// IEEE 754 single precision.
+    #[default]
+    F32,
+}
+
+impl Dtype {
+    /// Bytes of a value.
+    pub fn size(self) -> usize {
+        match self {
+            Self::F16 | Self::BF16 => 2,
+            Self::F32 => 4,
+        }
+    }
+
+    /// Whether it is the default, which a configuration need not spell out.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Named for Dtype {
+    const ALL: &'static [Self] = &[Self::F16, Self::BF16, Self::F32];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::F16 => "f16",
+            Self::BF16 => "bf16",
+            Self::F32 => "f32",
+        }
+    }
+}
+
+display_and_parse_by_name!(Dtype, "dtype");
+
+impl From<Dtype> for FloatDType {
+    fn from(dtype: Dtype) -> Self {
+        match dtype {
+            Dtype::F16 => Self::F16,
+            Dtype::BF16 => Self::BF16,
+            Dtype::F32 => Self::F32,
+        }
+    }
+}
+
+impl From<Dtype> for DType {
+    fn from(dtype: Dtype) -> Self {
+        FloatDType::from(dtype).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_files() {
+        for dtype in Dtype::ALL {
+            assert_eq!(dtype.name().parse(), Ok(*dtype));
+            assert_eq!(serde_json::to_value(dtype).unwrap(), dtype.name());
+        }
+        assert_eq!(
+            "f64".parse::<Dtype>().unwrap_err().to_string(),
+            "`dtype` is `f64`, expected one of `f16`, `bf16`, `f32`"
+        );
+    }
+}

@@ -1,0 +1,58 @@
+//! Choices that have a name in files and on the command line.
+
+use crate::ConfigError;
+
+/// A choice among a few values, each with a name: the one that configurations, files and the command line spell.
+///
+/// # Examples
+/// ```
+/// use sail_core::{ImagePooling, Named, parse_named};
+/// assert_eq!(parse_named::<ImagePooling>("pooling", "patch-mean"), Ok(ImagePooling::PatchMean));
+/// assert_eq!(
+///     parse_named::<ImagePooling>("pooling", "max").unwrap_err().to_string(),
+///     "`pooling` is `max`, expected one of `class`, `patch-mean`, `concat`, `pooled`"
+/// );
+/// ```
+pub trait Named: Copy + 'static {
+    /// Every value, in the order in which help lists them.
+    const ALL: &'static [Self];
+
+    /// The name.
+    fn name(self) -> &'static str;
+}
+
+/// The value with the given name.
+///
+/// # Errors
+/// [`ConfigError`] for the given field, listing the names there are.
+pub fn parse_named<T: Named>(field: &str, name: &str) -> Result<T, ConfigError> {
+    let found = T::ALL.iter().copied().find(|value| value.name() == name);
+    found.ok_or_else(|| ConfigError {
+        field: field.to_owned(),
+        found: format!("`{name}`"),
+        expected: format!(
+            "one of {}",
+            T::ALL.iter().map(|value| format!("`{}`", value.name())).collect::<Vec<_>>().join(", ")
+        ),
+    })
+}
+
+/// `Display` and `FromStr` of a [`Named`] type; the second argument is the field that errors name.
+macro_rules! display_and_parse_by_name {
+    ($type:ty, $field:literal) => {
+        impl std::fmt::Display for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad($crate::Named::name(*self))
+            }
+        }
+
+        impl std::str::FromStr for $type {
+            type Err = $crate::ConfigError;
+
+            fn from_str(name: &str) -> Result<Self, Self::Err> {
+                $crate::parse_named($field, name)
+            }
+        }
+    };
+}
+pub(crate) use display_and_parse_by_name;
