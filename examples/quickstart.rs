@@ -135,7 +135,7 @@ fn embed(head: &Head, data: &Dataset, device: &Device) -> Result<Embedded, Box<d
 fn new_head(projector: ProjectorConfig, data: &Dataset, device: &Device) -> Result<Head, Box<dyn Error>> {
     let (image_dim, text_dim) = (data.holdout.images().dim(), data.holdout.captions(0).dim());
     let image = Provenance {
-        pooling: Some(ImagePooling::Pooled.name().into()),
+        pooling: Some(ImagePooling::Pooled.to_string()),
         ..Provenance::new("efficientnet-lite0")
     };
     let text = Provenance { pooling: Some("mean".into()), ..Provenance::new("all-MiniLM-L6-v2") };

@@ -7,7 +7,7 @@ use image::RgbImage;
 use sail_support::length_batches;
 
 use crate::{
-    DenseOptions, EncodeError, ImageEncoder, ImagePooling, ImagePreprocessor, InputError, Padding,
+    DenseOptions, EncodeError, ImageEncoder, ImagePooling, ImagePreprocessor, InputError, Named, Padding,
     PaddingSide, PatchTokens, Pixels, PoolingError, Provenance, TextEncoder, TextPooling, TokenBatch,
     TokenIds, Tokenizer,
 };
