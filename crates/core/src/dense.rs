@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::named::{Named, display_and_parse_by_name};
+
 /// Which layer's states the features are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -28,6 +30,19 @@ pub enum Attention {
     /// 2312.01597). It changes the last block that is run, the one whose states are asked for.
     QueryQuery,
 }
+
+impl Named for Attention {
+    const ALL: &'static [Self] = &[Self::Standard, Self::QueryQuery];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Standard => "standard",
+            Self::QueryQuery => "query-query",
+        }
+    }
+}
+
+display_and_parse_by_name!(Attention, "attention");
 
 /// Which features an [`ImageEncoder`](crate::ImageEncoder) gives for every patch.
 ///

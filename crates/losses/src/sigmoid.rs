@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 use burn::tensor::Tensor;
 use burn::tensor::activation::softplus;
-use sail_core::{ContrastiveLoss, EmbeddingBatch, LossError, LossGradients};
+use sail_core::{ContrastiveLoss, EmbeddingBatch, LossError, LossGradients, Named};
 use serde::{Deserialize, Serialize};
 
 use crate::diagonal::flip_diagonal;
@@ -32,6 +32,28 @@ pub enum Blocks {
     /// Their sum, as in the text of SAIL's paper: `sets` times the mean, hence as much more learning rate for
     /// an optimiser that sees the size of gradients.
     Sum,
+}
+
+impl Named for Normalization {
+    const ALL: &'static [Self] = &[Self::PairCount, Self::Batch];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::PairCount => "pair-count",
+            Self::Batch => "batch",
+        }
+    }
+}
+
+impl Named for Blocks {
+    const ALL: &'static [Self] = &[Self::Mean, Self::Sum];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Mean => "mean",
+            Self::Sum => "sum",
+        }
+    }
 }
 
 /// The sigmoid loss: every image-text pair is a binary decision of its own.
