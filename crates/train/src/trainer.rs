@@ -195,6 +195,8 @@ impl<'a, H: AlignmentHead> Trainer<'a, H> {
     /// disk, and a loss or a weight that is not finite, which is never saved. A new folder in which no step was
     /// taken is removed again.
     pub fn run(self) -> Result<Outcome<H>, TrainError> {
+        let _span =
+            tracing::info_span!("train", pairs = self.pairs.len(), epochs = self.config.epochs).entered();
         let (sampler, chunk) = self.prepare()?;
         Run::start(self, sampler, chunk)?.finish()
     }
