@@ -1,14 +1,14 @@
-//! What trainings did, as a page for people.
+//! The HTML report of one or several runs.
 
 use sail_vl::layers::Head;
 use sail_vl::report::{LineChart, Report, Section, Table};
 use sail_vl::train::{EvaluationRecord, Outcome};
 use serde_json::{Value, json};
 
-/// Curves of more runs than this cannot be told apart; the best ones are drawn.
+/// Runs whose curves are drawn, the best ones; more could not be told apart.
 const DRAWN: usize = 6;
 
-/// What the curves of a report are drawn from, run by run.
+/// Returns the points of the curves in a report, run by run.
 pub(crate) fn curves(runs: &[(String, &Outcome<Head>)]) -> Value {
     let drawn = runs.iter().take(DRAWN).map(|(name, outcome)| {
         let recall = |at: &EvaluationRecord| json!({"steps": at.steps, "mean_recall": at.mean_recall()});
@@ -21,10 +21,10 @@ pub(crate) fn curves(runs: &[(String, &Outcome<Head>)]) -> Value {
     drawn.collect()
 }
 
-/// A report on runs, best first, each with its name.
+/// Builds a report on runs, best first, each with its name.
 pub(crate) fn report(runs: &[(String, &Outcome<Head>)]) -> Report {
     let several = runs.len() > 1;
-    let title = if several { "Which settings do best?" } else { "A training" };
+    let title = if several { "Sweep" } else { "Training run" };
     let mut report = Report::new(title);
     let mut table = Table::new([
         "run",
@@ -53,7 +53,7 @@ pub(crate) fn report(runs: &[(String, &Outcome<Head>)]) -> Report {
     {
         let of = if several { format!(" of {name}, the best setting") } else { String::new() };
         report = report
-            .subtitle(format!("Judged by {} held-out images.", evaluation.holdout.n_images))
+            .subtitle(format!("Evaluated on {} held-out images.", evaluation.holdout.n_images))
             .key_figure(format!("{:.1} %", evaluation.mean_recall()), format!("mean recall{of}"))
             .key_figure(format!("{:.1} %", evaluation.holdout.i2t.r1), format!("R@1, image to text{of}"));
     }
