@@ -118,7 +118,7 @@ def fetch_cutouts(work):
     return found
 
 
-def fetch_images(work, rows, folder="images"):
+def fetch_images(work, rows, folder="image-files"):
     """Every image centred on a white square 1.1 times its size, under the name of its code points."""
     folder = work / folder
     if folder.exists():

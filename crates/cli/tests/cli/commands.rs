@@ -7,7 +7,7 @@ use crate::lab::{IMAGE_DIM, Lab, TEXT_DIM, TRAIN, key, row};
 
 const FULL: &str = "--extra-texts more --holdout 100 --epochs 20";
 
-fn number(value: &Value) -> f64 {
+fn float(value: &Value) -> f64 {
     value.as_f64().unwrap_or_else(|| panic!("{value} is not a number"))
 }
 
@@ -26,22 +26,22 @@ fn train_prints_its_result() {
     for direction in ["i2t", "t2i"] {
         let scores = &result["holdout"][direction];
         assert_eq!(keys(scores), ["mean_rank", "median_rank", "r@1", "r@10", "r@5"]);
-        assert!(number(&scores["r@1"]) > 10.0, "the problem can be learned: {scores}");
-        assert!(number(&scores["r@10"]) >= number(&scores["r@5"]));
+        assert!(float(&scores["r@1"]) > 10.0, "the problem can be learned: {scores}");
+        assert!(float(&scores["r@10"]) >= float(&scores["r@5"]));
     }
     let first = lab.metrics("run").remove(0);
     let first: Value = serde_json::from_str(&first).unwrap();
-    assert!(number(&result["loss"]) < number(&first["loss"]));
+    assert!(float(&result["loss"]) < float(&first["loss"]));
 
     assert_eq!(result["holdout"]["n_images"], 100);
     let reported = lab.run(&format!("{TRAIN} {FULL} --json --out reported --report out.html")).json();
     let page = String::from_utf8(lab.read("out.html")).unwrap();
-    let recall = number(&reported["mean_recall"]);
+    let recall = float(&reported["mean_recall"]);
     let curve = &reported["curves"][0];
     assert_eq!(curve["steps"].as_array().unwrap().len(), 80);
-    assert_eq!(number(&curve["evaluations"].as_array().unwrap().last().unwrap()["mean_recall"]), recall);
+    assert_eq!(float(&curve["evaluations"].as_array().unwrap().last().unwrap()["mean_recall"]), recall);
     assert_eq!(reported["holdout"], result["holdout"]);
-    for score in [format!("{recall:.1} %"), format!("{:.6}", number(&reported["loss"]))] {
+    for score in [format!("{recall:.1} %"), format!("{:.6}", float(&reported["loss"]))] {
         assert!(page.contains(&score), "no {score}");
     }
     let text = lab.run(&format!("{TRAIN} {FULL} --out other")).succeeded();
@@ -88,13 +88,13 @@ fn zero_shot_with_prompts_of_a_store_and_of_a_file() {
         "eval zero-shot --head run/head.safetensors --images images --labels labels.safetensors:labels";
     let result = lab.run(&format!("{eval} --prompts prompts --json")).json();
     assert_eq!((&result["n_images"], &result["n_classes"]), (&200.into(), &200.into()));
-    assert!(number(&result["top1"]) > 20.0 && number(&result["top5"]) > number(&result["top1"]), "{result}");
+    assert!(float(&result["top1"]) > 20.0 && float(&result["top5"]) > float(&result["top1"]), "{result}");
 
     let rows = (0..200).map(|item| row(199 - item, 1, TEXT_DIM)).collect();
     lab.matrices("prompts.safetensors", &[("other", vec![vec![1.0; 3]]), ("prompts", rows)]);
     let bare = format!("{eval} --prompts prompts.safetensors:prompts");
     let single = lab.run(&format!("{bare} --json")).json();
-    assert!(number(&single["top1"]) > 20.0, "{single}");
+    assert!(float(&single["top1"]) > 20.0, "{single}");
     let held_out = lab.run(&format!("{bare} --holdout 30 --seed 7 --json")).json();
     assert_eq!((&held_out["n_images"], &held_out["n_classes"]), (&30.into(), &200.into()));
     assert!(lab.run(&bare).succeeded().out.contains("top-1"));
@@ -127,7 +127,7 @@ fn every_projector_and_loss_trains() {
         let command = format!("train --images images --texts texts --extra-texts more {rest} {head} {loss}");
         let last = lab.run(&format!("{command} --out {name} --json")).json();
         let first: Value = serde_json::from_str(&lab.metrics(name)[0]).unwrap();
-        assert!(number(&last["loss"]) < 0.9 * number(&first["loss"]), "{name}: {first} {last}");
+        assert!(float(&last["loss"]) < 0.9 * float(&first["loss"]), "{name}: {first} {last}");
         assert_eq!(last["holdout"], Value::Null);
     }
 }

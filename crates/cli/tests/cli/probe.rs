@@ -19,7 +19,7 @@ fn lab() -> Lab {
     lab
 }
 
-fn number(value: &Value) -> f64 {
+fn float(value: &Value) -> f64 {
     value.as_f64().unwrap_or_else(|| panic!("{value} is not a number"))
 }
 
@@ -36,29 +36,29 @@ fn probe_tells_informative_features_from_noise() {
         let informative = pair["images"] == "images";
         let mutual = &pair["measures"]["mutual_knn"];
         // By chance, ten of sixty are in the first ten.
-        assert_eq!(number(&pair["score"]) > 40.0, informative, "{pair}");
-        assert_eq!(number(&mutual["value"]) > 1.5 * number(&mutual["chance"]), informative, "{pair}");
-        assert_eq!(number(&pair["aligners"]["ridge"]["i2t"]["r@10"]) > 40.0, informative, "{pair}");
-        let [low, high] = ["low", "high"].map(|end| number(&pair["interval"][end]));
-        assert!(low <= number(&pair["score"]) && number(&pair["score"]) <= high);
+        assert_eq!(float(&pair["score"]) > 40.0, informative, "{pair}");
+        assert_eq!(float(&mutual["value"]) > 1.5 * float(&mutual["chance"]), informative, "{pair}");
+        assert_eq!(float(&pair["aligners"]["ridge"]["i2t"]["r@10"]) > 40.0, informative, "{pair}");
+        let [low, high] = ["low", "high"].map(|end| float(&pair["interval"][end]));
+        assert!(low <= float(&pair["score"]) && float(&pair["score"]) <= high);
     }
     let mutual = &found["predictors"][0];
     assert_eq!(mutual["name"], "mutual k-NN above chance");
-    assert!(number(&mutual["pearson"]) > 0.9, "{mutual}");
+    assert!(float(&mutual["pearson"]) > 0.9, "{mutual}");
     let page = String::from_utf8(lab.read("report.html")).unwrap();
     assert!(page.contains("Which encoders align?") && page.contains("What predicts the score"));
     let (columns, rows) = matrix(&page);
     assert_eq!(columns, ["texts", "more"]);
     assert_eq!(rows.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["images", "noise"]);
     for (pair, cell) in pairs.iter().zip(rows.iter().flat_map(|(_, cells)| cells)) {
-        assert!((number(&pair["score"]) - cell).abs() < 0.051, "{cell} for {pair}");
+        assert!((float(&pair["score"]) - cell).abs() < 0.051, "{cell} for {pair}");
         for end in ["low", "high"] {
-            assert!(page.contains(&format!("{:.1}", number(&pair["interval"][end]))), "{pair}");
+            assert!(page.contains(&format!("{:.1}", float(&pair["interval"][end]))), "{pair}");
         }
     }
     for predictor in found["predictors"].as_array().unwrap() {
         assert_eq!(predictor["values"].as_array().unwrap().len(), pairs.len(), "{predictor}");
-        let title = format!(": r = {:.2}<", number(&predictor["pearson"]));
+        let title = format!(": r = {:.2}<", float(&predictor["pearson"]));
         assert!(page.contains(predictor["name"].as_str().unwrap()) && page.contains(&title), "{title}");
     }
 
@@ -139,8 +139,8 @@ fn classifies_features_by_the_folders_of_their_keys() {
         (&found["n_train"], &found["n_test"], &found["n_classes"]),
         (&200.into(), &60.into(), &4.into())
     );
-    assert!(number(&found["knn"]) > 90.0 && number(&found["linear"]) > 90.0, "{found}");
-    assert!(number(&found["majority"]) < 50.0 && number(&found["ari"]) > 0.5, "{found}");
+    assert!(float(&found["knn"]) > 90.0 && float(&found["linear"]) > 90.0, "{found}");
+    assert!(float(&found["majority"]) < 50.0 && float(&found["ari"]) > 0.5, "{found}");
     let text = lab.run("eval features --train train --test test").succeeded();
     assert!(text.out.starts_with("200 training images, 60 test images, 4 classes"), "{}", text.out);
 
@@ -161,7 +161,7 @@ fn sweep_ranks_runs_that_equal_single_runs() {
     let found = lab.run(&format!("{} --report sweep.html --json", sweep())).json();
     let settings = found["settings"].as_array().unwrap();
     assert_eq!(settings.len(), 4);
-    let recalls: Vec<f64> = settings.iter().map(|setting| number(&setting["mean_recall"])).collect();
+    let recalls: Vec<f64> = settings.iter().map(|setting| float(&setting["mean_recall"])).collect();
     assert!(recalls.windows(2).all(|pair| pair[0] >= pair[1]), "{recalls:?}");
     assert_eq!(
         settings[0]["setting"]["lr"], "1e-3",
@@ -178,7 +178,7 @@ fn sweep_ranks_runs_that_equal_single_runs() {
     let curve = curves.iter().find(|curve| curve["run"] == "lr=1e-3,width=1").unwrap();
     let steps = curve["steps"].as_array().unwrap();
     assert_eq!(steps.len(), lab.steps("alone"));
-    assert!(steps.iter().all(|step| number(&step["loss"]) > 0.0 && number(&step["learning_rate"]) > 0.0));
+    assert!(steps.iter().all(|step| float(&step["loss"]) > 0.0 && float(&step["learning_rate"]) > 0.0));
     let alone = settings.iter().find(|setting| setting["head"] == "swept/lr=1e-3,width=1/head.safetensors");
     assert_eq!(
         curve["evaluations"].as_array().unwrap().last().unwrap()["mean_recall"],
@@ -238,7 +238,7 @@ fn all_captions_of_an_image_are_evaluated() {
     for side in ["images", "texts"] {
         let labelled = &found[side][0]["labelled"];
         // Classes that are independent of the images.
-        assert!(number(&labelled["knn"]) < 70.0 && number(&labelled["ari"]) < 0.3, "{labelled}");
+        assert!(float(&labelled["knn"]) < 70.0 && float(&labelled["ari"]) < 0.3, "{labelled}");
         assert_eq!(labelled["nmi"]["chance"], Value::Null);
     }
     let trained = &found["pairs"][0]["trained"];
@@ -255,7 +255,7 @@ fn retrieval_reports_correct_and_incorrect_images() {
     let json = lab.run(&format!("{eval} --json")).json();
     let page = String::from_utf8(lab.read("report.html")).unwrap();
     assert!(
-        page.contains(&format!("{:.2} %", number(&json["i2t"]["r@1"]))),
+        page.contains(&format!("{:.2} %", float(&json["i2t"]["r@1"]))),
         "the page has the scores of the JSON"
     );
     for word in ["Images: incorrect", "Images: correct", "class=\"matrix\"", &key(0)] {
@@ -269,7 +269,7 @@ fn retrieval_reports_correct_and_incorrect_images() {
     for (image, (name, cells)) in rows.into_iter().enumerate() {
         assert_eq!(json["similarities"]["images"][image], name.as_str());
         for (text, cell) in cells.into_iter().enumerate() {
-            assert!((number(&cosines[image][text]) - cell).abs() < 0.0051, "{cell} in row {image}");
+            assert!((float(&cosines[image][text]) - cell).abs() < 0.0051, "{cell} in row {image}");
         }
     }
     std::fs::create_dir(lab.path("photos")).unwrap();
