@@ -249,9 +249,8 @@ fn report(entries: &[Entry], best: &Entry, gallery: &[Shown]) -> Report {
         let steps = entry.history.steps.iter().map(|step| ((step.step + 1) as f64, step.loss));
         loss = loss.series(entry.name, steps);
         let evaluations = entry.history.evaluations.iter();
-        let evaluations = evaluations.filter_map(|evaluation| {
-            Some((evaluation.epochs as f64, evaluation.holdout.as_ref()?.i2t.r1))
-        });
+        let evaluations = evaluations
+            .filter_map(|evaluation| Some((evaluation.epochs as f64, evaluation.holdout.as_ref()?.i2t.r1)));
         recall = recall.series(entry.name, evaluations);
     }
     let images = gallery.iter().fold(Gallery::new(), |gallery, Shown { image, labels }| {

@@ -14,6 +14,7 @@
 //! | [`data`] | embedding stores, pairing, batches |
 //! | [`extract`] | images and captions to embedding stores |
 //! | [`train`] | the [`Trainer`](train::Trainer) |
+//! | [`recipe`] | a training run as a value: from features to a trainer |
 //! | [`eval`] | retrieval, zero-shot classification, measures of a pair of encoders |
 //! | [`probe`] | which encoders to pair: a grid of them, measured and trained |
 //! | [`tasks`] | published evaluation tasks, from their files to their scores |
@@ -23,6 +24,7 @@
 
 pub mod device;
 mod model;
+pub mod recipe;
 
 pub use sail_core as core;
 pub use sail_data as data;

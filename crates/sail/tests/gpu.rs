@@ -11,7 +11,9 @@ use std::sync::Arc;
 
 use sail_vl::burn::module::{Module, ModuleVisitor, Param};
 use sail_vl::burn::tensor::{Device, DeviceKind, Tensor, TensorData};
-use sail_vl::core::{Dtype, AlignmentHead, ContrastiveLoss, EmbeddingBatch, FeatureSource, LossError, l2_normalize};
+use sail_vl::core::{
+    AlignmentHead, ContrastiveLoss, Dtype, EmbeddingBatch, FeatureSource, LossError, l2_normalize,
+};
 use sail_vl::data::{MatrixFeatures, Pairs};
 use sail_vl::device::{self, DeviceError};
 use sail_vl::eval::{BlockSize, project_images, project_texts, retrieval};
