@@ -133,21 +133,16 @@ def argsort(images, texts, dim, threads):
     return time.perf_counter() - started
 
 
-def retrieval(full, threads):
+def retrieval(full, threads, rounds):
     images, texts, dim = (5000, 25000, 1024) if full else (1000, 5000, 256)
-    env = os.environ | {"SAIL_BENCH_FULL": "1" if full else "0", "RAYON_NUM_THREADS": str(threads)}
     before = argsort(images, texts, dim, threads)
-    subprocess.run(["cargo", "bench", "--bench", "retrieval"], cwd=ROOT, env=env, check=True, stdout=subprocess.DEVNULL)
-    sort = (before + argsort(images, texts, dim, threads)) / 2
-    size = f"{images}x{texts}x{dim}"
-    seconds = {}
-    for name in ("counted", "sorted", "product_alone"):
-        estimates = TARGET / "criterion/retrieval" / name / size / "new/estimates.json"
-        seconds[name] = json.loads(estimates.read_text())["median"]["point_estimate"] / 1e9
-    ours = seconds["counted"]
+    environment = os.environ | {"RAYON_NUM_THREADS": str(threads)}
+    times, _ = run([bench("retrieval"), str(images), str(dim), str(rounds)], environment)
+    argsorted = (before + argsort(images, texts, dim, threads)) / 2
+    ours, sort, product = (statistics.median(times[name]) for name in ("counted", "sorted", "product"))
     return (
-        f"| {images:,} x {texts:,}, d = {dim} | {ours:.2f} s | {sort:.2f} s, {sort / ours:.1f}x "
-        f"| {seconds['sorted']:.2f} s, {seconds['sorted'] / ours:.1f}x | {seconds['product_alone']:.2f} s |"
+        f"| {images:,} x {texts:,}, d = {dim} | {ours:.2f} s | {argsorted:.2f} s, {argsorted / ours:.1f}x "
+        f"| {sort:.2f} s, {sort / ours:.1f}x | {product:.2f} s |"
     )
 
 
@@ -183,11 +178,11 @@ def encoding(threads, rounds, text_model):
     return rows
 
 
-def CPU():
+def cpu():
     for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []:
         if line.startswith("model name"):
             return line.split(":", 1)[1].strip()
-    return platform.CPU()
+    return platform.processor()
 
 
 def training_section(args):
@@ -238,7 +233,7 @@ does not have yet."""
 
 
 def retrieval_section(args):
-    sizes = [retrieval(False, args.threads)] + ([retrieval(True, args.threads)] if args.full else [])
+    sizes = [retrieval(full, args.threads, args.rounds) for full in ([False, True] if args.full else [False])]
     return f"""R@k, mean and median rank in both directions. The rivals make the same product and sort every row and every column of
 it: PyTorch by `argsort`, and the bench's own Rust sort on all threads (`benches/retrieval.rs`). The product alone is
 the least that any of them can take.
@@ -312,7 +307,7 @@ def main():
     command = f"python benches/compare.py --sections SECTION --rounds {args.rounds}{' --full' if args.full else ''}"
     for name in chosen:
         title, measure = SECTIONS[name]
-        origin = f"`{command.replace('SECTION', name)}`, {CPU()}, {args.threads} threads, PyTorch {torch.__version__}."
+        origin = f"`{command.replace('SECTION', name)}`, {cpu()}, {args.threads} threads, PyTorch {torch.__version__}."
         sections[title] = f"\n{measure(args)}\n\n{origin}\n"
         # Those that no function here writes come last, as they are.
         titles = list(dict.fromkeys([title for title, _ in SECTIONS.values()] + list(sections)))
