@@ -21,6 +21,7 @@
 //! | [`report`] | self-contained HTML reports |
 //!
 //! The [README](https://docs.rs/crate/sail-vl) has a first example; `examples/quickstart.rs` is a whole job.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod device;
 mod model;
