@@ -34,10 +34,10 @@ fn time<T>(name: &str, elements: usize, mut work: impl FnMut() -> T) {
     seconds.sort_by(f64::total_cmp);
     let (min, median) = (seconds[0], (seconds[4] + seconds[5]) / 2.0);
     println!(
-        "{name:24} {:9.2} ms (min {:9.2} ms) {:9.2} M elements/s",
+        "{name:24} {:9.2} ms (min {:9.2} ms) {:9.2e} elements/s",
         1e3 * median,
         1e3 * min,
-        elements as f64 / median / 1e6
+        elements as f64 / median
     );
 }
 
