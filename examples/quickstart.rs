@@ -1,11 +1,11 @@
-//! Two frozen encoders that never met, joined in a minute.
+//! Aligns two frozen encoders in a minute.
 //!
-//! `cargo run --release --example quickstart` takes the frozen features of 1,376 emoji images (EfficientNet-Lite0)
-//! and of their names (MiniLM), holds out 370, trains three heads on the rest, and compares them with an untrained
-//! one. It prints a table and a few held-out images with their best labels, and writes the best head and a report
-//! with curves and images into `target/quickstart/`.
+//! `cargo run --release --example quickstart` loads frozen features of 1,376 emoji images (EfficientNet-Lite0) and of
+//! their names (MiniLM), holds out 370 pairs, trains three heads on the rest, and compares them with an untrained head.
+//! It prints a table and some held-out images with their top labels, and writes the best head and a report with curves
+//! and images to `target/quickstart/`.
 
-// An example's output is what it prints.
+// Examples print their results.
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;
@@ -32,7 +32,7 @@ const SEED: u64 = 0;
 const HOLDOUT: usize = 370;
 /// Rows that go through a head at once.
 const CHUNK: usize = 1024;
-/// Held-out images to look at.
+/// Number of held-out images in the gallery.
 const SHOWN: usize = 12;
 
 /// An image of the set, as `emoji-rows.json` names it.
@@ -47,12 +47,12 @@ struct Rows {
     rows: Vec<Emoji>,
 }
 
-/// The frozen features and what is known of each row.
+/// The frozen features and the metadata of each row.
 struct Dataset {
     train: Pairs,
     train_with_captions: Pairs,
     holdout: Pairs,
-    /// For groups and for subgroups: the features of the class prompts, and the class of every image.
+    /// For groups and subgroups: the features of the class prompts and the class of each image.
     classes: [(Arc<SafetensorsFeatures>, Vec<usize>); 2],
     rows: Vec<Emoji>,
 }
@@ -77,7 +77,7 @@ fn load() -> Result<Dataset, Box<dyn Error>> {
     })
 }
 
-/// A head and how it does on the held-out images.
+/// A head and its scores on the held-out images.
 struct Entry {
     name: &'static str,
     head: Head,
@@ -109,14 +109,14 @@ impl Entry {
         Ok(Self { name, head, history, retrieval, group, subgroup })
     }
 
-    /// The figures of the table: recall both ways, then accuracy.
-    fn figures(&self) -> [f64; 8] {
+    /// The scores of the table: recall in both directions, then accuracy.
+    fn scores(&self) -> [f64; 8] {
         let Retrieval { i2t, t2i, .. } = &self.retrieval;
         [i2t.r1, i2t.r5, i2t.r10, t2i.r1, t2i.r5, t2i.r10, self.group.top1, self.subgroup.top1]
     }
 
     fn mean(&self) -> f64 {
-        self.figures().iter().sum::<f64>() / 8.0
+        self.scores().iter().sum::<f64>() / 8.0
     }
 }
 
@@ -193,13 +193,13 @@ fn print_table(entries: &[Entry]) {
         "held out, in %", "R@1", "R@5", "R@10", "R@1", "R@5", "R@10", "group", "subgroup"
     );
     for entry in entries {
-        let [a, b, c, d, e, f, group, subgroup] = entry.figures();
+        let [a, b, c, d, e, f, group, subgroup] = entry.scores();
         let name = entry.name;
         println!("{name:<20}{a:>7.1}{b:>7.1}{c:>7.1}{d:>7.1}{e:>7.1}{f:>7.1}{group:>10.1}{subgroup:>11.1}");
     }
 }
 
-/// A held-out image with its best labels.
+/// A held-out image with its top labels.
 struct Shown<'a> {
     image: &'a Emoji,
     labels: Vec<(&'a str, f64)>,
@@ -218,7 +218,7 @@ fn gallery<'a>(head: &Head, data: &'a Dataset, device: &Device) -> Result<Vec<Sh
 }
 
 fn print_gallery(gallery: &[Shown]) {
-    println!("\nheld-out images and their best labels of {HOLDOUT}");
+    println!("\nheld-out images and their top labels of {HOLDOUT}");
     for Shown { image, labels } in gallery {
         let right = labels.iter().position(|(label, _)| *label == image.label);
         let mark = right.map_or("   ".to_owned(), |rank| format!("#{} ", rank + 1));
@@ -228,23 +228,21 @@ fn print_gallery(gallery: &[Shown]) {
 }
 
 fn report(entries: &[Entry], best: &Entry, gallery: &[Shown]) -> Report {
-    let table = |columns: &[&str], figures: std::ops::Range<usize>| {
+    let table = |columns: &[&str], range: std::ops::Range<usize>| {
         let empty = Table::new(["head"].iter().chain(columns).copied());
         let empty = empty.higher_is_better(columns.iter().copied());
         entries.iter().fold(empty, |table, entry| {
-            let figures = entry.figures()[figures.clone()]
-                .iter()
-                .map(|figure| format!("{figure:.1}"))
-                .collect::<Vec<_>>();
-            table.row([entry.name.to_owned()].into_iter().chain(figures))
+            let scores =
+                entry.scores()[range.clone()].iter().map(|score| format!("{score:.1}")).collect::<Vec<_>>();
+            table.row([entry.name.to_owned()].into_iter().chain(scores))
         })
     };
     let retrieval = table(&["I2T R@1", "I2T R@5", "I2T R@10", "T2I R@1", "T2I R@5", "T2I R@10"], 0..6)
-        .caption("Recall in percent. I2T: an image finds its name among 370; T2I: a name finds its image.");
+        .caption("Recall in percent among 370. I2T: image to text; T2I: text to image.");
     let classes = table(&["7 groups", "81 subgroups"], 6..8)
-        .caption("Zero-shot accuracy in percent, over classes that the head was never told of.");
+        .caption("Zero-shot accuracy in percent, for classes that were not used in training.");
     let mut loss = LineChart::new("Loss", "step", "loss").log_y();
-    let mut recall = LineChart::new("Image to text, held out", "epoch", "R@1 in %");
+    let mut recall = LineChart::new("Image to text on the holdout", "epoch", "R@1 in %");
     for entry in entries.iter().filter(|entry| !entry.history.steps.is_empty()) {
         let steps = entry.history.steps.iter().map(|step| ((step.step + 1) as f64, step.loss));
         loss = loss.series(entry.name, steps);
@@ -264,25 +262,25 @@ fn report(entries: &[Entry], best: &Entry, gallery: &[Shown]) -> Report {
     let facts = Facts::new()
         .fact("image encoder", "EfficientNet-Lite0, frozen, 1280 dimensions")
         .fact("text encoder", "all-MiniLM-L6-v2, frozen, 384 dimensions")
-        .fact("loss", "sigmoid over all pairs, divided by their number")
-        .fact("optimiser", "Lion, 50 epochs of 2 batches of 370")
+        .fact("loss", "sigmoid, mean over all pairs")
+        .fact("optimizer", "Lion, 50 epochs of 2 batches of 370")
         .fact("seed", SEED.to_string());
     let percent = |value: f64| format!("{value:.1} %");
     Report::new("Two frozen encoders, aligned")
-        .subtitle("1,376 emoji images and their names; every figure is on the 370 images held out")
-        .key_figure(percent(best.retrieval.i2t.r1), "of images find their own name first among 370")
-        .key_figure(percent(best.retrieval.i2t.r10), "find it among the first ten")
-        .key_figure(percent(best.group.top1), "are put into the right one of 7 groups, unseen")
+        .subtitle("1,376 emoji images and their names, 370 pairs held out")
+        .key_figure(percent(best.retrieval.i2t.r1), "R@1, image to text")
+        .key_figure(percent(best.retrieval.i2t.r10), "R@10, image to text")
+        .key_figure(percent(best.group.top1), "zero-shot accuracy, 7 groups")
         .section(
             Section::new("Heads compared")
-                .text("The encoders are frozen; only the small head between them differs.")
+                .text("The encoders are frozen; only the head differs.")
                 .table(retrieval)
                 .table(classes),
         )
         .section(Section::new("Training").charts([loss, recall]))
         .section(
             Section::new("Held-out images")
-                .text(format!("The five best of {HOLDOUT} labels under the {} head, by cosine.", best.name))
+                .text(format!("Top five of {HOLDOUT} labels by cosine, with the {} head.", best.name))
                 .gallery(images),
         )
         .section(Section::new("Settings").facts(facts))

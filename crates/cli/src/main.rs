@@ -76,3 +76,6 @@ fn main() -> ExitCode {
         }
     }
 }
+
+#[cfg(test)]
+mod documented;

@@ -13,6 +13,7 @@
 //!
 //! Everything here is inference: nothing is trained, dropout does not exist. A backbone of your own needs none of
 //! it, only [`ImageEncoder`] or [`TextEncoder`].
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod gelu;
 mod preprocess;

@@ -16,6 +16,7 @@
 //!
 //! A layer is one file here and one variant of [`ProjectorConfig`] and [`Projector`]. A layer from outside the
 //! workspace needs neither: implement [`sail_core::AlignmentHead`] for a module of your own.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod config;
 mod file;

@@ -25,6 +25,7 @@
 //! - *Stable in single precision.* No exponential overflows into a result, and the sigmoid loss stays exact
 //!   where it is far smaller than its logits. (CubeCL devices compute `log1p(x)` as `log(1 + x)`: there a pair's share
 //!   of the value is exact to 1e-7 only. Gradients do not pass through it.)
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod barlow_twins;
 mod config;

@@ -21,6 +21,7 @@
 //! | [`report`] | self-contained HTML reports |
 //!
 //! The [README](https://docs.rs/crate/sail-vl) has a first example; `examples/quickstart.rs` is a whole job.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod device;
 mod model;
@@ -45,12 +46,5 @@ pub use model::{
 /// burn, in the version that this workspace is built on.
 pub use burn;
 
-/// The README's examples, compiled and run as tests.
 #[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
-pub struct Readme;
-
-/// The recipes' examples, compiled and run as tests.
-#[cfg(doctest)]
-#[doc = include_str!("../../../docs/recipes.md")]
-pub struct Recipes;
+mod documentation;

@@ -2,6 +2,7 @@
 //!
 //! What several of its crates need and none of them is about. Nothing here is a promise: the crate is published because
 //! the others depend on it, and changes with them.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod atomic;
 #[cfg(feature = "cpu")]

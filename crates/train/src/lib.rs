@@ -14,6 +14,7 @@
 //!
 //! The loop is its own, on burn's `ModuleOptimizer`: a step is [`AlignmentStep::gradients`], the optimizer, and the
 //! clamp of the logit scale.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod batch;
 mod checkpoint;
