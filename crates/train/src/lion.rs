@@ -1,8 +1,9 @@
 //! Lion in one pass over the memory of a CPU.
 
 use burn::optim::{LearningRate, Lion, LionConfig, LionState, Optimizer};
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
+use sail_support::cpu::is_host_f32;
 
 /// Numbers that one task updates: large enough to hide its cost, small enough to share a layer among cores.
 const CHUNK: usize = 1 << 15;
@@ -51,7 +52,7 @@ impl FusedLion {
         state: Option<&LionState<D>>,
     ) -> Option<(Tensor<D>, LionState<D>)> {
         let device = tensor.device();
-        if device != Device::flex() || tensor.dtype() != DType::F32 || gradient.dtype() != DType::F32 {
+        if !is_host_f32(tensor) || !is_host_f32(gradient) {
             return None;
         }
         let shape = tensor.shape();
