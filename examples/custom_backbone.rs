@@ -268,7 +268,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let config = HeadConfig::new(64 + 27, Trigrams::HIDDEN, 64, ProjectorConfig::Glu { width: 4 });
     let head =
         Head::new(&config, 0, &device)?.with_provenance(Some(&vision.provenance()), Some(&text.provenance()));
-    let config = TrainConfig { epochs: 60, batch: 180, learning_rate: 3e-4, ..TrainConfig::default() };
+    let config = TrainConfig::default().with_epochs(60).with_batch_size(180).with_learning_rate(3e-4);
     let pairs = Pairs::new(image_features, vec![text_features])?;
     let outcome = Trainer::new(config, head, Arc::new(SigmoidLoss::new()), pairs).run()?;
     let steps = &outcome.history.steps;

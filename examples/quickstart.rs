@@ -21,7 +21,7 @@ use sail_vl::eval::{
 use sail_vl::layers::{Head, HeadConfig, ProjectorConfig};
 use sail_vl::losses::SigmoidLoss;
 use sail_vl::report::{Facts, Gallery, GalleryItem, Image, LineChart, Report, Section, Table};
-use sail_vl::train::{History, Outcome, Progress, TrainConfig, Trainer};
+use sail_vl::train::{History, Interval, Outcome, Progress, TrainConfig, Trainer};
 use serde::Deserialize;
 
 const FEATURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/data/emoji-features.safetensors");
@@ -135,7 +135,7 @@ fn embed(head: &Head, data: &Dataset, device: &Device) -> Result<Embedded, Box<d
 fn new_head(projector: ProjectorConfig, data: &Dataset, device: &Device) -> Result<Head, Box<dyn Error>> {
     let (image_dim, text_dim) = (data.holdout.images().dim(), data.holdout.captions(0).dim());
     let image = Provenance {
-        pooling: Some(ImagePooling::Pooled.name().into()),
+        pooling: Some(ImagePooling::Pooled.to_string()),
         ..Provenance::new("efficientnet-lite0")
     };
     let text = Provenance { pooling: Some("mean".into()), ..Provenance::new("all-MiniLM-L6-v2") };
@@ -149,13 +149,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let glu = ProjectorConfig::Glu { width: 2 };
     let train =
         |name: &'static str, projector, pairs: &Pairs, learning_rate| -> Result<Entry, Box<dyn Error>> {
-            let config = TrainConfig {
-                batch: 370,
-                learning_rate,
-                seed: SEED,
-                evaluate_every: 2,
-                ..TrainConfig::default()
-            };
+            let config = TrainConfig::default()
+                .with_batch_size(370)
+                .with_learning_rate(learning_rate)
+                .with_seed(SEED)
+                .with_evaluate_every(Interval::epochs(2));
             let head = new_head(projector, &data, &device)?;
             let Outcome { head, history, .. } =
                 Trainer::new(config, head, Arc::new(SigmoidLoss::new()), pairs.clone())
@@ -251,7 +249,8 @@ fn report(entries: &[Entry], best: &Entry, gallery: &[Shown]) -> Report {
         let steps = entry.history.steps.iter().map(|step| ((step.step + 1) as f64, step.loss));
         loss = loss.series(entry.name, steps);
         let evaluations = entry.history.evaluations.iter();
-        let evaluations = evaluations.map(|evaluation| (evaluation.epochs as f64, evaluation.holdout.i2t.r1));
+        let evaluations = evaluations
+            .filter_map(|evaluation| Some((evaluation.epochs as f64, evaluation.holdout.as_ref()?.i2t.r1)));
         recall = recall.series(entry.name, evaluations);
     }
     let images = gallery.iter().fold(Gallery::new(), |gallery, Shown { image, labels }| {

@@ -29,6 +29,7 @@ mod named;
 mod normalize;
 mod pooling;
 mod provenance;
+mod statistics;
 mod tower;
 
 pub use check::{Check, ConfigError, ensure};
@@ -47,4 +48,5 @@ pub use named::{Named, parse_named};
 pub use normalize::l2_normalize;
 pub use pooling::{ImagePooling, PoolingError, TextPooling};
 pub use provenance::{Modality, Provenance};
+pub use statistics::LossStatistics;
 pub use tower::{TextTower, TowerError, VisionTower};

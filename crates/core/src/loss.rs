@@ -2,6 +2,8 @@
 
 use burn::tensor::Tensor;
 
+use crate::LossStatistics;
+
 /// The input of a loss. Row `i` of the images and row `i` of every caption set are a positive pair.
 #[derive(Debug, Clone)]
 pub struct EmbeddingBatch {
@@ -105,6 +107,22 @@ pub trait ContrastiveLoss: Send + Sync {
     fn workspace(&self, rows: usize, dim: usize, caption_sets: usize) -> Option<usize> {
         let _ = (rows, dim, caption_sets);
         None
+    }
+
+    /// Computes how the loss of a batch divides between positives and negatives; `None` if the loss has no such
+    /// division. The batch carries no graph.
+    ///
+    /// # Errors
+    /// As [`forward`](ContrastiveLoss::forward).
+    fn statistics(&self, batch: EmbeddingBatch) -> Result<Option<LossStatistics>, LossError> {
+        let _ = batch;
+        Ok(None)
+    }
+
+    /// Describes the loss with its settings. A run is resumed only under the loss that it was started with, which is told
+    /// by this; the default is the name of the type.
+    fn describe(&self) -> String {
+        std::any::type_name::<Self>().to_owned()
     }
 }
 

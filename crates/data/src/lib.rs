@@ -55,6 +55,7 @@ mod decode;
 mod dtype;
 mod error;
 mod file;
+mod fingerprint;
 mod gather;
 mod header;
 mod key_index;

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use sail_extract::{Event, ExtractOptions, extract_images, extract_texts};
 
-use crate::fakes::{assert_same, captions, images, names, options, text, texts, vision};
+use crate::fakes::{assert_same, captions, image_source, images, names, options, text, texts, vision};
 
 const RECORDS: u64 = 400;
 
@@ -37,7 +37,7 @@ fn child() {
         }
     };
     let result = match what {
-        "images" => extract_images(&vision(), &images(RECORDS), out, &options, &mut slowly),
+        "images" => extract_images(&vision(), &image_source(RECORDS), out, &options, &mut slowly),
         _ => extract_texts(&text(), &captions(RECORDS), out, &options, &mut slowly),
     };
     let mut error: Option<&dyn std::error::Error> = None;
@@ -91,7 +91,7 @@ fn torment(out: &Path, what: &str, checkpoint: u64) -> usize {
 fn killed_at_any_moment() {
     let folder = tempfile::tempdir().unwrap();
     let calm = |what: &str| folder.path().join(what);
-    images(&images(RECORDS), &calm("images"), &options()).unwrap();
+    images(&image_source(RECORDS), &calm("images"), &options()).unwrap();
     texts(&captions(RECORDS), &calm("texts"), &options()).unwrap();
     // With a checkpoint after every block, and with few, so that full shards alone mark the way.
     for (what, checkpoint) in [("images", 0), ("images", 15), ("texts", 0), ("texts", 60_000)] {
@@ -117,7 +117,7 @@ fn run_on_full_disk(out: &Path, blocks: usize, checkpoint: u64) -> String {
 fn a_full_disk_costs_nothing_that_was_done() {
     let folder = tempfile::tempdir().unwrap();
     let (out, calm) = (folder.path().join("full"), folder.path().join("calm"));
-    images(&images(RECORDS), &calm, &options()).unwrap();
+    images(&image_source(RECORDS), &calm, &options()).unwrap();
     // A shard takes 37 rows of 256 bytes and their keys. There is room for some of them in a tail, not for the shard.
     let error = run_on_full_disk(&out, 12, 0);
     assert!(error.contains("shard-00000.tail") && error.contains("File too large"), "{error}");

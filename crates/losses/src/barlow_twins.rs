@@ -78,6 +78,10 @@ impl Default for BarlowTwinsLoss {
 }
 
 impl ContrastiveLoss for BarlowTwinsLoss {
+    fn describe(&self) -> String {
+        format!("barlow-twins {}", self.lambda)
+    }
+
     fn forward(&self, batch: EmbeddingBatch) -> Result<Tensor<1>, LossError> {
         let rows = batch.checked_rows()?;
         let images = standardize(batch.images).transpose() / rows as f64;

@@ -179,6 +179,10 @@ impl ContrastiveLoss for InfoNceLoss {
         })
     }
 
+    fn describe(&self) -> String {
+        format!("info-nce {:?}", self.direction)
+    }
+
     fn workspace(&self, rows: usize, dim: usize, caption_sets: usize) -> Option<usize> {
         Some(workspace(self.tile, rows, dim, caption_sets))
     }

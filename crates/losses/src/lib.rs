@@ -35,6 +35,7 @@ mod info_nce;
 mod logistic;
 mod sigmoid;
 mod softmax;
+mod statistics;
 mod tiles;
 
 pub use barlow_twins::BarlowTwinsLoss;

@@ -4,11 +4,12 @@ use std::num::NonZeroUsize;
 
 use burn::tensor::Tensor;
 use burn::tensor::activation::softplus;
-use sail_core::{ContrastiveLoss, EmbeddingBatch, LossError, LossGradients};
+use sail_core::{ContrastiveLoss, EmbeddingBatch, LossError, LossGradients, LossStatistics};
 use serde::{Deserialize, Serialize};
 
 use crate::diagonal::flip_diagonal;
 use crate::logistic::Decisions;
+use crate::statistics::sigmoid_statistics;
 use crate::tiles::{TILE, carry, rows, sums, tiles, workspace};
 
 /// What the sum over a `[batch, batch]` block of pairs is divided by.
@@ -174,6 +175,16 @@ impl ContrastiveLoss for SigmoidLoss {
             images: d_images,
             texts: d_texts,
         })
+    }
+
+    fn statistics(&self, batch: EmbeddingBatch) -> Result<Option<LossStatistics>, LossError> {
+        sigmoid_statistics(batch, self.tile).map(Some)
+    }
+
+    fn describe(&self) -> String {
+        // The tile size changes the result by rounding alone.
+        let Self { normalization, blocks, .. } = self;
+        format!("sigmoid {normalization:?} {blocks:?}")
     }
 
     fn workspace(&self, rows: usize, dim: usize, caption_sets: usize) -> Option<usize> {

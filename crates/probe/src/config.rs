@@ -1,7 +1,7 @@
 //! What a probe does.
 
 use sail_core::{Check, ConfigError, ensure};
-use sail_train::{OptimizerConfig, TrainConfig};
+use sail_train::{Interval, TrainConfig};
 use serde::{Deserialize, Serialize};
 
 /// The settings of a probe.
@@ -49,15 +49,12 @@ impl ProbeConfig {
             holdout: 512,
             seed: 42,
             dim: 512,
-            train: TrainConfig {
-                epochs: 50,
-                batch,
-                learning_rate: 3e-4,
-                weight_decay: 1e-7,
-                optimizer: OptimizerConfig::LION,
-                evaluate_every: 0,
-                ..TrainConfig::default()
-            },
+            train: TrainConfig::default()
+                .with_epochs(50)
+                .with_batch_size(batch)
+                .with_learning_rate(3e-4)
+                .with_weight_decay(1e-7)
+                .with_evaluate_every(Interval::Never),
             mutual_k: 10,
             knn_k: 20,
             regularization: 0.1,

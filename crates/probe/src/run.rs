@@ -306,7 +306,7 @@ impl Run<'_> {
             Some(part) => part,
             None => {
                 let stopped = ProbeError::Interrupted { done: self.done, parts: self.parts };
-                if self.interrupter.should_stop() {
+                if self.interrupter.is_stopped() {
                     return Err(stopped);
                 }
                 let part = compute()?.ok_or(stopped)?;

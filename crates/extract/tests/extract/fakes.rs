@@ -149,7 +149,7 @@ pub(crate) fn troubled(position: u64) -> Record<ImageData> {
     record
 }
 
-pub(crate) fn images(count: u64) -> Made<fn(u64) -> Record<ImageData>> {
+pub(crate) fn image_source(count: u64) -> Made<fn(u64) -> Record<ImageData>> {
     Made { count, record: troubled }
 }
 

@@ -6,7 +6,7 @@ use sail_data::source::Record;
 use sail_data::{DataError, Dtype};
 use sail_extract::{ExtractError, ExtractOptions, Part, extract_texts, merge};
 
-use crate::fakes::{Made, assert_same, captions, files, image, images, options, text, texts};
+use crate::fakes::{Made, assert_same, captions, files, image, image_source, images, options, text, texts};
 
 fn no_progress() -> impl FnMut(u64) {
     |_| ()
@@ -18,7 +18,7 @@ fn parts(folder: &Path, of: u64, options: &ExtractOptions) -> Vec<PathBuf> {
         .map(|index| {
             let out = folder.join(format!("part-{index}"));
             let part = Part { index, of };
-            images(&images(300), &out, &ExtractOptions { part, ..options.clone() }).unwrap();
+            images(&image_source(300), &out, &ExtractOptions { part, ..options.clone() }).unwrap();
             out
         })
         .collect()
@@ -30,7 +30,7 @@ fn parts_join_to_the_whole() {
         let folder = tempfile::tempdir().unwrap();
         let options = ExtractOptions { dtype, ..options() };
         let whole = folder.path().join("whole");
-        images(&images(300), &whole, &options).unwrap();
+        images(&image_source(300), &whole, &options).unwrap();
         let mut parts = parts(folder.path(), 4, &options);
         let before: Vec<_> = parts.iter().map(|part| files(part)).collect();
         let (merged, mut rows) = (folder.path().join("new/merged"), 0);
@@ -84,7 +84,7 @@ fn parts_that_do_not_belong_together() {
 
     let other = |name: &str, options: ExtractOptions| {
         let options = ExtractOptions { part: Part { index: 3, of: 3 }, ..options };
-        images(&images(300), &out(name), &options).unwrap();
+        images(&image_source(300), &out(name), &options).unwrap();
         out(name)
     };
     refuse(

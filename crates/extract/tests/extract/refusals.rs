@@ -9,20 +9,20 @@ use sail_data::source::{ImageData, Record, RecordSource, Records};
 use sail_data::{DataError, Dtype, EmbeddingStore};
 use sail_extract::{Event, ExtractError, ExtractOptions, Part, extract_images};
 
-use crate::fakes::{Eye, Made, assert_same, image, images, options, texts, troubled, vision};
+use crate::fakes::{Eye, Made, assert_same, image, image_source, images, options, texts, troubled, vision};
 
 #[test]
 fn the_first_bad_record_is_an_error_where_that_is_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("store");
     let strict = ExtractOptions { strict: true, ..options() };
-    let error = images(&images(100), &out, &strict).unwrap_err();
+    let error = images(&image_source(100), &out, &strict).unwrap_err();
     assert_eq!(error.to_string(), "record 3 (key `p00003`) cannot be used: gone");
     let clean = |position| if position == 3 { image(3) } else { troubled(position) };
     let error = images(&Made { count: 4, record: clean }, &out, &strict).unwrap_err();
     assert!(matches!(error, ExtractError::Exists { .. }), "{error}");
     // Without the option it goes on where it was.
-    let extraction = images(&images(100), &out, &ExtractOptions { resume: true, ..options() }).unwrap();
+    let extraction = images(&image_source(100), &out, &ExtractOptions { resume: true, ..options() }).unwrap();
     assert_eq!(extraction.rows + extraction.skipped, 100);
 }
 
@@ -30,7 +30,7 @@ fn the_first_bad_record_is_an_error_where_that_is_asked_for() {
 fn nothing_to_embed() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("store");
-    let error = images(&images(0), &out, &options()).unwrap_err();
+    let error = images(&image_source(0), &out, &options()).unwrap_err();
     assert!(matches!(error, ExtractError::NoRecords), "{error}");
     let part = ExtractOptions { part: Part { index: 4, of: 4 }, ..options() };
     let error = images(&Made { count: 3, record: image }, &out, &part).unwrap();
@@ -67,7 +67,7 @@ fn options_out_of_their_range() {
         (ExtractOptions { part: Part { index: 3, of: 2 }, ..options() }, "`part` is 3/2"),
         (ExtractOptions { part: Part { index: 0, of: 0 }, ..options() }, "`part` is 0/0"),
     ] {
-        match images(&images(9), &out, &options).unwrap_err() {
+        match images(&image_source(9), &out, &options).unwrap_err() {
             ExtractError::Config(error) => assert!(error.to_string().starts_with(field), "{error}"),
             other => panic!("{other}"),
         }
@@ -130,7 +130,8 @@ fn a_tower_that_cannot_pool() {
     let folder = tempfile::tempdir().unwrap();
     let tower = VisionTower { pooling: sail_core::ImagePooling::Concat, ..vision() };
     let out = folder.path().join("store");
-    let error = extract_images(&tower, &images(9), &out, &options(), &mut |_: Event<'_>| ()).unwrap_err();
+    let error =
+        extract_images(&tower, &image_source(9), &out, &options(), &mut |_: Event<'_>| ()).unwrap_err();
     assert!(matches!(&error, ExtractError::Tower { first, .. } if first == "p00000"), "{error}");
 }
 

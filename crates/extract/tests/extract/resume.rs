@@ -10,7 +10,7 @@ use sail_data::{DataError, Dtype, EmbeddingStore};
 use sail_extract::{Event, ExtractError, ExtractOptions, Extraction, Part, extract_images};
 
 use crate::fakes::{
-    Made, assert_same, captions, files, image, images, names, options, texts, troubled, vision,
+    Made, assert_same, captions, files, image, image_source, images, names, options, texts, troubled, vision,
 };
 
 /// Works until so many records are done, and is then told to stop.
@@ -21,14 +21,14 @@ fn stopped(out: &Path, done: u64, options: &ExtractOptions) -> Result<Extraction
         Event::Progress { done: so_far, .. } if so_far >= done => stop.store(true, Ordering::Relaxed),
         _ => {}
     };
-    extract_images(&vision(), &images(300), out, &options, &mut observer)
+    extract_images(&vision(), &image_source(300), out, &options, &mut observer)
 }
 
 #[test]
 fn stopped_and_continued() {
     let folder = tempfile::tempdir().unwrap();
     let (out, calm) = (folder.path().join("stopped"), folder.path().join("calm"));
-    let calmly = images(&images(300), &calm, &options()).unwrap();
+    let calmly = images(&image_source(300), &calm, &options()).unwrap();
     let mut resume = false;
     for (done, expected) in [(1, 8), (16, 16), (50, 56), (200, 200)] {
         let error = stopped(&out, done, &ExtractOptions { resume, ..options() }).unwrap_err();
@@ -49,14 +49,14 @@ fn stopped_and_continued() {
         }
     };
     let resumed = ExtractOptions { resume: true, ..options() };
-    let extraction = extract_images(&vision(), &images(300), &out, &resumed, &mut observer).unwrap();
+    let extraction = extract_images(&vision(), &image_source(300), &out, &resumed, &mut observer).unwrap();
     assert_eq!(started, Some((200, 300)));
     assert_eq!((extraction.rows, extraction.skipped), (calmly.rows, calmly.skipped));
     assert!(extraction.embedded > 0 && extraction.embedded < extraction.rows);
     assert_same(&out, &calm);
 
     // A complete store stays as it is, with all that was counted.
-    let again = images(&images(300), &out, &resumed).unwrap();
+    let again = images(&image_source(300), &out, &resumed).unwrap();
     assert_eq!(
         (again.rows, again.skipped, again.dim, again.embedded),
         (calmly.rows, calmly.skipped, calmly.dim, 0)
@@ -88,7 +88,8 @@ fn stopped_before_there_is_a_row() {
 fn other_settings_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("store");
-    let nothing = images(&images(300), &out, &ExtractOptions { resume: true, ..options() }).unwrap_err();
+    let nothing =
+        images(&image_source(300), &out, &ExtractOptions { resume: true, ..options() }).unwrap_err();
     assert!(matches!(nothing, ExtractError::NothingToResume { .. }), "{nothing}");
     stopped(&out, 50, &options()).unwrap_err();
     let before = files(&out);
@@ -103,7 +104,7 @@ fn other_settings_are_refused() {
         (ExtractOptions { limit: Some(9), ..resumed() }, "`records` (300, now 9)"),
         (ExtractOptions { part: Part { index: 1, of: 2 }, ..resumed() }, "`part`"),
     ] {
-        let error = images(&images(300), &out, &options).unwrap_err();
+        let error = images(&image_source(300), &out, &options).unwrap_err();
         assert!(
             matches!(&error, ExtractError::Changed { fields, .. } if fields[0].starts_with(field)),
             "{error}"
@@ -111,12 +112,13 @@ fn other_settings_are_refused() {
     }
     let mut tower = vision();
     tower.model.weights_sha256 = Some("0".repeat(64));
-    let error = extract_images(&tower, &images(300), &out, &resumed(), &mut |_: Event<'_>| ()).unwrap_err();
+    let error =
+        extract_images(&tower, &image_source(300), &out, &resumed(), &mut |_: Event<'_>| ()).unwrap_err();
     assert!(error.to_string().contains("`provenance`"), "{error}");
     let error = texts(&captions(300), &out, &resumed()).unwrap_err();
     assert!(error.to_string().contains("`modality`"), "{error}");
     assert!(files(&out) == before, "a refusal changes nothing");
-    let error = images(&images(300), &out, &options()).unwrap_err();
+    let error = images(&image_source(300), &out, &options()).unwrap_err();
     assert!(matches!(error, ExtractError::Exists { .. }), "{error}");
 }
 
@@ -126,7 +128,7 @@ fn another_source_is_refused() {
     let out = folder.path().join("store");
     let resumed = ExtractOptions { resume: true, ..options() };
     stopped(&out, 50, &options()).unwrap_err();
-    let error = images(&images(299), &out, &resumed).unwrap_err();
+    let error = images(&image_source(299), &out, &resumed).unwrap_err();
     assert!(matches!(error, ExtractError::Changed { .. }), "{error}");
     // One record is gone, and another has come: every key moves up by one.
     let error =
@@ -166,25 +168,25 @@ fn damage_is_found_before_any_work() {
         (&[&b"{}\n".repeat(20)[..]].concat()[..], "missing field"),
     ] {
         std::fs::write(out.join("skipped.jsonl"), bytes).unwrap();
-        let error = images(&images(300), &out, &resumed).unwrap_err();
+        let error = images(&image_source(300), &out, &resumed).unwrap_err();
         assert!(matches!(&error, ExtractError::Damaged { reason, .. } if reason.contains(words)), "{error}");
     }
     std::fs::write(out.join("skipped.jsonl"), whole).unwrap();
     let json = std::fs::read_to_string(out.join("encode.json")).unwrap();
     for (from, to) in [("\"version\": 1", "\"version\": 2"), ("\"block\": 8", "\"block\": 0"), ("{", "[")] {
         std::fs::write(out.join("encode.json"), json.replacen(from, to, 1)).unwrap();
-        let error = images(&images(300), &out, &resumed).unwrap_err();
+        let error = images(&image_source(300), &out, &resumed).unwrap_err();
         assert!(matches!(&error, ExtractError::Damaged { .. }), "{error}");
     }
     std::fs::write(out.join("encode.json"), &json).unwrap();
     let partial = std::fs::read_to_string(out.join("partial.json")).unwrap();
     std::fs::write(out.join("partial.json"), partial.replacen("\"position\": 56", "\"position\": 5", 1))
         .unwrap();
-    let error = images(&images(300), &out, &resumed).unwrap_err();
+    let error = images(&image_source(300), &out, &resumed).unwrap_err();
     assert!(matches!(&error, ExtractError::Damaged { .. }), "{error}");
     std::fs::write(out.join("partial.json"), partial).unwrap();
     std::fs::write(out.join(".tmp-Xy12Zw"), "half").unwrap();
-    images(&images(300), &out, &resumed).unwrap();
+    images(&image_source(300), &out, &resumed).unwrap();
     assert!(!names(&out).contains(&".tmp-Xy12Zw".to_owned()));
 }
 
@@ -196,9 +198,9 @@ fn one_process_a_folder() {
     let mut observer = |event: Event<'_>| {
         if matches!(event, Event::Progress { done: 16, .. }) {
             let resumed = ExtractOptions { resume: true, ..options() };
-            busy = Some(images(&images(100), &out, &resumed).unwrap_err());
+            busy = Some(images(&image_source(100), &out, &resumed).unwrap_err());
         }
     };
-    extract_images(&vision(), &images(100), &out, &options(), &mut observer).unwrap();
+    extract_images(&vision(), &image_source(100), &out, &options(), &mut observer).unwrap();
     assert!(matches!(busy, Some(ExtractError::Busy { .. })), "{busy:?}");
 }

@@ -9,8 +9,8 @@ use sail_data::{Dtype, EmbeddingStore};
 use sail_extract::{Event, ExtractOptions, Skipped, extract_images};
 
 use crate::fakes::{
-    DIM, Made, assert_same, caption, captions, image, images, names, options, png, text, texts, troubled,
-    vision,
+    DIM, Made, assert_same, caption, captions, image, image_source, images, names, options, png, text, texts,
+    troubled, vision,
 };
 
 fn skipped(out: &Path) -> Vec<Skipped> {
@@ -28,7 +28,7 @@ fn row(store: &EmbeddingStore, row: usize) -> Vec<f32> {
 fn images_in_the_order_of_the_source() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("new/store");
-    let extraction = images(&images(200), &out, &options()).unwrap();
+    let extraction = images(&image_source(200), &out, &options()).unwrap();
     let mut seen = HashSet::new();
     let broken = |position: u64| position % 13 == 5 || position % 17 == 3;
     let new = |position: &u64| !broken(*position) && seen.insert(troubled(*position).key);
@@ -99,11 +99,11 @@ fn threads_and_checkpoints_change_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let out = |name: &str| folder.path().join(name);
     let one = ExtractOptions { threads: 1, ..options() };
-    images(&images(300), &out("one"), &one).unwrap();
+    images(&image_source(300), &out("one"), &one).unwrap();
     let many = ExtractOptions { threads: 16, checkpoint_every: std::time::Duration::ZERO, ..options() };
-    images(&images(300), &out("many"), &many).unwrap();
+    images(&image_source(300), &out("many"), &many).unwrap();
     assert_same(&out("many"), &out("one"));
-    images(&images(300), &out("batch"), &ExtractOptions { block: 9, ..options() }).unwrap();
+    images(&image_source(300), &out("batch"), &ExtractOptions { block: 9, ..options() }).unwrap();
     let shard = "shard-00000.safetensors";
     let read = |name: &str| std::fs::read(out(name).join(shard)).unwrap();
     assert!(read("batch") != read("one"), "the fake tower shows what a batch is made of");
@@ -160,13 +160,13 @@ fn a_limit_takes_the_first_records() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("store");
     let limited = ExtractOptions { limit: Some(20), ..options() };
-    let extraction = images(&images(300), &out, &limited).unwrap();
+    let extraction = images(&image_source(300), &out, &limited).unwrap();
     assert_eq!(extraction.rows + extraction.skipped, 20);
     let short = folder.path().join("short");
     images(&Made { count: 20, record: troubled }, &short, &options()).unwrap();
     assert_same(&out, &short);
     // A limit beyond the end is none.
-    images(&images(20), &folder.path().join("all"), &ExtractOptions { limit: Some(99), ..options() })
+    images(&image_source(20), &folder.path().join("all"), &ExtractOptions { limit: Some(99), ..options() })
         .unwrap();
     assert_same(&folder.path().join("all"), &short);
 }
@@ -179,7 +179,8 @@ fn progress_counts_records_and_rows() {
         Event::Skipped(_) => {}
         other => events.push(format!("{other:?}")),
     };
-    extract_images(&vision(), &images(20), &folder.path().join("store"), &options(), &mut observer).unwrap();
+    extract_images(&vision(), &image_source(20), &folder.path().join("store"), &options(), &mut observer)
+        .unwrap();
     let expected = [
         "Started { done: 0, records: 20 }",
         "Progress { done: 8, rows: 6 }",
