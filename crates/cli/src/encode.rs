@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use clap::{Args, Subcommand, ValueEnum};
-use sail_vl::core::{ImagePooling, TextPooling};
+use clap::{Args, Subcommand};
+use sail_vl::core::{Dtype, ImagePooling, TextPooling};
 use sail_vl::data::source::SourceOptions;
 use sail_vl::device;
 use sail_vl::extract::{ExtractOptions, Extraction, extract_images, extract_texts};
@@ -14,6 +14,7 @@ use serde_json::json;
 
 use crate::encode_progress::EncodeProgress;
 use crate::error::CliError;
+use crate::named::named;
 use crate::towers;
 
 #[derive(Subcommand)]
@@ -22,38 +23,6 @@ pub(crate) enum EncodeCommand {
     Images(Box<ImagesArgs>),
     /// Run every caption through a text model once and keep the features.
     Texts(Box<TextsArgs>),
-}
-
-/// Number type that a model computes in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Precision {
-    F32,
-    F16,
-    Bf16,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum ImagePoolingKind {
-    /// The class token.
-    Class,
-    /// The mean of the patch tokens.
-    PatchMean,
-    /// Both, one after the other: the paper's choice.
-    Concat,
-    /// The model's own output.
-    Pooled,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum TextPoolingKind {
-    /// The mean of the tokens.
-    Mean,
-    /// The first token.
-    Class,
-    /// The last token.
-    Last,
-    /// The sentence embedding as the model defines it.
-    Pooled,
 }
 
 /// The model, and what is made with it.
@@ -66,8 +35,8 @@ pub(crate) struct ModelArgs {
     #[arg(long)]
     pub(crate) revision: Option<String>,
     /// Number type that the model computes in.
-    #[arg(long, value_enum, default_value = "f32")]
-    pub(crate) precision: Precision,
+    #[arg(long, value_parser = named::<Dtype>(), default_value = "f32")]
+    pub(crate) precision: Dtype,
     /// Device to compute on.
     #[arg(long, default_value = "flex")]
     device: String,
@@ -107,8 +76,8 @@ pub(crate) struct ImagesArgs {
     #[command(flatten)]
     pub(crate) model: ModelArgs,
     /// How token states become one row [default: concat where the model has a class token, else its own].
-    #[arg(long, value_enum)]
-    pooling: Option<ImagePoolingKind>,
+    #[arg(long, value_parser = named::<ImagePooling>())]
+    pub(crate) pooling: Option<ImagePooling>,
     /// Side of the square that images are resized to [default: as the model says].
     #[arg(long, value_name = "PIXELS")]
     pub(crate) size: Option<usize>,
@@ -133,8 +102,8 @@ pub(crate) struct TextsArgs {
     #[command(flatten)]
     pub(crate) model: ModelArgs,
     /// How token states become one row [default: as the model says].
-    #[arg(long, value_enum)]
-    pooling: Option<TextPoolingKind>,
+    #[arg(long, value_parser = named::<TextPooling>())]
+    pub(crate) pooling: Option<TextPooling>,
     /// The captions: CSV, TSV, JSON lines, Parquet, WebDataset tars, COCO captions, or a text file.
     #[arg(long, value_name = "SOURCE")]
     pub(crate) input: String,
@@ -162,41 +131,14 @@ fn describe(input: &str, options: &SourceOptions) -> String {
     text
 }
 
-impl ImagesArgs {
-    pub(crate) fn pooling(&self) -> Option<ImagePooling> {
-        self.pooling.map(|kind| match kind {
-            ImagePoolingKind::Class => ImagePooling::Class,
-            ImagePoolingKind::PatchMean => ImagePooling::PatchMean,
-            ImagePoolingKind::Concat => ImagePooling::Concat,
-            ImagePoolingKind::Pooled => ImagePooling::Pooled,
-        })
-    }
-}
-
-impl TextsArgs {
-    pub(crate) fn pooling(&self) -> Option<TextPooling> {
-        self.pooling.map(|kind| match kind {
-            TextPoolingKind::Mean => TextPooling::Mean,
-            TextPoolingKind::Class => TextPooling::Class,
-            TextPoolingKind::Last => TextPooling::Last,
-            TextPoolingKind::Pooled => TextPooling::Pooled,
-        })
-    }
-}
-
 impl JobArgs {
     /// The options of the library, and nothing that can be wrong with the command left unsaid.
     fn options(&self, model: &ModelArgs, base: ExtractOptions) -> Result<ExtractOptions, CliError> {
-        let precision = match model.precision {
-            Precision::F32 => "f32",
-            Precision::F16 => "f16",
-            Precision::Bf16 => "bf16",
-        };
         let options = ExtractOptions {
             dtype: self.dtype.parse()?,
             limit: self.limit,
             part: self.part.parse()?,
-            settings: [("precision".to_owned(), precision.to_owned())].into(),
+            settings: [("precision".to_owned(), model.precision.to_string())].into(),
             resume: self.resume,
             strict: self.strict,
             ..base

@@ -15,6 +15,7 @@ mod galleries;
 mod head;
 mod inputs;
 mod labels;
+mod named;
 mod probe;
 mod probe_report;
 mod retrieval_report;

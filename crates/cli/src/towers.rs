@@ -4,16 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use indicatif::ProgressBar;
-use sail_vl::burn::tensor::{Device, FloatDType};
+use sail_vl::burn::tensor::Device;
 use sail_vl::core::{TextTower, VisionTower};
 use sail_vl::data::source::{ImageData, RecordSource, SourceOptions, open_captions, open_images};
-use sail_vl::encoders::{
-    HubError, HubOptions, ModelFolder, ModelSpec, ProgressFn, TextOptions, VisionOptions, load_text,
-    load_vision, open_dataset,
-};
+use sail_vl::encoders::{ModelFolder, ModelSpec, TextOptions, VisionOptions, load_text, load_vision};
+use sail_vl::hub::{HubError, HubOptions, ProgressFn, open_dataset};
 use sail_vl::tasks::TaskFiles;
 
-use crate::encode::{ImagesArgs, ModelArgs, Precision, TextsArgs};
+use crate::encode::{ImagesArgs, ModelArgs, TextsArgs};
 use crate::error::CliError;
 use crate::inputs;
 
@@ -75,23 +73,14 @@ fn downloads() -> ProgressFn {
     })
 }
 
-fn precision(args: &ModelArgs) -> FloatDType {
-    match args.precision {
-        Precision::F32 => FloatDType::F32,
-        Precision::F16 => FloatDType::F16,
-        Precision::Bf16 => FloatDType::BF16,
-    }
-}
-
 pub(crate) fn vision(args: &ImagesArgs, device: &Device) -> Result<VisionTower, CliError> {
-    let options =
-        VisionOptions { precision: precision(&args.model), pooling: args.pooling(), image_size: args.size };
+    let options = VisionOptions { dtype: args.model.precision, pooling: args.pooling, image_size: args.size };
     load_vision(&folder(&args.model)?, &options, device)
         .map_err(|source| CliError::Model { spec: args.model.model.clone(), source })
 }
 
 pub(crate) fn text(args: &TextsArgs, device: &Device) -> Result<TextTower, CliError> {
-    let options = TextOptions { precision: precision(&args.model), pooling: args.pooling() };
+    let options = TextOptions { dtype: args.model.precision, pooling: args.pooling };
     load_text(&folder(&args.model)?, &options, device)
         .map_err(|source| CliError::Model { spec: args.model.model.clone(), source })
 }

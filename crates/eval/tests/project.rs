@@ -18,7 +18,7 @@ impl AlignmentHead for ImageOnly {
         Ok(features.matmul(self.weight.val()))
     }
     fn project_texts(&self, _: Tensor<2>) -> Result<Tensor<2>, HeadError> {
-        Err(HeadError::AbsentSide { side: Side::Text })
+        Err(HeadError::MissingSide { side: Side::Text })
     }
     fn log_scale(&self) -> Tensor<1> {
         Tensor::zeros([1], &self.weight.device())
@@ -99,5 +99,5 @@ fn what_cannot_be_projected_is_an_error() {
     assert!(matches!(run(&[0, 3], 1), EvalError::Features(FeatureError::OutOfRange { row: 3, rows: 3 })));
     assert!(matches!(run(&[0, 2], 2), EvalError::Features(FeatureError::ZeroNorm { row: 2, .. })));
     let error = project_texts(&head(&device), &Counting(3), &[0], &device, 1).unwrap_err();
-    assert!(matches!(error, EvalError::Head(HeadError::AbsentSide { side: Side::Text })));
+    assert!(matches!(error, EvalError::Head(HeadError::MissingSide { side: Side::Text })));
 }

@@ -136,9 +136,9 @@ impl Head {
     /// Features or heads that do not state their backbone are compared by size alone.
     ///
     /// # Errors
-    /// [`HeadError::AbsentSide`], [`HeadError::Dimension`] or [`HeadError::Provenance`].
+    /// [`HeadError::MissingSide`], [`HeadError::Dimension`] or [`HeadError::Provenance`].
     pub fn accepts(&self, side: Side, dim: usize, provenance: Option<&Provenance>) -> Result<(), HeadError> {
-        let config = self.side(side).ok_or(HeadError::AbsentSide { side })?;
+        let config = self.side(side).ok_or(HeadError::MissingSide { side })?;
         if dim != config.input {
             return Err(HeadError::Dimension { side, found: dim, expected: config.input });
         }
@@ -152,7 +152,7 @@ impl Head {
         features: Tensor<2>,
     ) -> Result<Tensor<2>, HeadError> {
         self.accepts(side, features.dims()[1], None)?;
-        let layers = layers.as_ref().ok_or(HeadError::AbsentSide { side })?;
+        let layers = layers.as_ref().ok_or(HeadError::MissingSide { side })?;
         Ok(layers.forward(features))
     }
 }

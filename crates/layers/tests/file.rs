@@ -78,7 +78,7 @@ fn a_side_may_be_absent_or_the_identity() {
     let head = load(Head::new(&config, 0, &Device::flex()).unwrap().to_bytes().unwrap()).unwrap();
     let x = Tensor::<2>::ones([1, 4], &Device::flex());
     assert!(head.project_images(x.clone()).is_ok());
-    assert!(matches!(head.project_texts(x), Err(HeadError::AbsentSide { side: Side::Text })));
+    assert!(matches!(head.project_texts(x), Err(HeadError::MissingSide { side: Side::Text })));
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! instructions that the CPU has. The tensor versions in `logistic` and `softmax` say what is computed and are
 //! the oracle in the tests.
 
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 use pulp::Arch;
 use rayon::prelude::*;
 
@@ -19,16 +19,11 @@ const LANES: usize = 16;
 /// Numbers that are added in single precision before the sum goes into a double.
 const RUN: usize = 64 * LANES;
 
-/// True for a plain f32 tensor in the CPU's memory.
-pub(crate) fn holds(x: &Tensor<2>) -> bool {
-    x.device() == Device::flex() && x.dtype() == DType::F32
-}
-
 /// The tile's numbers to be changed in place, and what it takes to make them a tensor again.
 fn with_numbers<T>(x: Tensor<2>, work: impl FnOnce(&mut [f32], [usize; 2]) -> T) -> (T, Tensor<2>) {
     let (device, shape) = (x.device(), x.dims());
     let mut data = x.into_data();
-    // `holds` has seen that these are f32.
+    // Callers check `is_host_f32`.
     let result = work(data.as_mut_slice().unwrap_or_default(), shape);
     (result, Tensor::from_data(data, &device))
 }
@@ -252,6 +247,8 @@ fn exp(x: f32) -> f32 {
 
 #[cfg(test)]
 mod tests {
+    use burn::tensor::Device;
+
     use super::*;
     use crate::softmax::probabilities_by_tensors;
 

@@ -20,7 +20,7 @@ impl Decisions {
     /// others do not.
     pub(crate) fn new(logits: Tensor<2>, bias: &Tensor<1>, positives: bool) -> Self {
         #[cfg(feature = "flex")]
-        if crate::host::holds(&logits) {
+        if sail_support::cpu::is_host_f32(&logits) {
             return crate::host::decisions(logits, bias, positives);
         }
         Self::by_tensors(logits, bias, positives)

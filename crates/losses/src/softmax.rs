@@ -16,7 +16,7 @@ impl LogSumExp {
     /// Of a tile along a dimension: 1 sums over each row, 0 over each column.
     pub(crate) fn new(logits: Tensor<2>, dim: usize) -> Self {
         #[cfg(feature = "flex")]
-        if crate::host::holds(&logits) {
+        if sail_support::cpu::is_host_f32(&logits) {
             return crate::host::log_sum_exp(logits, dim);
         }
         Self::by_tensors(logits, dim)
@@ -58,7 +58,7 @@ pub(crate) fn probabilities(
     of_columns: Option<Choice<'_>>,
 ) -> Tensor<2> {
     #[cfg(feature = "flex")]
-    if crate::host::holds(&logits) {
+    if sail_support::cpu::is_host_f32(&logits) {
         return crate::host::probabilities(logits, of_rows, of_columns);
     }
     probabilities_by_tensors(logits, of_rows, of_columns)

@@ -32,6 +32,7 @@ pub use sail_data as data;
 pub use sail_encoders as encoders;
 pub use sail_eval as eval;
 pub use sail_extract as extract;
+pub use sail_hub as hub;
 pub use sail_layers as layers;
 pub use sail_losses as losses;
 pub use sail_probe as probe;

@@ -4,8 +4,7 @@ use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 use rayon::prelude::*;
-
-use crate::host::is_host_f32;
+use sail_support::cpu::is_host_f32;
 
 /// Elements of a task.
 const TASK: usize = 1 << 16;

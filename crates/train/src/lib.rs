@@ -25,7 +25,6 @@ mod evaluator;
 mod folder;
 mod gradient_cache;
 mod gradients;
-mod host;
 mod interrupter;
 mod interval;
 mod lion;

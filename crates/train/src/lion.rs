@@ -3,8 +3,7 @@
 use burn::optim::{LearningRate, Lion, LionConfig, LionState, Optimizer};
 use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
-
-use crate::host::is_host_f32;
+use sail_support::cpu::is_host_f32;
 
 /// Elements that one task updates: enough to hide its cost, few enough to share a layer among cores.
 const TASK: usize = 1 << 15;

@@ -4,9 +4,8 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use sail_core::{AlignmentHead, Provenance, Side};
-use sail_encoders::{
-    HubOptions, ModelError, ModelFolder, ModelSpec, TextOptions, VisionOptions, load_text, load_vision,
-};
+use sail_encoders::{ModelError, ModelFolder, ModelSpec, TextOptions, VisionOptions, load_text, load_vision};
+use sail_hub::HubOptions;
 use sail_layers::Head;
 use serde::de::value::{Error, StrDeserializer};
 use serde::de::{DeserializeOwned, IntoDeserializer};
@@ -65,8 +64,8 @@ impl SailModel {
 fn folder(name: &str, trained_on: Option<&Provenance>) -> Result<ModelFolder, ModelError> {
     let spec: ModelSpec = name.parse()?;
     let mut options = HubOptions::from_env()?;
-    if let (ModelSpec::Hub { id, .. }, Some(trained_on)) = (&spec, trained_on)
-        && *id == trained_on.model
+    if let (ModelSpec::Hub(id), Some(trained_on)) = (&spec, trained_on)
+        && id.name() == trained_on.model
     {
         options.revision.clone_from(&trained_on.revision);
     }

@@ -1,49 +1,49 @@
-//! Where and how models are fetched.
+//! Options of the hub.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::HubError;
+use crate::HubError;
 
-/// How much of a file has arrived.
+/// Progress of the download of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileProgress<'a> {
-    /// The file's name in the model.
+    /// Name of the file in the repository.
     pub file: &'a str,
-    /// Bytes that are on the disk.
+    /// Bytes received.
     pub received: u64,
-    /// Bytes of the whole file.
+    /// Size of the file in bytes.
     pub total: u64,
 }
 
-/// Is told of every piece of a file that arrives, and once more when it is complete.
+/// A callback for progress, called for every received block and once when a file is complete.
 pub type ProgressFn = Arc<dyn Fn(FileProgress<'_>) + Send + Sync>;
 
-/// Where and how models are fetched.
+/// Options for fetching from the hub.
 #[derive(Clone)]
 pub struct HubOptions {
-    /// A branch, tag or commit; `None` is the branch `main`.
+    /// Branch, tag or commit for ids without a revision; `None` is the branch `main`.
     pub revision: Option<String>,
-    /// The cache folder, which `huggingface_hub` and its relatives share.
+    /// The cache folder, shared with `huggingface_hub` and its relatives.
     pub cache: PathBuf,
-    /// The address of the hub.
+    /// Address of the hub.
     pub endpoint: String,
-    /// The user's token, which is sent to the endpoint alone.
+    /// Access token; sent to the endpoint only.
     pub token: Option<String>,
-    /// Use the cache alone, without any connection.
+    /// Use the cache only, without network access.
     pub offline: bool,
-    /// Ask the hub whether a branch or tag has moved, even if the cache has a complete copy.
+    /// Ask the hub whether a branch or tag has moved, even if the cache is complete.
     pub refresh: bool,
-    /// Is told what arrives.
+    /// Callback for progress.
     pub progress: Option<ProgressFn>,
 }
 
 impl HubOptions {
-    /// Options for a cache folder, with nothing taken from the environment.
+    /// Creates options for a cache folder, without reading the environment.
     ///
     /// # Examples
     /// ```
-    /// let options = sail_encoders::HubOptions::new("models");
+    /// let options = sail_hub::HubOptions::new("models");
     /// assert_eq!(options.endpoint, "https://huggingface.co");
     /// assert!(!options.offline);
     /// ```
@@ -59,22 +59,22 @@ impl HubOptions {
         }
     }
 
-    /// Options as the hub's own tools take them from the environment.
+    /// Creates options from the environment variables of the Hugging Face tools.
     ///
-    /// | variable | what it says |
+    /// | variable | meaning |
     /// |---|---|
     /// | `HF_HUB_CACHE`, `HUGGINGFACE_HUB_CACHE` | the cache folder |
-    /// | `HF_HOME` | the folder with `hub`, the cache, and `token`; default `huggingface` in `XDG_CACHE_HOME` or `~/.cache` |
-    /// | `HF_ENDPOINT` | the address of the hub |
-    /// | `HF_TOKEN`, `HUGGING_FACE_HUB_TOKEN` | the token |
-    /// | `HF_TOKEN_PATH` | the file that holds the token where no variable does |
+    /// | `HF_HOME` | the folder of the cache `hub` and of `token`; default `huggingface` in `XDG_CACHE_HOME` or `~/.cache` |
+    /// | `HF_ENDPOINT` | address of the hub |
+    /// | `HF_TOKEN`, `HUGGING_FACE_HUB_TOKEN` | access token |
+    /// | `HF_TOKEN_PATH` | file with the token, if no variable has it |
     /// | `HF_HUB_DISABLE_IMPLICIT_TOKEN` | no token is sent |
-    /// | `HF_HUB_OFFLINE`, `TRANSFORMERS_OFFLINE` | use the cache alone |
+    /// | `HF_HUB_OFFLINE`, `TRANSFORMERS_OFFLINE` | use the cache only |
     ///
-    /// `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` are honoured by the connection itself.
+    /// Connections also respect `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`.
     ///
     /// # Errors
-    /// [`HubError::NoCache`] when there is neither a variable nor a home folder.
+    /// Returns [`HubError::NoCache`] if there is neither a variable nor a home folder.
     pub fn from_env() -> Result<Self, HubError> {
         Self::from_vars(|name| std::env::var(name).ok(), std::env::home_dir())
     }
@@ -111,7 +111,7 @@ impl HubOptions {
     }
 }
 
-/// A path with the home folder for a leading `~`.
+/// Replaces a leading `~` by the home folder.
 fn expand(path: &str, home: Option<&Path>) -> PathBuf {
     match (path.strip_prefix('~'), home) {
         (Some(""), Some(home)) => home.to_owned(),
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cache_is_where_the_hub_s_tools_have_it() {
+    fn finds_the_cache_of_the_hugging_face_tools() {
         let home = Path::new("/home/me");
         let cache = |vars: &[(&str, &str)]| options(vars, Some(home)).map(|options| options.cache).unwrap();
         assert_eq!(cache(&[]), Path::new("/home/me/.cache/huggingface/hub"));
@@ -139,13 +139,13 @@ mod tests {
         assert_eq!(cache(&[("XDG_CACHE_HOME", "/x"), ("HF_HOME", "~/hf")]), Path::new("/home/me/hf/hub"));
         assert_eq!(cache(&[("HF_HOME", "/hf"), ("HUGGINGFACE_HUB_CACHE", "/old")]), Path::new("/old"));
         assert_eq!(cache(&[("HUGGINGFACE_HUB_CACHE", "/old"), ("HF_HUB_CACHE", "/new")]), Path::new("/new"));
-        assert_eq!(cache(&[("HF_HOME", " ")]), cache(&[]), "an empty variable is as good as none");
+        assert_eq!(cache(&[("HF_HOME", " ")]), cache(&[]), "empty variables are ignored");
         assert!(matches!(options(&[], None), Err(HubError::NoCache)));
         assert_eq!(options(&[("HF_HOME", "/hf")], None).unwrap().cache, Path::new("/hf/hub"));
     }
 
     #[test]
-    fn switches_and_endpoint() {
+    fn reads_offline_mode_and_endpoint() {
         let offline = |name, value| options(&[("HF_HOME", "/hf"), (name, value)], None).unwrap().offline;
         assert!(offline("HF_HUB_OFFLINE", "1") && offline("TRANSFORMERS_OFFLINE", "True"));
         assert!(!offline("HF_HUB_OFFLINE", "0") && !offline("HF_HUB_OFFLINE", "") && !offline("OTHER", "1"));
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_from_a_variable_then_from_the_file() {
+    fn reads_the_token_from_variables_then_from_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let home = folder.path().to_str().unwrap();
         let token =

@@ -1,8 +1,7 @@
 //! Requests to the hub.
 //!
-//! `hf-hub` makes the connection: token, proxy, redirects without the token to other hosts. Its own download is not
-//! used: it gives a file its final name before anything is checked, takes that name from a header as it is,
-//! and goes on with a broken-off file whatever the server answers.
+//! `hf-hub` provides the connection: token, proxy, redirects to other hosts without the token. Its download is not used: it
+//! renames a file before verifying it, trusts the name in a response header, and ignores the status when it resumes.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -15,19 +14,20 @@ use serde_json::Value;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
-use super::cache::{RemoteFile, is_hash, write_error};
-use super::{FileProgress, HubError, HubOptions, RepoKind};
-use crate::pretrained::folder::hex;
+use sail_support::hex;
 
-/// The longest list of files that is read.
+use crate::cache::{RemoteFile, is_hash, write_error};
+use crate::{FileProgress, HubError, HubOptions, RepoKind};
+
+/// Maximum size of a listing in bytes.
 const MAX_LISTING: u64 = 32 << 20;
-/// How often a download is taken up again without a single byte arriving.
+/// Maximum number of consecutive attempts without progress.
 const ATTEMPTS: usize = 3;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-/// The longest silence of a server.
+/// Maximum time without data from the server.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A model or a data set on the hub.
+/// A client for a repository on the hub.
 pub(super) struct Client<'a> {
     api: Api,
     kind: RepoKind,
@@ -35,12 +35,12 @@ pub(super) struct Client<'a> {
     options: &'a HubOptions,
 }
 
-/// What a server said.
-struct Answer {
+/// A response of a server.
+struct Response {
     status: u16,
-    /// The hub's own name of an error.
+    /// The error code of the hub.
     error: String,
-    /// Where in the file the body begins.
+    /// Offset of the body in the file.
     start: u64,
     body: Box<dyn Read>,
 }
@@ -56,23 +56,23 @@ impl<'a> Client<'a> {
         Ok(Self { api, kind, id, options })
     }
 
-    /// The commit that a revision is at, and its files.
+    /// Requests the commit of a revision and its files.
     pub(super) fn list(&self, revision: &str) -> Result<(String, Vec<RemoteFile>), HubError> {
         let Self { id, options, kind, .. } = self;
         let revision_path = revision.replace('/', "%2F");
         let url = format!("{}/api/{kind}s/{id}/revision/{revision_path}?blobs=true", options.endpoint);
-        let answer = self.get(&url, 0)?;
-        if answer.status != 200 {
-            return Err(self.refusal(&url, revision, &answer));
+        let response = self.get(&url, 0)?;
+        if response.status != 200 {
+            return Err(self.error(&url, revision, &response));
         }
         let mut text = Vec::new();
-        answer.body.take(MAX_LISTING).read_to_end(&mut text).map_err(|source| network(&url, source))?;
-        listing(&text).map_err(|answer| HubError::Answer { url, answer })
+        response.body.take(MAX_LISTING).read_to_end(&mut text).map_err(|source| network(&url, source))?;
+        parse_listing(&text).map_err(|reason| HubError::Response { url, reason })
     }
 
-    /// Downloads a file to `partial`, going on where an earlier attempt ended, and checks it.
+    /// Downloads a file to `partial`, resuming an earlier attempt, and verifies it.
     pub(super) fn download(&self, commit: &str, file: &RemoteFile, partial: &Path) -> Result<(), HubError> {
-        let url = format!("{}/resolve/{commit}/{}", self.page(), encoded(&file.name));
+        let url = format!("{}/resolve/{commit}/{}", self.page(), encode(&file.name));
         let io = |source| write_error(partial, source);
         let mut out = OpenOptions::new()
             .read(true)
@@ -105,7 +105,7 @@ impl<'a> Client<'a> {
         Ok(())
     }
 
-    /// Adds to a file what one request gives.
+    /// Appends the body of one request to a file.
     fn receive(
         &self,
         url: &str,
@@ -119,12 +119,12 @@ impl<'a> Client<'a> {
         if *received > file.size {
             *received = 0;
         }
-        let mut answer = self.get(url, *received)?;
-        match answer.status {
-            // A server may know nothing of ranges and send the whole file again.
+        let mut response = self.get(url, *received)?;
+        match response.status {
+            // A server without support for ranges sends the whole file.
             200 => *received = 0,
-            206 if answer.start == *received => {}
-            _ => return Err(self.refusal(url, commit, &answer)),
+            206 if response.start == *received => {}
+            _ => return Err(self.error(url, commit, &response)),
         }
         if out.metadata().map_err(io)?.len() != *received {
             out.set_len(*received).map_err(io)?;
@@ -132,13 +132,13 @@ impl<'a> Client<'a> {
         out.seek(SeekFrom::Start(*received)).map_err(io)?;
         let mut buffer = vec![0; 1 << 18];
         loop {
-            let read = answer.body.read(&mut buffer).map_err(|source| network(url, source))?;
+            let read = response.body.read(&mut buffer).map_err(|source| network(url, source))?;
             if read == 0 {
                 break;
             }
             if read as u64 > file.size - *received {
-                let answer = format!("more than the {} bytes announced", file.size);
-                return Err(HubError::Answer { url: url.to_owned(), answer });
+                let reason = format!("more than the {} bytes listed", file.size);
+                return Err(HubError::Response { url: url.to_owned(), reason });
             }
             out.write_all(buffer.get(..read).unwrap_or_default()).map_err(io)?;
             *received += read as u64;
@@ -157,7 +157,7 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// Where a reader finds it.
+    /// Returns the address of the repository's page.
     fn page(&self) -> String {
         let folder = match self.kind {
             RepoKind::Model => "",
@@ -166,8 +166,8 @@ impl<'a> Client<'a> {
         format!("{}/{folder}{}", self.options.endpoint, self.id)
     }
 
-    /// Asks for what is at an address, from an offset on.
-    fn get(&self, url: &str, start: u64) -> Result<Answer, HubError> {
+    /// Requests an address, starting at an offset.
+    fn get(&self, url: &str, start: u64) -> Result<Response, HubError> {
         let mut request =
             self.api.repo(Repo::new(self.id.to_owned(), self.kind.into())).info_request().uri(url);
         if start > 0 {
@@ -185,7 +185,7 @@ impl<'a> Client<'a> {
             |name| response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         // `bytes 100-199/200`
         let start = header("content-range").strip_prefix("bytes ").and_then(|range| range.split_once('-'));
-        Ok(Answer {
+        Ok(Response {
             status: response.status().as_u16(),
             error: header("x-error-code").to_owned(),
             start: start.and_then(|(start, _)| start.parse().ok()).unwrap_or(0),
@@ -193,17 +193,17 @@ impl<'a> Client<'a> {
         })
     }
 
-    /// What an answer other than success means.
-    fn refusal(&self, url: &str, revision: &str, answer: &Answer) -> HubError {
+    /// Returns the error for an unsuccessful response.
+    fn error(&self, url: &str, revision: &str, response: &Response) -> HubError {
         let (kind, id, endpoint) = (self.kind, self.id.to_owned(), self.options.endpoint.clone());
-        match (answer.status, answer.error.as_str()) {
+        match (response.status, response.error.as_str()) {
             (_, "GatedRepo") | (403, _) => HubError::Forbidden { id, page: self.page() },
             (_, "RevisionNotFound") => HubError::Revision { kind, id, revision: revision.to_owned() },
-            // Without a token the hub answers 401 for what does not exist, as for what is private.
+            // Without a token, the hub responds with 401 to both missing and private repositories.
             (_, "RepoNotFound") | (401 | 404, "") => HubError::Unknown { kind, id, endpoint },
-            (status, "") => HubError::Answer { url: url.to_owned(), answer: format!("status {status}") },
+            (status, "") => HubError::Response { url: url.to_owned(), reason: format!("status {status}") },
             (status, error) => {
-                HubError::Answer { url: url.to_owned(), answer: format!("status {status} ({error})") }
+                HubError::Response { url: url.to_owned(), reason: format!("status {status} ({error})") }
             }
         }
     }
@@ -213,8 +213,8 @@ fn network(url: &str, source: std::io::Error) -> HubError {
     HubError::Network { url: url.to_owned(), source }
 }
 
-/// A file's name as part of an address.
-fn encoded(name: &str) -> String {
+/// Percent-encodes a file name for an address.
+fn encode(name: &str) -> String {
     let byte = |byte: u8| match byte {
         b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' => {
             char::from(byte).to_string()
@@ -224,11 +224,11 @@ fn encoded(name: &str) -> String {
     name.bytes().map(byte).collect()
 }
 
-/// Reads the hub's description of a revision. A file without size or hash could not be checked.
-fn listing(text: &[u8]) -> Result<(String, Vec<RemoteFile>), String> {
-    let json: Value = serde_json::from_slice(text).map_err(|error| format!("no list of files: {error}"))?;
+/// Parses the hub's description of a revision. Size and hash of every file are required to verify it.
+fn parse_listing(text: &[u8]) -> Result<(String, Vec<RemoteFile>), String> {
+    let json: Value = serde_json::from_slice(text).map_err(|error| format!("invalid listing: {error}"))?;
     let commit = json["sha"].as_str().filter(|sha| is_hash(sha, 40)).ok_or("no commit")?;
-    let files = json["siblings"].as_array().ok_or("no list of files")?;
+    let files = json["siblings"].as_array().ok_or("no files")?;
     let file = |json: &Value| {
         let large = &json["lfs"];
         let (hash, digits, size) = if large.is_object() {
@@ -240,13 +240,13 @@ fn listing(text: &[u8]) -> Result<(String, Vec<RemoteFile>), String> {
         let hash = hash.as_str().filter(|hash| is_hash(hash, digits));
         match (size.as_u64(), hash) {
             (Some(size), Some(hash)) => Ok(RemoteFile { name, size, hash: hash.to_owned() }),
-            _ => Err(format!("neither size nor checksum of `{name}`")),
+            _ => Err(format!("no size or no checksum of `{name}`")),
         }
     };
     Ok((commit.to_owned(), files.iter().map(file).collect::<Result<_, String>>()?))
 }
 
-/// The hash of a whole file, of the kind that its announcement has.
+/// Computes the hash of a file, of the kind in its listing.
 fn hash(content: &mut File, file: &RemoteFile) -> std::io::Result<String> {
     content.seek(SeekFrom::Start(0))?;
     let mut sha256 = Sha256::new();

@@ -1,46 +1,45 @@
-//! The folder of a model or a data set in the cache, in the layout of `huggingface_hub`.
+//! The folder of a repository in the cache, in the layout of `huggingface_hub`.
 //!
-//! | path | what it is |
+//! | path | content |
 //! |---|---|
-//! | `blobs/HASH` | a file, named by its SHA-256, or by git's hash where it is small |
-//! | `blobs/HASH.incomplete` | one that is on its way |
+//! | `blobs/HASH` | a file, named by its SHA-256, or by its git hash if it is not in LFS |
+//! | `blobs/HASH.incomplete` | a partial download |
 //! | `snapshots/COMMIT/NAME` | a link to a blob |
-//! | `refs/REVISION` | the commit that a branch or tag was at |
-//! | `.no_exist/COMMIT/NAME` | an empty file: the model has no file of this name |
-//! | `.listing/COMMIT.json` | of a data set: every file that it has; not part of `huggingface_hub`'s layout |
+//! | `refs/REVISION` | the commit of a branch or tag |
+//! | `.no_exist/COMMIT/NAME` | an empty file: the commit has no file with this name |
+//! | `.listing/COMMIT.json` | all files of a data set; not part of the layout of `huggingface_hub` |
 
 use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use hf_hub::Repo;
 use sail_support::write_atomic;
 use serde::{Deserialize, Serialize};
 
-use super::{HubError, RepoKind};
+use crate::{HubError, RepoKind};
 
-/// The folder of a model or a data set in the cache.
+/// The folder of a repository in the cache.
 pub(super) struct CachedRepo {
     root: PathBuf,
     locks: PathBuf,
 }
 
-/// A file as the hub announces it.
+/// A file in a listing of the hub.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct RemoteFile {
     pub(super) name: String,
     pub(super) size: u64,
-    /// SHA-256 (64 digits), or git's SHA-1 of a blob (40 digits).
+    /// SHA-256 (64 digits), or the SHA-1 of the git blob (40 digits).
     pub(super) hash: String,
 }
 
 impl CachedRepo {
     pub(super) fn new(cache: &Path, kind: RepoKind, id: &str) -> Self {
-        let folder = Repo::new(id.to_owned(), kind.into()).folder_name();
+        let folder = kind.cache_folder(id);
         Self { root: cache.join(&folder), locks: cache.join(".locks").join(folder) }
     }
 
-    /// The snapshot of a revision that the cache knows.
+    /// Returns the snapshot of a revision.
     pub(super) fn snapshot(&self, revision: &str) -> Option<PathBuf> {
         let commit = if is_hash(revision, 40) {
             revision.to_owned()
@@ -55,7 +54,7 @@ impl CachedRepo {
         self.root.join("snapshots").join(commit)
     }
 
-    /// Whether the cache knows that a snapshot has, or has not, each of these files.
+    /// Returns whether each file is in the snapshot or recorded as absent.
     pub(super) fn knows(&self, snapshot: &Path, names: &[&str]) -> bool {
         let absent = self.root.join(".no_exist").join(snapshot.file_name().unwrap_or_default());
         names.iter().all(|name| snapshot.join(name).exists() || absent.join(name).exists())
@@ -67,17 +66,22 @@ impl CachedRepo {
         File::create(&path).map(drop).map_err(|source| write_error(&path, source))
     }
 
-    /// Every file of a data set's snapshot, where that was kept.
+    /// Returns the saved listing of a snapshot.
     pub(super) fn listing(&self, snapshot: &Path) -> Option<Vec<RemoteFile>> {
         let path = self.listing_of(snapshot.file_name()?.to_str()?);
-        // One that cannot be read is as good as none: the hub is asked again.
+        // An unreadable listing counts as missing: the hub is asked again.
         serde_json::from_slice(&std::fs::read(path).ok()?).ok()
     }
 
-    pub(super) fn set_listing(&self, commit: &str, files: &[RemoteFile]) -> Result<(), HubError> {
+    pub(super) fn set_listing<'a>(
+        &self,
+        commit: &str,
+        files: impl Iterator<Item = &'a RemoteFile>,
+    ) -> Result<(), HubError> {
+        let files: Vec<&RemoteFile> = files.collect();
         let path = self.listing_of(commit);
         create_parent(&path)?;
-        write_atomic(&path, |out| Ok(serde_json::to_writer(out, files)?))
+        write_atomic(&path, |out| Ok(serde_json::to_writer(out, &files)?))
             .map_err(|source| write_error(&path, source))
     }
 
@@ -95,9 +99,9 @@ impl CachedRepo {
             .map_err(|source| write_error(&path, source))
     }
 
-    /// The file's blob, which `download` is asked to write if it is not there, and a link to it in the snapshot.
+    /// Returns the link to a file in the snapshot; `download` writes the blob if it is missing.
     ///
-    /// Only one process at a time downloads a blob.
+    /// A lock file ensures that only one process downloads a blob.
     pub(super) fn get(
         &self,
         commit: &str,
@@ -117,14 +121,14 @@ impl CachedRepo {
         }
         let link = self.snapshot_of(commit).join(&file.name);
         create_parent(&link)?;
-        point(&link, &blob, &file.name).map_err(|source| write_error(&link, source))?;
+        link_to(&link, &blob, &file.name).map_err(|source| write_error(&link, source))?;
         drop(locked);
         Ok(link)
     }
 }
 
-/// Makes `link` lead to a blob.
-fn point(link: &Path, blob: &Path, name: &str) -> std::io::Result<()> {
+/// Links `link` to a blob.
+fn link_to(link: &Path, blob: &Path, name: &str) -> std::io::Result<()> {
     if link.exists() {
         return Ok(());
     }
@@ -134,7 +138,7 @@ fn point(link: &Path, blob: &Path, name: &str) -> std::io::Result<()> {
     }
     #[cfg(unix)]
     {
-        // Relative, so that the cache can be moved: up from `snapshots/COMMIT` and the folders of the name.
+        // Relative, so that the cache can be moved.
         let mut target = PathBuf::from("../..");
         target.extend(name.split('/').skip(1).map(|_| ".."));
         target.push("blobs");
@@ -144,7 +148,7 @@ fn point(link: &Path, blob: &Path, name: &str) -> std::io::Result<()> {
     #[cfg(not(unix))]
     {
         let _ = name;
-        // Symbolic links are a privilege on Windows.
+        // Symbolic links require privileges on Windows.
         std::fs::hard_link(blob, link).or_else(|_| std::fs::copy(blob, link).map(drop))
     }
 }
@@ -154,7 +158,7 @@ fn create_parent(path: &Path) -> Result<(), HubError> {
     std::fs::create_dir_all(parent).map_err(|source| write_error(parent, source))
 }
 
-/// What a failed write is called.
+/// Returns the error for a failed write.
 pub(super) fn write_error(path: &Path, source: std::io::Error) -> HubError {
     match source.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => HubError::DiskFull { path: path.to_owned() },
@@ -162,7 +166,7 @@ pub(super) fn write_error(path: &Path, source: std::io::Error) -> HubError {
     }
 }
 
-/// Whether a string is a hash of this many hexadecimal digits: one that is can be a file's name.
+/// Returns whether a string is a hash of this many lower-case hexadecimal digits, and so a safe file name.
 pub(super) fn is_hash(text: &str, digits: usize) -> bool {
     text.len() == digits && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }

@@ -1,14 +1,21 @@
-//! What the hub has.
+//! Kinds of repositories.
 
 use std::fmt;
 
-/// What an id of the hub can be of. A model and a data set may have the same id.
+/// The kind of a repository on the hub. A model and a data set may have the same id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RepoKind {
     /// A model.
     Model,
     /// A data set.
     Dataset,
+}
+
+impl RepoKind {
+    /// Returns the name of the repository's folder in the cache: `models--org--name` or `datasets--org--name`.
+    pub(crate) fn cache_folder(self, id: &str) -> String {
+        format!("{self}s--{}", id.replace('/', "--"))
+    }
 }
 
 impl fmt::Display for RepoKind {
@@ -20,7 +27,7 @@ impl fmt::Display for RepoKind {
     }
 }
 
-#[cfg(feature = "hub")]
+#[cfg(feature = "download")]
 impl From<RepoKind> for hf_hub::RepoType {
     fn from(kind: RepoKind) -> Self {
         match kind {

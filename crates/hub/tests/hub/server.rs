@@ -1,16 +1,16 @@
-//! A hub on this machine: lists models, sends small files itself and large ones from a second address.
+//! A mock hub on localhost, which redirects requests for large files to another host name.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-use sail_encoders::HubOptions;
+use sail_hub::HubOptions;
 use serde_json::{Value, json};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
-/// The commits that `main` and the tag `v1` are at.
+/// The commits of the branch `main` and the tag `v1`.
 pub(crate) const MAIN: &str = "00112233445566778899aabbccddeeff00112233";
 pub(crate) const V1: &str = "ffeeddccbbaa99887766554433221100ffeeddcc";
 
@@ -19,20 +19,20 @@ pub(crate) struct Request {
     pub(crate) path: String,
     pub(crate) range: Option<u64>,
     pub(crate) token: Option<String>,
-    /// Whether it came to the address of large files.
+    /// Whether it was sent to the host of large files.
     pub(crate) is_large: bool,
 }
 
-/// What goes wrong with large files.
+/// Failures to simulate.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Fault {
-    /// A byte is changed.
+    /// Change a byte of large files.
     pub(crate) corrupt: bool,
-    /// The connection ends after so many bytes.
+    /// Close the connection after this number of bytes of a large file.
     pub(crate) cut: Option<usize>,
-    /// Requests for a part are answered with the whole.
+    /// Ignore the ranges of requests.
     pub(crate) no_ranges: bool,
-    /// The answer to everything.
+    /// Status of all responses.
     pub(crate) status: Option<u16>,
 }
 
@@ -43,11 +43,11 @@ pub(crate) struct Server {
 
 #[derive(Default)]
 pub(crate) struct State {
-    /// By model, or `datasets/` and data set; then by file.
-    pub(crate) models: BTreeMap<String, BTreeMap<String, Vec<u8>>>,
+    /// Files by name, by repository: the id of a model, or `datasets/` and the id of a data set.
+    pub(crate) repositories: BTreeMap<String, BTreeMap<String, Vec<u8>>>,
     pub(crate) requests: Vec<Request>,
     pub(crate) fault: Fault,
-    /// Changes the list of a model.
+    /// Modifies listings.
     pub(crate) edit: Option<fn(&mut Value)>,
 }
 
@@ -60,7 +60,7 @@ impl Server {
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let state = shared.clone();
-                std::thread::spawn(move || answer(stream, &state));
+                std::thread::spawn(move || respond(stream, &state));
             }
         });
         Self { address, state }
@@ -68,14 +68,14 @@ impl Server {
 
     pub(crate) fn add(&self, id: &str, files: &[(&str, &[u8])]) {
         let files = files.iter().map(|(name, bytes)| ((*name).to_owned(), bytes.to_vec()));
-        self.state.lock().unwrap().models.insert(id.to_owned(), files.collect());
+        self.state.lock().unwrap().repositories.insert(id.to_owned(), files.collect());
     }
 
     pub(crate) fn fault(&self, fault: Fault) {
         self.state.lock().unwrap().fault = fault;
     }
 
-    /// The requests since the last call.
+    /// Returns the requests since the last call.
     pub(crate) fn requests(&self) -> Vec<Request> {
         std::mem::take(&mut self.state.lock().unwrap().requests)
     }
@@ -96,12 +96,12 @@ pub(crate) fn git_hash(bytes: &[u8]) -> String {
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Whether the hub would keep a file outside git.
+/// Returns whether a file is stored in LFS.
 fn is_large(name: &str) -> bool {
     [".safetensors", ".bin", ".pth", ".tar"].iter().any(|ending| name.ends_with(ending))
 }
 
-fn answer(mut stream: TcpStream, state: &Mutex<State>) {
+fn respond(mut stream: TcpStream, state: &Mutex<State>) {
     let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
     let Some(Ok(first)) = lines.next() else { return };
     let headers: BTreeMap<String, String> = lines
@@ -120,13 +120,13 @@ fn answer(mut stream: TcpStream, state: &Mutex<State>) {
     let mut state = state.lock().unwrap();
     state.requests.push(request.clone());
     let port = stream.local_addr().unwrap().port();
-    let reply = if request.is_large { large(&state, &request) } else { small(&state, &request, port) };
+    let response = if request.is_large { large(&state, &request) } else { small(&state, &request, port) };
     drop(state);
-    // The client may have gone.
-    let _ = stream.write_all(&reply);
+    // The client may have disconnected.
+    let _ = stream.write_all(&response);
 }
 
-fn reply(status: u16, headers: &str, body: &[u8]) -> Vec<u8> {
+fn response(status: u16, headers: &str, body: &[u8]) -> Vec<u8> {
     let head = format!(
         "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n{headers}\r\n",
         body.len()
@@ -135,23 +135,23 @@ fn reply(status: u16, headers: &str, body: &[u8]) -> Vec<u8> {
 }
 
 fn small(state: &State, request: &Request, port: u16) -> Vec<u8> {
-    let refuse = |status, code: &str| reply(status, &format!("X-Error-Code: {code}\r\n"), b"");
+    let refuse = |status, code: &str| response(status, &format!("X-Error-Code: {code}\r\n"), b"");
     if let Some(status) = state.fault.status {
-        return reply(status, "", b"");
+        return response(status, "", b"");
     }
     let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
     let is_list = path.starts_with("/api/");
     let (id, rest) = path
         .strip_prefix("/api/models/")
-        // `datasets/ID`, as in the addresses of files.
+        // Keeps `datasets/`, as in the addresses of files.
         .or_else(|| path.strip_prefix("/api/"))
         .and_then(|path| path.split_once("/revision/"))
         .or_else(|| path[1..].split_once("/resolve/"))
         .unwrap();
-    if id == "org/gated" && request.token.is_none() {
+    if id.ends_with("org/gated") && request.token.is_none() {
         return refuse(401, "GatedRepo");
     }
-    let Some(files) = state.models.get(id) else { return refuse(401, "RepoNotFound") };
+    let Some(files) = state.repositories.get(id) else { return refuse(401, "RepoNotFound") };
     let (revision, name) = rest.split_once('/').unwrap_or((rest, ""));
     let commit = match revision {
         "main" | MAIN => MAIN,
@@ -171,14 +171,14 @@ fn small(state: &State, request: &Request, port: u16) -> Vec<u8> {
         if let Some(edit) = state.edit {
             edit(&mut list);
         }
-        return reply(200, "", list.to_string().as_bytes());
+        return response(200, "", list.to_string().as_bytes());
     }
     match files.get(&name.replace("%20", " ")) {
         None => refuse(404, "EntryNotFound"),
         Some(_) if is_large(name) => {
-            reply(302, &format!("Location: http://localhost:{port}/{id}/{name}\r\n"), b"")
+            response(302, &format!("Location: http://localhost:{port}/{id}/{name}\r\n"), b"")
         }
-        Some(bytes) => reply(200, "", bytes),
+        Some(bytes) => response(200, "", bytes),
     }
 }
 
@@ -187,7 +187,7 @@ fn large(state: &State, request: &Request) -> Vec<u8> {
     let file = |(id, files): (&String, &BTreeMap<String, Vec<u8>>)| {
         files.get(path.strip_prefix(id.as_str())?.strip_prefix('/')?).cloned()
     };
-    let mut bytes = state.models.iter().find_map(file).unwrap();
+    let mut bytes = state.repositories.iter().find_map(file).unwrap();
     if state.fault.corrupt {
         bytes[10] ^= 1;
     }
@@ -197,10 +197,10 @@ fn large(state: &State, request: &Request) -> Vec<u8> {
         _ => (200, 0),
     };
     let range = format!("Content-Range: bytes {start}-{}/{total}\r\n", total - 1);
-    let mut reply = reply(status, if status == 206 { &range } else { "" }, &bytes[start..]);
+    let mut response = response(status, if status == 206 { &range } else { "" }, &bytes[start..]);
     if let Some(cut) = state.fault.cut {
-        let head = reply.len() - (total - start);
-        reply.truncate(head + cut);
+        let head = response.len() - (total - start);
+        response.truncate(head + cut);
     }
-    reply
+    response
 }
