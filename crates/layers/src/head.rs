@@ -5,7 +5,7 @@ use burn::nn::{LayerNorm, LayerNormConfig};
 use burn::tensor::{Device, FloatDType, Tensor};
 use sail_core::{AlignmentHead, Check, ConfigError, HeadError, Provenance, Side};
 
-use crate::{HeadConfig, LogitScale, Projector, ProjectorConfig, SideConfig, WeightInit};
+use crate::{HeadConfig, LogitScale, Projector, SideConfig, WeightInit};
 
 /// One side of a head: LayerNorm (optional) and projector.
 #[derive(Module, Debug)]
@@ -50,7 +50,7 @@ impl HeadSide {
     }
 
     /// Returns a copy whose projector computes in `dtype`. The norm stays in f32: a mean of squares may overflow f16.
-    fn computing_in(&self, dtype: FloatDType) -> Option<Self> {
+    pub(crate) fn computing_in(&self, dtype: FloatDType) -> Option<Self> {
         match &self.projector {
             Projector::Identity(_) => Some(self.clone()),
             // Batch norm accumulates its statistics in the dtype of its parameters.
@@ -80,11 +80,11 @@ impl HeadSide {
 /// ```
 #[derive(Module, Debug)]
 pub struct Head {
-    image: Option<HeadSide>,
-    text: Option<HeadSide>,
-    logit: LogitScale,
+    pub(crate) image: Option<HeadSide>,
+    pub(crate) text: Option<HeadSide>,
+    pub(crate) logit: LogitScale,
     #[module(skip)]
-    config: HeadConfig,
+    pub(crate) config: HeadConfig,
 }
 
 impl Head {
@@ -112,7 +112,7 @@ impl Head {
         &self.config
     }
 
-    fn side(&self, side: Side) -> Option<&SideConfig> {
+    pub(crate) fn side(&self, side: Side) -> Option<&SideConfig> {
         match side {
             Side::Image => self.config.image.as_ref(),
             Side::Text => self.config.text.as_ref(),
@@ -142,69 +142,5 @@ impl Head {
             return Err(HeadError::Dimension { side, found: dim, expected: config.input });
         }
         provenance.map_or(Ok(()), |found| self.accepts_provenance(side, found))
-    }
-
-    fn project(
-        &self,
-        side: Side,
-        layers: &Option<HeadSide>,
-        features: Tensor<2>,
-    ) -> Result<Tensor<2>, HeadError> {
-        self.accepts(side, features.dims()[1], None)?;
-        let layers = layers.as_ref().ok_or(HeadError::AbsentSide { side })?;
-        Ok(layers.forward(features))
-    }
-}
-
-impl AlignmentHead for Head {
-    fn project_images(&self, features: Tensor<2>) -> Result<Tensor<2>, HeadError> {
-        self.project(Side::Image, &self.image, features)
-    }
-
-    fn project_texts(&self, features: Tensor<2>) -> Result<Tensor<2>, HeadError> {
-        self.project(Side::Text, &self.text, features)
-    }
-
-    fn log_scale(&self) -> Tensor<1> {
-        self.logit.log_scale()
-    }
-
-    fn bias(&self) -> Tensor<1> {
-        self.logit.bias()
-    }
-
-    fn clamp_parameters(mut self) -> Self {
-        self.logit = self.logit.clamp();
-        self
-    }
-
-    fn rows_are_independent(&self) -> bool {
-        let sides = self.config.image.iter().chain(&self.config.text);
-        !sides.into_iter().any(|side| matches!(side.projector, ProjectorConfig::ShareLock { .. }))
-    }
-
-    fn computing_in(&self, dtype: FloatDType) -> Option<Self> {
-        let side = |side: &Option<HeadSide>| match side {
-            Some(side) => side.computing_in(dtype).map(Some),
-            None => Some(None),
-        };
-        Some(Self { image: side(&self.image)?, text: side(&self.text)?, ..self.clone() })
-    }
-
-    fn activations(&self, side: Side) -> Option<usize> {
-        // LayerNorm keeps the deviations, their squares and the normalised values; l2_normalize as much of the output.
-        let of_side = |side: &SideConfig| {
-            let norm = if side.norm { 6 * side.input } else { 0 };
-            norm + side.projector.activations(side.input, self.config.dim) + 5 * self.config.dim
-        };
-        Some(self.side(side).map_or(0, of_side))
-    }
-
-    fn trained_on(&self, side: Side) -> Option<&Provenance> {
-        self.side(side)?.trained_on.as_ref()
-    }
-
-    fn to_bytes(&self) -> Result<Vec<u8>, HeadError> {
-        crate::file::to_bytes(self)
     }
 }

@@ -17,6 +17,7 @@
 //! A layer is a module here and a variant of [`ProjectorConfig`] and [`Projector`]. A layer of another crate needs
 //! neither: implement [`sail_core::AlignmentHead`] for its module.
 
+mod alignment;
 mod config;
 mod file;
 mod gated_mlp;
