@@ -30,6 +30,7 @@ impl UnitRows {
     }
 
     /// The name of a row in errors.
+    #[cfg(feature = "measures")]
     pub(crate) fn what(&self) -> &'static str {
         self.what
     }
