@@ -112,10 +112,10 @@ fn step(
     };
     let pairs = Pairs::new(features(image_dim)?, vec![features(text_dim)?])?;
     let head = Head::new(&HeadConfig::new(image_dim, text_dim, dim, projector), 0, device)?;
-    let config = TrainConfig { batch, epochs: rounds + 1, ..TrainConfig::default() };
+    let config = TrainConfig::default().with_batch_size(batch).with_epochs(rounds + 1);
     // When the run started and when each step ended.
     let mut times = Vec::new();
-    let clock = |event: Event<'_>| {
+    let clock = |event: Event<'_>, _: &Head| {
         if let Event::Started { .. } | Event::Step(_) = event {
             times.push(Instant::now());
         }

@@ -89,16 +89,16 @@ fn train(pairs: Pairs, steps: usize) -> Outcome<()> {
     let [image_dim, text_dim] = SIDES.map(|(_, _, dim)| dim);
     let config = HeadConfig::new(image_dim, text_dim, 1024, ProjectorConfig::Glu { width: 2 });
     let head = Head::new(&config, 0, &Device::flex())?;
-    let config = TrainConfig { batch: BATCH, epochs: 1 + steps, ..TrainConfig::default() };
+    let config = TrainConfig::default().with_batch_size(BATCH).with_epochs(1 + steps);
     let interrupter = Interrupter::new();
     let handle = interrupter.clone();
     let mut ends = Vec::new();
-    let clock = |event: Event<'_>| {
+    let clock = |event: Event<'_>, _: &Head| {
         if let Event::Step(_) = event {
             ends.push(Instant::now());
             // The step that is under way when this is seen is the last.
             if ends.len() == steps {
-                handle.stop(None);
+                handle.stop();
             }
         }
     };

@@ -1,4 +1,4 @@
-"""The recipe of SAIL in plain PyTorch: the yardstick that tests and benchmarks compare this workspace with.
+"""The recipe of SAIL in plain PyTorch: the baseline that tests and benchmarks compare this workspace with.
 
     python benches/torch_reference.py examples/data/emoji-features.safetensors --head glu --width 2 --lr 1e-4
 

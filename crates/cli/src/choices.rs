@@ -1,30 +1,6 @@
-//! Choices that exist on the command line only: kinds of layers, losses and optimizers by name.
+//! Choices that exist on the command line only: kinds of losses and optimizers by name.
 
 use sail_vl::core::Named;
-
-/// The kind of projector on both sides of a head.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Projector {
-    Linear,
-    Mlp,
-    Glu,
-    SwiGlu,
-    ShareLock,
-}
-
-impl Named for Projector {
-    const ALL: &'static [Self] = &[Self::Linear, Self::Mlp, Self::Glu, Self::SwiGlu, Self::ShareLock];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Linear => "linear",
-            Self::Mlp => "mlp",
-            Self::Glu => "glu",
-            Self::SwiGlu => "swiglu",
-            Self::ShareLock => "sharelock",
-        }
-    }
-}
 
 /// The kind of loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

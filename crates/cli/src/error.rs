@@ -7,10 +7,12 @@ use sail_vl::SailError;
 use sail_vl::core::{ConfigError, FeatureError, HeadError, TowerError};
 use sail_vl::data::DataError;
 use sail_vl::device::DeviceError;
-use sail_vl::encoders::{HubError, ModelError};
+use sail_vl::encoders::ModelError;
 use sail_vl::eval::EvalError;
 use sail_vl::extract::ExtractError;
+use sail_vl::hub::HubError;
 use sail_vl::probe::ProbeError;
+use sail_vl::recipe::RecipeError;
 use sail_vl::report::ReportError;
 use sail_vl::tasks::{SegmentationSetError, TaskError};
 use sail_vl::train::TrainError;
@@ -108,6 +110,23 @@ impl From<TaskError> for CliError {
     }
 }
 
+impl From<RecipeError> for CliError {
+    fn from(error: RecipeError) -> Self {
+        match error {
+            RecipeError::Config(error) => error.into(),
+            RecipeError::Pairs(error) => error.into(),
+            RecipeError::Head(error) => error.into(),
+            RecipeError::Open { spec, source } => Self::Input { spec, source },
+            RecipeError::Features { spec, source } => Self::Features { spec, source },
+            RecipeError::HeadFile { path, source } => {
+                Self::HeadFile { path: path.display().to_string(), source }
+            }
+            // What remains is what the user wrote, in options or in a file.
+            error => Self::Usage(chain(&error)),
+        }
+    }
+}
+
 impl CliError {
     /// 130 if interrupted, 2 for invalid usage, 1 for every other failure.
     pub(crate) fn exit_code(&self) -> u8 {
@@ -128,7 +147,7 @@ impl CliError {
                 TrainError::Config(_)
                 | TrainError::Exists { .. }
                 | TrainError::NoRun { .. }
-                | TrainError::Chunk { .. }
+                | TrainError::MicroBatch { .. }
                 | TrainError::Memory { .. }
                 | TrainError::Precision { .. }
                 | TrainError::UnknownMemory { .. }
@@ -149,13 +168,17 @@ impl CliError {
 
     /// The error and its causes, on one line.
     pub(crate) fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
-            cause = error.source();
-        }
-        text
+        chain(self)
     }
+}
+
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
 }

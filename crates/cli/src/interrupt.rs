@@ -14,7 +14,7 @@ pub(crate) const EXIT_CODE: u8 = 130;
 pub(crate) fn interrupter() -> Interrupter {
     let interrupter = Interrupter::new();
     let handle = interrupter.clone();
-    on_interrupt(move || handle.stop(Some("interrupted")));
+    on_interrupt(move || handle.stop());
     interrupter
 }
 

@@ -30,6 +30,7 @@ mod output;
 mod probe;
 mod probe_report;
 mod progress;
+mod recipe_args;
 mod retrieval;
 mod retrieval_report;
 mod score_tables;
@@ -105,6 +106,9 @@ fn main() -> ExitCode {
         }
     }
 }
+
+#[cfg(test)]
+mod documented;
 
 fn run(command: &Command) -> Result<(), CliError> {
     match command {

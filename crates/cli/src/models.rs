@@ -5,9 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use sail_vl::burn::tensor::Device;
 use sail_vl::core::{Dtype, ImagePooling, TextPooling, TextTower, VisionTower};
-use sail_vl::encoders::{
-    HubError, HubOptions, ModelFolder, ModelSpec, TextOptions, VisionOptions, load_text, load_vision,
-};
+use sail_vl::encoders::{ModelFolder, ModelSpec, TextOptions, VisionOptions, load_text, load_vision};
+use sail_vl::hub::{HubError, HubOptions};
 use sail_vl::layers::Head;
 use sail_vl::report::Facts;
 use sail_vl::{SailError, SailModel};
@@ -40,13 +39,13 @@ impl ModelArgs {
         image_size: Option<usize>,
         device: &Device,
     ) -> Result<VisionTower, CliError> {
-        let options = VisionOptions { precision: self.precision.into(), pooling, image_size };
+        let options = VisionOptions { dtype: self.precision, pooling, image_size };
         load_vision(&self.folder()?, &options, device)
             .map_err(|source| CliError::Model { spec: self.model.clone(), source })
     }
 
     pub(crate) fn text(&self, pooling: Option<TextPooling>, device: &Device) -> Result<TextTower, CliError> {
-        let options = TextOptions { precision: self.precision.into(), pooling };
+        let options = TextOptions { dtype: self.precision, pooling };
         load_text(&self.folder()?, &options, device)
             .map_err(|source| CliError::Model { spec: self.model.clone(), source })
     }

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use sail_vl::core::{Check, Modality};
 use sail_vl::probe::{Grid, NamedFeatures, Probe, ProbeConfig, ProbeError, Progress, probe};
-use sail_vl::train::{RunFolder, TrainConfig};
-use serde::Serialize;
+use sail_vl::train::RunFolder;
+use serde::{Deserialize, Serialize};
 
 use crate::device_args::DeviceArgs;
 use crate::error::CliError;
@@ -54,17 +54,17 @@ pub(crate) struct ProbeArgs {
     /// Seed of the holdout, the initial weights, the permutations and the bootstrap samples.
     #[arg(long, default_value_t = 42)]
     seed: u64,
-    /// Dimension of the shared embedding space.
-    #[arg(long, default_value_t = 512)]
+    /// Dimension of the space that the linear layers map into.
+    #[arg(long, default_value_t = 2048)]
     dim: usize,
-    /// Batch size [default: a third of the training pairs, at most 8192].
-    #[arg(long)]
-    batch: Option<usize>,
-    /// Number of epochs.
-    #[arg(long, default_value_t = 50)]
+    /// Batch size, at most the number of training pairs.
+    #[arg(long, default_value_t = 32_768)]
+    batch: usize,
+    /// Passes over the data.
+    #[arg(long, default_value_t = 100)]
     epochs: usize,
-    /// Peak learning rate.
-    #[arg(long, default_value_t = 3e-4)]
+    /// Peak learning rate; the default is for millions of pairs, for thousands use about 3e-4.
+    #[arg(long, default_value_t = 1e-5)]
     lr: f64,
     /// Number of neighbours of mutual k-NN.
     #[arg(long, default_value_t = 10, value_name = "K")]
@@ -89,30 +89,29 @@ pub(crate) struct ProbeArgs {
 }
 
 /// The content of `config.json`: everything that determines the result.
-#[derive(Serialize)]
-struct Recorded<'a> {
-    images: &'a [String],
-    texts: &'a [String],
-    labels: &'a Option<String>,
+#[derive(Serialize, Deserialize)]
+struct Recorded {
+    images: Vec<String>,
+    texts: Vec<String>,
+    labels: Option<String>,
     rows: usize,
-    probe: &'a ProbeConfig,
+    probe: ProbeConfig,
 }
 
 impl ProbeArgs {
     fn config(&self, pairs: usize) -> ProbeConfig {
         let holdout = self.holdout.unwrap_or((pairs / 5).clamp(2, 1000));
-        let train_pairs = pairs.saturating_sub(holdout);
-        let config = ProbeConfig::new(self.batch.unwrap_or((train_pairs / 3).clamp(2, 8192)));
+        let config = ProbeConfig::default();
         ProbeConfig {
             holdout,
             seed: self.seed,
             dim: self.dim,
-            train: TrainConfig {
-                epochs: self.epochs,
-                learning_rate: self.lr,
-                seed: self.seed,
-                ..config.train
-            },
+            train: config
+                .train
+                .with_epochs(self.epochs)
+                .with_batch_size(self.batch)
+                .with_learning_rate(self.lr)
+                .with_seed(self.seed),
             mutual_k: self.mutual_k,
             knn_k: self.knn_k,
             regularization: self.regularization,
@@ -163,8 +162,13 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<(), CliError> {
     let grid = Grid::new(images, texts, classes.transpose()?)?;
     let config = args.config(grid.len());
     config.check()?;
-    let (images, texts, labels) = (&args.images, &args.texts, &args.labels);
-    let recorded = Recorded { images, texts, labels, rows: grid.len(), probe: &config };
+    let recorded = Recorded {
+        images: args.images.clone(),
+        texts: args.texts.clone(),
+        labels: args.labels.clone(),
+        rows: grid.len(),
+        probe: config.clone(),
+    };
     let folder = match &args.out {
         Some(out) if args.resume => Some(RunFolder::resume(out, &recorded)?),
         Some(out) => Some(RunFolder::create(out, &recorded)?),

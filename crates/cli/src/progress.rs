@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use sail_vl::core::Named;
-use sail_vl::encoders::ProgressFn;
+use sail_vl::hub::ProgressFn;
 
 /// The values of `--progress`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -59,8 +59,8 @@ pub(crate) fn run(args: &RetrievalArgs) -> Result<(), CliError> {
     let pairs = args.holdout.select(Pairs::new(images, vec![texts])?)?;
     let image_rows: Vec<usize> = (0..pairs.len()).map(|pair| pairs.image_row(pair)).collect();
     let (text_rows, text_to_image) = pairs.text_to_image(0);
-    let images = project_images(&head, &**pairs.images(), &image_rows, &device, MICRO_BATCH)?;
-    let texts = project_texts(&head, &**pairs.captions(0), &text_rows, &device, MICRO_BATCH)?;
+    let images = project_images(&head, &**pairs.images(), &image_rows, MICRO_BATCH)?;
+    let texts = project_texts(&head, &**pairs.captions(0), &text_rows, MICRO_BATCH)?;
     let result = retrieval(images.clone(), texts.clone(), &text_to_image, &BlockSize::default())?;
     let mut shown = None;
     if let Some(path) = &args.report {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use sail_vl::data::source::{ImageData, RecordSource, SourceOptions, open_captions, open_images};
-use sail_vl::encoders::{HubOptions, open_dataset};
+use sail_vl::hub::{HubOptions, open_dataset};
 use sail_vl::tasks::TaskFiles;
 
 use crate::error::CliError;

@@ -3,46 +3,28 @@
 use std::io::Write;
 use std::path::Path;
 
-use clap::builder::Resettable;
 use clap::{Args, Command, FromArgMatches};
+use sail_vl::eval::Retrieval;
 use sail_vl::layers::Head;
+use sail_vl::recipe::Recipe;
 use sail_vl::train::{EvaluationRecord, Finish, Outcome};
 use serde_json::json;
 
 use crate::error::CliError;
 use crate::interrupt::interrupter;
 use crate::output;
+use crate::recipe_args::RecipeArgs;
 use crate::train_args::TrainArgs;
 use crate::train_report;
 use crate::train_run::execute;
 
-/// The options that can be swept: those that determine what a run learns.
-const OPTIONS: [&str; 16] = [
-    "projector",
-    "width",
-    "dim",
-    "loss",
-    "normalization",
-    "blocks",
-    "batch",
-    "precision",
-    "epochs",
-    "lr",
-    "weight-decay",
-    "optimizer",
-    "warmup",
-    "seed",
-    "evaluate-every",
-    "patience",
-];
+/// Options that name data or files and cannot be swept.
+const FIXED: [&str; 5] = ["config", "images", "texts", "extra-texts", "holdout"];
 
-/// The former name of `projector`.
-const ALIAS: &str = "head";
-
-/// One combination of values, and the arguments of its run.
+/// One combination of values, and the recipe of its run.
 struct Setting {
     values: Vec<(String, String)>,
-    args: TrainArgs,
+    recipe: Recipe,
 }
 
 impl Setting {
@@ -54,10 +36,10 @@ impl Setting {
 }
 
 pub(crate) fn run(args: &TrainArgs) -> Result<(), CliError> {
-    if args.holdout == 0 {
+    let settings = settings(args)?;
+    if settings.iter().any(|setting| setting.recipe.holdout == 0) {
         return Err(CliError::Usage("`--sweep` needs a `--holdout` to rank the settings by".into()));
     }
-    let settings = settings(args)?;
     let out = Path::new(&args.out);
     match (args.resume, out.exists()) {
         (false, true) => {
@@ -71,11 +53,13 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), CliError> {
     let interrupter = interrupter();
     let mut done: Vec<(String, &Setting, Outcome<Head>)> = Vec::new();
     for (index, setting) in settings.iter().enumerate() {
-        let mut args = setting.args.clone();
+        let mut args = args.clone();
         // The features are verified once.
-        args.pairs.verify.no_verify |= index > 0;
-        args.resume = Path::new(&args.out).exists();
-        let outcome = execute(&args, &interrupter)?;
+        args.verify.no_verify |= index > 0;
+        let folder = format!("{}/{}", args.out.trim_end_matches('/'), setting.name());
+        args.tensorboard = args.tensorboard.map(|folder| folder.join(setting.name()));
+        let resume = Path::new(&folder).exists();
+        let outcome = execute(&args, &setting.recipe, &folder, resume, &interrupter)?;
         if outcome.finish == Finish::Interrupted {
             return Err(CliError::SweepInterrupted { done: index, settings: settings.len() });
         }
@@ -91,11 +75,17 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), CliError> {
 
 /// The score that runs are ranked by: the final mean recall.
 fn recall(outcome: &Outcome<Head>) -> f64 {
-    outcome.history.evaluations.last().map_or(f64::NEG_INFINITY, EvaluationRecord::mean_recall)
+    outcome.history.evaluations.last().map_or(f64::NEG_INFINITY, EvaluationRecord::score)
 }
 
 /// Returns every combination, parsed and checked before anything runs.
 fn settings(args: &TrainArgs) -> Result<Vec<Setting>, CliError> {
+    let options: Vec<String> = RecipeArgs::augment_args(Command::new("train"))
+        .get_arguments()
+        .flat_map(|argument| argument.get_long_and_visible_aliases().unwrap_or_default())
+        .filter(|name| !FIXED.contains(name))
+        .map(str::to_owned)
+        .collect();
     let mut combinations: Vec<Vec<(String, String)>> = vec![Vec::new()];
     let mut named = Vec::new();
     for sweep in &args.sweep {
@@ -103,8 +93,9 @@ fn settings(args: &TrainArgs) -> Result<Vec<Setting>, CliError> {
         let Some((option, values)) = sweep.split_once('=') else {
             return Err(usage("expected OPTION=VALUE,VALUE,...".into()));
         };
-        if !OPTIONS.contains(&option) && option != ALIAS {
-            return Err(usage(format!("`{option}` cannot be swept, expected one of {}", OPTIONS.join(", "))));
+        // `head` is the former name of `projector`.
+        if !options.iter().any(|known| known == option) && option != "head" {
+            return Err(usage(format!("`{option}` cannot be swept, expected one of {}", options.join(", "))));
         }
         if named.contains(&option) {
             return Err(usage(format!("`{option}` is swept twice")));
@@ -130,27 +121,18 @@ fn settings(args: &TrainArgs) -> Result<Vec<Setting>, CliError> {
     combinations.into_iter().map(|values| setting(args, values)).collect()
 }
 
+/// The recipe of the command line with some options replaced.
 fn setting(args: &TrainArgs, values: Vec<(String, String)>) -> Result<Setting, CliError> {
-    let command = TrainArgs::augment_args_for_update(Command::new("train").no_binary_name(true));
-    // Without defaults, which would replace the values of the other options.
-    let command = command.mut_args(|arg| arg.default_value(Resettable::Reset));
+    let command = RecipeArgs::augment_args_for_update(Command::new("train").no_binary_name(true));
     let options = values.iter().map(|(option, value)| format!("--{option}={value}"));
-    let mut parsed = args.clone();
+    let mut changed = args.recipe.clone();
     let updated = command.try_get_matches_from(options);
-    updated.and_then(|matches| parsed.update_from_arg_matches(&matches)).map_err(|error| {
+    updated.and_then(|matches| changed.update_from_arg_matches(&matches)).map_err(|error| {
         let message = error.to_string();
         let line = message.lines().next().unwrap_or_default();
         CliError::Usage(format!("a setting of the sweep: {}", line.trim_start_matches("error: ")))
     })?;
-    let mut setting = Setting { values, args: parsed };
-    // Flags have a default that cannot be removed, and the device may come from the environment.
-    setting.args.pairs = args.pairs.clone();
-    setting.args.device.clone_from(&args.device);
-    setting.args.sweep.clear();
-    setting.args.report = None;
-    setting.args.out = format!("{}/{}", args.out.trim_end_matches('/'), setting.name());
-    setting.args.check()?;
-    Ok(setting)
+    Ok(Setting { recipe: changed.recipe()?, values })
 }
 
 fn print(args: &TrainArgs, done: &[(String, &Setting, Outcome<Head>)]) -> Result<(), CliError> {
@@ -167,8 +149,8 @@ fn print(args: &TrainArgs, done: &[(String, &Setting, Outcome<Head>)]) -> Result
                 .collect();
             json!({
                 "setting": values,
-                "mean_recall": evaluation.as_ref().map(EvaluationRecord::mean_recall),
-                "holdout": evaluation.map(|evaluation| evaluation.holdout),
+                "mean_recall": evaluation.as_ref().and_then(EvaluationRecord::mean_recall),
+                "holdout": evaluation.and_then(|evaluation| evaluation.holdout),
                 "loss": outcome.history.steps.last().map(|step| step.loss),
                 "steps": outcome.history.steps.len(),
                 "seconds": outcome.seconds,
@@ -189,12 +171,13 @@ fn print(args: &TrainArgs, done: &[(String, &Setting, Outcome<Head>)]) -> Result
             "setting", "mean recall", "i2t R@1", "t2i R@1", "i2t R@10", "t2i R@10", "seconds"
         )?;
         for (name, _, outcome) in done {
-            if let Some(evaluation) = last(outcome) {
-                let (i2t, t2i) = (&evaluation.holdout.i2t, &evaluation.holdout.t2i);
+            if let Some(evaluation) = last(outcome)
+                && let Some(Retrieval { i2t, t2i, .. }) = &evaluation.holdout
+            {
                 writeln!(
                     out,
                     "{name:<width$}{:>11.2}{:>10.2}{:>10.2}{:>11.2}{:>11.2}{:>9.1}",
-                    evaluation.mean_recall(),
+                    evaluation.score(),
                     i2t.r1,
                     t2i.r1,
                     i2t.r10,

@@ -20,7 +20,8 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), CliError> {
     if args.dry_run {
         return dry_run(args);
     }
-    let outcome = execute(args, &interrupter())?;
+    let recipe = args.recipe.recipe()?;
+    let outcome = execute(args, &recipe, &args.out, args.resume, &interrupter())?;
     if outcome.finish == Finish::Interrupted {
         return Err(CliError::Interrupted { steps: outcome.history.steps.len() });
     }
@@ -34,13 +35,14 @@ fn report(args: &TrainArgs, outcome: &Outcome<Head>) -> Result<(), CliError> {
     let steps = outcome.history.steps.len();
     let head = format!("{}/head.safetensors", args.out.trim_end_matches('/'));
     let loss = outcome.history.steps.last().map(|step| step.loss);
-    let holdout = outcome.history.evaluations.last().map(|evaluation| &evaluation.holdout);
+    let holdout = outcome.history.evaluations.last().and_then(|evaluation| evaluation.holdout.as_ref());
     let mut result = json!({
         "holdout": holdout, "loss": loss, "steps": steps, "seconds": outcome.seconds, "head": head,
         "stopped_early": outcome.finish == Finish::Early,
     });
     if args.report.is_some() {
-        result["mean_recall"] = outcome.history.evaluations.last().map(EvaluationRecord::mean_recall).into();
+        result["mean_recall"] =
+            outcome.history.evaluations.last().and_then(EvaluationRecord::mean_recall).into();
         result["curves"] = train_report::curves(&[(args.out.clone(), outcome)]);
     }
     print(args.json, &result, |out| {

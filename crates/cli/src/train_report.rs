@@ -36,7 +36,7 @@ pub(crate) fn report(runs: &[(String, &Outcome<Head>)]) -> Report {
         "seconds",
     ]);
     for (name, outcome) in runs {
-        let holdout = outcome.history.evaluations.last().map(|evaluation| &evaluation.holdout);
+        let holdout = outcome.history.evaluations.last().and_then(|evaluation| evaluation.holdout.as_ref());
         let recall = |score: Option<f64>| score.map_or("-".to_owned(), |score| format!("{score:.2}"));
         table = table.row([
             name.clone(),
@@ -50,12 +50,13 @@ pub(crate) fn report(runs: &[(String, &Outcome<Head>)]) -> Report {
     }
     if let Some((name, best)) = runs.first()
         && let Some(evaluation) = best.history.evaluations.last()
+        && let Some(holdout) = &evaluation.holdout
     {
         let of = if several { format!(" of {name}, the best setting") } else { String::new() };
         report = report
-            .subtitle(format!("Evaluated on {} held-out images.", evaluation.holdout.n_images))
-            .key_figure(format!("{:.1} %", evaluation.mean_recall()), format!("mean recall{of}"))
-            .key_figure(format!("{:.1} %", evaluation.holdout.i2t.r1), format!("R@1, image to text{of}"));
+            .subtitle(format!("Evaluated on {} held-out images.", holdout.n_images))
+            .key_figure(format!("{:.1} %", evaluation.score()), format!("mean recall{of}"))
+            .key_figure(format!("{:.1} %", holdout.i2t.r1), format!("R@1, image to text{of}"));
     }
     let ranked = ["R@1 to text", "R@1 to image", "R@10 to text", "R@10 to image"];
     let table =
@@ -70,7 +71,7 @@ pub(crate) fn report(runs: &[(String, &Outcome<Head>)]) -> Report {
         outcome.history.steps.iter().map(|step| (step.step as f64, step.loss)).collect()
     });
     let recall = chart("Mean recall on held-out pairs", "percent", |outcome| {
-        outcome.history.evaluations.iter().map(|at| (at.steps as f64, at.mean_recall())).collect()
+        outcome.history.evaluations.iter().map(|at| (at.steps as f64, at.score())).collect()
     });
     let rate = chart("Learning rate", "rate", |outcome| {
         outcome.history.steps.iter().map(|step| (step.step as f64, step.learning_rate)).collect()

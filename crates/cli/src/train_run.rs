@@ -1,60 +1,46 @@
 //! One training run of `sail train`.
 
+use std::io::Write;
 use std::path::Path;
-use std::sync::Arc;
 
-use sail_vl::burn::module::Module;
+use bytesize::ByteSize;
 use sail_vl::burn::tensor::Device;
-use sail_vl::core::{FeatureSource, Modality};
-use sail_vl::data::{DataError, Pairs};
-use sail_vl::layers::{Head, HeadConfig};
-use sail_vl::losses::LossConfig;
-use sail_vl::train::{Interrupter, Outcome, Progress, RunFolder, TrainConfig, Trainer};
+use sail_vl::layers::Head;
+use sail_vl::recipe::{PreparedRun, Recipe};
+use sail_vl::train::{Interrupter, Outcome, Plan, Progress, TensorBoard, Trainer};
 use serde::Serialize;
 
 use crate::device_args::resolve;
 use crate::error::CliError;
-use crate::inputs::check_folder;
+use crate::inputs::{VerifyArgs, check_folder};
 use crate::output::print;
 use crate::progress::{self, Display};
 use crate::train_args::TrainArgs;
 
-/// The content of `config.json`: everything that determines the result.
-#[derive(Serialize)]
-struct RunConfig<'a> {
-    images: &'a str,
-    texts: &'a str,
-    extra_texts: &'a [String],
-    rows: usize,
-    holdout: usize,
-    head: HeadConfig,
-    loss: &'a LossConfig,
-    train: TrainConfig,
-}
-
-pub(crate) fn execute(args: &TrainArgs, interrupter: &Interrupter) -> Result<Outcome<Head>, CliError> {
-    args.check()?;
-    let (train, loss) = (args.train_config()?, args.loss_config()?);
-    let mut devices = args.devices()?;
-    let others = devices.split_off(1);
-    let out = Path::new(&args.out);
-    check_folder(out, args.resume)?;
-
-    let (pairs, head) = open(args, &devices[0])?;
-    let config = RunConfig {
-        images: &args.pairs.images,
-        texts: &args.pairs.texts,
-        extra_texts: &args.extra_texts,
-        rows: pairs.len(),
-        holdout: args.holdout,
-        head: head.config().clone(),
-        loss: &loss,
-        train: train.clone(),
+/// Runs a recipe in the folder `out`.
+pub(crate) fn execute(
+    args: &TrainArgs,
+    recipe: &Recipe,
+    out: &str,
+    resume: bool,
+    interrupter: &Interrupter,
+) -> Result<Outcome<Head>, CliError> {
+    let checkpoint_every = args.checkpoint_every()?;
+    let (device, others) = devices(args)?;
+    check_folder(Path::new(out), resume)?;
+    let run = prepare(recipe, &args.verify, &device)?;
+    let recipe = run.recipe().clone();
+    let trainer = trainer(args, run, others);
+    // Before the folder exists, so that a run that cannot start leaves nothing behind.
+    trainer.check()?;
+    let folder = match resume {
+        true => sail_vl::train::RunFolder::resume(out, &recipe)?,
+        false => sail_vl::train::RunFolder::create(out, &recipe)?,
     };
-    let trainer = trainer(args, pairs, head, others)?;
-    let folder =
-        if args.resume { RunFolder::resume(out, &config)? } else { RunFolder::create(out, &config)? };
-    let trainer = trainer.folder(folder).checkpoint_every(args.checkpoint_every()?);
+    let mut trainer = trainer.folder(folder).checkpoint_every(checkpoint_every);
+    if let Some(folder) = &args.tensorboard {
+        trainer = trainer.observer(TensorBoard::create(folder)?);
+    }
     let trainer = match progress::display() {
         Display::Bars => trainer.observer(Progress::new("train")),
         Display::Lines => trainer.observer(Progress::plain("train")),
@@ -65,97 +51,79 @@ pub(crate) fn execute(args: &TrainArgs, interrupter: &Interrupter) -> Result<Out
 
 /// `--dry-run`: checks everything that a run checks before its first step, and prints its size.
 pub(crate) fn dry_run(args: &TrainArgs) -> Result<(), CliError> {
-    args.check()?;
-    let mut devices = args.devices()?;
-    let others = devices.split_off(1);
+    let recipe = args.recipe.recipe()?;
+    let (device, others) = devices(args)?;
     check_folder(Path::new(&args.out), args.resume)?;
-    let (pairs, head) = open(args, &devices[0])?;
-    let TrainConfig { batch, epochs, .. } = args.train_config()?;
-    let train_pairs = pairs.len().saturating_sub(args.holdout);
-    let (config, parameters) = (head.config().clone(), head.num_params());
-    trainer(args, pairs, head, others)?;
-    let plan = Plan {
-        pairs: train_pairs,
-        holdout: args.holdout,
-        caption_sets: 1 + args.extra_texts.len(),
+    let run = prepare(&recipe, &args.verify, &device)?;
+    let (config, split) = (run.head().config().clone(), run.split().clone());
+    let trainer = trainer(args, run, others);
+    let plan = trainer.plan()?;
+    let size = Size {
+        pairs: split.train.len(),
+        holdout: split.holdout.len(),
+        caption_sets: 1 + recipe.extra_texts.len(),
         image_dim: config.image.as_ref().map_or(0, |side| side.input),
         text_dim: config.text.as_ref().map_or(0, |side| side.input),
         dim: config.dim,
-        parameters,
-        batch,
-        epochs,
-        steps: train_pairs / batch * epochs,
+        batch: recipe.train.batch_size,
+        epochs: recipe.train.epochs,
+        seconds_per_step: trainer.time_step()?.as_secs_f64(),
+        plan,
         device: args.device.iter().map(|name| resolve(name)).collect(),
         out: args.out.trim_end_matches('/').to_owned(),
     };
-    print(args.json, &plan, |out| {
-        use std::io::Write;
-        writeln!(out, "pairs       {} for training, {} held out", plan.pairs, plan.holdout)?;
-        writeln!(out, "captions    {} of each image", plan.caption_sets)?;
-        writeln!(out, "head        {} + {} -> {} dimensions", plan.image_dim, plan.text_dim, plan.dim)?;
-        writeln!(out, "parameters  {}", plan.parameters)?;
-        writeln!(out, "steps       {} of {} pairs, {} epochs", plan.steps, plan.batch, plan.epochs)?;
-        writeln!(out, "device      {}", plan.device.join(", "))?;
-        writeln!(out, "run         {} (dry run: nothing was written)", plan.out)
+    print(args.json, &size, |out| {
+        let memory = size.plan.memory.map_or("unknown".to_owned(), |bytes| ByteSize(bytes).to_string());
+        let divided = size.plan.micro_batch.map(|rows| format!(", micro-batches of {rows} rows"));
+        let (seconds, steps) = (size.seconds_per_step, size.plan.steps);
+        writeln!(out, "pairs       {} for training, {} held out", size.pairs, size.holdout)?;
+        writeln!(out, "captions    {} of each image", size.caption_sets)?;
+        writeln!(out, "head        {} + {} -> {} dimensions", size.image_dim, size.text_dim, size.dim)?;
+        writeln!(out, "parameters  {}", size.plan.parameters)?;
+        writeln!(out, "steps       {steps} of {} pairs, {} epochs", size.batch, size.epochs)?;
+        writeln!(out, "memory      about {memory}{}", divided.unwrap_or_default())?;
+        writeln!(out, "time        about {:.0} s, {seconds:.3} s per step", seconds * steps as f64)?;
+        writeln!(out, "device      {}", size.device.join(", "))?;
+        writeln!(out, "run         {} (dry run: nothing was written)", size.out)
     })
 }
 
 /// What a run would train.
 #[derive(Serialize)]
-struct Plan {
+struct Size {
     pairs: usize,
     holdout: usize,
     caption_sets: usize,
     image_dim: usize,
     text_dim: usize,
     dim: usize,
-    parameters: usize,
     batch: usize,
     epochs: usize,
-    steps: usize,
+    #[serde(flatten)]
+    plan: Plan,
+    seconds_per_step: f64,
     device: Vec<String>,
     out: String,
 }
 
-/// Opens the features and initializes a head for them.
-fn open(args: &TrainArgs, device: &Device) -> Result<(Pairs, Head), CliError> {
-    let verify = &args.pairs.verify;
-    let images = verify.open(&args.pairs.images, Modality::Image)?;
-    let texts = verify.open(&args.pairs.texts, Modality::Text)?;
-    let mut captions: Vec<Arc<dyn FeatureSource>> = vec![texts.clone()];
-    for spec in &args.extra_texts {
-        captions.push(verify.open(spec, Modality::Text)?);
-    }
-    let config = args.head_config(images.dim(), texts.dim())?;
-    let head =
-        Head::new(&config, args.seed, device)?.with_provenance(images.provenance(), texts.provenance());
-    let pairs = Pairs::new(images, captions).map_err(|error| match error {
-        DataError::CaptionSets { set, field, found, expected } => {
-            let (extra, texts) = (&args.extra_texts[set - 1], &args.pairs.texts);
-            CliError::Usage(format!("{extra} has the {field} {found}, expected {expected} as {texts} has"))
-        }
-        other => other.into(),
-    })?;
-    Ok((pairs, head))
+/// The device that holds the weights, and those that share its batches.
+fn devices(args: &TrainArgs) -> Result<(Device, Vec<Device>), CliError> {
+    let mut devices = args.devices()?;
+    let others = devices.split_off(1);
+    Ok((devices.remove(0), others))
 }
 
-/// Sets up a trainer and checks it.
-fn trainer(
-    args: &TrainArgs,
-    pairs: Pairs,
-    head: Head,
-    others: Vec<Device>,
-) -> Result<Trainer<'static, Head>, CliError> {
-    let loss = args.loss_config()?.build()?;
-    let split = pairs.split(args.holdout, args.seed)?;
-    let trainer = Trainer::new(args.train_config()?, head, loss.into(), split.train);
-    let mut trainer = trainer.holdout(split.holdout).devices(others);
+fn prepare(recipe: &Recipe, verify: &VerifyArgs, device: &Device) -> Result<PreparedRun, CliError> {
+    recipe.prepare_with(device, |spec, modality| verify.open(spec, modality))
+}
+
+fn trainer(args: &TrainArgs, run: PreparedRun, others: Vec<Device>) -> Trainer<'static, Head> {
+    let mut trainer = run.trainer().devices(others);
     if let Some(rows) = args.micro_batch {
-        trainer = trainer.chunk(rows);
+        trainer = trainer.micro_batch(rows);
     }
     if let Some(memory) = args.memory {
         trainer = trainer.memory(memory.as_u64());
     }
-    trainer.check()?;
-    Ok(trainer)
+    trainer
 }

@@ -62,9 +62,9 @@ pub(crate) fn run(args: &ZeroShotArgs) -> Result<(), CliError> {
     let keys = prompts.keys(&prompt_rows);
     let keys = keys.map_err(|source| CliError::Features { spec: args.prompts.clone(), source })?;
     let (class_of_prompt, classes) = number_classes(keys);
-    let prompts = project_texts(&head, &*prompts, &prompt_rows, &device, MICRO_BATCH)?;
+    let prompts = project_texts(&head, &*prompts, &prompt_rows, MICRO_BATCH)?;
     let weights = class_weights(prompts, &class_of_prompt, classes)?;
-    let images = project_images(&head, &*images, &rows, &device, MICRO_BATCH)?;
+    let images = project_images(&head, &*images, &rows, MICRO_BATCH)?;
     let result = zero_shot(images, weights, &labels)?;
     print(args.json, &result, |out| write_zero_shot(out, &result))
 }

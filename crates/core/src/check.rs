@@ -1,35 +1,34 @@
-//! Configurations are checked before anything is built from them.
+//! Validation of configurations.
 
 use std::fmt::Display;
 
-/// A configuration that knows its own valid range.
+/// A configuration that can be validated.
 ///
-/// Everything that is built from a configuration calls [`check`](Check::check) first, so an invalid one
-/// never allocates a tensor or opens a file.
+/// Constructors call [`check`](Check::check) first, so an invalid configuration never allocates a tensor or opens a file.
 pub trait Check {
-    /// Checks every field, alone and together.
+    /// Checks every field, individually and in combination.
     ///
     /// # Errors
-    /// [`ConfigError`] naming the first field that is out of its range, what was found and what is allowed.
+    /// Returns [`ConfigError`] for the first invalid field.
     fn check(&self) -> Result<(), ConfigError>;
 }
 
-/// A configuration field out of its range.
+/// An error of a configuration field that is out of range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{field}` is {found}, expected {expected}")]
 pub struct ConfigError {
-    /// The field as it is spelled in the configuration.
+    /// The field as spelled in the configuration.
     pub field: String,
-    /// The value it has.
+    /// The value found.
     pub found: String,
-    /// The values it may have.
+    /// The valid values.
     pub expected: String,
 }
 
 /// Returns a [`ConfigError`] unless `valid`.
 ///
 /// # Errors
-/// The error made of `field`, `found` and `expected` when `valid` is false.
+/// Returns the error with `field`, `found` and `expected` if `valid` is false.
 ///
 /// # Examples
 /// ```

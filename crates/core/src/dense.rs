@@ -1,4 +1,4 @@
-//! What dense features are taken from.
+//! Options of dense features.
 
 use std::fmt;
 
@@ -6,28 +6,28 @@ use serde::{Deserialize, Serialize};
 
 use crate::named::{Named, display_and_parse_by_name};
 
-/// Which layer's states the features are.
+/// The layer whose states are the features.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Layer {
-    /// The last layer's, after the final norm: what pooling takes, and what a head was trained on.
+    /// The last layer, after the final norm: the input of pooling, on which heads are trained.
     #[default]
     Last,
-    /// The n-th states from the end, as `hidden_states[-n]` of transformers: without the final norm. 1 is what the last
-    /// block gives, 2 what it is given; a model of L blocks has 1 to L + 1, the last being the embeddings.
+    /// The n-th states from the end, as `hidden_states[-n]` in transformers, without the final norm: 1 is the output of
+    /// the last block, 2 its input; a model of L blocks supports 1 to L + 1, where L + 1 are the embeddings.
     FromEnd(usize),
 }
 
-/// How the block that gives the features attends.
+/// The attention of the block that computes the features.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Attention {
-    /// As the model was trained: queries with keys.
+    /// Queries attend to keys, as trained.
     #[default]
     Standard,
-    /// Queries with queries, `softmax(q q^T / sqrt(d)) v`, and without the feed-forward branch and its residual: a
-    /// token then attends to tokens like it, which sharpens segmentation (SAIL, arXiv 2412.04616; after SCLIP,
-    /// 2312.01597). It changes the last block that is run, the one whose states are asked for.
+    /// Queries attend to queries, `softmax(q q^T / sqrt(d)) v`, without the feed-forward network and its residual: tokens
+    /// attend to similar tokens, which improves segmentation (SAIL, arXiv 2412.04616; after SCLIP, arXiv 2312.01597).
+    /// Applies to the last block that is run, whose states are the features.
     QueryQuery,
 }
 
@@ -44,12 +44,12 @@ impl Named for Attention {
 
 display_and_parse_by_name!(Attention, "attention");
 
-/// Which features an [`ImageEncoder`](crate::ImageEncoder) gives for every patch.
+/// The features that an [`ImageEncoder`](crate::ImageEncoder) returns for every patch.
 ///
 /// # Examples
 /// ```
 /// use sail_core::{Attention, DenseOptions, Layer};
-/// // What LLaVA takes from its vision tower, and what open-vocabulary segmentation takes.
+/// // The features of LLaVA's vision tower, and those of open-vocabulary segmentation.
 /// let tower = DenseOptions { layer: Layer::FromEnd(2), ..DenseOptions::default() };
 /// let segmentation = DenseOptions { attention: Attention::QueryQuery, ..DenseOptions::default() };
 /// assert_eq!(tower.to_string(), "layer -2 with standard attention");
@@ -60,7 +60,7 @@ display_and_parse_by_name!(Attention, "attention");
 pub struct DenseOptions {
     /// The layer.
     pub layer: Layer,
-    /// Its attention.
+    /// The attention.
     pub attention: Attention,
 }
 

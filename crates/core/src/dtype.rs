@@ -1,11 +1,11 @@
-//! Floating-point types by name.
+//! Floating-point types.
 
 use burn::tensor::{DType, FloatDType};
 use serde::{Deserialize, Serialize};
 
 use crate::named::{Named, display_and_parse_by_name};
 
-/// A floating-point type: what features are stored in, or what a backbone or a head computes in.
+/// A floating-point type of stored features, or of the computation of a backbone or a head.
 ///
 /// # Examples
 /// ```
@@ -16,9 +16,9 @@ use crate::named::{Named, display_and_parse_by_name};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Dtype {
-    /// IEEE 754 half precision: 11 bits of precision, up to 65,504.
+    /// IEEE 754 half precision: 11 significant bits, maximum 65,504.
     F16,
-    /// The upper half of an `f32`: 8 bits of precision, the range of `f32`.
+    /// bfloat16: 8 significant bits, the range of `f32`.
     BF16,
     /// IEEE 754 single precision.
     #[default]
@@ -26,7 +26,7 @@ pub enum Dtype {
 }
 
 impl Dtype {
-    /// Bytes of a value.
+    /// Returns the size of a value in bytes.
     pub fn size(self) -> usize {
         match self {
             Self::F16 | Self::BF16 => 2,
@@ -34,7 +34,7 @@ impl Dtype {
         }
     }
 
-    /// Whether it is the default, which a configuration need not spell out.
+    /// Returns whether this is the default, which configurations omit.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_those_of_files() {
+    fn names_match_the_serialized_form() {
         for dtype in Dtype::ALL {
             assert_eq!(dtype.name().parse(), Ok(*dtype));
             assert_eq!(serde_json::to_value(dtype).unwrap(), dtype.name());

@@ -1,138 +1,139 @@
-//! The trained part: two projections into one space.
+//! Alignment heads.
 
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{FloatDType, Tensor};
 
 use crate::{ConfigError, Modality, Provenance};
 
-/// A side of a head, for errors that concern one.
+/// A side of a head.
 pub type Side = Modality;
 
-/// A head that cannot take its input, or a head file that cannot be used.
+/// An error of a head that rejects its input, or of an invalid head file.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HeadError {
-    /// The features have another size than the head was made for.
+    /// The features do not have the input dimension of the head.
     #[error(
         "{side} features have {found} dimensions, expected {expected}: the head was made for another backbone"
     )]
     Dimension {
-        /// Which side.
+        /// The side.
         side: Side,
-        /// The features' size.
+        /// Dimension of the features.
         found: usize,
-        /// The head's input size.
+        /// Input dimension of the head.
         expected: usize,
     },
-    /// The head has no such side.
+    /// The head does not have this side.
     #[error("the head has no {side} side")]
-    AbsentSide {
-        /// Which side.
+    MissingSide {
+        /// The side.
         side: Side,
     },
-    /// The features come from another backbone than the head was trained on.
+    /// The features come from another backbone than those the head was trained on.
     #[error("{side} features come from {found}, the head was trained on {expected}: `{field}` differs")]
     Provenance {
-        /// Which side.
+        /// The side.
         side: Side,
         /// The field that differs.
         field: &'static str,
-        /// The features' backbone.
+        /// Provenance of the features.
         found: Box<Provenance>,
-        /// The head's backbone.
+        /// Provenance of the training features.
         expected: Box<Provenance>,
     },
     /// The configuration is invalid.
     #[error("invalid head configuration")]
     Config(#[from] ConfigError),
-    /// The file is not a head of this workspace.
+    /// The file is not a head file.
     #[error("not a head file: {reason}")]
     Format {
-        /// What is wrong with it.
+        /// The cause.
         reason: String,
     },
-    /// The tensors in the file are not those of its configuration.
-    #[error("the head's tensors do not fit its configuration: {}", problems.join("; "))]
+    /// The tensors in the file do not match its configuration.
+    #[error("the tensors of the head do not match its configuration: {}", problems.join("; "))]
     Tensors {
-        /// Every missing, unused, mis-shaped or non-finite tensor.
+        /// Every missing, unexpected, misshapen or non-finite tensor.
         problems: Vec<String>,
     },
-    /// A file could not be read or written.
+    /// A file cannot be read or written.
     #[error("cannot access {path}")]
     Io {
         /// The file.
         path: std::path::PathBuf,
-        /// What the system said.
+        /// The I/O error.
         #[source]
         source: std::io::Error,
     },
 }
 
-/// A trainable head: projections of both sides' frozen features into one space, and the two scalars that turn a
-/// cosine into a logit, `logit = exp(log_scale) * cos + bias`.
+/// A trainable head: projections of image and text features into a shared space, and the scale and bias that turn cosine
+/// similarities into logits, `logit = exp(log_scale) * cos + bias`.
 ///
-/// It is a burn [`Module`], so that its parameters can be optimised and recorded.
+/// A head is a burn [`Module`], so its parameters can be optimized and recorded.
 pub trait AlignmentHead: Module + ModuleDisplay + 'static {
-    /// Projects image features. The result is *not* normalised.
+    /// Projects image features. The result is *not* normalized.
     ///
     /// # Shapes
     /// - features: `[batch, image_dim]`
     /// - result: `[batch, dim]`
     ///
     /// # Errors
-    /// [`HeadError::Dimension`] or [`HeadError::AbsentSide`].
+    /// Returns [`HeadError::Dimension`] or [`HeadError::MissingSide`].
     fn project_images(&self, features: Tensor<2>) -> Result<Tensor<2>, HeadError>;
 
-    /// Projects text features. The result is *not* normalised.
+    /// Projects text features. The result is *not* normalized.
     ///
     /// # Shapes
     /// - features: `[batch, text_dim]`
     /// - result: `[batch, dim]`
     ///
     /// # Errors
-    /// [`HeadError::Dimension`] or [`HeadError::AbsentSide`].
+    /// Returns [`HeadError::Dimension`] or [`HeadError::MissingSide`].
     fn project_texts(&self, features: Tensor<2>) -> Result<Tensor<2>, HeadError>;
 
-    /// Natural logarithm of the learned scale, `[1]`.
+    /// Returns the natural logarithm of the learned logit scale, `[1]`.
     fn log_scale(&self) -> Tensor<1>;
 
-    /// The learned bias, `[1]`.
+    /// Returns the learned logit bias, `[1]`.
     fn bias(&self) -> Tensor<1>;
 
-    /// Puts parameters back into their allowed range after an optimiser step (the scale's clamp).
+    /// Clamps parameters to their valid range after an optimizer step (the logit scale).
     fn clamp_parameters(self) -> Self;
 
-    /// True where, in training, each row's projection is a function of that row alone: no batch norm, no dropout. Only
-    /// then can a batch go through in chunks.
+    /// Returns whether the projection of a row in training depends on that row alone (no batch norm, no dropout), so that a
+    /// batch can be split into micro-batches.
     fn rows_are_independent(&self) -> bool {
         true
     }
 
-    /// About how many numbers a row leaves in memory on its way through a side and back while gradients are computed,
-    /// at the most; nothing where the head does not know. From it a memory budget becomes the rows of a chunk.
+    /// Returns an upper estimate of the values per row that the forward and backward passes of a side keep in memory, or
+    /// `None` if unknown. It determines the micro-batch size for a memory budget.
     fn activations(&self, side: Side) -> Option<usize> {
         let _ = side;
         None
     }
 
-    /// A copy whose layers compute in another type, with this head's parameters cast within the graph, so that
-    /// gradients reach them; nothing where the head cannot. It takes and gives f32, and what half precision would
-    /// spoil, such as the statistics of a norm, stays in f32.
+    /// Returns a copy whose layers compute in `dtype`, or `None` if the head does not support it.
+    ///
+    /// The parameters are cast within the graph, so gradients reach those of this head. Inputs and outputs are `f32`, and
+    /// so are sensitive computations such as the statistics of a norm.
     fn computing_in(&self, dtype: FloatDType) -> Option<Self> {
         let _ = dtype;
         None
     }
 
-    /// The backbone that a side was trained on, where the head knows it.
+    /// Returns the provenance of the features that a side was trained on, if known.
     fn trained_on(&self, side: Side) -> Option<&Provenance> {
         let _ = side;
         None
     }
 
-    /// Checks that a side was trained on what made these features, as far as both are known.
+    /// Checks that the provenance of features is compatible with that of the training features of a side.
     ///
     /// # Errors
-    /// [`HeadError::Provenance`].
+    /// Returns [`HeadError::Provenance`] if a field differs.
     fn accepts_provenance(&self, side: Side, found: &Provenance) -> Result<(), HeadError> {
         let expected = self.trained_on(side);
         match expected.and_then(|expected| Some((expected, expected.contradiction(found)?))) {
@@ -144,9 +145,9 @@ pub trait AlignmentHead: Module + ModuleDisplay + 'static {
         }
     }
 
-    /// The whole head, configuration included, as the bytes of one file. The same head gives the same bytes.
+    /// Serializes the head with its configuration. The bytes are deterministic.
     ///
     /// # Errors
-    /// [`HeadError`] when a parameter cannot be serialised.
+    /// Returns [`HeadError`] if a parameter cannot be serialized.
     fn to_bytes(&self) -> Result<Vec<u8>, HeadError>;
 }

@@ -1,77 +1,79 @@
-//! What a frozen backbone takes, and how images and texts become it.
+//! Inputs of frozen backbones, and the preprocessing that creates them.
 
 use image::RgbImage;
 
-/// One image as a vision backbone takes it.
+/// A preprocessed image, the input of a vision backbone.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pixels {
     /// Height and width.
     pub size: [usize; 2],
-    /// Normalised values, channel by channel, row by row: `3 * height * width` of them.
+    /// Normalized values in channel, row, column order, `3 * height * width` of them.
     pub values: Vec<f32>,
 }
 
-/// One text as a text backbone takes it: its token ids with the model's special tokens, without padding.
+/// A tokenized text, the input of a text backbone: token ids with special tokens, without padding.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TokenIds(pub Vec<u32>);
 
-/// An input that cannot be prepared for a backbone.
+/// An error of an input that cannot be preprocessed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InputError(
-    /// What is wrong, in lower case.
+    /// The cause, in lower case.
     pub String,
 );
 
-/// Turns images into the pixels that one vision backbone was trained on.
+/// The preprocessing of a vision backbone.
 pub trait ImagePreprocessor: Send + Sync {
-    /// Resizes, crops and normalises an image.
+    /// Resizes, crops and normalizes an image.
     ///
     /// # Errors
-    /// [`InputError`] for an image that the rules cannot serve, such as one without pixels.
+    /// Returns [`InputError`] for an unsupported image, such as one without pixels.
     fn preprocess(&self, image: &RgbImage) -> Result<Pixels, InputError>;
 
-    /// Normalises an image at the size it has, without resizing or cropping: for windows of a larger image, and for
-    /// dense features at another resolution.
+    /// Normalizes an image without resizing or cropping it: for windows of a larger image, and for dense features at
+    /// another resolution.
     ///
     /// # Errors
-    /// [`InputError`] as [`preprocess`](Self::preprocess), and always where it is not implemented.
+    /// As [`preprocess`](Self::preprocess). The default implementation always returns an error.
     fn normalize(&self, _image: &RgbImage) -> Result<Pixels, InputError> {
-        Err(InputError("this preprocessor does not keep an image's size: implement `normalize`".to_owned()))
+        Err(InputError(
+            "the preprocessor does not support `normalize`, which keeps the size of an image".to_owned(),
+        ))
     }
 
-    /// The rules in one line, for a [`Provenance`](crate::Provenance): equal lines mean equal pixels.
+    /// Describes the preprocessing in one line for [`Provenance`](crate::Provenance): equal lines mean equal pixels.
     fn describe(&self) -> String;
 }
 
-/// Turns texts into the tokens that one text backbone was trained on.
+/// The tokenizer of a text backbone.
 pub trait Tokenizer: Send + Sync {
-    /// Tokenises a text, truncated to what the model takes, with its special tokens.
+    /// Tokenizes a text with special tokens, truncated to the maximum length of the model.
     ///
     /// # Errors
-    /// [`InputError`] for a text that the tokenizer cannot serve.
+    /// Returns [`InputError`] for an unsupported text.
     fn tokenize(&self, text: &str) -> Result<TokenIds, InputError>;
 
-    /// How the model's batches are padded.
+    /// Returns how batches are padded.
     fn padding(&self) -> Padding;
 
-    /// The rules in one line, for a [`Provenance`](crate::Provenance): equal lines mean equal tokens.
+    /// Describes the tokenizer in one line for [`Provenance`](crate::Provenance): equal lines mean equal tokens.
     fn describe(&self) -> String;
 }
 
-/// How texts of different lengths become one batch.
+/// Padding of texts of different lengths to one batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Padding {
-    /// The token that fills.
+    /// Id of the padding token.
     pub id: u32,
-    /// Where it goes.
+    /// Side of the padding.
     pub side: PaddingSide,
 }
 
-/// The side of a text that is padded.
+/// The side on which a text is padded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PaddingSide {
-    /// Before the text, as decoders that pool the last token do.
+    /// Before the text, as for decoders with last-token pooling.
     Left,
     /// After the text.
     #[default]

@@ -1,26 +1,27 @@
-//! Contracts of the SAIL workspace: the traits that join encoders, alignment heads, losses and data,
-//! and the plain values that travel between them.
+//! Contracts of the SAIL workspace: the traits that connect encoders, alignment heads, losses and data, and the plain
+//! values they exchange.
 //!
-//! Aligning two frozen encoders has five replaceable parts, one trait each:
+//! Alignment of two frozen encoders has five replaceable parts, each behind a trait:
 //!
 //! | part | trait | implemented in |
 //! |---|---|---|
-//! | a frozen backbone | [`ImageEncoder`], [`TextEncoder`] | `sail-encoders`, or your crate |
-//! | its input | [`ImagePreprocessor`], [`Tokenizer`] | `sail-encoders`, or your crate |
-//! | rows of frozen features | [`FeatureSource`] | `sail-data`, or your crate |
-//! | the trained head | [`AlignmentHead`] | `sail-layers`, or your crate |
-//! | the objective | [`ContrastiveLoss`] | `sail-losses`, or your crate |
+//! | frozen backbone | [`ImageEncoder`], [`TextEncoder`] | `sail-encoders`, or your crate |
+//! | input of a backbone | [`ImagePreprocessor`], [`Tokenizer`] | `sail-encoders`, or your crate |
+//! | frozen features | [`FeatureSource`] | `sail-data`, or your crate |
+//! | trained head | [`AlignmentHead`] | `sail-layers`, or your crate |
+//! | objective | [`ContrastiveLoss`] | `sail-losses`, or your crate |
 //!
-//! A backbone with its input and a pooling is a tower ([`VisionTower`], [`TextTower`]): raw input in, rows out.
-//! Training and evaluation know these traits only, so any part can come from outside the workspace.
+//! A tower ([`VisionTower`], [`TextTower`]) combines a backbone, its input and a pooling. Training and evaluation depend
+//! on these traits only, so every part can come from outside the workspace.
 //!
-//! Deliberate absences: no model, no loss, no choice of backend or device, no I/O.
+//! This crate contains no model, no loss, no choice of backend or device, and no I/O.
 
 mod check;
 mod dense;
 mod dtype;
 mod encoder;
 mod features;
+mod gather;
 mod head;
 mod input;
 mod loss;
@@ -28,6 +29,7 @@ mod named;
 mod normalize;
 mod pooling;
 mod provenance;
+mod statistics;
 mod tower;
 
 pub use check::{Check, ConfigError, ensure};
@@ -36,7 +38,8 @@ pub use dtype::Dtype;
 pub use encoder::{
     EncodeError, ImageEncoder, ImageFeatures, PatchTokens, TextEncoder, TextFeatures, TokenBatch,
 };
-pub use features::{FeatureError, FeatureSource, check_rows, gather_checked, gather_tensor};
+pub use features::{FeatureError, FeatureSource};
+pub use gather::{check_rows, gather_checked, gather_tensor};
 pub use head::{AlignmentHead, HeadError, Side};
 pub use image::RgbImage;
 pub use input::{ImagePreprocessor, InputError, Padding, PaddingSide, Pixels, TokenIds, Tokenizer};
@@ -45,4 +48,5 @@ pub use named::{Named, parse_named};
 pub use normalize::l2_normalize;
 pub use pooling::{ImagePooling, PoolingError, TextPooling};
 pub use provenance::{Modality, Provenance};
+pub use statistics::LossStatistics;
 pub use tower::{TextTower, TowerError, VisionTower};

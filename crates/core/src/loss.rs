@@ -1,13 +1,15 @@
-//! The objective.
+//! Contrastive losses.
 
 use burn::tensor::Tensor;
 
-/// What a loss sees of a batch. Row `i` of the images belongs with row `i` of every caption set.
+use crate::LossStatistics;
+
+/// The input of a loss. Row `i` of the images and row `i` of every caption set are a positive pair.
 #[derive(Debug, Clone)]
 pub struct EmbeddingBatch {
-    /// Image embeddings of unit length, `[batch, dim]`.
+    /// L2-normalized image embeddings, `[batch, dim]`.
     pub images: Tensor<2>,
-    /// Caption sets, the first the main one and the others extra positives; each of unit length, `[batch, dim]`.
+    /// L2-normalized text embeddings per caption set, `[batch, dim]` each. Caption sets after the first are extra positives.
     pub texts: Vec<Tensor<2>>,
     /// Natural logarithm of the logit scale, `[1]`.
     pub log_scale: Tensor<1>,
@@ -15,44 +17,44 @@ pub struct EmbeddingBatch {
     pub bias: Tensor<1>,
 }
 
-/// The value of a loss and its derivatives with respect to everything in the batch, without a graph.
+/// The value of a loss and its gradients with respect to all inputs, without an autodiff graph.
 #[derive(Debug, Clone)]
 pub struct LossGradients {
     /// The loss, `[1]`.
     pub value: Tensor<1>,
     /// `d value / d images`, `[batch, dim]`.
     pub images: Tensor<2>,
-    /// `d value / d texts`, for each caption set `[batch, dim]`.
+    /// `d value / d texts`, `[batch, dim]` per caption set.
     pub texts: Vec<Tensor<2>>,
     /// `d value / d log_scale`, `[1]`.
     pub log_scale: Tensor<1>,
-    /// `d value / d bias`, `[1]`; zero for a loss that has no bias.
+    /// `d value / d bias`, `[1]`; zero for a loss without bias.
     pub bias: Tensor<1>,
 }
 
-/// A batch that a loss cannot take.
+/// An error of a loss that rejects a batch.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LossError {
-    /// A caption set has another shape than the images.
-    #[error("caption set {set} has shape {found:?}, expected {expected:?} as the images have")]
+    /// A caption set and the images have different shapes.
+    #[error("caption set {set} has shape {found:?}, expected {expected:?}, the shape of the images")]
     Shape {
-        /// Which caption set, from 0.
+        /// Index of the caption set.
         set: usize,
         /// Its shape.
         found: [usize; 2],
-        /// The images' shape.
+        /// Shape of the images.
         expected: [usize; 2],
     },
-    /// The loss takes another number of caption sets.
+    /// The loss does not support this number of caption sets.
     #[error("the batch has {found} caption sets, expected {expected}")]
     CaptionSets {
-        /// How many there are.
+        /// The number of caption sets.
         found: usize,
-        /// How many the loss takes, in words.
+        /// The supported numbers.
         expected: &'static str,
     },
-    /// A batch without a second row has no negatives.
+    /// The batch has fewer than two rows and so no negatives.
     #[error("the batch has {found} rows, expected at least 2: contrast needs a negative")]
     TooSmall {
         /// The number of rows.
@@ -60,23 +62,23 @@ pub enum LossError {
     },
 }
 
-/// A loss over all pairs of a batch. It holds no parameters: the scale and the bias belong to the head.
+/// A loss over all pairs of a batch. It has no parameters: logit scale and bias belong to the head.
 ///
-/// Only [`forward`](ContrastiveLoss::forward) has to be written. A loss that knows its gradient in closed form
-/// overrides [`gradients`](ContrastiveLoss::gradients), which is what training calls.
+/// Only [`forward`](ContrastiveLoss::forward) is required. A loss with closed-form gradients overrides
+/// [`gradients`](ContrastiveLoss::gradients), which training calls.
 pub trait ContrastiveLoss: Send + Sync {
-    /// The loss as a differentiable expression, `[1]`.
+    /// Computes the loss as a differentiable expression, `[1]`.
     ///
     /// # Errors
-    /// [`LossError`] when the batch is too small or its parts do not fit.
+    /// Returns [`LossError`] if the batch is too small or the shapes do not match.
     fn forward(&self, batch: EmbeddingBatch) -> Result<Tensor<1>, LossError>;
 
-    /// The value and the derivatives; tensors in and out carry no graph.
+    /// Computes the loss and its gradients. Inputs and outputs have no autodiff graph.
     ///
-    /// By default differentiates [`forward`](ContrastiveLoss::forward).
+    /// The default implementation differentiates [`forward`](ContrastiveLoss::forward).
     ///
     /// # Errors
-    /// Those of [`forward`](ContrastiveLoss::forward).
+    /// As [`forward`](ContrastiveLoss::forward).
     fn gradients(&self, batch: EmbeddingBatch) -> Result<LossGradients, LossError> {
         let leaves = EmbeddingBatch {
             images: leaf(batch.images),
@@ -86,7 +88,7 @@ pub trait ContrastiveLoss: Send + Sync {
         };
         let value = self.forward(leaves.clone())?;
         let gradients = value.backward();
-        // A leaf that the loss does not use (a bias, say) has no gradient: it is zero.
+        // An input that the loss does not use, such as the bias, has no gradient: return zeros.
         fn of<const D: usize>(x: &Tensor<D>, gradients: &burn::tensor::Gradients) -> Tensor<D> {
             x.grad(gradients).unwrap_or_else(|| x.clone().inner().zeros_like())
         }
@@ -99,12 +101,28 @@ pub trait ContrastiveLoss: Send + Sync {
         })
     }
 
-    /// About how many numbers [`gradients`](ContrastiveLoss::gradients) holds at the most beside the embeddings, for a
-    /// batch of `rows` embeddings of `dim` numbers and so many caption sets, its result included; nothing where the
-    /// loss does not know.
+    /// Returns an upper estimate of the values that [`gradients`](ContrastiveLoss::gradients) keeps in memory in addition to
+    /// the embeddings, including its result, for `rows` embeddings of dimension `dim` and this number of caption sets, or
+    /// `None` if unknown.
     fn workspace(&self, rows: usize, dim: usize, caption_sets: usize) -> Option<usize> {
         let _ = (rows, dim, caption_sets);
         None
+    }
+
+    /// Computes how the loss of a batch divides between positives and negatives; `None` if the loss has no such
+    /// division. The batch carries no graph.
+    ///
+    /// # Errors
+    /// As [`forward`](ContrastiveLoss::forward).
+    fn statistics(&self, batch: EmbeddingBatch) -> Result<Option<LossStatistics>, LossError> {
+        let _ = batch;
+        Ok(None)
+    }
+
+    /// Describes the loss with its settings. A run is resumed only under the loss that it was started with, which is told
+    /// by this; the default is the name of the type.
+    fn describe(&self) -> String {
+        std::any::type_name::<Self>().to_owned()
     }
 }
 
@@ -113,10 +131,11 @@ fn leaf<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 }
 
 impl EmbeddingBatch {
-    /// The number of rows, once every part is known to fit.
+    /// Checks the shapes and returns the number of rows.
     ///
     /// # Errors
-    /// [`LossError`] for no caption set at all, a caption set of another shape, or fewer than two rows.
+    /// Returns [`LossError`] if there is no caption set, a caption set has another shape than the images, or the batch has
+    /// fewer than two rows.
     pub fn checked_rows(&self) -> Result<usize, LossError> {
         let expected = self.images.dims();
         if self.texts.is_empty() {

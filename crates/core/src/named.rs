@@ -1,8 +1,8 @@
-//! Choices that have a name in files and on the command line.
+//! Enums whose variants have names in files and on the command line.
 
 use crate::ConfigError;
 
-/// A choice among a few values, each with a name: the one that configurations, files and the command line spell.
+/// An enum whose variants have a name in configurations, files and on the command line.
 ///
 /// # Examples
 /// ```
@@ -14,17 +14,17 @@ use crate::ConfigError;
 /// );
 /// ```
 pub trait Named: Copy + 'static {
-    /// Every value, in the order in which help lists them.
+    /// All variants, in the order of the help text.
     const ALL: &'static [Self];
 
-    /// The name.
+    /// Returns the name of the variant.
     fn name(self) -> &'static str;
 }
 
-/// The value with the given name.
+/// Parses a variant by its name.
 ///
 /// # Errors
-/// [`ConfigError`] for the given field, listing the names there are.
+/// Returns [`ConfigError`] for `field`, with the valid names, if the name is unknown.
 pub fn parse_named<T: Named>(field: &str, name: &str) -> Result<T, ConfigError> {
     let found = T::ALL.iter().copied().find(|value| value.name() == name);
     found.ok_or_else(|| ConfigError {
@@ -37,7 +37,7 @@ pub fn parse_named<T: Named>(field: &str, name: &str) -> Result<T, ConfigError> 
     })
 }
 
-/// `Display` and `FromStr` of a [`Named`] type; the second argument is the field that errors name.
+/// Implements `Display` and `FromStr` for a [`Named`] type; the second argument is the field in errors.
 macro_rules! display_and_parse_by_name {
     ($type:ty, $field:literal) => {
         impl std::fmt::Display for $type {

@@ -1,8 +1,8 @@
-//! Unit length.
+//! L2 normalization.
 
 use burn::tensor::Tensor;
 
-/// Scales every row to unit Euclidean length: `x / max(|x|, 1e-12)`, as PyTorch's `normalize` does.
+/// Normalizes every row to unit L2 norm: `x / max(|x|, 1e-12)`, as PyTorch's `normalize`.
 ///
 /// # Shapes
 /// - x: `[rows, dim]`
@@ -16,7 +16,7 @@ use burn::tensor::Tensor;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn l2_normalize(x: Tensor<2>) -> Tensor<2> {
-    // Clamped below the root, where the derivative at zero would be infinite.
+    // Clamp before the square root, whose derivative at zero is infinite.
     let norm = (x.clone() * x.clone()).sum_dim(1).clamp_min(1e-24).sqrt();
     x / norm
 }

@@ -1,4 +1,4 @@
-//! From token states to one row: a choice of its own, independent of the model.
+//! Pooling of token states.
 
 use burn::tensor::{Int, Tensor};
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::named::{Named, display_and_parse_by_name};
 use crate::{ImageFeatures, PatchTokens, TextFeatures};
 
-/// How an image becomes one row.
+/// The pooling of an image, independent of the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ImagePooling {
@@ -14,33 +14,33 @@ pub enum ImagePooling {
     Class,
     /// The mean of the patch tokens, `[batch, hidden]`.
     PatchMean,
-    /// `[class ; mean of patches]`, `[batch, 2 * hidden]`: the paper's default for a ViT.
+    /// Class token and mean of the patch tokens, concatenated, `[batch, 2 * hidden]`: the default of SAIL for a ViT.
     Concat,
-    /// The model's own pooled output.
+    /// The pooled output of the model.
     Pooled,
 }
 
-/// How a text becomes one row.
+/// The pooling of a text, independent of the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TextPooling {
-    /// The mean of the tokens that the mask marks.
+    /// The mean of the unmasked tokens.
     Mean,
-    /// The first token that the mask marks, wherever the padding is.
+    /// The first unmasked token, with padding on either side.
     Class,
-    /// The last token that the mask marks, wherever the padding is.
+    /// The last unmasked token, with padding on either side.
     Last,
-    /// The sentence embedding as the model defines it.
+    /// The sentence embedding as defined by the model.
     Pooled,
 }
 
-/// A pooling that the features cannot serve.
+/// An error of a pooling that needs an output that the model does not have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{pooling}` pooling needs {missing}, which this model does not give")]
+#[error("`{pooling}` pooling needs {missing}, which the model does not return")]
 pub struct PoolingError {
-    /// The pooling as it is spelled in a configuration.
+    /// Name of the pooling.
     pub pooling: &'static str,
-    /// The absent part.
+    /// The missing output.
     pub missing: &'static str,
 }
 
@@ -63,10 +63,10 @@ impl ImagePooling {
     /// Pools a batch.
     ///
     /// # Shapes
-    /// - result: `[batch, dim]`, `dim` as the variants say
+    /// - result: `[batch, dim]`, where `dim` depends on the variant
     ///
     /// # Errors
-    /// [`PoolingError`] when the model does not give the part that this pooling needs.
+    /// Returns [`PoolingError`] if the model does not have the required output.
     pub fn pool(self, features: &ImageFeatures) -> Result<Tensor<2>, PoolingError> {
         let missing = |missing| PoolingError { pooling: self.name(), missing };
         let class = || features.class_token.clone().ok_or(missing("a class token"));
@@ -83,19 +83,17 @@ impl ImagePooling {
         }
     }
 
-    /// What stands for one patch where a head was trained on this pooling: a row of the same size and meaning for
-    /// every patch (SAIL, arXiv 2412.04616).
+    /// Returns a row per patch that is compatible with a head trained on this pooling (SAIL, arXiv 2412.04616).
     ///
-    /// Under `Concat` that is `[class ; patch]`, under `PatchMean` the patch alone. Under `Pooled` it is the patch
-    /// alone too, if the pooled output is the mean of the patches, as that of a convolutional network is; this is
-    /// checked.
+    /// For `Concat`, this is `[class; patch]`; for `PatchMean`, the patch token. For `Pooled`, it is the patch token if the
+    /// pooled output is the mean of the patch tokens, as in a convolutional network; this is checked.
     ///
     /// # Shapes
     /// - tokens of the result: `[batch, rows * columns, dim]`
     ///
     /// # Errors
-    /// [`PoolingError`] for `Class`, for a pooled output that is not the mean of the patches, and for a part that the
-    /// model does not give.
+    /// Returns [`PoolingError`] for `Class`, for a pooled output that is not the mean of the patch tokens, and if the model
+    /// does not have the required output.
     pub fn dense(self, features: &ImageFeatures) -> Result<PatchTokens, PoolingError> {
         let missing = |missing| PoolingError { pooling: self.name(), missing };
         let PatchTokens { tokens, grid } = features.patches.clone().ok_or(missing("patch tokens"))?;
@@ -134,14 +132,14 @@ impl Named for TextPooling {
 display_and_parse_by_name!(TextPooling, "pooling");
 
 impl TextPooling {
-    /// Pools a batch. A text whose mask marks no token gives a row of zeros under `Mean` and its first token
-    /// under `Class` and `Last`.
+    /// Pools a batch. If all tokens of a text are masked, the result is zero for `Mean` and its first token for `Class` and
+    /// `Last`.
     ///
     /// # Shapes
     /// - result: `[batch, hidden]`, or `[batch, dim]` for `Pooled`
     ///
     /// # Errors
-    /// [`PoolingError`] for `Pooled` when the model defines no sentence embedding.
+    /// Returns [`PoolingError`] for `Pooled` if the model defines no sentence embedding.
     pub fn pool(self, features: &TextFeatures) -> Result<Tensor<2>, PoolingError> {
         let tokens = features.tokens.clone();
         let [batch, length, hidden] = tokens.dims();
@@ -152,7 +150,7 @@ impl TextPooling {
                 let sum = (tokens * weights.unsqueeze_dim::<3>(2)).sum_dim(1);
                 Ok(sum.reshape([batch, hidden]) / count)
             }
-            // The marked token with the highest weight: weights that fall find the first, that rise the last.
+            // The argmax of falling weights finds the first unmasked token, that of rising weights the last.
             Self::Class | Self::Last => {
                 let rising = Tensor::<1, Int>::arange(1..length as i64 + 1, &tokens.device());
                 let weights = if self == Self::Last { rising } else { rising.flip([0]) };
@@ -179,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn image_poolings() {
+    fn pools_images() {
         let device = Device::flex();
         let features = ImageFeatures {
             class_token: Some(Tensor::from_floats([[9.0, 8.0]], &device)),
@@ -194,27 +192,27 @@ mod tests {
         let error = ImagePooling::Pooled.pool(&features).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "`pooled` pooling needs a pooled output, which this model does not give"
+            "`pooled` pooling needs a pooled output, which the model does not return"
         );
     }
 
     #[test]
-    fn patches_become_what_a_head_was_trained_on() {
+    fn dense_rows_match_the_pooling() {
         let device = Device::flex();
         let patches =
             PatchTokens { tokens: Tensor::from_floats([[[1.0, 2.0], [3.0, 6.0]]], &device), grid: [1, 2] };
         let class_token = Some(Tensor::from_floats([[9.0, 8.0]], &device));
         let features = ImageFeatures { class_token, patches: Some(patches), pooled: None };
-        let numbers = |pooling: ImagePooling, features: &ImageFeatures| {
+        let values = |pooling: ImagePooling, features: &ImageFeatures| {
             pooling.dense(features).map(|patches| patches.tokens.into_data().try_to_vec::<f32>().unwrap())
         };
-        let concat = numbers(ImagePooling::Concat, &features).unwrap();
+        let concat = values(ImagePooling::Concat, &features).unwrap();
         assert_eq!(concat, [9.0, 8.0, 1.0, 2.0, 9.0, 8.0, 3.0, 6.0]);
-        let alone = numbers(ImagePooling::PatchMean, &features).unwrap();
+        let alone = values(ImagePooling::PatchMean, &features).unwrap();
         assert_eq!(alone, [1.0, 2.0, 3.0, 6.0]);
         let mean = Some(Tensor::from_floats([[2.0, 4.0]], &device));
         let pooled = ImageFeatures { pooled: mean, ..features.clone() };
-        assert_eq!(numbers(ImagePooling::Pooled, &pooled).unwrap(), alone);
+        assert_eq!(values(ImagePooling::Pooled, &pooled).unwrap(), alone);
 
         let other = Some(Tensor::from_floats([[2.0, 4.1]], &device));
         let other = ImageFeatures { pooled: other, ..features.clone() };
@@ -225,13 +223,13 @@ mod tests {
             (ImagePooling::Concat, &ImageFeatures { class_token: None, ..features.clone() }),
             (ImagePooling::PatchMean, &ImageFeatures { patches: None, ..features.clone() }),
         ] {
-            let error = numbers(pooling, features).unwrap_err();
+            let error = values(pooling, features).unwrap_err();
             assert_eq!(error.pooling, pooling.name());
         }
     }
 
     #[test]
-    fn text_poolings_honour_padding_on_either_side() {
+    fn text_poolings_ignore_padding_on_either_side() {
         let device = Device::flex();
         let features = TextFeatures {
             tokens: Tensor::from_floats([[[1.0], [3.0], [50.0]], [[50.0], [4.0], [8.0]]], &device),

@@ -1,8 +1,8 @@
-//! Where features come from.
+//! Provenance of features.
 
 use serde::{Deserialize, Serialize};
 
-/// What a row of features describes.
+/// The modality that features describe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Modality {
@@ -21,36 +21,36 @@ impl std::fmt::Display for Modality {
     }
 }
 
-/// The backbone and the settings that made a set of features.
+/// The backbone and the settings that produced a set of features.
 ///
-/// A head remembers the provenance of the features it was trained on, because another backbone's features
-/// mean something else even where their size agrees.
+/// A head records the provenance of the features it was trained on, because the features of another backbone are
+/// incompatible even if they have the same dimension.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Provenance {
-    /// Hub id or name of the model.
+    /// Id of the model on the hub, or its name.
     pub model: String,
-    /// Revision of the model, such as a commit.
+    /// Revision of the model, such as a commit hash.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
-    /// SHA-256 of the model's weights, in hexadecimal.
+    /// SHA-256 of the weights, in hexadecimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights_sha256: Option<String>,
-    /// How the model's input was prepared, in the words of the encoder.
+    /// Description of the preprocessing or the tokenizer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preprocessing: Option<String>,
-    /// How token states became one row.
+    /// Name of the pooling.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pooling: Option<String>,
 }
 
 impl Provenance {
-    /// A provenance of which only the model's name is known.
+    /// Creates a provenance with only the name of the model.
     pub fn new(model: impl Into<String>) -> Self {
         Self { model: model.into(), revision: None, weights_sha256: None, preprocessing: None, pooling: None }
     }
 
-    /// The first field in which the two contradict each other: both state it, and differently.
+    /// Returns the first field that differs, among the fields that both have, or `None` if they are compatible.
     ///
     /// # Examples
     /// ```

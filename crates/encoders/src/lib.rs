@@ -1,32 +1,30 @@
-//! Frozen backbones of the SAIL workspace, with their preprocessing and pretrained weights.
+//! Frozen backbones with their preprocessing, from published checkpoints.
 //!
-//! A published checkpoint becomes a tower, raw input in and rows out, in two steps: a [`ModelSpec`] or a
-//! [`ModelFolder`] finds its files, [`load_vision`] or [`load_text`] builds it. The `model_type` of `config.json`
-//! chooses the family:
+//! A checkpoint becomes a tower in two steps: [`ModelSpec::open`] or [`ModelFolder::open`] finds its files, and
+//! [`load_vision`] or [`load_text`] loads it. The `model_type` of `config.json` selects the family:
 //!
-//! | `model_type` | models | gives |
+//! | `model_type` | models | outputs |
 //! |---|---|---|
 //! | `dinov2`, `dinov2_with_registers` | DINOv2 small to giant | class token, patch tokens |
-//! | `vit` | ViT, DINO | class token, patch tokens, pooled where the weights have a pooler |
+//! | `vit` | ViT, DINO | class token, patch tokens, pooled if the weights have a pooler |
 //! | `efficientnet_lite` | EfficientNet-Lite 0 to 4 | patch tokens, pooled |
-//! | `bert`, `distilbert`, `roberta`, `xlm-roberta`, `camembert`, `mpnet` | MiniLM, BGE, E5, MPNet and their like | token states, the sentence embedding |
+//! | `bert`, `distilbert`, `roberta`, `xlm-roberta`, `camembert`, `mpnet` | MiniLM, BGE, E5, MPNet and others | token states, sentence embedding |
 //!
-//! Everything here is inference: nothing is trained, dropout does not exist. A backbone of your own needs none of
-//! it, only [`ImageEncoder`] or [`TextEncoder`].
+//! All backbones are for inference only. A custom backbone just implements [`ImageEncoder`] or [`TextEncoder`].
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod gelu;
+mod activation;
+mod attention;
+mod config;
+mod load;
 mod preprocess;
 mod pretrained;
 mod text;
 mod vision;
 
+pub use load::{TextOptions, VisionOptions, load_text, load_vision};
 pub use preprocess::{ImageProcessor, ImageProcessorConfig, Normalize, Resample, Resize};
-#[cfg(feature = "hub")]
-pub use pretrained::fetch;
-pub use pretrained::{
-    FileProgress, HubError, HubOptions, ModelError, ModelFolder, ModelSpec, ProgressFn, RepoKind,
-    TextOptions, VisionOptions, load_text, load_vision, open_dataset,
-};
+pub use pretrained::{ModelError, ModelFolder, ModelSpec};
 pub use sail_core::{ImageEncoder, ImagePooling, TextEncoder, TextPooling};
 pub use text::PretrainedTokenizer;
 pub use vision::load_image_encoder;

@@ -1,4 +1,4 @@
-//! Preprocessed pictures beside transformers' on its Pillow backend, which `fixtures/generate_preprocess.py` wrote.
+//! Preprocessing against transformers with Pillow; fixtures from `fixtures/generate_preprocess.py`.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::path::{Path, PathBuf};
@@ -28,35 +28,35 @@ fn plain(resize: Option<Resize>, center_crop: Option<[usize; 2]>) -> ImageProces
 }
 
 #[test]
-fn every_case_has_the_references_pixels() {
+fn pixels_match_transformers() {
     let bytes = std::fs::read(folder().join("expected.safetensors")).unwrap();
     let expected = SafeTensors::deserialize(&bytes).unwrap();
     let configs = read_json("configs.json");
     let cases = read_json("cases.json");
     for case in cases.as_array().unwrap() {
-        let (config, picture) = (case["config"].as_str().unwrap(), case["picture"].as_str().unwrap());
+        let (config, name) = (case["config"].as_str().unwrap(), case["picture"].as_str().unwrap());
         let processor = open(&configs[config]).unwrap();
-        let image = image::open(folder().join(format!("{picture}.png"))).unwrap().into_rgb8();
+        let image = image::open(folder().join(format!("{name}.png"))).unwrap().into_rgb8();
         let pixels = processor.preprocess(&image).unwrap();
-        assert_eq!(json!(pixels.size), case["size"], "{config} of {picture}");
+        assert_eq!(json!(pixels.size), case["size"], "{config} of {name}");
         let stride = case["stride"].as_u64().unwrap() as usize;
         let [height, width] = pixels.size;
         let found = pixels.values.chunks_exact(height * width).flat_map(|plane| {
             let rows = plane.chunks_exact(width).step_by(stride);
             rows.flat_map(|row| row.iter().step_by(stride))
         });
-        let view = expected.tensor(&format!("{config}/{picture}")).unwrap();
+        let view = expected.tensor(&format!("{config}/{name}")).unwrap();
         let values = view.data().as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
-        assert_eq!(values.len(), found.clone().count(), "{config} of {picture}");
+        assert_eq!(values.len(), found.clone().count(), "{config} of {name}");
         for (found, expected) in found.zip(values) {
-            assert_eq!(*found, expected, "{config} of {picture}");
+            assert_eq!(*found, expected, "{config} of {name}");
         }
     }
     assert!(cases.as_array().unwrap().len() > 50);
 }
 
 #[test]
-fn a_processor_config_holds_the_settings_too() {
+fn reads_processor_config() {
     let folder = tempfile::tempdir().unwrap();
     let config = json!({"image_processor": {"image_processor_type": "ViTImageProcessor", "size": {"height": 8, "width": 6}}});
     std::fs::write(folder.path().join("processor_config.json"), config.to_string()).unwrap();
@@ -65,7 +65,7 @@ fn a_processor_config_holds_the_settings_too() {
 }
 
 #[test]
-fn unsupported_settings_are_named() {
+fn names_unsupported_settings() {
     let error = |setting: &str, value: Value| {
         let mut config = json!({"image_processor_type": "BitImageProcessor"});
         config[setting] = value;
@@ -73,19 +73,19 @@ fn unsupported_settings_are_named() {
     };
     assert_eq!(
         error("image_processor_type", json!("ConvNextImageProcessor")),
-        "the model's `image_processor_type` is ConvNextImageProcessor, expected one of BitImageProcessor, \
+        "`image_processor_type` of the model is ConvNextImageProcessor, expected one of BitImageProcessor, \
          CLIPImageProcessor, DeiTImageProcessor, SiglipImageProcessor, ViTImageProcessor"
     );
-    assert_eq!(error("do_pad", json!(true)), "the model's `do_pad` is true, expected false");
-    assert_eq!(error("resample", json!(6)), "the model's `resample` is 6, expected a number from 0 to 5");
+    assert_eq!(error("do_pad", json!(true)), "`do_pad` of the model is true, expected false");
+    assert_eq!(error("resample", json!(6)), "`resample` of the model is 6, expected an integer from 0 to 5");
     assert_eq!(
         error("size", json!({"longest_edge": 9})),
-        "the model's `size` is {\"longest_edge\":9}, expected height and width, or shortest_edge with or without \
+        "`size` of the model is {\"longest_edge\":9}, expected height and width, or shortest_edge with or without \
          longest_edge"
     );
     assert_eq!(
         error("crop_size", json!({"shortest_edge": 9})),
-        "the model's `crop_size` is {\"shortest_edge\":9}, expected height and width"
+        "`crop_size` of the model is {\"shortest_edge\":9}, expected height and width"
     );
     for (setting, value) in [
         ("size", json!({"height": 0, "width": 3})),
@@ -108,7 +108,7 @@ fn unsupported_settings_are_named() {
 }
 
 #[test]
-fn broken_folders_are_errors() {
+fn rejects_invalid_folders() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("preprocessor_config.json");
     assert!(
@@ -120,13 +120,13 @@ fn broken_folders_are_errors() {
     }
     std::fs::write(&path, [0xff, 0xfe]).unwrap();
     assert!(ImageProcessor::open(folder.path()).is_err());
-    // No class, and no model to tell it by.
+    // No class, and no model type that implies one.
     std::fs::write(&path, "{}").unwrap();
     assert!(ImageProcessor::open(folder.path()).is_err());
 }
 
 #[test]
-fn sizes_change_with_their_crop() {
+fn with_size_scales_resize_and_crop() {
     let processor = |resize, crop| ImageProcessor::new(plain(resize, crop)).unwrap();
     let dinov2 = processor(Some(Resize::ShortestEdge(256)), Some([224, 224])).with_size(518).unwrap();
     assert_eq!(dinov2.config(), &plain(Some(Resize::ShortestEdge(592)), Some([518, 518])));
@@ -140,7 +140,7 @@ fn sizes_change_with_their_crop() {
 }
 
 #[test]
-fn one_line_says_everything() {
+fn describes_all_steps() {
     let mut config = ImageProcessorConfig {
         rescale: Some(1.0 / 255.0),
         normalize: Some(Normalize { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] }),
@@ -156,47 +156,47 @@ fn one_line_says_everything() {
 }
 
 #[test]
-fn a_sliver_costs_no_more_than_its_crop() {
+fn extreme_aspect_ratios_are_resized_within_the_crop_only() {
     // 40,000 x 1 at a shortest edge of 256 would be 10,240,000 x 256 pixels.
-    let sliver = RgbImage::from_fn(40_000, 1, |x, _| [x as u8; 3].into());
+    let narrow = RgbImage::from_fn(40_000, 1, |x, _| [x as u8; 3].into());
     let cropped = ImageProcessor::new(plain(Some(Resize::ShortestEdge(256)), Some([224, 224]))).unwrap();
-    assert_eq!(cropped.preprocess(&sliver).unwrap().size, [224, 224]);
+    assert_eq!(cropped.preprocess(&narrow).unwrap().size, [224, 224]);
     let whole = ImageProcessor::new(plain(Some(Resize::ShortestEdge(256)), None)).unwrap();
-    let error = whole.preprocess(&sliver).unwrap_err();
-    assert!(error.to_string().contains("40000 x 1 pixels becomes one of 10240000 x 256"), "{error}");
+    let error = whole.preprocess(&narrow).unwrap_err();
+    assert!(error.to_string().contains("40000 x 1 pixels is resized to 10240000 x 256"), "{error}");
 }
 
 #[test]
-fn pictures_that_cannot_be_resized_are_errors() {
+fn rejects_empty_images() {
     let processor = ImageProcessor::new(plain(Some(Resize::ShortestEdge(8)), None)).unwrap();
     for size in [(0, 0), (0, 5), (5, 0)] {
         assert!(processor.preprocess(&RgbImage::new(size.0, size.1)).is_err());
     }
     let within = Resize::ShortestEdgeWithin { shortest: 8, longest: 8 };
     let processor = ImageProcessor::new(plain(Some(within), None)).unwrap();
-    assert!(processor.preprocess(&RgbImage::new(100, 1)).is_err(), "its height rounds to 0");
+    assert!(processor.preprocess(&RgbImage::new(100, 1)).is_err(), "the height rounds to 0");
 }
 
 proptest::proptest! {
     #[test]
-    fn any_sizes_give_what_was_asked_for(
+    fn any_size_returns_the_requested_shape(
         from in (1_u32..60, 1_u32..60),
         to in (1_usize..40, 1_usize..40),
         crop in proptest::option::of((1_usize..50, 1_usize..50)),
-        number in 0..6,
+        filter in 0..6_usize,
         shade in 0_u8..,
     ) {
         use Resample::{Bicubic, Bilinear, Box, Hamming, Lanczos, Nearest};
         let crop = crop.map(|(height, width)| [height, width]);
         let config = ImageProcessorConfig {
-            resample: [Nearest, Lanczos, Bilinear, Bicubic, Box, Hamming][number as usize],
+            resample: [Nearest, Lanczos, Bilinear, Bicubic, Box, Hamming][filter],
             ..plain(Some(Resize::Exact { height: to.0, width: to.1 }), crop)
         };
         let flat = RgbImage::from_pixel(from.0, from.1, [shade; 3].into());
         let pixels = ImageProcessor::new(config).unwrap().preprocess(&flat).unwrap();
         let size = crop.unwrap_or([to.0, to.1]);
         assert_eq!((pixels.size, pixels.values.len()), (size, 3 * size[0] * size[1]));
-        // A flat picture stays flat; what is padded is black.
+        // A constant image stays constant; padding is black.
         assert!(pixels.values.iter().all(|value| *value == f32::from(shade) || *value == 0.0));
         let kept = to.0.min(size[0]) * to.1.min(size[1]);
         let shaded = pixels.values.iter().filter(|value| **value == f32::from(shade)).count();

@@ -1,17 +1,18 @@
-//! Model folders, good and bad.
+//! Model folders.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::path::Path;
 
-use sail_encoders::{HubOptions, ModelError, ModelFolder, ModelSpec};
+use sail_encoders::{ModelError, ModelFolder, ModelSpec};
+use sail_hub::HubOptions;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/pretrained");
 
-/// A folder with these files.
+/// Creates a folder with these files.
 fn folder(files: &[(&str, &[u8])]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (name, bytes) in files {
@@ -31,7 +32,7 @@ fn sha256(bytes: &[u8]) -> String {
 const CONFIG: (&str, &[u8]) = ("config.json", br#"{"model_type": "tiny", "hidden_size": 6}"#);
 
 #[test]
-fn a_folder_says_what_it_is() {
+fn opens_a_folder() {
     let path = folder(&[CONFIG, ("model.safetensors", b"weights"), ("modules.json", b"[1]")]);
     let model = ModelFolder::open(path.path()).unwrap();
     assert_eq!(model.name(), path.path().file_name().unwrap().to_str().unwrap());
@@ -46,9 +47,9 @@ fn a_folder_says_what_it_is() {
 }
 
 #[test]
-fn shards_are_hashed_in_the_order_of_their_names() {
+fn hashes_shards_in_the_order_of_their_names() {
     let model = ModelFolder::open(indexed().path()).unwrap_err();
-    assert!(matches!(model, ModelError::Io { .. }), "a shard is absent: {model}");
+    assert!(matches!(model, ModelError::Io { .. }), "a shard is missing: {model}");
     let path = indexed();
     for name in ["model-00002-of-00002.safetensors", "model-00001-of-00002.safetensors"] {
         std::fs::copy(Path::new(FIXTURES).join(name), path.path().join(name)).unwrap();
@@ -65,7 +66,7 @@ fn indexed() -> TempDir {
 }
 
 #[test]
-fn a_place_in_the_cache_of_the_hub_gives_id_and_commit() {
+fn takes_id_and_commit_from_a_path_in_the_cache() {
     let root = tempfile::tempdir().unwrap();
     for (repository, id) in [("models--org--a-name", "org/a-name"), ("models--name", "name")] {
         let path = root.path().join(repository).join("snapshots/0123abcd");
@@ -74,14 +75,14 @@ fn a_place_in_the_cache_of_the_hub_gives_id_and_commit() {
         std::fs::write(path.join("tiny.pt"), "").unwrap();
         let model = ModelFolder::open(&path).unwrap();
         assert_eq!((model.name(), model.revision()), (id, Some("0123abcd")));
-        // By a path that names it otherwise.
-        let odd = path.join("../0123abcd/.");
-        assert_eq!(ModelFolder::open(odd).unwrap().name(), id);
+        // Also if the path is not normalized.
+        let path = path.join("../0123abcd/.");
+        assert_eq!(ModelFolder::open(path).unwrap().name(), id);
     }
 }
 
 #[test]
-fn folders_that_are_no_models() {
+fn rejects_invalid_folders() {
     let weights: (&str, &[u8]) = ("model.safetensors", b"");
     assert!(error(&[weights]).ends_with("has no configuration: looked for config.json"));
     let none = error(&[CONFIG]);
@@ -90,34 +91,37 @@ fn folders_that_are_no_models() {
         "{none}"
     );
     let several = error(&[CONFIG, ("a.pth", b""), ("b.pth", b"")]);
-    assert!(several.contains("any of a.pth, b.pth could be its weights"), "{several}");
+    assert!(several.contains("ambiguous weights, a.pth, b.pth"), "{several}");
     for (config, expected) in [
-        (&b"[]"[..], "it is not a JSON object"),
-        (b"null", "it is not a JSON object"),
-        (b"", "it is not JSON: EOF"),
-        (b"{\"a\": ", "it is not JSON: EOF"),
-        (b"\xff\xfe", "it is not JSON: "),
-        (&b"[".repeat(100_000), "it is not JSON: recursion limit"),
-        (&b" ".repeat((32 << 20) + 1), "it is larger than 32 MiB"),
+        (&b"[]"[..], "not a JSON object"),
+        (b"null", "not a JSON object"),
+        (b"", "not JSON: EOF"),
+        (b"{\"a\": ", "not JSON: EOF"),
+        (b"\xff\xfe", "not JSON: "),
+        (&b"[".repeat(100_000), "not JSON: recursion limit"),
+        (&b" ".repeat((32 << 20) + 1), "larger than 32 MiB"),
     ] {
         let error = error(&[("config.json", config), weights]);
-        assert!(error.contains("config.json cannot be used: ") && error.contains(expected), "{error}");
+        assert!(
+            error.starts_with("invalid file ") && error.contains(&format!("config.json: {expected}")),
+            "{error}"
+        );
     }
     let missing = ModelFolder::open("no/such/folder").unwrap_err();
     assert_eq!(missing.to_string(), "cannot access no/such/folder");
-    for (config, found) in [("{}", "absent"), (r#"{"model_type": 3}"#, "3")] {
+    for (config, found) in [("{}", "missing"), (r#"{"model_type": 3}"#, "3")] {
         let path = folder(&[("config.json", config.as_bytes()), weights]);
         let error = ModelFolder::open(path.path()).unwrap().model_type().unwrap_err().to_string();
-        assert!(error.starts_with(&format!("the model's `model_type` is {found}, expected ")), "{error}");
+        assert!(error.starts_with(&format!("`model_type` of the model is {found}, expected ")), "{error}");
     }
     let path = folder(&[CONFIG]);
     std::fs::create_dir(path.path().join("model.safetensors")).unwrap();
     let error = ModelFolder::open(path.path()).unwrap_err().to_string();
-    assert!(error.ends_with("cannot be used: it is not a file"), "{error}");
+    assert!(error.ends_with("model.safetensors: not a regular file"), "{error}");
 }
 
 #[test]
-fn an_index_does_not_lead_out_of_the_folder() {
+fn rejects_an_index_that_leads_out_of_the_folder() {
     let secret = folder(&[("secret.bin", b"secret")]);
     let absolute = secret.path().join("secret.bin");
     for name in [absolute.to_str().unwrap(), "../secret.bin", "a/../../secret.bin"] {
@@ -128,7 +132,7 @@ fn an_index_does_not_lead_out_of_the_folder() {
 }
 
 #[test]
-fn a_spec_that_is_a_folder_is_opened() {
+fn opens_specs() {
     let path = folder(&[CONFIG, ("tiny.pt", b"")]);
     let spec: ModelSpec = path.path().to_str().unwrap().parse().unwrap();
     let options = HubOptions { offline: true, ..HubOptions::new("no-such-cache") };
@@ -136,6 +140,6 @@ fn a_spec_that_is_a_folder_is_opened() {
     let spec: ModelSpec = "org/name".parse().unwrap();
     let error = spec.open(&options).unwrap_err().to_string();
     let expected =
-        if cfg!(feature = "hub") { "HF_HUB_OFFLINE forbids to fetch it" } else { "enable the feature `hub`" };
+        if cfg!(feature = "hub") { "HF_HUB_OFFLINE disables downloads" } else { "enable the feature `hub`" };
     assert!(error.ends_with(expected), "{error}");
 }

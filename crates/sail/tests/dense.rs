@@ -146,11 +146,11 @@ fn what_a_tower_cannot_give_is_refused() {
         DenseOptions { attention: Attention::QueryQuery, ..DenseOptions::default() },
     ] {
         let error = tower().with_options(options).encode(&[halves(4, 2)]).unwrap_err();
-        let SailError::Tower { source: TowerError::Encode(EncodeError::Dense { asked, .. }), .. } = error
+        let SailError::Tower { source: TowerError::Encode(EncodeError::Dense { requested, .. }), .. } = error
         else {
             panic!("{error}")
         };
-        assert_eq!(asked, options);
+        assert_eq!(requested, options);
     }
     let class = DenseTower::new(vision(ImagePooling::Class), identity(3)).unwrap();
     let error = class.encode(&[halves(4, 2)]).unwrap_err();

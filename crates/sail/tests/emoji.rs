@@ -10,7 +10,7 @@ use sail_vl::data::{Pairs, SafetensorsFeatures, Split, read_indices};
 use sail_vl::eval::{Retrieval, class_weights, project_images, project_texts, zero_shot};
 use sail_vl::layers::{Head, HeadConfig, ProjectorConfig};
 use sail_vl::losses::SigmoidLoss;
-use sail_vl::train::{TrainConfig, Trainer};
+use sail_vl::train::{Interval, TrainConfig, Trainer};
 
 const FEATURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/data/emoji-features.safetensors");
 
@@ -24,29 +24,25 @@ fn train(projector: ProjectorConfig, learning_rate: f64, extra: Option<&str>) ->
         Pairs::new(open("image"), captions.collect()).unwrap().split(370, 0).unwrap();
     let config = HeadConfig::new(1280, 384, 512, projector);
     let head = Head::new(&config, 0, &Device::flex()).unwrap();
-    let config = TrainConfig {
-        batch: 370,
-        epochs: 50,
-        learning_rate,
-        seed: 0,
-        evaluate_every: 0,
-        ..TrainConfig::default()
-    };
+    let config = TrainConfig::default()
+        .with_batch_size(370)
+        .with_learning_rate(learning_rate)
+        .with_seed(0)
+        .with_evaluate_every(Interval::Never);
     let trainer = Trainer::new(config, head, Arc::new(SigmoidLoss::new()), train).holdout(holdout.clone());
     let outcome = trainer.run().unwrap();
-    (outcome.head, outcome.history.evaluations.last().unwrap().holdout.clone(), holdout)
+    (outcome.head, outcome.history.evaluations.last().unwrap().holdout.clone().unwrap(), holdout)
 }
 
 fn subgroup_accuracy(head: &Head, holdout: &Pairs) -> f64 {
-    let device = Device::flex();
     let prompts = open("subgroup_prompt");
     let labels = read_indices(FEATURES, Some("subgroup")).unwrap();
     let rows: Vec<usize> = (0..holdout.len()).map(|pair| holdout.image_row(pair)).collect();
     let labels: Vec<usize> = rows.iter().map(|&row| labels[row] as usize).collect();
     let classes: Vec<usize> = (0..prompts.rows()).collect();
-    let prompts = project_texts(head, &*prompts, &classes, &device, 512).unwrap();
+    let prompts = project_texts(head, &*prompts, &classes, 512).unwrap();
     let weights = class_weights(prompts, &classes, classes.len()).unwrap();
-    let images = project_images(head, &**holdout.images(), &rows, &device, 512).unwrap();
+    let images = project_images(head, &**holdout.images(), &rows, 512).unwrap();
     zero_shot(images, weights, &labels).unwrap().top1
 }
 

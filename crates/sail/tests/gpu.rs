@@ -11,13 +11,15 @@ use std::sync::Arc;
 
 use sail_vl::burn::module::{Module, ModuleVisitor, Param};
 use sail_vl::burn::tensor::{Device, DeviceKind, Tensor, TensorData};
-use sail_vl::core::{AlignmentHead, ContrastiveLoss, EmbeddingBatch, FeatureSource, LossError, l2_normalize};
+use sail_vl::core::{
+    AlignmentHead, ContrastiveLoss, Dtype, EmbeddingBatch, FeatureSource, LossError, l2_normalize,
+};
 use sail_vl::data::{MatrixFeatures, Pairs};
 use sail_vl::device::{self, DeviceError};
 use sail_vl::eval::{BlockSize, project_images, project_texts, retrieval};
 use sail_vl::layers::{Head, HeadConfig, ProjectorConfig};
 use sail_vl::losses::{Blocks, Direction, LossConfig, Normalization, SigmoidLoss};
-use sail_vl::train::{OptimizerConfig, Outcome, Precision, TrainConfig, TrainError, Trainer};
+use sail_vl::train::{Interval, OptimizerConfig, Outcome, TrainConfig, TrainError, Trainer};
 
 /// The device under test, or nothing where it is not installed. One that was asked for must be there.
 fn gpu() -> Option<Device> {
@@ -93,7 +95,7 @@ fn losses() -> Vec<(String, Box<dyn ContrastiveLoss>)> {
         for blocks in [Blocks::Mean, Blocks::Sum] {
             configs.push(LossConfig::Sigmoid { normalization, blocks });
             let tiled = SigmoidLoss::new().with_normalization(normalization).with_blocks(blocks);
-            let tiled = tiled.with_tile(NonZeroUsize::new(16).unwrap());
+            let tiled = tiled.with_tile_size(NonZeroUsize::new(16).unwrap());
             losses.push((format!("{tiled:?}"), Box::new(tiled)));
         }
     }
@@ -202,17 +204,21 @@ fn train(
     epochs: usize,
     device: &Device,
 ) -> Outcome<Head> {
-    let config = TrainConfig { epochs, optimizer, ..short() };
+    let config = short().with_epochs(epochs).with_optimizer(optimizer);
     trainer(config, projector, device).run().unwrap()
 }
 
 fn short() -> TrainConfig {
-    TrainConfig { epochs: 3, batch: 32, learning_rate: 3e-3, evaluate_every: 1, ..TrainConfig::default() }
+    TrainConfig::default()
+        .with_epochs(3)
+        .with_batch_size(32)
+        .with_learning_rate(3e-3)
+        .with_evaluate_every(Interval::epochs(1))
 }
 
 fn trainer(config: TrainConfig, projector: ProjectorConfig, device: &Device) -> Trainer<'static, Head> {
     let split = pairs(160).split(32, 0).unwrap();
-    let loss = SigmoidLoss::new().with_tile(NonZeroUsize::new(12).unwrap());
+    let loss = SigmoidLoss::new().with_tile_size(NonZeroUsize::new(12).unwrap());
     let trainer = Trainer::new(config, new_head(projector, device), Arc::new(loss), split.train);
     trainer.holdout(split.holdout)
 }
@@ -275,9 +281,9 @@ fn chunks_and_a_second_device_of_another_kind_change_nothing_but_rounding() {
     let expected = curve(&trainer(&Device::flex()).run().unwrap());
     let chunk = NonZeroUsize::new(12).unwrap();
     for (what, trainer) in [
-        ("chunks", trainer(&device).chunk(chunk)),
+        ("micro-batches", trainer(&device).micro_batch(chunk)),
         ("the CPU as a second device", trainer(&device).devices(vec![Device::flex()])),
-        ("as the second device", trainer(&Device::flex()).devices(vec![device.clone()]).chunk(chunk)),
+        ("as the second device", trainer(&Device::flex()).devices(vec![device.clone()]).micro_batch(chunk)),
     ] {
         assert_close(&curve(&trainer.run().unwrap()), &expected, [1e-4, 0.0], what);
     }
@@ -287,10 +293,10 @@ fn chunks_and_a_second_device_of_another_kind_change_nothing_but_rounding() {
 fn half_precision_trains_or_is_refused() {
     let Some(device) = gpu() else { return };
     let trainer = |precision, device: &Device| {
-        trainer(TrainConfig { precision, ..short() }, ProjectorConfig::Glu { width: 2 }, device)
+        trainer(short().with_precision(precision), ProjectorConfig::Glu { width: 2 }, device)
     };
-    let expected = curve(&trainer(Precision::F32, &Device::flex()).run().unwrap());
-    for precision in [Precision::Bf16, Precision::F16] {
+    let expected = curve(&trainer(Dtype::F32, &Device::flex()).run().unwrap());
+    for precision in [Dtype::BF16, Dtype::F16] {
         let trainer = trainer(precision, &device);
         match trainer.check() {
             Ok(()) => {
@@ -311,8 +317,8 @@ fn evaluation_is_that_of_the_processor() {
     let bytes = head.to_bytes().unwrap();
     let evaluate = |device: &Device| {
         let head = Head::from_bytes(bytes.clone(), device).unwrap();
-        let images = project_images(&head, &**pairs.images(), &rows, device, 64).unwrap();
-        let texts = project_texts(&head, &**pairs.captions(0), &rows, device, 64).unwrap();
+        let images = project_images(&head, &**pairs.images(), &rows, 64).unwrap();
+        let texts = project_texts(&head, &**pairs.captions(0), &rows, 64).unwrap();
         let block = BlockSize { rows: 48, columns: 80 };
         let result = retrieval(images.clone(), texts.clone(), &rows, &block).unwrap();
         (floats(images), floats(texts), result)

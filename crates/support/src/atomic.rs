@@ -1,9 +1,9 @@
-//! Files that are either whole or absent.
+//! Atomic file writes.
 
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-/// The folder that a path lies in: its parent, or the current folder for a bare name.
+/// Returns the folder that contains a path: its parent, or `.` for a bare file name.
 ///
 /// # Examples
 /// ```
@@ -18,14 +18,14 @@ pub fn parent_folder(path: &Path) -> &Path {
     }
 }
 
-/// Writes a file so that a reader, a full disk or a killed process never meets half of it.
+/// Writes a file atomically: `path` is either unchanged or has the complete contents, even if the disk is full or the
+/// process is killed.
 ///
-/// The contents go to a temporary file in the same folder, are flushed to the disk, and take the name
-/// `path` in one rename; an existing file is replaced. On any error the temporary file is removed and
-/// `path` is untouched.
+/// The contents are written to a temporary file in the same folder, flushed to disk, and renamed to `path`, which
+/// replaces an existing file. On error, the temporary file is removed.
 ///
 /// # Errors
-/// Whatever `write` returns, and every I/O error of creating, flushing or renaming.
+/// Returns the error of `write`, or an I/O error if the file cannot be created, flushed or renamed.
 ///
 /// # Examples
 /// ```
@@ -43,7 +43,7 @@ pub fn write_atomic<E: From<io::Error>>(
     let folder = parent_folder(path);
     let mut builder = tempfile::Builder::new();
     builder.prefix(".tmp-");
-    // A temporary file is private by default; a result is as readable as any other new file.
+    // Temporary files are private by default; the result should have the permissions of any new file.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let mut file = builder.tempfile_in(folder)?;
@@ -53,7 +53,7 @@ pub fn write_atomic<E: From<io::Error>>(
     drop(buffered);
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
-    // The rename itself must survive a power cut; only Unix can open a folder to flush it.
+    // Makes the rename itself durable; only Unix can open a folder to flush it.
     #[cfg(unix)]
     std::fs::File::open(folder)?.sync_all()?;
     Ok(())
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failed_write_leaves_the_old_file_and_no_temporary() {
+    fn failed_write_keeps_the_old_file_and_removes_the_temporary_one() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("kept");
         write_atomic(&path, |out| out.write_all(b"old")).unwrap();

@@ -1,58 +1,67 @@
-//! Several forward passes at a time, where that is faster than all cores on one pass.
+//! Placement on burn's CPU backend, and concurrent forward passes there.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use burn::tensor::Device;
+use burn::tensor::{DType, Device, Tensor};
 
-/// How many passes a device should compute at a time: one, save on burn's CPU backend.
-///
-/// There only the matrix products use all cores; what lies between them runs on one. Passes side by side, each
-/// on its own core, leave none idle. As many as the current rayon pool has threads, so that the caller decides.
-pub fn lanes(device: &Device) -> usize {
-    if *device == Device::flex() { rayon::current_num_threads() } else { 1 }
+/// Returns whether a device is burn's CPU backend, `flex`, with or without autodiff.
+pub fn is_cpu(device: &Device) -> bool {
+    *device == Device::flex()
 }
 
-/// Applies `work` to every item, up to `lanes` of them at a time, and gives the results in the order of the
-/// items. The results do not depend on the number of lanes.
+/// Returns whether a tensor holds `f32` values in host memory and no autodiff graph, so that a loop over a slice can
+/// replace tensor operations.
+pub fn is_host_f32<const D: usize>(tensor: &Tensor<D>) -> bool {
+    let device = tensor.device();
+    is_cpu(&device) && !device.is_autodiff() && tensor.dtype() == DType::F32
+}
+
+/// Applies `f` to every item, to several at a time if `device` is the CPU, and returns the results in the order of the
+/// items.
+///
+/// On the CPU backend, matrix products use all cores but most other operations use one. Forward passes over
+/// micro-batches that run concurrently keep all cores busy. The threads of the current rayon pool are divided among the
+/// passes. Results do not depend on their number as long as `f` depends on its item alone.
 ///
 /// # Errors
-/// The error of the first item, in order, whose work failed.
-pub fn in_lanes<T, R, E, F>(items: &[T], lanes: usize, work: F) -> Result<Vec<R>, E>
+/// Returns the error of the first item, in order, for which `f` failed.
+pub fn concurrent_map<T, R, E, F>(device: &Device, items: &[T], f: F) -> Result<Vec<R>, E>
 where
     T: Sync,
     R: Send,
     E: Send,
     F: Fn(&T) -> Result<R, E> + Sync,
 {
-    let lanes = lanes.min(items.len());
-    // A pool of one thread for each lane: whatever the work would spread over the cores stays on its lane.
-    let pool = || rayon::ThreadPoolBuilder::new().num_threads(1).build();
-    let pools = match (1..=lanes).map(|_| pool()).collect::<Result<Vec<_>, _>>() {
-        Ok(pools) if lanes > 1 => pools,
-        _ => return items.iter().map(work).collect(),
+    let threads = if is_cpu(device) { rayon::current_num_threads() } else { 1 };
+    let workers = threads.min(items.len());
+    // A pool per worker: nested parallelism must not pick up another item while it waits.
+    let pool = || rayon::ThreadPoolBuilder::new().num_threads(threads / workers).build();
+    let pools = match (1..=workers).map(|_| pool()).collect::<Result<Vec<_>, _>>() {
+        Ok(pools) if workers > 1 => pools,
+        _ => return items.iter().map(f).collect(),
     };
     let next = AtomicUsize::new(0);
     let results = Mutex::new(Vec::with_capacity(items.len()));
-    let lane = || {
-        while let Some((place, item)) = {
-            let place = next.fetch_add(1, Ordering::Relaxed);
-            items.get(place).map(|item| (place, item))
+    let work = || {
+        while let Some((index, item)) = {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            items.get(index).map(|item| (index, item))
         } {
-            let result = work(item);
+            let result = f(item);
             if result.is_err() {
                 next.store(items.len(), Ordering::Relaxed);
             }
-            results.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push((place, result));
+            results.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push((index, result));
         }
     };
     std::thread::scope(|scope| {
         for pool in &pools {
-            scope.spawn(|| pool.install(lane));
+            scope.spawn(|| pool.install(work));
         }
     });
     let mut results = results.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
-    results.sort_unstable_by_key(|(place, _)| *place);
+    results.sort_unstable_by_key(|(index, _)| *index);
     results.into_iter().map(|(_, result)| result).collect()
 }
 
@@ -60,38 +69,52 @@ where
 mod tests {
     use super::*;
 
+    /// Runs `concurrent_map` on the CPU in a pool with this number of threads.
+    fn map<R: Send, E: Send>(
+        threads: usize,
+        items: &[usize],
+        f: impl Fn(&usize) -> Result<R, E> + Sync + Send,
+    ) -> Result<Vec<R>, E> {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| concurrent_map(&Device::flex(), items, f))
+    }
+
     #[test]
     fn results_keep_the_order_of_the_items() {
         let items: Vec<usize> = (0..100).collect();
-        for count in [0, 1, 2, 7, 200] {
-            let doubled = in_lanes(&items, count, |item| Ok::<_, ()>(2 * item)).unwrap();
-            assert_eq!(doubled, items.iter().map(|item| 2 * item).collect::<Vec<_>>());
+        let expected: Vec<usize> = items.iter().map(|item| 2 * item).collect();
+        for threads in [1, 2, 7, 200] {
+            assert_eq!(map(threads, &items, |item| Ok::<_, ()>(2 * item)), Ok(expected.clone()));
         }
-        assert_eq!(in_lanes(&[0_u8; 0], 4, |_| Ok::<u8, ()>(1)), Ok(vec![]));
+        assert_eq!(map(4, &[], |_| Ok::<u8, ()>(1)), Ok(vec![]));
     }
 
     #[test]
-    fn lanes_work_side_by_side_and_each_on_one_thread() {
-        let both = std::sync::Barrier::new(2);
-        let threads = in_lanes(&[(), ()], 2, |()| {
-            both.wait();
-            Ok::<_, ()>(rayon::current_num_threads())
-        });
-        assert_eq!(threads, Ok(vec![1, 1]));
+    fn workers_run_concurrently_and_divide_the_threads() {
+        for (threads, each) in [(2, 1), (5, 2)] {
+            let both = std::sync::Barrier::new(2);
+            let found = map(threads, &[0, 1], |_| {
+                both.wait();
+                Ok::<_, ()>(rayon::current_num_threads())
+            });
+            assert_eq!(found, Ok(vec![each; 2]));
+        }
     }
 
     #[test]
-    fn the_first_error_counts() {
+    fn returns_the_first_error() {
         let items: Vec<usize> = (0..50).collect();
-        for count in [1, 4] {
+        for threads in [1, 4] {
             let fail = |item: &usize| if *item >= 20 { Err(*item) } else { Ok(()) };
-            assert_eq!(in_lanes(&items, count, fail), Err(20));
+            assert_eq!(map(threads, &items, fail), Err(20));
         }
     }
 
     #[test]
-    fn the_processor_has_a_lane_for_each_thread_of_the_pool() {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
-        assert_eq!(pool.install(|| lanes(&Device::flex())), 3);
+    fn host_f32_excludes_other_dtypes_and_autodiff() {
+        let x = Tensor::<1>::zeros([2], &Device::flex());
+        assert!(is_host_f32(&x));
+        assert!(!is_host_f32(&x.clone().cast(DType::F16)));
+        assert!(!is_host_f32(&x.autodiff()));
     }
 }

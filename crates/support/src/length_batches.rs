@@ -1,9 +1,10 @@
-//! Batches of texts of like length.
+//! Batches of texts of similar length.
 
-/// Sorts texts by length into batches, so that little is padded: the places of the texts, longest first.
+/// Groups texts of similar length into batches with little padding and returns the indices of each batch, the longest
+/// texts first.
 ///
-/// A batch holds at most `max_rows` texts, and at most `max_tokens` tokens when padded to its longest text, but
-/// always one text at least. Every place occurs once; texts of equal length keep their order.
+/// A batch has at most `max_rows` texts and, padded to its longest text, at most `max_tokens` tokens, but never less
+/// than one text. Every index occurs once; texts of equal length keep their order.
 ///
 /// # Examples
 /// ```
@@ -11,21 +12,21 @@
 /// assert_eq!(sail_support::length_batches(&lengths, 3, 18), [vec![1, 3], vec![0, 2, 4]]);
 /// ```
 pub fn length_batches(lengths: &[usize], max_rows: usize, max_tokens: usize) -> Vec<Vec<usize>> {
-    let mut places: Vec<usize> = (0..lengths.len()).collect();
-    places.sort_by_key(|&place| std::cmp::Reverse(lengths.get(place)));
+    let mut indices: Vec<usize> = (0..lengths.len()).collect();
+    indices.sort_by_key(|&index| std::cmp::Reverse(lengths.get(index)));
     let mut batches: Vec<Vec<usize>> = Vec::new();
     let mut longest = 0;
-    for place in places {
-        let length = lengths.get(place).copied().unwrap_or(0);
+    for index in indices {
+        let length = lengths.get(index).copied().unwrap_or(0);
         match batches.last_mut() {
             Some(batch)
                 if batch.len() < max_rows && (batch.len() + 1).saturating_mul(longest) <= max_tokens =>
             {
-                batch.push(place);
+                batch.push(index);
             }
             _ => {
                 longest = length;
-                batches.push(vec![place]);
+                batches.push(vec![index]);
             }
         }
     }
@@ -37,22 +38,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_text_occurs_once_and_no_batch_is_too_large() {
+    fn batches_cover_every_text_once_within_the_limits() {
         let lengths: Vec<usize> = (0..500_usize).map(|i| (i * i * 7919) % 97).collect();
         let batches = length_batches(&lengths, 16, 400);
-        let mut places = batches.concat();
-        places.sort_unstable();
-        assert_eq!(places, (0..500).collect::<Vec<_>>());
+        let mut indices = batches.concat();
+        indices.sort_unstable();
+        assert_eq!(indices, (0..500).collect::<Vec<_>>());
         for batch in &batches {
-            let longest = batch.iter().map(|&place| lengths[place]).max().unwrap();
+            let longest = batch.iter().map(|&index| lengths[index]).max().unwrap();
             assert!(batch.len() <= 16 && batch.len() * longest <= 400, "{batch:?}");
         }
-        let order: Vec<usize> = batches.concat().iter().map(|&place| lengths[place]).collect();
+        let order: Vec<usize> = batches.concat().iter().map(|&index| lengths[index]).collect();
         assert!(order.is_sorted_by(|a, b| a >= b));
     }
 
     #[test]
-    fn limits_that_nothing_fits_leave_single_texts() {
+    fn texts_above_the_limits_get_their_own_batches() {
         assert_eq!(length_batches(&[5, 6], 0, 0), [vec![1], vec![0]]);
         assert!(length_batches(&[], 4, 4).is_empty());
     }

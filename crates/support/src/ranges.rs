@@ -1,8 +1,8 @@
-//! Many rows, some at a time.
+//! Ranges of rows.
 
 use std::ops::Range;
 
-/// `0..len` in consecutive ranges of `step`, the last one shorter where it does not divide. A step of 0 counts as 1.
+/// Splits `0..len` into consecutive ranges of `step` elements; the last one may be shorter. A step of 0 counts as 1.
 ///
 /// # Examples
 /// ```

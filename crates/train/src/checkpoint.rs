@@ -1,4 +1,6 @@
 //! All that a resume needs, in one file.
+//!
+//! A checkpoint is not trusted more than a store: its checksum is compared before burn parses the records.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -9,8 +11,10 @@ use burn::store::ModuleRecord;
 use burn::tensor::Bytes;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
+use sail_core::AlignmentHead;
 use sail_support::write_atomic;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::{Best, TrainError};
@@ -20,13 +24,24 @@ const METADATA: &str = "sail_checkpoint";
 const CHECKSUM: &str = "sha256";
 const VERSION: u32 = 1;
 
+/// Names of the records in the file.
+const MODULE: &str = "module";
+const OPTIMIZER: &str = "optimizer";
+const EMA: &str = "ema";
+
+/// The head as a record has it. The field's name is part of the format.
+#[derive(Module, Debug)]
+pub(crate) struct Weights<H: AlignmentHead> {
+    pub(crate) head: H,
+}
+
 /// The state of a run beside its weights.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Progress {
     /// Steps taken.
     pub(crate) steps: usize,
-    /// Rows of the training data, which a resume must find again.
+    /// Pairs of the training data, which a resume must find again.
     pub(crate) rows: usize,
     /// Length of the metrics file.
     pub(crate) metrics: u64,
@@ -34,41 +49,90 @@ pub(crate) struct Progress {
     pub(crate) best: Option<Best>,
     /// Evaluations since the best one.
     pub(crate) stale: usize,
-    /// True when the run stopped early.
+    /// Whether the run stopped early.
     pub(crate) stopped: bool,
     /// Seconds of training so far.
     pub(crate) seconds: f64,
+    /// Factor on the scale of f16 gradients, lowered when they overflow.
+    #[serde(default = "one")]
+    pub(crate) loss_scale: f32,
+    /// Steps since it was lowered.
+    #[serde(default)]
+    pub(crate) steps_at_scale: usize,
 }
 
+fn one() -> f32 {
+    1.0
+}
+
+impl Progress {
+    /// A run that has not begun.
+    pub(crate) fn new(rows: usize) -> Self {
+        Self {
+            steps: 0,
+            rows,
+            metrics: 0,
+            best: None,
+            stale: 0,
+            stopped: false,
+            seconds: 0.0,
+            loss_scale: 1.0,
+            steps_at_scale: 0,
+        }
+    }
+}
+
+/// What describes a checkpoint: JSON in its metadata.
 #[derive(Serialize, Deserialize)]
 struct Description {
     version: u32,
     progress: Progress,
+    /// What the run was started with; version 0.1.0 did not write it.
+    #[serde(default)]
+    signature: Option<Value>,
 }
 
-/// Writes a checkpoint: weights and optimiser as burnpack records within a safetensors file, so that one rename
+/// A checkpoint in memory.
+pub(crate) struct Checkpoint<H: AlignmentHead> {
+    pub(crate) progress: Progress,
+    pub(crate) signature: Option<Value>,
+    pub(crate) head: H,
+    pub(crate) optimizer: ModuleOptimizer,
+    /// The average of the parameters, where the run keeps one.
+    pub(crate) ema: Option<H>,
+}
+
+/// Writes a checkpoint: weights and optimizer as burnpack records within a safetensors file, so that one rename
 /// replaces all of them.
-pub(crate) fn save<M: Module>(
+pub(crate) fn save<H: AlignmentHead>(
     path: &Path,
     progress: &Progress,
-    module: M,
+    signature: &Value,
+    head: H,
     optimizer: &ModuleOptimizer,
+    ema: Option<H>,
 ) -> Result<(), TrainError> {
-    let module = module.into_record().into_bytes().map_err(TrainError::damaged(path))?;
-    let optimizer = optimizer.into_bytes().map_err(TrainError::damaged(path))?;
-    let description = Description { version: VERSION, progress: progress.clone() };
+    let record = |head| Weights { head }.into_record().into_bytes().map_err(TrainError::damaged(path));
+    let mut records = vec![
+        (MODULE, record(head)?),
+        (OPTIMIZER, optimizer.into_bytes().map_err(TrainError::damaged(path))?),
+    ];
+    if let Some(ema) = ema {
+        records.push((EMA, record(ema)?));
+    }
+    let description =
+        Description { version: VERSION, progress: progress.clone(), signature: Some(signature.clone()) };
     let json = serde_json::to_string(&description).map_err(TrainError::damaged(path))?;
     let view = |bytes| TensorView::new(Dtype::U8, vec![<[u8]>::len(bytes)], bytes);
-    let views = [("module", view(&module)), ("optimizer", view(&optimizer))];
-    let views = views.map(|(name, view)| view.map(|view| (name, view)));
-    let views: Vec<_> = views.into_iter().collect::<Result<_, _>>().map_err(TrainError::damaged(path))?;
-    let checksum = checksum([json.as_bytes(), &module, &optimizer]);
+    let views = records.iter().map(|(name, bytes)| view(bytes).map(|view| (*name, view)));
+    let views: Vec<_> = views.collect::<Result<_, _>>().map_err(TrainError::damaged(path))?;
+    let checksum = checksum([json.as_bytes()].into_iter().chain(records.iter().map(|(_, bytes)| &**bytes)));
     let metadata = HashMap::from([(METADATA.to_owned(), json), (CHECKSUM.to_owned(), checksum)]);
     let file = safetensors::serialize(views, Some(metadata)).map_err(TrainError::damaged(path))?;
     write_atomic(path, |out| out.write_all(&file)).map_err(TrainError::io(path))
 }
 
-fn checksum(parts: [&[u8]; 3]) -> String {
+fn checksum<'a>(parts: impl Iterator<Item = &'a [u8]>) -> String {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update(part);
@@ -77,15 +141,15 @@ fn checksum(parts: [&[u8]; 3]) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Reads a checkpoint into a module and an optimiser of the run's configuration.
+/// Reads a checkpoint into a head and an optimizer of the run's configuration.
 ///
-/// The optimiser is built for the module that was read: it may tell parameters apart by their ids, and those come
-/// from the record.
-pub(crate) fn load<M: Module>(
+/// The optimizer is built for the head that was read: it may tell parameters apart by their ids, and those come from the
+/// record.
+pub(crate) fn load<H: AlignmentHead>(
     path: &Path,
-    module: M,
-    optimizer: impl FnOnce(&M) -> ModuleOptimizer,
-) -> Result<(Progress, M, ModuleOptimizer), TrainError> {
+    head: H,
+    optimizer: impl FnOnce(&H) -> ModuleOptimizer,
+) -> Result<Checkpoint<H>, TrainError> {
     let file = std::fs::read(path).map_err(TrainError::io(path))?;
     let (_, header) = SafeTensors::read_metadata(&file).map_err(TrainError::damaged(path))?;
     let entry = |name| {
@@ -96,7 +160,8 @@ pub(crate) fn load<M: Module>(
             .map_err(TrainError::damaged(path))
     };
     let (json, expected) = (entry(METADATA)?, entry(CHECKSUM)?);
-    let Description { version, progress } = serde_json::from_str(json).map_err(TrainError::damaged(path))?;
+    let Description { version, progress, signature } =
+        serde_json::from_str(json).map_err(TrainError::damaged(path))?;
     if version != VERSION {
         let reason = format!("version {version} of the format, expected {VERSION}");
         return Err(TrainError::Damaged { path: path.to_owned(), reason });
@@ -106,18 +171,24 @@ pub(crate) fn load<M: Module>(
         let tensor = tensors.tensor(name).map_err(TrainError::damaged(path))?;
         Ok::<_, TrainError>(tensor.data())
     };
-    let (weights, state) = (tensor("module")?, tensor("optimizer")?);
-    let found = checksum([json.as_bytes(), weights, state]);
+    let (weights, state) = (tensor(MODULE)?, tensor(OPTIMIZER)?);
+    let ema = tensors.tensor(EMA).ok().map(|tensor| tensor.data());
+    let found = checksum([json.as_bytes(), weights, state].into_iter().chain(ema));
     if found != *expected {
         return Err(TrainError::Damaged {
             path: path.to_owned(),
             reason: format!("its SHA-256 is {found}, expected {expected}"),
         });
     }
-    let record = |bytes: &[u8]| Bytes::from_bytes_vec(bytes.to_vec());
-    let weights = ModuleRecord::from_bytes(record(weights)).map_err(TrainError::damaged(path))?;
-    let module = module.try_load_record(weights).map_err(TrainError::damaged(path))?;
-    let state = OptimizerRecord::from_bytes(record(state)).map_err(TrainError::damaged(path))?;
-    let optimizer = optimizer(&module).load_record(state);
-    Ok((progress, module, optimizer))
+    let bytes = |bytes: &[u8]| Bytes::from_bytes_vec(bytes.to_vec());
+    let load = |record: &[u8], head: H| {
+        let record = ModuleRecord::from_bytes(bytes(record)).map_err(TrainError::damaged(path))?;
+        let weights = Weights { head }.try_load_record(record).map_err(TrainError::damaged(path))?;
+        Ok::<_, TrainError>(weights.head)
+    };
+    let ema = ema.map(|record| load(record, head.valid())).transpose()?;
+    let head = load(weights, head)?;
+    let state = OptimizerRecord::from_bytes(bytes(state)).map_err(TrainError::damaged(path))?;
+    let optimizer = optimizer(&head).load_record(state);
+    Ok(Checkpoint { progress, signature, head, optimizer, ema })
 }

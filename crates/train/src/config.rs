@@ -1,110 +1,213 @@
-//! What a run does.
+//! The settings of a run.
 
-use sail_core::{Check, ConfigError, ensure};
+use sail_core::{Check, ConfigError, Dtype, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::Precision;
+use crate::{Interval, OptimizerConfig, ParameterGroup, Schedule};
 
-/// The update rule.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
-#[non_exhaustive]
-pub enum OptimizerConfig {
-    /// Sign of an interpolated momentum (Chen et al., arXiv 2302.06675); decays every parameter.
-    Lion {
-        /// Weights of the momentum in the update and in itself, 0 to 1.
-        betas: [f32; 2],
-    },
-    /// Adam with decoupled weight decay (Loshchilov and Hutter, arXiv 1711.05101); gains, biases and the logit
-    /// scalars do not decay.
-    AdamW {
-        /// Decay of the first and second moment, 0 to 1.
-        betas: [f32; 2],
-        /// Added to the root of the second moment.
-        epsilon: f32,
-    },
-}
-
-impl OptimizerConfig {
-    /// Lion as the paper uses it.
-    pub const LION: Self = Self::Lion { betas: [0.9, 0.99] };
-    /// AdamW with its usual constants.
-    pub const ADAMW: Self = Self::AdamW { betas: [0.9, 0.999], epsilon: 1e-8 };
-}
-
-/// The configuration of a run. The default is the paper's recipe.
+/// The settings of a run: everything about the training itself that decides its result.
+///
+/// The default is the paper's recipe (arXiv 2412.04616): 50 epochs, batches of 32,768 pairs, Lion at 1e-5 with a cosine
+/// schedule. The authors' training script runs 100 epochs, as does their probing.
+///
+/// Fields that a file leaves out have their default; a field that does not exist is an error.
 ///
 /// # Examples
 /// ```
 /// use sail_core::Check;
 /// use sail_train::TrainConfig;
-/// let config = TrainConfig { batch: 370, learning_rate: 1e-4, ..TrainConfig::default() };
+/// let config = TrainConfig::default().with_batch_size(370).with_learning_rate(1e-4);
 /// config.check()?;
-/// assert!(TrainConfig { learning_rate: -1.0, ..config }.check().is_err());
+/// assert!(config.with_learning_rate(-1.0).check().is_err());
 /// # Ok::<(), sail_core::ConfigError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct TrainConfig {
     /// Passes over the data.
     pub epochs: usize,
-    /// Rows of a batch; a last batch that is not full is dropped.
-    pub batch: usize,
-    /// Peak learning rate.
+    /// Pairs in a batch; an incomplete last batch of an epoch is dropped.
+    #[serde(alias = "batch")]
+    pub batch_size: usize,
+    /// Base learning rate, the peak of the schedule.
     pub learning_rate: f64,
+    /// Shape of the learning rate after the warm-up.
+    pub schedule: Schedule,
+    /// Share of the steps over which the learning rate rises linearly, 0 to 1.
+    pub warmup: f64,
+    /// Share of the steps over which [`Schedule::ConstantWithCooldown`] falls to 0, 0 to 1.
+    pub cooldown: f64,
     /// Decoupled weight decay.
     pub weight_decay: f64,
-    /// The update rule.
+    /// The optimizer.
     pub optimizer: OptimizerConfig,
-    /// What the head's layers compute in.
-    #[serde(default, skip_serializing_if = "Precision::is_default")]
-    pub precision: Precision,
-    /// Share of the steps in which the learning rate rises, 0 to 1; a cosine brings it down to 0 after that.
-    pub warmup: f64,
-    /// Source of the batch order, the choice among several captions, and dropout.
+    /// Parameters with a learning rate or a decay of their own, and frozen ones. Of several groups that match a
+    /// parameter the last one counts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parameter_groups: Vec<ParameterGroup>,
+    /// Largest global norm of the gradient, `min(1, max / norm)` scaling what exceeds it; `None` does not clip.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_gradient_norm: Option<f64>,
+    /// Decay of an exponential moving average of the head's parameters, 0 to 1. With it the average is what is evaluated
+    /// and saved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ema_decay: Option<f64>,
+    /// What the head's layers compute in. Weights, normalisation, loss and optimizer stay in f32.
+    #[serde(skip_serializing_if = "Dtype::is_default")]
+    pub precision: Dtype,
+    /// Seed of the batch order, the choice among several captions, and dropout.
     pub seed: u64,
-    /// Epochs between two evaluations on the holdout; the last epoch is always evaluated. 0: only the last.
-    pub evaluate_every: usize,
-    /// Evaluations without a new best after which the run stops; none: it never stops early.
+    /// When to evaluate; the end of the run is always evaluated.
+    pub evaluate_every: Interval,
+    /// Evaluations without a new best after which the run stops; `None` never stops early.
     pub patience: Option<usize>,
+    /// When to keep a copy of the head; `Never` keeps the best and the last one.
+    #[serde(skip_serializing_if = "is_never")]
+    pub keep_every: Interval,
+    /// When to record how the loss divides between positives and negatives, the throughput and the memory.
+    #[serde(skip_serializing_if = "is_default_statistics")]
+    pub statistics_every: Interval,
+}
+
+/// As the authors' training script logs.
+const STATISTICS_EVERY: Interval = Interval::steps(5);
+
+fn is_never(interval: &Interval) -> bool {
+    *interval == Interval::Never
+}
+
+fn is_default_statistics(interval: &Interval) -> bool {
+    *interval == STATISTICS_EVERY
 }
 
 impl Default for TrainConfig {
     fn default() -> Self {
         Self {
             epochs: 50,
-            batch: 32_768,
+            batch_size: 32_768,
             learning_rate: 1e-5,
+            schedule: Schedule::Cosine,
+            warmup: 0.1,
+            cooldown: 0.2,
             weight_decay: 1e-4,
             optimizer: OptimizerConfig::LION,
-            precision: Precision::F32,
-            warmup: 0.1,
+            parameter_groups: Vec::new(),
+            max_gradient_norm: None,
+            ema_decay: None,
+            precision: Dtype::F32,
             seed: 42,
-            evaluate_every: 5,
+            evaluate_every: Interval::epochs(5),
             patience: None,
+            keep_every: Interval::Never,
+            statistics_every: STATISTICS_EVERY,
         }
     }
+}
+
+/// Builder methods, one a field.
+macro_rules! builders {
+    ($($method:ident($field:ident: $type:ty)),* $(,)?) => {
+        impl TrainConfig {
+            $(
+                #[doc = concat!("Sets [`", stringify!($field), "`](Self::", stringify!($field), ").")]
+                #[must_use]
+                pub fn $method(mut self, $field: $type) -> Self {
+                    self.$field = $field.into();
+                    self
+                }
+            )*
+        }
+    };
+}
+
+builders! {
+    with_epochs(epochs: usize),
+    with_batch_size(batch_size: usize),
+    with_learning_rate(learning_rate: f64),
+    with_schedule(schedule: Schedule),
+    with_warmup(warmup: f64),
+    with_cooldown(cooldown: f64),
+    with_weight_decay(weight_decay: f64),
+    with_optimizer(optimizer: OptimizerConfig),
+    with_parameter_groups(parameter_groups: Vec<ParameterGroup>),
+    with_max_gradient_norm(max_gradient_norm: impl Into<Option<f64>>),
+    with_ema_decay(ema_decay: impl Into<Option<f64>>),
+    with_precision(precision: Dtype),
+    with_seed(seed: u64),
+    with_evaluate_every(evaluate_every: Interval),
+    with_patience(patience: impl Into<Option<usize>>),
+    with_keep_every(keep_every: Interval),
+    with_statistics_every(statistics_every: Interval),
 }
 
 impl Check for TrainConfig {
     fn check(&self) -> Result<(), ConfigError> {
         ensure(self.epochs > 0, "epochs", self.epochs, "at least 1")?;
-        ensure(self.batch > 1, "batch", self.batch, "at least 2: contrast needs a negative")?;
+        ensure(self.batch_size > 1, "batch_size", self.batch_size, "at least 2: a pair needs a negative")?;
         let rate = self.learning_rate;
         ensure(rate.is_finite() && rate > 0.0, "learning_rate", rate, "a positive number")?;
-        // Beyond this, decay flips the sign of a weight instead of shrinking it.
-        let decay = self.weight_decay;
-        ensure((0.0..=1.0 / rate).contains(&decay), "weight_decay", decay, "0 to 1 / learning_rate")?;
-        ensure((0.0..=1.0).contains(&self.warmup), "warmup", self.warmup, "0 to 1")?;
+        let share = |field, value| ensure((0.0..=1.0).contains(&value), field, value, "0 to 1");
+        share("warmup", self.warmup)?;
+        share("cooldown", self.cooldown)?;
+        check_decay(self.weight_decay, rate)?;
+        self.optimizer.check()?;
+        for group in &self.parameter_groups {
+            group.check()?;
+            check_decay(group.weight_decay.unwrap_or(self.weight_decay), rate * group.learning_rate_scale)?;
+        }
+        if let Some(norm) = self.max_gradient_norm {
+            ensure(norm.is_finite() && norm > 0.0, "max_gradient_norm", norm, "a positive number")?;
+        }
+        if let Some(decay) = self.ema_decay {
+            ensure((0.0..1.0).contains(&decay), "ema_decay", decay, "at least 0 and less than 1")?;
+        }
         ensure(self.patience != Some(0), "patience", 0, "at least 1")?;
-        let betas = match self.optimizer {
-            OptimizerConfig::Lion { betas } => betas,
-            OptimizerConfig::AdamW { betas, epsilon } => {
-                ensure(epsilon.is_finite() && epsilon > 0.0, "epsilon", epsilon, "a positive number")?;
-                betas
-            }
-        };
-        let valid = betas.iter().all(|beta| (0.0..1.0).contains(beta));
-        ensure(valid, "betas", format!("{betas:?}"), "two numbers of at least 0 and less than 1")
+        let evaluates = self.patience.is_none() || self.evaluate_every != Interval::Never;
+        ensure(evaluates, "patience", "set", "evaluations during the run: set `evaluate_every` above 0")
+    }
+}
+
+/// Beyond `1 / learning_rate`, decay flips the sign of a weight instead of shrinking it.
+fn check_decay(decay: f64, rate: f64) -> Result<(), ConfigError> {
+    let bound = if rate > 0.0 { 1.0 / rate } else { f64::MAX };
+    ensure((0.0..=bound).contains(&decay), "weight_decay", decay, "0 to 1 / learning_rate")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_settings_of_earlier_versions() {
+        let earlier = r#"{"epochs": 3, "batch": 370, "learning_rate": 0.0001, "weight_decay": 0.0001,
+            "optimizer": {"kind": "lion", "betas": [0.9, 0.99]}, "warmup": 0.1, "seed": 0, "evaluate_every": 5,
+            "patience": null}"#;
+        let expected =
+            TrainConfig::default().with_epochs(3).with_batch_size(370).with_learning_rate(1e-4).with_seed(0);
+        assert_eq!(serde_json::from_str::<TrainConfig>(earlier).unwrap(), expected);
+        let json = serde_json::to_string(&expected).unwrap();
+        assert_eq!(serde_json::from_str::<TrainConfig>(&json).unwrap(), expected);
+        assert!(serde_json::from_str::<TrainConfig>(r#"{"epoch": 3}"#).is_err());
+    }
+
+    #[test]
+    fn invalid_values_are_named() {
+        let config = TrainConfig::default;
+        for (config, field) in [
+            (config().with_epochs(0), "epochs"),
+            (config().with_batch_size(1), "batch_size"),
+            (config().with_learning_rate(f64::NAN), "learning_rate"),
+            (config().with_warmup(1.5), "warmup"),
+            (config().with_cooldown(-0.1), "cooldown"),
+            (config().with_weight_decay(2e5), "weight_decay"),
+            (config().with_max_gradient_norm(0.0), "max_gradient_norm"),
+            (config().with_ema_decay(1.0), "ema_decay"),
+            (config().with_patience(0), "patience"),
+            (config().with_patience(2).with_evaluate_every(Interval::Never), "patience"),
+            (config().with_parameter_groups(vec![ParameterGroup::new("")]), "parameters"),
+        ] {
+            assert_eq!(config.check().unwrap_err().field, field);
+        }
     }
 }

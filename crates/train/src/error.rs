@@ -26,13 +26,22 @@ pub enum TrainError {
     /// The holdout cannot be evaluated.
     #[error("cannot evaluate the holdout")]
     Evaluation(#[from] sail_eval::EvalError),
-    /// The head cannot go over a batch in chunks.
+    /// An evaluator failed.
+    #[error("the evaluation failed")]
+    Evaluator(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The device failed, out of memory as a rule.
     #[error(
-        "the batch cannot be cut into chunks of {rows} rows: the head's rows depend on each other or on chance \
-         (batch norm, dropout); leave the chunk out or choose another head"
+        "the device failed; if it ran out of memory, give a step less of it with `--memory` or `--micro-batch` \
+         (`Trainer::memory`, `Trainer::micro_batch`), or lower the batch size"
     )]
-    Chunk {
-        /// The rows of a chunk.
+    Device(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The batch cannot be divided into micro-batches.
+    #[error(
+        "cannot divide the batch into micro-batches of {rows} rows: the head's rows depend on each other or on chance \
+         (batch norm, dropout); leave the micro-batch out or choose another head"
+    )]
+    MicroBatch {
+        /// The rows of a micro-batch.
         rows: usize,
     },
     /// No step fits into the memory budget.
@@ -48,7 +57,7 @@ pub enum TrainError {
     },
     /// A part of the step does not state how much memory it takes.
     #[error(
-        "cannot fit a step into a memory budget: {part} does not state what it holds; give the rows of a chunk"
+        "cannot fit a step into a memory budget: {part} does not state its memory; set a micro-batch instead"
     )]
     UnknownMemory {
         /// The head, or the loss.
@@ -58,17 +67,20 @@ pub enum TrainError {
     #[error("{part} does not compute in {precision}; train in f32, or choose another")]
     Precision {
         /// The precision.
-        precision: crate::Precision,
+        precision: sail_core::Dtype,
         /// The head, or the device by name.
         part: String,
     },
-    /// The loss or a weight is no longer a finite number.
+    /// The settings could not be serialised.
+    #[error("cannot serialise the settings of the run: {0}")]
+    Signature(String),
+    /// The loss, a gradient or a weight is no longer finite.
     #[error(
-        "{what} is {value} at step {step}: the run stopped before it could spoil a checkpoint; \
+        "{what} is {value} at step {step}: the run stopped before it could damage a checkpoint; \
          lower the learning rate or check the scale of the features, and start again"
     )]
     NotFinite {
-        /// The loss, or a weight.
+        /// The loss, the gradient, or a weight.
         what: &'static str,
         /// The step, from 0.
         step: usize,
@@ -118,6 +130,18 @@ pub enum TrainError {
         /// What is wrong with it.
         reason: String,
     },
+}
+
+impl From<burn::tensor::ExecutionError> for TrainError {
+    fn from(error: burn::tensor::ExecutionError) -> Self {
+        Self::Device(Box::new(error))
+    }
+}
+
+impl From<burn::tensor::TensorReadError> for TrainError {
+    fn from(error: burn::tensor::TensorReadError) -> Self {
+        Self::Device(Box::new(error))
+    }
 }
 
 impl TrainError {

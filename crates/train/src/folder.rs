@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 
 use sail_support::{parent_folder, write_atomic};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::record::Record;
+use crate::signature::differences;
 use crate::{History, TrainError};
 
 const CONFIG: &str = "config.json";
@@ -24,6 +26,7 @@ const TEMPORARY: &str = ".tmp-";
 /// | `metrics.jsonl` | a line for every step and every evaluation |
 /// | `checkpoint.safetensors` | all that a resume needs, replaced as the run goes on |
 /// | `best.safetensors` | the head that did best on the holdout |
+/// | `heads/step-NNNNNNN.safetensors` | the heads kept in the course of the run |
 /// | `head.safetensors` | the head at the end: its presence says that the run is complete |
 ///
 /// One process at a time: the folder is locked for as long as the value lives.
@@ -72,19 +75,25 @@ impl RunFolder {
     /// # Errors
     /// [`TrainError::NoRun`], [`TrainError::Changed`] when `config` is not what the run was started with,
     /// [`TrainError::Busy`], [`TrainError::Damaged`] and [`TrainError::Io`].
-    pub fn resume(path: impl AsRef<Path>, config: &impl Serialize) -> Result<Self, TrainError> {
+    pub fn resume<C>(path: impl AsRef<Path>, config: &C) -> Result<Self, TrainError>
+    where
+        C: Serialize + DeserializeOwned,
+    {
         let path = path.as_ref();
         let config_path = path.join(CONFIG);
         if !config_path.is_file() {
             return Err(TrainError::NoRun { path: path.to_owned() });
         }
         let json = fs::read(&config_path).map_err(TrainError::io(&config_path))?;
-        let found: Value = serde_json::from_slice(&json).map_err(TrainError::damaged(&config_path))?;
-        // Through text, as the stored one went, so that numbers compare alike.
-        let text = serde_json::to_vec(config).map_err(TrainError::damaged(&config_path))?;
-        let asked = serde_json::from_slice(&text).map_err(TrainError::damaged(&config_path))?;
-        let mut fields = Vec::new();
-        differences("", &found, &asked, &mut fields);
+        // Read as the settings that it is and written again, so that one of an earlier version, which lacks what has been
+        // added since, compares alike.
+        let found: C = serde_json::from_slice(&json).map_err(TrainError::damaged(&config_path))?;
+        let value = |config: &C| -> Result<Value, TrainError> {
+            let text = serde_json::to_vec(config).map_err(TrainError::damaged(&config_path))?;
+            serde_json::from_slice(&text).map_err(TrainError::damaged(&config_path))
+        };
+        let (found, asked) = (value(&found)?, value(config)?);
+        let fields = differences(&found, &asked);
         if !fields.is_empty() {
             return Err(TrainError::Changed { path: path.to_owned(), fields });
         }
@@ -151,6 +160,13 @@ impl RunFolder {
         Ok(path)
     }
 
+    /// Keeps the head as it is after some steps.
+    pub(crate) fn keep(&self, steps: usize, bytes: &[u8]) -> Result<(), TrainError> {
+        let folder = self.file("heads");
+        fs::create_dir_all(&folder).map_err(TrainError::io(&folder))?;
+        self.write(&format!("heads/step-{steps:07}.safetensors"), bytes).map(drop)
+    }
+
     /// Appends a record to the metrics.
     pub(crate) fn record(&mut self, record: &Record) -> Result<(), TrainError> {
         let path = self.file("metrics.jsonl");
@@ -186,19 +202,6 @@ impl RunFolder {
     }
 }
 
-/// Collects the paths of the fields in which two JSON values differ.
-fn differences(path: &str, a: &Value, b: &Value, fields: &mut Vec<String>) {
-    if let (Value::Object(a), Value::Object(b)) = (a, b) {
-        for key in a.keys().chain(b.keys().filter(|key| !a.contains_key(*key))) {
-            let inner = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-            let (a, b) = (a.get(key).unwrap_or(&Value::Null), b.get(key).unwrap_or(&Value::Null));
-            differences(&inner, a, b, fields);
-        }
-    } else if a != b {
-        fields.push(format!("`{path}` ({a}, now {b})"));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -226,8 +229,8 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("run");
         let mut folder = RunFolder::create(&path, &json!({})).unwrap();
-        let step =
-            crate::StepRecord { step: 0, epoch: 0, loss: 0.5, learning_rate: 1e-4, scale: 20.0, bias: -10.0 };
+        let line = r#"{"step":0,"epoch":0,"loss":0.5,"learning_rate":1e-4,"scale":20.0,"bias":-10.0}"#;
+        let step: crate::StepRecord = serde_json::from_str(line).unwrap();
         folder.record(&Record::Step(step)).unwrap();
         let length = folder.sync_metrics().unwrap();
         folder.metrics.write_all(b"{\"step\":1,\"ep").unwrap();

@@ -1,94 +1,95 @@
-//! A step whose activations never exist all at once, nor all on one device.
+//! The gradient cache: a step whose activations never exist all at once, nor all on one device.
 
 use std::num::NonZeroUsize;
 use std::panic::resume_unwind;
 
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, Tensor};
-use sail_core::{AlignmentHead, HeadError, Side, l2_normalize};
+use sail_core::{AlignmentHead, Dtype, HeadError, Side, l2_normalize};
 use sail_support::ranges;
 
-use crate::{AlignmentBatch, Precision, TrainError};
+use crate::{AlignmentBatch, TrainError, precision};
 
-/// Embeddings, or derivatives with respect to them: of the images, and of every caption set.
+/// Embeddings, or gradients with respect to them: of the images, and of every caption set.
 pub(crate) type Embeddings = (Tensor<2>, Vec<Tensor<2>>);
 
-/// A device's share of a batch, which goes through the head a chunk at a time.
+/// A device's share of a batch, which passes through the head in micro-batches.
 ///
-/// The loss needs the embeddings of the whole batch, a few hundred numbers a row; what the head's layers hold on the
-/// way, many thousands a row, is needed only where gradients pass. So the embeddings are computed a chunk at a time
-/// without a graph ([`embed`](Share::embed)), the loss gives its derivatives with respect to them, and each chunk
-/// then goes through the head once more to carry its part of these to the weights ([`backward`](Share::backward)).
-/// The sum of the chunks' gradients is that of the undivided step, up to rounding, for one more forward pass.
+/// The loss needs the embeddings of the whole batch, a few hundred values a row; what the head's layers keep for the
+/// backward pass, many thousands a row, is needed only while gradients pass through. So the embeddings are computed in
+/// micro-batches without a graph ([`embed`](Share::embed)), the loss returns its gradients with respect to them, and each
+/// micro-batch passes through the head once more to carry its part of these to the weights
+/// ([`backward`](Share::backward)). The sum is the gradient of the undivided step, up to rounding, for one more forward
+/// pass.
 ///
 /// From Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup" (arXiv 2101.06983).
 pub(crate) struct Share<H> {
     head: H,
     batch: AlignmentBatch,
-    chunk: NonZeroUsize,
-    precision: Precision,
+    micro_batch: NonZeroUsize,
+    precision: Dtype,
 }
 
 impl<H: AlignmentHead> Share<H> {
-    /// The rows of a batch and the head that they go through, both on one device.
-    pub(crate) fn new(head: H, batch: AlignmentBatch, chunk: NonZeroUsize, precision: Precision) -> Self {
-        Self { head, batch, chunk, precision }
+    /// Rows of a batch and the head that they pass through, both on one device.
+    pub(crate) fn new(head: H, batch: AlignmentBatch, micro_batch: NonZeroUsize, precision: Dtype) -> Self {
+        Self { head, batch, micro_batch, precision }
     }
 
     /// Unit-length embeddings without a graph.
     pub(crate) fn embed(&self) -> Result<Embeddings, TrainError> {
-        let head = self.precision.of(&self.head.valid())?;
+        let head = precision::cast(&self.head.valid(), self.precision)?;
         let of_side = |side, features: &Tensor<2>| {
             let features = features.clone().inner();
-            let chunks = ranges(features.dims()[0], self.chunk.get()).map(|range| {
-                let chunk = features.clone().slice(range);
-                Ok(l2_normalize(project(&head, side, chunk)?))
+            let parts = ranges(features.dims()[0], self.micro_batch.get()).map(|range| {
+                let part = features.clone().slice(range);
+                Ok(l2_normalize(project(&head, side, part)?))
             });
-            Ok::<_, TrainError>(Tensor::cat(chunks.collect::<Result<_, TrainError>>()?, 0))
+            Ok::<_, TrainError>(Tensor::cat(parts.collect::<Result<_, TrainError>>()?, 0))
         };
         let texts = self.batch.texts.iter().map(|texts| of_side(Side::Text, texts));
         let texts = texts.collect::<Result<_, _>>()?;
         Ok((of_side(Side::Image, &self.batch.images)?, texts))
     }
 
-    /// The gradients of the head's parameters that belong to the loss's derivatives with respect to the embeddings.
+    /// The gradients of the head's parameters for the loss's gradients with respect to the embeddings.
     pub(crate) fn backward(&self, (images, texts): Embeddings) -> Result<GradientsParams, TrainError> {
         let mut sum = GradientsAccumulator::new();
-        self.carry_side(Side::Image, &self.batch.images, &images, &mut sum)?;
+        self.backward_side(Side::Image, &self.batch.images, &images, &mut sum)?;
         for (features, gradients) in self.batch.texts.iter().zip(&texts) {
-            self.carry_side(Side::Text, features, gradients, &mut sum)?;
+            self.backward_side(Side::Text, features, gradients, &mut sum)?;
         }
         Ok(sum.grads())
     }
 
-    fn carry_side(
+    fn backward_side(
         &self,
         side: Side,
         features: &Tensor<2>,
         gradients: &Tensor<2>,
         sum: &mut GradientsAccumulator<H>,
     ) -> Result<(), TrainError> {
-        for range in ranges(features.dims()[0], self.chunk.get()) {
-            // Made anew for every chunk: going back through a graph uses it up, the cast of the weights included.
-            let head = self.precision.of(&self.head)?;
+        for range in ranges(features.dims()[0], self.micro_batch.get()) {
+            // Cast for every micro-batch: a backward pass consumes its graph, the cast of the weights included.
+            let head = precision::cast(&self.head, self.precision)?;
             let embeddings = l2_normalize(project(&head, side, features.clone().slice(range.clone()))?);
-            let carried = carry(embeddings, gradients.clone().slice(range));
-            // A side without parameters has no graph to go back through.
-            if carried.is_tracked() {
-                sum.accumulate(&self.head, GradientsParams::from_grads(carried.backward(), &self.head));
+            let value = surrogate(embeddings, gradients.clone().slice(range));
+            // A side without parameters has no graph.
+            if value.is_tracked() {
+                sum.accumulate(&self.head, GradientsParams::from_grads(value.backward(), &self.head));
             }
         }
         Ok(())
     }
 
-    /// The device that the share is on, without autodiff.
+    /// The device of the share, without autodiff.
     pub(crate) fn device(&self) -> Device {
         self.batch.images.device().inner()
     }
 
-    /// How many rows of the batch it has.
+    /// Rows of the batch in this share.
     pub(crate) fn rows(&self) -> usize {
-        self.batch.images.dims()[0]
+        self.batch.len()
     }
 }
 
@@ -108,9 +109,9 @@ pub(crate) fn on_each<T: Send, R: Send>(
     })
 }
 
-/// A scalar whose derivative with respect to `embeddings` is exactly `gradients`, so that its backward pass carries the
-/// loss's gradients into the head's graph however they were computed.
-pub(crate) fn carry(embeddings: Tensor<2>, gradients: Tensor<2>) -> Tensor<1> {
+/// `sum(embeddings * gradients)`, whose gradient with respect to `embeddings` is `gradients`: its backward pass is the
+/// vector-Jacobian product that carries the loss's gradients into the head's graph, however they were computed.
+pub(crate) fn surrogate(embeddings: Tensor<2>, gradients: Tensor<2>) -> Tensor<1> {
     (embeddings * Tensor::from_inner(gradients)).sum()
 }
 

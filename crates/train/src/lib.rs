@@ -1,50 +1,64 @@
 //! Training of an alignment head on frozen features.
 //!
-//! A [`Trainer`] joins four parts that know nothing of each other: an [`AlignmentHead`](sail_core::AlignmentHead),
-//! a [`ContrastiveLoss`](sail_core::ContrastiveLoss), the [`Pairs`](sail_data::Pairs) of features, and a
-//! [`TrainConfig`]. It runs burn-train's [`Learner`](burn::train::Learner) over them step by step.
+//! A [`Trainer`] joins four independent parts: an [`AlignmentHead`](sail_core::AlignmentHead), a
+//! [`ContrastiveLoss`](sail_core::ContrastiveLoss), the [`Pairs`](sail_data::Pairs) of features, and a [`TrainConfig`].
 //!
 //! - **Exact.** Batch order, the choice among captions and dropout depend on the seed alone, and the loss's gradients
-//!   enter the head's graph without a detour, so that a loss may compute them any way it likes.
-//! - **Bounded.** The loss goes over the pairs in tiles, and with [`Trainer::chunk`] the head over the batch in chunks:
-//!   the exact step of a batch of any size, in memory that grows with the batch's embeddings alone.
-//! - **Resumable.** With a [`RunFolder`], a run that was killed at any moment ends in the same head, byte for byte
-//!   on the same device, as one that was not.
-//! - **Observable.** Every step and evaluation goes to `metrics.jsonl` and to any [`Observer`].
+//!   enter the head's graph as a vector-Jacobian product, so that a loss may compute them any way it likes.
+//! - **Bounded.** The loss goes over the pairs in tiles, and with [`Trainer::micro_batch`] the head over the batch in
+//!   micro-batches: the exact step of a batch of any size, in memory that grows with the batch's embeddings alone.
+//! - **Resumable.** With a [`RunFolder`], a run that was killed at any moment ends in the same head, byte for byte on the
+//!   same device, as one that was not. A checkpoint is bound to the settings, the loss and the keys of its run.
+//! - **Open.** An [`Evaluator`] decides what the best head is; an [`Observer`] sees every event and the head; a
+//!   [`ParameterGroup`] trains under a rate and a decay of its own, or not at all.
 //!
-//! Why not burn-train's `SupervisedTraining` as a whole: its checkpoints are three files an epoch that a kill can
-//! leave unlike each other, reading them back panics, and its metrics average over batches, which retrieval over
-//! a set cannot.
+//! The loop is its own, on burn's `ModuleOptimizer`: a step is [`AlignmentStep::gradients`], the optimizer, and the
+//! clamp of the logit scale.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod batch;
 mod checkpoint;
 mod config;
+mod ema;
 mod error;
+mod evaluator;
 mod folder;
 mod gradient_cache;
+mod gradients;
+mod interrupter;
+mod interval;
 mod lion;
 mod memory;
 mod observer;
 mod optimizer;
+mod parameters;
 mod precision;
 #[cfg(feature = "progress")]
 mod progress;
 mod record;
+mod run;
 mod schedule;
-mod task;
+mod signature;
+mod step;
+#[cfg(feature = "tensorboard")]
+mod tensorboard;
 mod trainer;
 
-pub use config::{OptimizerConfig, TrainConfig};
+pub use batch::AlignmentBatch;
+pub use config::TrainConfig;
 pub use error::TrainError;
+pub use evaluator::{Evaluation, Evaluator, HoldoutRetrieval};
 pub use folder::RunFolder;
+pub use interrupter::Interrupter;
+pub use interval::Interval;
 pub use observer::{Event, Observer};
-pub use optimizer::optimizer;
-pub use precision::Precision;
+pub use optimizer::{OptimizerConfig, optimizer};
+pub use parameters::ParameterGroup;
 #[cfg(feature = "progress")]
 pub use progress::Progress;
-pub use record::{EvaluationRecord, History, StepRecord};
-pub use schedule::WarmupCosine;
-pub use task::{AlignmentBatch, AlignmentTask, StepOutput};
-pub use trainer::{Best, Finish, Outcome, Trainer};
-
-/// The handle that stops a run between two steps.
-pub use burn::train::Interrupter;
+pub use record::{EvaluationRecord, History, PairStatistics, StepRecord, StepStatistics};
+pub use schedule::{LearningRate, Schedule};
+pub use step::{AlignmentStep, StepGradients};
+#[cfg(feature = "tensorboard")]
+pub use tensorboard::TensorBoard;
+pub use trainer::{Best, Finish, Outcome, Plan, Trainer};

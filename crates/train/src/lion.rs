@@ -1,17 +1,18 @@
-//! Lion in one pass over the memory of a CPU.
+//! Lion in one pass over host memory.
 
 use burn::optim::{LearningRate, Lion, LionConfig, LionState, Optimizer};
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
+use sail_support::cpu::is_host_f32;
 
-/// Numbers that one task updates: large enough to hide its cost, small enough to share a layer among cores.
-const CHUNK: usize = 1 << 15;
+/// Elements that one task updates: enough to hide its cost, few enough to share a layer among cores.
+const TASK: usize = 1 << 15;
 
-/// burn's [`Lion`], with the same result, fused where the tensors lie in the CPU's memory.
+/// burn's [`Lion`] with the same result, fused for tensors in host memory.
 ///
-/// The update does next to nothing to each number, so its cost is the memory that it touches. As tensor
-/// operations it runs over the weights some ten times on one core, a fifth of a whole training step; fused it
-/// reads weight, gradient and momentum once, on all cores.
+/// The update does so little to each element that its cost is the memory it touches. As tensor operations it passes
+/// over the weights some ten times on one core, a fifth of a whole training step; fused it reads weight, gradient and
+/// momentum once, on all cores, and writes in place.
 #[derive(Clone)]
 pub(crate) struct FusedLion {
     lion: Lion,
@@ -31,8 +32,8 @@ impl FusedLion {
         let [beta_1, beta_2] = self.betas;
         let decay = (1.0 - rate * f64::from(self.weight_decay)) as f32;
         let rate = rate as f32;
-        let chunks = weights.par_chunks_mut(CHUNK).zip(momentum.par_chunks_mut(CHUNK));
-        chunks.zip(gradient.par_chunks(CHUNK)).for_each(|((weights, momentum), gradient)| {
+        let tasks = weights.par_chunks_mut(TASK).zip(momentum.par_chunks_mut(TASK));
+        tasks.zip(gradient.par_chunks(TASK)).for_each(|((weights, momentum), gradient)| {
             for ((weight, momentum), &gradient) in weights.iter_mut().zip(momentum).zip(gradient) {
                 let update = *momentum * beta_1 + gradient * (1.0 - beta_1);
                 let sign = f32::from(update > 0.0) - f32::from(update < 0.0);
@@ -40,31 +41,6 @@ impl FusedLion {
                 *momentum = *momentum * beta_2 + gradient * (1.0 - beta_2);
             }
         });
-    }
-
-    /// The fused step, or nothing where the numbers are not plain f32 in the CPU's memory.
-    fn fused<const D: usize>(
-        &self,
-        rate: f64,
-        tensor: &Tensor<D>,
-        gradient: &Tensor<D>,
-        state: Option<&LionState<D>>,
-    ) -> Option<(Tensor<D>, LionState<D>)> {
-        let device = tensor.device();
-        if device != Device::flex() || tensor.dtype() != DType::F32 || gradient.dtype() != DType::F32 {
-            return None;
-        }
-        let shape = tensor.shape();
-        let mut weights = tensor.clone().into_data();
-        let gradient = gradient.clone().into_data();
-        let mut momentum = match state {
-            Some(state) => state.momentum.clone().into_data(),
-            None => TensorData::zeros::<f32, _>(shape),
-        };
-        let weights_slice = weights.as_mut_slice::<f32>().ok()?;
-        self.update(rate, weights_slice, momentum.as_mut_slice().ok()?, gradient.as_slice().ok()?);
-        let tensor = |data| Tensor::from_data(data, &device);
-        Some((tensor(weights), LionState::new(tensor(momentum))))
     }
 }
 
@@ -78,10 +54,24 @@ impl Optimizer for FusedLion {
         gradient: Tensor<D>,
         state: Option<LionState<D>>,
     ) -> (Tensor<D>, Option<LionState<D>>) {
-        match self.fused(rate, &tensor, &gradient, state.as_ref()) {
-            Some((tensor, state)) => (tensor, Some(state)),
-            None => self.lion.step(rate, tensor, gradient, state),
+        if !is_host_f32(&tensor) || !is_host_f32(&gradient) {
+            return self.lion.step(rate, tensor, gradient, state);
         }
+        let device = tensor.device();
+        let mut momentum = match state {
+            Some(state) => state.momentum.into_data(),
+            None => TensorData::zeros::<f32, _>(tensor.shape()),
+        };
+        // Nothing is copied unless somebody else holds the tensor.
+        let (mut weights, gradient) = (tensor.into_data(), gradient.into_data());
+        let slices = (weights.as_mut_slice(), momentum.as_mut_slice(), gradient.as_slice());
+        let (Ok(weight_slice), Ok(momentum_slice), Ok(gradient_slice)) = slices else {
+            let of = |data| Tensor::from_data(data, &device);
+            return self.lion.step(rate, of(weights), of(gradient), Some(LionState::new(of(momentum))));
+        };
+        self.update(rate, weight_slice, momentum_slice, gradient_slice);
+        let state = LionState::new(Tensor::from_data(momentum, &device));
+        (Tensor::from_data(weights, &device), Some(state))
     }
 
     fn to_device<const D: usize>(state: LionState<D>, device: &Device) -> LionState<D> {
@@ -93,24 +83,58 @@ impl Optimizer for FusedLion {
 mod tests {
     use super::*;
 
+    fn values(rows: usize, phase: f32) -> Tensor<2> {
+        let values = (0..rows * 300).map(|i| (i as f32 * 0.61 + phase).sin() * (i % 5) as f32);
+        Tensor::from_data(TensorData::new(values.collect(), [rows, 300]), &Device::flex())
+    }
+
     #[test]
-    fn the_fused_update_gives_the_same_numbers() {
-        let device = Device::flex();
-        let rows = CHUNK / 100 + 7;
-        let values = |phase: f32| {
-            let values = (0..rows * 300).map(|i| (i as f32 * 0.61 + phase).sin() * (i % 5) as f32);
-            Tensor::<2>::from_data(TensorData::new(values.collect(), [rows, 300]), &device)
-        };
+    fn equals_the_update_of_burn() {
+        let rows = TASK / 100 + 7;
         let fused = FusedLion::new([0.9, 0.99], 0.3);
-        let (mut a, mut b) = ((values(0.0), None), (values(0.0), None));
+        let (mut a, mut b) = ((values(rows, 0.0), None), (values(rows, 0.0), None));
         for step in 0..4 {
-            // A transposed gradient, as a matrix product's backward pass may give.
-            let gradient = values(step as f32 + 0.5).transpose().reshape([300, rows]).transpose();
+            // A transposed gradient, as the backward pass of a matrix product may return.
+            let gradient = values(rows, step as f32 + 0.5).transpose().reshape([300, rows]).transpose();
             a = fused.step(0.01 * f64::from(step + 1), a.0, gradient.clone(), a.1);
             b = fused.lion.step(0.01 * f64::from(step + 1), b.0, gradient, b.1);
         }
-        let numbers = |x: Tensor<2>| x.into_data().try_to_vec::<f32>().unwrap();
-        assert_eq!(numbers(a.0), numbers(b.0));
-        assert_eq!(numbers(a.1.unwrap().momentum), numbers(b.1.unwrap().momentum));
+        let to_vec = |x: Tensor<2>| x.into_data().try_to_vec::<f32>().unwrap();
+        assert_eq!(to_vec(a.0), to_vec(b.0));
+        assert_eq!(to_vec(a.1.unwrap().momentum), to_vec(b.1.unwrap().momentum));
+    }
+
+    #[test]
+    fn equals_the_published_algorithm() {
+        // Algorithm 2 of arXiv 2302.06675 in f64, with a decay that is large enough to tell.
+        let (beta_1, beta_2, decay) = (0.9, 0.99, 0.5);
+        let fused = FusedLion::new([0.9, 0.99], 0.5);
+        let initial = [0.5, -1.5, 2.0, 0.25];
+        let (mut weights, mut momentum) = (initial, [0.0; 4]);
+        let (mut tensor, mut state) = (Tensor::<1>::from_floats(initial, &Device::flex()), None);
+        for step in 0..30 {
+            let rate = 0.01 * f64::from(1 + step % 3);
+            let gradient: [f64; 4] = std::array::from_fn(|i| (f64::from(step) * 0.7 + i as f64).sin());
+            for i in 0..4 {
+                let update: f64 = beta_1 * momentum[i] + (1.0 - beta_1) * gradient[i];
+                weights[i] -= rate * (update.signum() + decay * weights[i]);
+                momentum[i] = beta_2 * momentum[i] + (1.0 - beta_2) * gradient[i];
+            }
+            let gradient = Tensor::from_floats(gradient, &Device::flex());
+            (tensor, state) = fused.step(rate, tensor, gradient, state);
+        }
+        for (found, expected) in tensor.into_data().iter::<f64>().zip(weights) {
+            assert!((found - expected).abs() < 1e-5, "{found}, expected {expected}");
+        }
+    }
+
+    #[test]
+    fn weights_are_updated_in_place() {
+        let fused = FusedLion::new([0.9, 0.99], 0.0);
+        let mut weights = values(10, 0.0).into_data();
+        let address = weights.as_mut_slice::<f32>().unwrap().as_ptr();
+        let (updated, _) =
+            fused.step(0.1, Tensor::<2>::from_data(weights, &Device::flex()), values(10, 1.0), None);
+        assert_eq!(updated.into_data().as_slice::<f32>().unwrap().as_ptr(), address);
     }
 }

@@ -1,4 +1,4 @@
-//! How much of a batch goes through the head at once.
+//! The memory of a step, and how a batch is divided to fit into a budget.
 
 use std::num::NonZeroUsize;
 
@@ -7,73 +7,70 @@ use burn::tensor::Tensor;
 use sail_core::{AlignmentHead, ContrastiveLoss, Side};
 use sail_data::Pairs;
 
-use crate::{OptimizerConfig, TrainConfig, TrainError};
+use crate::{TrainConfig, TrainError};
 
-/// Rows of the smallest chunk that a budget gives: with fewer the weights are read more than they are used.
+/// Rows of the smallest micro-batch that a budget leads to: with fewer, reading the weights costs more than using them.
 const LEAST_ROWS: usize = 64;
 
-/// Batches up to this many bytes are read well ahead of the device; of larger ones the next alone is.
+/// Batches of up to this many bytes are read several ahead of the device; of larger ones only the next is.
 const SMALL_BATCH: usize = 64 << 20;
 
-/// How a batch is cut on its way through the head.
+/// How a batch is divided on its way through the head.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) enum Division {
     /// Not at all.
     #[default]
     Whole,
-    /// Into chunks of so many rows.
-    Chunks(NonZeroUsize),
-    /// As little as so many bytes allow.
+    /// Into micro-batches of this many rows.
+    MicroBatch(NonZeroUsize),
+    /// As little as this many bytes allow.
     Budget(u64),
 }
 
-/// Batches that wait while the device computes, beside the one that is being read.
+/// Batches that are read ahead while the device computes, beside the one that is being read.
 pub(crate) fn read_ahead(pairs: &Pairs, batch: usize) -> usize {
-    if batch.saturating_mul(row_numbers(pairs)).saturating_mul(4) <= SMALL_BATCH { 2 } else { 0 }
+    if batch.saturating_mul(row_values(pairs)).saturating_mul(4) <= SMALL_BATCH { 2 } else { 0 }
 }
 
-/// Numbers of a row of a batch.
-fn row_numbers(pairs: &Pairs) -> usize {
+/// Values of a row of a batch.
+fn row_values(pairs: &Pairs) -> usize {
     let texts = (0..pairs.caption_sets()).map(|set| pairs.captions(set).dim());
     pairs.images().dim() + texts.sum::<usize>()
 }
 
-/// An estimate of what a step takes, in bytes. Counted in floating point, which no configuration overflows.
+/// An estimate of the memory of a step, in bytes. Computed in floating point, which no configuration overflows.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct StepMemory {
     batch: usize,
-    /// What any step holds: weights, optimiser, batches, embeddings, the loss.
+    /// Independent of the division: weights, optimizer, batches, embeddings, the loss.
     fixed: f64,
-    /// What each row in the head adds when only one side's are there.
+    /// Each row that passes through one side of the head.
     row: f64,
-    /// What each row adds when both sides and all caption sets are in one graph.
+    /// Each row when both sides and all caption sets are in one graph.
     whole_row: f64,
 }
 
 impl StepMemory {
-    pub(crate) fn of<H: AlignmentHead>(
+    pub(crate) fn new<H: AlignmentHead>(
         config: &TrainConfig,
         head: &H,
         loss: &dyn ContrastiveLoss,
         pairs: &Pairs,
     ) -> Result<Self, TrainError> {
-        let (batch, sets) = (config.batch, pairs.caption_sets());
+        let (batch, sets) = (config.batch_size, pairs.caption_sets());
         let two_rows = Tensor::zeros([2, pairs.images().dim()], &head.log_scale().device().inner());
         let [_, dim] = head.valid().project_images(two_rows)?.dims();
         let activations = |side| {
-            let numbers = head.activations(side).ok_or(TrainError::UnknownMemory { part: "the head" })?;
-            Ok::<_, TrainError>(numbers as f64)
+            let values = head.activations(side).ok_or(TrainError::UnknownMemory { part: "the head" })?;
+            Ok::<_, TrainError>(values as f64)
         };
         let (image, text) = (activations(Side::Image)?, activations(Side::Text)?);
         let loss = loss.workspace(batch, dim, sets).ok_or(TrainError::UnknownMemory { part: "the loss" })?;
-        // Weights, the gradients of a chunk and of all of them, and the optimiser's moments.
-        let moments = match config.optimizer {
-            OptimizerConfig::Lion { .. } => 1,
-            OptimizerConfig::AdamW { .. } => 2,
-        };
-        let weights = Module::num_params(head) as f64 * f64::from(3 + moments);
-        let batches = batch as f64 * row_numbers(pairs) as f64 * (2 + read_ahead(pairs, batch)) as f64;
-        // Chunks of embeddings, and the whole that they are joined to.
+        // Weights, the gradients of a micro-batch and of all of them, the optimizer's moments, an average.
+        let copies = 3 + config.optimizer.moments() + usize::from(config.ema_decay.is_some());
+        let weights = Module::num_params(head) as f64 * copies as f64;
+        let batches = batch as f64 * row_values(pairs) as f64 * (2 + read_ahead(pairs, batch)) as f64;
+        // The embeddings of micro-batches, and the whole that they are joined to.
         let embeddings = batch as f64 * dim as f64 * (sets + 2) as f64;
         Ok(Self {
             batch,
@@ -87,8 +84,20 @@ impl StepMemory {
         self.fixed + self.whole_row * self.batch as f64
     }
 
-    /// Rows of a chunk for a step within `budget` bytes; nothing where the batch need not be cut.
-    pub(crate) fn chunk(&self, budget: u64, divisible: bool) -> Result<Option<NonZeroUsize>, TrainError> {
+    /// The estimate for a division, in bytes.
+    pub(crate) fn bytes(&self, micro_batch: Option<NonZeroUsize>) -> u64 {
+        match micro_batch {
+            None => self.whole() as u64,
+            Some(rows) => (self.fixed + self.row * rows.get() as f64) as u64,
+        }
+    }
+
+    /// Rows of a micro-batch for a step within `budget` bytes; `None` if the batch need not be divided.
+    pub(crate) fn micro_batch(
+        &self,
+        budget: u64,
+        divisible: bool,
+    ) -> Result<Option<NonZeroUsize>, TrainError> {
         if self.whole() <= budget as f64 {
             return Ok(None);
         }
@@ -107,15 +116,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_budget_is_used_as_far_as_it_goes() {
+    fn uses_the_budget_as_far_as_it_goes() {
         let memory = StepMemory { batch: 1000, fixed: 1e6, row: 1e3, whole_row: 2e3 };
-        let chunk = |budget, divisible| memory.chunk(budget, divisible);
-        assert!(matches!(chunk(3_000_000, true), Ok(None)));
-        assert_eq!(chunk(2_999_999, true).ok().flatten().map(NonZeroUsize::get), Some(1000));
-        assert_eq!(chunk(1_500_000, true).ok().flatten().map(NonZeroUsize::get), Some(500));
-        assert_eq!(chunk(1_064_000, true).ok().flatten().map(NonZeroUsize::get), Some(64));
+        let rows = |budget, divisible| memory.micro_batch(budget, divisible);
+        assert!(matches!(rows(3_000_000, true), Ok(None)));
+        assert_eq!(rows(2_999_999, true).ok().flatten().map(NonZeroUsize::get), Some(1000));
+        assert_eq!(rows(1_500_000, true).ok().flatten().map(NonZeroUsize::get), Some(500));
+        assert_eq!(rows(1_064_000, true).ok().flatten().map(NonZeroUsize::get), Some(64));
         for (budget, divisible, expected) in [(1_063_999, true, 1_064_000), (2_999_999, false, 3_000_000)] {
-            let refused = chunk(budget, divisible);
+            let refused = rows(budget, divisible);
             assert!(
                 matches!(refused, Err(TrainError::Memory { least, .. }) if least == expected),
                 "{refused:?}"

@@ -1,4 +1,4 @@
-//! Who wants to know.
+//! Following a run.
 
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -17,16 +17,16 @@ pub enum Event<'a> {
         steps: usize,
         /// Steps of an epoch.
         steps_per_epoch: usize,
-        /// Trainable parameters.
+        /// Number of trainable parameters.
         parameters: usize,
-        /// Rows that go through the head at once; nothing where the whole batch does.
-        chunk: Option<NonZeroUsize>,
+        /// Rows of a micro-batch; `None` if the batch is not divided.
+        micro_batch: Option<NonZeroUsize>,
     },
     /// A step was taken.
     Step(&'a StepRecord),
-    /// The holdout was evaluated.
+    /// The head was evaluated.
     Evaluated(&'a EvaluationRecord),
-    /// A checkpoint is safe on the disk.
+    /// A checkpoint was written.
     Saved {
         /// Its file.
         path: &'a Path,
@@ -37,15 +37,35 @@ pub enum Event<'a> {
     Finished,
 }
 
-/// Receives the events of a run, in order, between two steps. A slow observer slows the run.
-pub trait Observer {
-    /// Takes an event.
-    fn observe(&mut self, event: Event<'_>);
+/// Follows a run: receives its events in order, and the head as it is in training, with its autodiff graph. A slow
+/// observer slows the run.
+///
+/// A closure `FnMut(Event<'_>, &H)` is an observer.
+///
+/// # Examples
+/// ```
+/// use burn::module::Module;
+/// use sail_core::AlignmentHead;
+/// use sail_train::{Event, Observer};
+///
+/// /// Keeps the scale after every step.
+/// struct Scales(Vec<f32>);
+///
+/// impl<H: AlignmentHead> Observer<H> for Scales {
+///     fn observe(&mut self, event: Event<'_>, head: &H) {
+///         if let Event::Step(_) = event {
+///             self.0.push(head.valid().log_scale().exp().into_scalar());
+///         }
+///     }
+/// }
+/// ```
+pub trait Observer<H>: Send {
+    /// Receives an event.
+    fn observe(&mut self, event: Event<'_>, head: &H);
 }
 
-/// A closure is an observer.
-impl<F: FnMut(Event<'_>)> Observer for F {
-    fn observe(&mut self, event: Event<'_>) {
-        self(event);
+impl<H, F: FnMut(Event<'_>, &H) + Send> Observer<H> for F {
+    fn observe(&mut self, event: Event<'_>, head: &H) {
+        self(event, head);
     }
 }

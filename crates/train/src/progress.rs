@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write, stderr};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use sail_eval::Retrieval;
 
 use crate::{EvaluationRecord, Event, Observer};
 
@@ -53,17 +54,20 @@ impl Progress {
 }
 
 fn summary(evaluation: &EvaluationRecord) -> String {
-    let (i2t, t2i) = (&evaluation.holdout.i2t, &evaluation.holdout.t2i);
-    format!(
-        "epoch {:>3}  image to text R@1 {:4.1} R@10 {:4.1}  text to image R@1 {:4.1} R@10 {:4.1}",
-        evaluation.epochs, i2t.r1, i2t.r10, t2i.r1, t2i.r10
-    )
+    let epochs = evaluation.epochs;
+    match &evaluation.holdout {
+        Some(Retrieval { i2t, t2i, .. }) => format!(
+            "epoch {epochs:>3}  image to text R@1 {:4.1} R@10 {:4.1}  text to image R@1 {:4.1} R@10 {:4.1}",
+            i2t.r1, i2t.r10, t2i.r1, t2i.r10
+        ),
+        None => format!("epoch {epochs:>3}  score {:.4}", evaluation.score()),
+    }
 }
 
-impl Observer for Progress {
-    fn observe(&mut self, event: Event<'_>) {
+impl<H> Observer<H> for Progress {
+    fn observe(&mut self, event: Event<'_>, _: &H) {
         match event {
-            Event::Started { start, steps, parameters, chunk, .. } => {
+            Event::Started { start, steps, parameters, micro_batch, .. } => {
                 self.steps = steps;
                 self.last_line = Instant::now();
                 if let Some(bar) = &mut self.bar {
@@ -75,8 +79,9 @@ impl Observer for Progress {
                         .with_position(start as u64);
                 }
                 let millions = parameters as f64 / 1e6;
-                let chunks = chunk.map(|rows| format!(", in chunks of {rows} rows")).unwrap_or_default();
-                let size = format!("{millions:.1} M parameters{chunks}");
+                let divided =
+                    micro_batch.map(|rows| format!(", micro-batches of {rows} rows")).unwrap_or_default();
+                let size = format!("{millions:.1} M parameters{divided}");
                 if start > 0 {
                     self.line(&format!("continues at step {start} of {steps}, {size}"));
                 } else {

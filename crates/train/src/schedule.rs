@@ -1,66 +1,172 @@
 //! The learning rate of each step.
 
-use burn::lr_scheduler::{LrScheduler, LrSchedulerRecord};
+use std::f64::consts::PI;
+use std::fmt;
+use std::str::FromStr;
 
-const STEP: &str = "step";
+use sail_core::{ConfigError, Named, parse_named};
+use serde::{Deserialize, Serialize};
 
-/// Linear warm-up, then half a cosine down to 0:
+/// The shape of the learning rate after the warm-up.
 ///
-/// ```text
-/// rate * min(1, (k + 1) / ceil(w))              for k < w = warmup * steps
-/// rate * (1 + cos(pi (k - w) / (steps - w))) / 2   after that
-/// ```
+/// With base rate `r`, `w` warm-up steps out of `n`, and `e = k - w` steps after it:
 ///
-/// burn's own schedules joined in sequence meet in another step than the reference's formula does.
-#[derive(Debug, Clone)]
-pub struct WarmupCosine {
-    rate: f64,
-    steps: usize,
-    warmup: f64,
-    step: usize,
+/// | schedule | rate of step `k` |
+/// |---|---|
+/// | warm-up, `k < w` | `r * (k + 1) / w` |
+/// | `cosine` | `r * (1 + cos(pi * e / (n - w))) / 2` |
+/// | `linear` | `r * (1 - e / (n - w))` |
+/// | `constant` | `r` |
+/// | `constant-with-cooldown` | `r`, and `r * (1 - (k - (n - c)) / c)` in the last `c` steps |
+///
+/// These are the schedules of OpenCLIP, on whose training code that of SAIL is built (arXiv 2412.04616).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Schedule {
+    /// Half a cosine down to 0; the paper's.
+    #[default]
+    Cosine,
+    /// A line down to 0.
+    Linear,
+    /// The base rate throughout.
+    Constant,
+    /// The base rate, then a line down to 0 over the cooldown.
+    ConstantWithCooldown,
 }
 
-impl WarmupCosine {
-    /// A schedule over `steps` steps that peaks at `rate` after the share `warmup` of them, standing before the
-    /// step `start`.
-    pub fn new(rate: f64, steps: usize, warmup: f64, start: usize) -> Self {
-        Self { rate, steps, warmup: warmup * steps as f64, step: start }
-    }
+impl Named for Schedule {
+    const ALL: &'static [Self] = &[Self::Cosine, Self::Linear, Self::Constant, Self::ConstantWithCooldown];
 
-    /// The learning rate of a step, counted from 0.
-    ///
-    /// # Examples
-    /// ```
-    /// let schedule = sail_train::WarmupCosine::new(1.0, 100, 0.1, 0);
-    /// assert_eq!(schedule.rate(4), 0.5);
-    /// assert_eq!(schedule.rate(10), 1.0);
-    /// assert_eq!(schedule.rate(55), 0.5);
-    /// ```
-    pub fn rate(&self, step: usize) -> f64 {
-        let k = step as f64;
-        let factor = if k < self.warmup {
-            ((k + 1.0) / self.warmup.ceil().max(1.0)).min(1.0)
-        } else {
-            let phase = (k - self.warmup) / (self.steps as f64 - self.warmup);
-            0.5 * (1.0 + (std::f64::consts::PI * phase).cos())
-        };
-        self.rate * factor
-    }
-}
-
-impl LrScheduler for WarmupCosine {
-    fn step(&mut self) -> f64 {
-        self.step += 1;
-        self.rate(self.step - 1)
-    }
-
-    fn to_record(&self) -> LrSchedulerRecord {
-        LrSchedulerRecord::new().with_scalar(STEP, self.step)
-    }
-
-    fn load_record(&mut self, record: LrSchedulerRecord) {
-        if let Some(step) = record.scalar(STEP) {
-            self.step = step;
+    fn name(self) -> &'static str {
+        match self {
+            Self::Cosine => "cosine",
+            Self::Linear => "linear",
+            Self::Constant => "constant",
+            Self::ConstantWithCooldown => "constant-with-cooldown",
         }
+    }
+}
+
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Schedule {
+    type Err = ConfigError;
+
+    fn from_str(name: &str) -> Result<Self, ConfigError> {
+        parse_named("schedule", name)
+    }
+}
+
+/// The learning rate of every step of a run.
+///
+/// # Examples
+/// ```
+/// use sail_train::{LearningRate, TrainConfig};
+/// let config = TrainConfig::default().with_learning_rate(1.0).with_warmup(0.1);
+/// let rate = LearningRate::new(&config, 100);
+/// assert_eq!((rate.at(4), rate.at(10), rate.at(55)), (0.5, 1.0, 0.5));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LearningRate {
+    schedule: Schedule,
+    base: f64,
+    steps: usize,
+    warmup: usize,
+    cooldown: usize,
+}
+
+impl LearningRate {
+    /// The schedule of a configuration over `steps` steps. Warm-up and cooldown take `ceil(share * steps)` steps.
+    pub fn new(config: &crate::TrainConfig, steps: usize) -> Self {
+        let share = |share: f64| ((share * steps as f64).ceil() as usize).min(steps);
+        Self {
+            schedule: config.schedule,
+            base: config.learning_rate,
+            steps,
+            warmup: share(config.warmup),
+            cooldown: share(config.cooldown),
+        }
+    }
+
+    /// Returns the learning rate of a step, counted from 0. Steps after the last one have the rate at which the
+    /// schedule ends.
+    pub fn at(&self, step: usize) -> f64 {
+        // A warm-up over the whole run ends at the base rate.
+        if step < self.warmup || self.warmup == self.steps {
+            return self.base * ((step + 1) as f64 / self.warmup.max(1) as f64).min(1.0);
+        }
+        let progress = |start: usize| {
+            let done = step.saturating_sub(start) as f64 / (self.steps - start).max(1) as f64;
+            done.min(1.0)
+        };
+        self.base
+            * match self.schedule {
+                Schedule::Cosine => 0.5 * (1.0 + (PI * progress(self.warmup)).cos()),
+                Schedule::Linear => 1.0 - progress(self.warmup),
+                Schedule::Constant => 1.0,
+                Schedule::ConstantWithCooldown if self.cooldown == 0 => 1.0,
+                Schedule::ConstantWithCooldown => 1.0 - progress(self.steps - self.cooldown),
+            }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::TrainConfig;
+
+    /// Written by `tests/fixtures/schedule.py` from the published formulas.
+    const FIXTURE: &str = include_str!("../tests/fixtures/schedule.json");
+
+    #[derive(Deserialize)]
+    struct Case {
+        schedule: Schedule,
+        steps: usize,
+        warmup: f64,
+        cooldown: f64,
+        rates: Vec<f64>,
+    }
+
+    #[test]
+    fn equals_the_published_formulas() {
+        let cases: Vec<Case> = serde_json::from_str(FIXTURE).unwrap();
+        assert!(cases.iter().any(|case| case.steps == 45) && cases.iter().any(|case| case.steps == 137));
+        for case in cases {
+            let config = TrainConfig::default()
+                .with_learning_rate(3e-4)
+                .with_schedule(case.schedule)
+                .with_warmup(case.warmup)
+                .with_cooldown(case.cooldown);
+            let rate = LearningRate::new(&config, case.steps);
+            assert_eq!(case.rates.len(), case.steps);
+            for (step, expected) in case.rates.iter().enumerate() {
+                let found = rate.at(step);
+                assert!((found - expected).abs() <= 1e-15, "{} step {step}: {found}", case.schedule);
+            }
+        }
+    }
+
+    #[test]
+    fn finite_at_and_beyond_the_end() {
+        for &schedule in Schedule::ALL {
+            for (warmup, cooldown) in [(0.0, 0.0), (0.1, 0.2), (1.0, 0.0), (0.0, 1.0)] {
+                let config = TrainConfig::default()
+                    .with_learning_rate(2.0)
+                    .with_schedule(schedule)
+                    .with_warmup(warmup)
+                    .with_cooldown(cooldown);
+                for steps in [1, 7] {
+                    let rate = LearningRate::new(&config, steps);
+                    assert!((0..=steps + 3).all(|step| (0.0..=2.0).contains(&rate.at(step))), "{schedule}");
+                }
+            }
+        }
+        let warmup_only =
+            LearningRate::new(&TrainConfig::default().with_learning_rate(2.0).with_warmup(1.0), 4);
+        assert_eq!([0, 3, 4].map(|step| warmup_only.at(step)), [0.5, 2.0, 2.0]);
     }
 }

@@ -6,11 +6,10 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
 
 use burn::tensor::{Device, Distribution, Tensor};
-use burn::train::TrainStep;
 use sail_data::{MatrixFeatures, Pairs};
 use sail_layers::{Head, HeadConfig, ProjectorConfig};
 use sail_losses::SigmoidLoss;
-use sail_train::{AlignmentBatch, AlignmentTask, Event, TrainConfig, TrainError, Trainer};
+use sail_train::{AlignmentBatch, AlignmentStep, Event, TrainConfig, TrainError, Trainer};
 
 /// A size of this process, in MiB.
 fn status(field: &str) -> usize {
@@ -33,26 +32,25 @@ fn resident() -> usize {
 static ALONE: Mutex<()> = Mutex::new(());
 
 #[test]
-fn a_step_in_chunks_holds_neither_all_pairs_nor_all_activations() {
+fn a_divided_step_holds_neither_all_pairs_nor_all_activations() {
     let _alone = ALONE.lock().unwrap();
     let device = Device::flex().autodiff();
     let rows = 8192;
     let random = || Tensor::<2>::random([rows, 16], Distribution::Normal(0.0, 1.0), &device);
     let batch = AlignmentBatch { images: random(), texts: vec![random()] };
-    // 4,096 hidden numbers a row: 128 MiB for the batch, of which autodiff would keep several.
+    // 4,096 hidden values a row: 128 MiB for the batch, of which autodiff would keep several.
     let config = HeadConfig::new(16, 16, 8, ProjectorConfig::Glu { width: 256 });
     let head = Head::new(&config, 0, &device).unwrap();
-    let task = AlignmentTask::new(head, Arc::new(SigmoidLoss::new()));
-    let task = task.with_chunk(NonZeroUsize::new(256));
+    let step = AlignmentStep::new(Arc::new(SigmoidLoss::new())).with_micro_batch(NonZeroUsize::new(256));
     let before = peak();
-    let output = TrainStep::step(&task, batch);
-    assert!(output.item.read().unwrap()[0] > 0.0);
+    let found = step.gradients(&head, batch).unwrap();
+    assert!(found.loss.into_scalar::<f32>() > 0.0);
     // One matrix of all pairs would take 256 MiB.
     let grown = peak() - before;
     assert!(grown < 128, "{grown} MiB");
 }
 
-/// One step's chunk, and by how many MiB it raised the peak.
+/// One step's micro-batch, and by how many MiB it raised the peak.
 fn step(projector: ProjectorConfig, batch: usize, budget: u64) -> Result<(Option<usize>, usize), TrainError> {
     let features = |dim: usize| {
         let values = (0..batch * dim).map(|i| (i as f32 * 0.37).sin()).collect();
@@ -60,11 +58,11 @@ fn step(projector: ProjectorConfig, batch: usize, budget: u64) -> Result<(Option
     };
     let pairs = Pairs::new(features(64), vec![features(48)]).unwrap();
     let head = Head::new(&HeadConfig::new(64, 48, 32, projector), 0, &Device::flex()).unwrap();
-    let config = TrainConfig { batch, epochs: 1, ..TrainConfig::default() };
+    let config = TrainConfig::default().with_batch_size(batch).with_epochs(1);
     let mut chosen = None;
-    let observe = |event: Event<'_>| {
-        if let Event::Started { chunk, .. } = event {
-            chosen = chunk.map(NonZeroUsize::get);
+    let observe = |event: Event<'_>, _: &Head| {
+        if let Event::Started { micro_batch, .. } = event {
+            chosen = micro_batch.map(NonZeroUsize::get);
         }
     };
     let before = resident();
@@ -74,11 +72,11 @@ fn step(projector: ProjectorConfig, batch: usize, budget: u64) -> Result<(Option
 }
 
 #[test]
-fn a_budget_is_kept_by_every_layer() {
+fn every_layer_stays_within_its_budget() {
     let _alone = ALONE.lock().unwrap();
     const MIB: u64 = 1 << 20;
     // Peaks of a process only grow, so budgets do as well.
-    for (number, projector) in [
+    for (index, projector) in [
         ProjectorConfig::Glu { width: 32 },
         ProjectorConfig::SwiGlu { width: 32 },
         ProjectorConfig::Mlp { expansion: 32 },
@@ -86,15 +84,15 @@ fn a_budget_is_kept_by_every_layer() {
     .into_iter()
     .enumerate()
     {
-        let budget = (256 + 64 * number as u64) * MIB;
-        let (chunk, grown) = step(projector.clone(), 16_384, budget).unwrap();
-        assert!(chunk.is_some_and(|rows| rows < 16_384), "{projector:?}: {chunk:?}");
+        let budget = (256 + 64 * index as u64) * MIB;
+        let (micro_batch, grown) = step(projector.clone(), 16_384, budget).unwrap();
+        assert!(micro_batch.is_some_and(|rows| rows < 16_384), "{projector:?}: {micro_batch:?}");
         assert!(grown as u64 <= budget / MIB, "{projector:?}: {grown} MiB of {}", budget / MIB);
     }
 }
 
 #[test]
-fn too_small_a_budget_says_the_least_it_needs() {
+fn too_small_a_budget_names_the_least_that_suffices() {
     let _alone = ALONE.lock().unwrap();
     let Err(TrainError::Memory { least, .. }) = step(ProjectorConfig::Glu { width: 2 }, 512, 1 << 20) else {
         panic!("a step in 1 MiB");

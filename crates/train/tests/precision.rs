@@ -7,12 +7,11 @@ use std::sync::Arc;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{DType, Device, Tensor};
-use burn::train::TrainStep;
-use sail_core::{ContrastiveLoss, EmbeddingBatch, LossError, LossGradients};
+use sail_core::{ContrastiveLoss, Dtype, EmbeddingBatch, LossError, LossGradients};
 use sail_data::{MatrixFeatures, Pairs};
 use sail_layers::{Head, HeadConfig, ProjectorConfig};
 use sail_losses::SigmoidLoss;
-use sail_train::{AlignmentBatch, AlignmentTask, Precision, TrainConfig, TrainError, Trainer};
+use sail_train::{AlignmentBatch, AlignmentStep, TrainConfig, TrainError, Trainer};
 
 const ROWS: usize = 24;
 
@@ -36,14 +35,15 @@ impl ContrastiveLoss for Times {
     }
 }
 
-/// The gradients of a step, one parameter after the other.
-struct Gradients<'a>(&'a GradientsParams, Vec<Vec<f32>>);
+/// The gradients of a step, one parameter after the other, free of the loss scale.
+struct Gradients<'a>(&'a GradientsParams, f32, Vec<Vec<f32>>);
 
 impl ModuleVisitor for Gradients<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let gradient = self.0.get::<D>(param.id).unwrap();
         assert_eq!(gradient.dtype(), DType::F32);
-        self.1.push(gradient.into_data().iter().collect());
+        let values = gradient.into_data();
+        self.2.push(values.iter::<f32>().map(|x| x * self.1).collect());
     }
 }
 
@@ -51,7 +51,7 @@ fn head(projector: ProjectorConfig) -> Head {
     Head::new(&HeadConfig::new(10, 6, 8, projector), 0, &Device::flex().autodiff()).unwrap()
 }
 
-fn gradients(head: &Head, loss: f32, precision: Precision, chunk: Option<usize>) -> Vec<Vec<f32>> {
+fn gradients(head: &Head, loss: f32, precision: Dtype, micro_batch: Option<usize>) -> Vec<Vec<f32>> {
     let device = Device::flex().autodiff();
     // Not drawn: the generator of `flex` is the process's, and another test may draw in between.
     let features = |dim: usize, seed: f64| {
@@ -61,14 +61,15 @@ fn gradients(head: &Head, loss: f32, precision: Precision, chunk: Option<usize>)
         Tensor::<1>::from_floats(values.as_slice(), &device).reshape([ROWS, dim])
     };
     let batch = AlignmentBatch { images: features(10, 0.4), texts: vec![features(6, 0.7)] };
-    let task = AlignmentTask::new(head.clone(), Arc::new(Times(loss)))
+    let found = AlignmentStep::new(Arc::new(Times(loss)))
         .with_precision(precision)
-        .with_chunk(chunk.and_then(NonZeroUsize::new));
-    let output = TrainStep::step(&task, batch);
-    assert!(output.item.read().unwrap()[0].is_finite());
-    let mut found = Gradients(&output.grads, Vec::new());
-    head.visit(&mut found);
-    found.1
+        .with_micro_batch(micro_batch.and_then(NonZeroUsize::new))
+        .gradients(head, batch)
+        .unwrap();
+    assert!(found.loss.into_scalar::<f32>().is_finite());
+    let mut gradients = Gradients(&found.gradients, found.unscale, Vec::new());
+    head.visit(&mut gradients);
+    gradients.2
 }
 
 /// The length of the difference over that of what is expected. In bf16 it is 0.02 to 0.07 on such small batches, by how
@@ -88,10 +89,10 @@ fn gradients_are_those_of_f32_to_within_the_bits() {
         ProjectorConfig::SwiGlu { width: 2 },
     ] {
         let head = head(projector.clone());
-        let expected = gradients(&head, 1.0, Precision::F32, None);
-        for (precision, allowed) in [(Precision::Bf16, 0.05), (Precision::F16, 0.01)] {
-            for chunk in [None, Some(7)] {
-                let found = gradients(&head, 1.0, precision, chunk);
+        let expected = gradients(&head, 1.0, Dtype::F32, None);
+        for (precision, allowed) in [(Dtype::BF16, 0.05), (Dtype::F16, 0.01)] {
+            for micro_batch in [None, Some(7)] {
+                let found = gradients(&head, 1.0, precision, micro_batch);
                 let mut largest = 0f64;
                 for (found, expected) in found.iter().zip(&expected) {
                     largest = largest.max(distance(found, expected));
@@ -108,22 +109,25 @@ fn tiny_gradients_do_not_vanish() {
     let head = head(ProjectorConfig::Glu { width: 2 });
     // A batch of 32,768 divides by 2^30, and f16 ends at 2^-24.
     let small = (-30f32).exp2();
-    let expected = gradients(&head, 1.0, Precision::F16, None);
-    let found = gradients(&head, small, Precision::F16, None);
+    let expected = gradients(&head, 1.0, Dtype::F16, None);
+    let found = gradients(&head, small, Dtype::F16, None);
     for (found, expected) in found.iter().zip(&expected) {
         let back: Vec<f32> = found.iter().map(|x| x / small).collect();
         assert!(distance(&back, expected) < 1e-6);
     }
 }
 
-fn trainer(projector: ProjectorConfig, precision: Precision) -> Trainer<'static, Head> {
+fn trainer(projector: ProjectorConfig, precision: Dtype) -> Trainer<'static, Head> {
     let features = |dim: usize| {
         let values = (0..ROWS * dim).map(|i| (i as f32 * 0.37).sin()).collect();
         Arc::new(MatrixFeatures::new(dim, values).unwrap())
     };
     let pairs = Pairs::new(features(10), vec![features(6)]).unwrap();
-    let config =
-        TrainConfig { batch: ROWS, epochs: 30, learning_rate: 1e-3, precision, ..TrainConfig::default() };
+    let config = TrainConfig::default()
+        .with_batch_size(ROWS)
+        .with_epochs(30)
+        .with_learning_rate(1e-3)
+        .with_precision(precision);
     let head = Head::new(&HeadConfig::new(10, 6, 8, projector), 0, &Device::flex()).unwrap();
     Trainer::new(config, head, Arc::new(SigmoidLoss::new()), pairs)
 }
@@ -140,9 +144,9 @@ impl ModuleVisitor for Single {
 #[test]
 fn a_run_ends_where_that_in_f32_does_with_weights_in_f32() {
     let run = |precision| trainer(ProjectorConfig::Glu { width: 2 }, precision).run().unwrap();
-    let single = run(Precision::F32);
+    let single = run(Dtype::F32);
     let loss = |outcome: &sail_train::Outcome<Head>| outcome.history.steps.last().unwrap().loss;
-    for precision in [Precision::Bf16, Precision::F16] {
+    for precision in [Dtype::BF16, Dtype::F16] {
         let half = run(precision);
         half.head.visit(&mut Single);
         let ratio = loss(&half) / loss(&single);
@@ -153,6 +157,6 @@ fn a_run_ends_where_that_in_f32_does_with_weights_in_f32() {
 #[test]
 fn a_head_that_cannot_says_so() {
     let sharelock = ProjectorConfig::ShareLock { hidden: 8, layers: 2, dropout: 0.0 };
-    let refused = trainer(sharelock, Precision::Bf16).check();
+    let refused = trainer(sharelock, Dtype::BF16).check();
     assert!(matches!(refused, Err(TrainError::Precision { .. })), "{refused:?}");
 }

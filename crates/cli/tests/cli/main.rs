@@ -5,6 +5,8 @@
 mod bad_input;
 mod benchmark;
 mod commands;
+mod console;
+mod docs;
 mod encode;
 mod lab;
 mod options;

@@ -1,4 +1,4 @@
-//! The rules of one model's preprocessing.
+//! Configuration of preprocessing.
 
 use std::fmt::{self, Display};
 
@@ -7,35 +7,35 @@ use serde::{Deserialize, Serialize};
 
 use super::Resample;
 
-/// The size an image is resized to.
+/// The size to which images are resized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Resize {
-    /// This size, whatever the image's aspect ratio is.
+    /// A fixed size, regardless of the aspect ratio.
     Exact {
-        /// Rows.
+        /// Height in pixels.
         height: usize,
-        /// Columns.
+        /// Width in pixels.
         width: usize,
     },
-    /// The shorter edge gets this length, the longer `length * longer / shorter`, rounded down.
+    /// The length of the shortest edge; the longest edge is `length * longest / shortest`, rounded down.
     ShortestEdge(usize),
-    /// As [`ShortestEdge`](Self::ShortestEdge), but less where the longer edge would exceed a bound.
+    /// As [`ShortestEdge`](Self::ShortestEdge), but smaller if the longest edge would exceed a limit.
     ShortestEdgeWithin {
-        /// The shorter edge.
+        /// Length of the shortest edge.
         shortest: usize,
-        /// The most that the longer edge may get.
+        /// Maximum length of the longest edge.
         longest: usize,
     },
 }
 
 impl Resize {
-    /// The height and width that an image of this height and width gets, rounded as transformers does.
+    /// Returns the height and width of a resized image, rounded as in transformers.
     pub(super) fn apply(self, [height, width]: [usize; 2]) -> [usize; 2] {
         let (short, long) = (height.min(width), height.max(width));
         let [new_short, new_long] = match self {
             Self::Exact { height, width } => return [height, width],
-            // In floats, as there: a product above 2^53 is out of reach.
+            // In floats as in transformers; the product is below 2^53.
             Self::ShortestEdge(edge) => [edge, ((edge * long) as f64 / short as f64) as usize],
             Self::ShortestEdgeWithin { shortest, longest } => {
                 let (short, long) = (short as f64, long as f64);
@@ -63,19 +63,19 @@ impl Display for Resize {
     }
 }
 
-/// What makes a value that a model was trained on: `(value - mean) / std`, for red, green and blue.
+/// Normalization `(value - mean) / std` of red, green and blue.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Normalize {
-    /// Subtracted, in the scale that rescaling gives.
+    /// Mean of the rescaled values.
     pub mean: [f64; 3],
-    /// Divided by; not zero.
+    /// Standard deviation of the rescaled values; not zero.
     pub std: [f64; 3],
 }
 
-/// The rules of one model's preprocessing, in the order in which they apply; a step that is `None` is left out.
+/// The steps of preprocessing, in order; steps that are `None` are skipped.
 ///
 /// # Examples
-/// EfficientNet-Lite takes `(value - 127) / 128` of a centred square:
+/// EfficientNet-Lite uses `(value - 127) / 128` of a center crop:
 /// ```
 /// use sail_core::{ImagePreprocessor, RgbImage};
 /// use sail_encoders::{ImageProcessor, ImageProcessorConfig, Normalize, Resample, Resize};
@@ -95,19 +95,19 @@ pub struct Normalize {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ImageProcessorConfig {
-    /// The size to resize to. Lengths from 1 to 65,535.
+    /// The size to which images are resized; lengths from 1 to 65,535.
     pub resize: Option<Resize>,
-    /// How to resize.
+    /// The resampling filter.
     pub resample: Resample,
-    /// Height and width of the centred window to keep; a smaller image is padded with black. From 1 to 65,535.
+    /// Height and width of the center crop, from 1 to 65,535; smaller images are padded with black.
     pub center_crop: Option<[usize; 2]>,
-    /// What the values 0 to 255 are multiplied by; finite and positive, usually 1/255.
+    /// Factor of the values 0 to 255; finite and positive, usually 1/255.
     pub rescale: Option<f64>,
-    /// What the values are normalised with, after rescaling.
+    /// The normalization after rescaling.
     pub normalize: Option<Normalize>,
 }
 
-/// The longest edge that is resized or cropped to: more than any model takes, and safe to multiply.
+/// Maximum edge, far above that of any model; products of two do not overflow.
 const MAX_EDGE: usize = 65_535;
 
 impl Check for ImageProcessorConfig {
@@ -136,14 +136,14 @@ impl Check for ImageProcessorConfig {
         }
         if let Some(Normalize { mean, std }) = self.normalize {
             for value in mean {
-                ensure(value.is_finite(), "normalize.mean", value, "finite numbers")?;
+                ensure(value.is_finite(), "normalize.mean", value, "a finite number")?;
             }
             for value in std {
                 ensure(
                     value.is_finite() && value as f32 != 0.0,
                     "normalize.std",
                     value,
-                    "finite numbers but 0",
+                    "a finite number other than 0",
                 )?;
             }
         }
@@ -152,7 +152,7 @@ impl Check for ImageProcessorConfig {
 }
 
 impl Display for ImageProcessorConfig {
-    /// One line that names every rule: equal lines mean equal pixels.
+    /// Formats all steps in one line: equal lines mean equal pixels.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.resize {
             Some(resize) => write!(f, "resize to {resize} ({})", self.resample.name())?,

@@ -1,4 +1,4 @@
-//! A model's preprocessing as its files state it.
+//! Preprocessing from the files of a model.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -7,21 +7,21 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{ImageProcessorConfig, Normalize, Resample, Resize};
-use crate::ModelError;
+use crate::pretrained::ModelError;
 use crate::pretrained::small_file::read_json;
 
-/// Such files are some hundred bytes.
+/// Maximum size of a file; published ones have a few hundred bytes.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// What a class of image processors does where its file is silent.
+/// A class of image processors with its defaults.
 struct Class {
-    /// The class's name before `ImageProcessor` or `FeatureExtractor`.
+    /// Name without the suffix `ImageProcessor` or `FeatureExtractor`.
     name: &'static str,
-    /// Values of `model_type` in `config.json` whose files may leave the class out.
+    /// Values of `model_type` in `config.json` that imply the class.
     models: &'static [&'static str],
     resample: Resample,
     resize: Resize,
-    /// A size given as one number is a square; else it is the shorter edge.
+    /// Whether a size given as one integer is a square or the shortest edge.
     square: bool,
     crop: Option<[usize; 2]>,
     normalize: Normalize,
@@ -79,7 +79,7 @@ const CLASSES: [Class; 5] = [
     },
 ];
 
-/// The settings that change pixels. A null is an absent setting, as in the reference.
+/// The settings that affect pixels. Null means missing, as in transformers.
 #[derive(Deserialize)]
 struct Settings {
     image_processor_type: Option<String>,
@@ -99,11 +99,11 @@ struct Settings {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "expected a number, a pair of numbers or a table of lengths")]
+#[serde(untagged, expecting = "expected an integer, a pair of integers or an object of lengths")]
 enum Size {
-    Number(usize),
+    Integer(usize),
     Pair([usize; 2]),
-    Table(Map<String, Value>),
+    Object(Map<String, Value>),
 }
 
 #[derive(Deserialize)]
@@ -122,14 +122,14 @@ impl Channels {
     }
 }
 
-/// Reads the rules of a model folder and says which file they come from.
+/// Reads the preprocessing of a model folder and returns it with the path of the file.
 pub(super) fn read(folder: &Path) -> Result<(ImageProcessorConfig, PathBuf), ModelError> {
     let path = folder.join("preprocessor_config.json");
     let (settings, path) = match json(&path) {
-        Err(ModelError::Io { path: absent, source }) if source.kind() == ErrorKind::NotFound => {
-            // Where a model has a tokenizer too, new files hold both.
+        Err(ModelError::Io { path: missing, source }) if source.kind() == ErrorKind::NotFound => {
+            // Newer models with a tokenizer have one file for both.
             let path = folder.join("processor_config.json");
-            let mut processor = json(&path).map_err(|_| ModelError::Io { path: absent, source })?;
+            let mut processor = json(&path).map_err(|_| ModelError::Io { path: missing, source })?;
             (processor.get_mut("image_processor").map(Value::take).unwrap_or_default(), path)
         }
         settings => (settings?, path),
@@ -141,8 +141,8 @@ pub(super) fn read(folder: &Path) -> Result<(ImageProcessorConfig, PathBuf), Mod
 }
 
 fn json(path: &Path) -> Result<Value, ModelError> {
-    let absent = || ModelError::Io { path: path.to_owned(), source: ErrorKind::NotFound.into() };
-    read_json(path, MAX_BYTES)?.ok_or_else(absent)
+    let missing = || ModelError::Io { path: path.to_owned(), source: ErrorKind::NotFound.into() };
+    read_json(path, MAX_BYTES)?.ok_or_else(missing)
 }
 
 fn unsupported(field: &'static str, found: impl ToString, expected: impl ToString) -> ModelError {
@@ -162,9 +162,9 @@ impl Settings {
             return class.ok_or_else(|| unsupported("image_processor_type", name, known()));
         }
         let config = json(&folder.join("config.json"))?;
-        let model = config.get("model_type").and_then(Value::as_str).unwrap_or("absent");
+        let model = config.get("model_type").and_then(Value::as_str).unwrap_or("missing");
         let class = CLASSES.iter().find(|class| class.models.contains(&model));
-        let found = || format!("absent, and the model's type is {model}");
+        let found = || format!("missing, and the `model_type` is {model}");
         class.ok_or_else(|| unsupported("image_processor_type", found(), known()))
     }
 
@@ -186,15 +186,15 @@ impl Settings {
         if crops && crop.is_none() {
             return Err(unsupported(
                 "crop_size",
-                "absent",
-                "a height and a width, as `do_center_crop` is true",
+                "missing",
+                "height and width, because `do_center_crop` is true",
             ));
         }
         let resample = match &self.resample {
-            Some(number) => number
+            Some(value) => value
                 .as_u64()
-                .and_then(Resample::from_number)
-                .ok_or_else(|| unsupported("resample", number, "a number from 0 to 5"))?,
+                .and_then(Resample::from_pillow)
+                .ok_or_else(|| unsupported("resample", value, "an integer from 0 to 5"))?,
             None => class.resample,
         };
         let normalize = Normalize {
@@ -214,16 +214,16 @@ impl Settings {
 impl Size {
     fn resize(&self, square: bool) -> Result<Resize, ModelError> {
         Ok(match self {
-            Self::Number(edge) if square => Resize::Exact { height: *edge, width: *edge },
-            Self::Number(edge) => Resize::ShortestEdge(*edge),
+            Self::Integer(edge) if square => Resize::Exact { height: *edge, width: *edge },
+            Self::Integer(edge) => Resize::ShortestEdge(*edge),
             Self::Pair([height, width]) => Resize::Exact { height: *height, width: *width },
-            Self::Table(table) => match lengths(table).as_slice() {
+            Self::Object(lengths) => match parse_lengths(lengths).as_slice() {
                 [("height", height), ("width", width)] => Resize::Exact { height: *height, width: *width },
                 [("shortest_edge", edge)] => Resize::ShortestEdge(*edge),
                 [("longest_edge", longest), ("shortest_edge", shortest)] => {
                     Resize::ShortestEdgeWithin { shortest: *shortest, longest: *longest }
                 }
-                // The reference accepts `longest_edge` alone and then fails to resize.
+                // Transformers accepts `longest_edge` alone but fails to resize.
                 _ => {
                     return Err(self.unsupported(
                         "size",
@@ -236,9 +236,9 @@ impl Size {
 
     fn crop(&self) -> Result<[usize; 2], ModelError> {
         match self {
-            Self::Number(edge) => Ok([*edge, *edge]),
+            Self::Integer(edge) => Ok([*edge, *edge]),
             Self::Pair(size) => Ok(*size),
-            Self::Table(table) => match lengths(table).as_slice() {
+            Self::Object(lengths) => match parse_lengths(lengths).as_slice() {
                 [("height", height), ("width", width)] => Ok([*height, *width]),
                 _ => Err(self.unsupported("crop_size", "height and width")),
             },
@@ -247,18 +247,18 @@ impl Size {
 
     fn unsupported(&self, field: &'static str, expected: &str) -> ModelError {
         let found = match self {
-            Self::Table(table) => Value::Object(table.clone()).to_string(),
+            Self::Object(lengths) => Value::Object(lengths.clone()).to_string(),
             _ => String::new(),
         };
         unsupported(field, found, expected)
     }
 }
 
-/// The lengths that a table gives, by name in order; one that is no length is left out.
-fn lengths(table: &Map<String, Value>) -> Vec<(&str, usize)> {
+/// Parses the lengths of an object, sorted by name; other values are ignored.
+fn parse_lengths(object: &Map<String, Value>) -> Vec<(&str, usize)> {
     let length = |value: &Value| usize::try_from(value.as_u64()?).ok();
     let mut lengths: Vec<_> =
-        table.iter().filter_map(|(name, value)| Some((name.as_str(), length(value)?))).collect();
+        object.iter().filter_map(|(name, value)| Some((name.as_str(), length(value)?))).collect();
     lengths.sort_unstable();
     lengths
 }

@@ -1,4 +1,4 @@
-//! From a decoded image to the pixels that one vision backbone was trained on.
+//! Preprocessing of images.
 
 mod config;
 mod file;
@@ -12,36 +12,36 @@ use sail_core::{Check, ConfigError, ImagePreprocessor, InputError, Pixels, RgbIm
 pub use config::{ImageProcessorConfig, Normalize, Resize};
 pub use resample::Resample;
 
-use crate::ModelError;
+use crate::pretrained::ModelError;
 
-/// Resizes, crops and normalises images with one model's rules.
+/// Resizes, crops and normalizes images for a model.
 ///
-/// The values equal those of transformers' image processors on the Pillow 13 backend (`BitImageProcessorPil` and its
-/// kin; `use_fast=False` in earlier versions) to the bit. Earlier Pillow takes another order of passes where the height
-/// shrinks by more than twice as many pixels as the width, and then rounds differently; the torchvision backend resizes
-/// in another arithmetic.
+/// The results are bit-identical to those of transformers' image processors on the Pillow 13 backend (`BitImageProcessorPil`
+/// and others; `use_fast=False` in earlier versions). Earlier versions of Pillow use another order of passes, and so other
+/// rounding, if the height shrinks by more than twice as many pixels as the width; the torchvision backend resizes in another
+/// arithmetic.
 ///
 /// # Examples
 /// See [`ImageProcessorConfig`].
 #[derive(Debug, Clone)]
 pub struct ImageProcessor {
     config: ImageProcessorConfig,
-    /// What each of the 256 values becomes, by channel.
+    /// Lookup table of the 256 values per channel.
     values: [[f32; 256]; 3],
 }
 
-/// The largest image that resizing may make, as many pixels as Pillow reads at most.
+/// Maximum number of pixels after resizing, equal to the limit of Pillow for reading.
 const MAX_PIXELS: usize = 178_956_970;
 
 impl ImageProcessor {
-    /// A processor with rules of one's own.
+    /// Creates a processor.
     ///
     /// # Errors
-    /// [`ConfigError`] for a rule out of its range.
+    /// Returns [`ConfigError`] if a field is out of range.
     pub fn new(config: ImageProcessorConfig) -> Result<Self, ConfigError> {
         config.check()?;
         let value = |channel: usize, value: u8| {
-            // The precision of every step is the reference's: 64 bits to rescale, 32 to normalise.
+            // As in transformers: rescale in `f64`, normalize in `f32`.
             let value = config.rescale.map_or(f32::from(value), |factor| (f64::from(value) * factor) as f32);
             config
                 .normalize
@@ -51,36 +51,37 @@ impl ImageProcessor {
         Ok(Self { config, values })
     }
 
-    /// The processor of a model folder, from its `preprocessor_config.json` (or the `image_processor` of its
-    /// `processor_config.json`), in any layout since `ViTFeatureExtractor`: the classes `BitImageProcessor` (DINOv2),
-    /// `CLIPImageProcessor`, `DeiTImageProcessor`, `SiglipImageProcessor` and `ViTImageProcessor`, their earlier
-    /// `FeatureExtractor` names included. A setting that is absent has its class's default; a class that is absent
-    /// follows from the `model_type` in `config.json`.
+    /// Opens the processor of a model folder from `preprocessor_config.json`, or from `image_processor` in
+    /// `processor_config.json`.
+    ///
+    /// Supports the classes `BitImageProcessor` (DINOv2), `CLIPImageProcessor`, `DeiTImageProcessor`, `SiglipImageProcessor`
+    /// and `ViTImageProcessor`, and their former `FeatureExtractor` names. Missing settings have the defaults of the class;
+    /// a missing class is derived from the `model_type` in `config.json`.
     ///
     /// # Errors
-    /// [`ModelError::Io`] for a file that cannot be read, [`ModelError::Format`] for one that is not what it should be,
-    /// and [`ModelError::Config`] for a setting that is not supported.
+    /// Returns [`ModelError::Io`] if the file cannot be read, [`ModelError::Format`] if it is malformed, and
+    /// [`ModelError::Config`] for an unsupported setting.
     pub fn open(folder: &Path) -> Result<Self, ModelError> {
         let (config, path) = file::read(folder)?;
         Self::new(config).map_err(|error| ModelError::Format { path, reason: error.to_string() })
     }
 
-    /// The rules.
+    /// Returns the configuration.
     pub fn config(&self) -> &ImageProcessorConfig {
         &self.config
     }
 
-    /// The same rules for another input size: square images of `size` pixels.
+    /// Returns a processor for square inputs of `size` pixels.
     ///
-    /// With a crop, the size resized to keeps its ratio to the crop (256 before a crop of 224 becomes 592 before one
-    /// of 518); without one, images are resized to the size itself, or their shorter edge is.
+    /// With a crop, the ratio of the resized image to the crop is kept (256 and a crop of 224 become 592 and a crop of 518).
+    /// Otherwise images are resized to `size`, or their shortest edge is.
     ///
     /// # Errors
-    /// [`ConfigError`] when a size gets out of its range.
+    /// Returns [`ConfigError`] if a size is out of range.
     pub fn with_size(&self, size: usize) -> Result<Self, ConfigError> {
         let mut config = self.config;
         let scaled = |edge: usize, crop: usize| match config.center_crop {
-            // Rounded to nearest; the crop is at least 1.
+            // Rounded to nearest.
             Some(_) => edge.saturating_mul(size).saturating_add(crop / 2) / crop,
             None => size,
         };
@@ -107,29 +108,29 @@ impl ImagePreprocessor for ImageProcessor {
     fn preprocess(&self, image: &RgbImage) -> Result<Pixels, InputError> {
         let from = [image.height() as usize, image.width() as usize];
         if from.contains(&0) {
-            return Err(InputError(format!("the image is {} x {} pixels, expected some", from[1], from[0])));
+            return Err(InputError(format!("empty image of {} x {} pixels", from[1], from[0])));
         }
         let resized = self.config.resize.map_or(from, |resize| resize.apply(from));
         let size = self.config.center_crop.unwrap_or(resized);
         if size.contains(&0) || resized.contains(&0) || size[0].saturating_mul(size[1]) > MAX_PIXELS {
             return Err(InputError(format!(
-                "an image of {} x {} pixels becomes one of {} x {}, expected 1 to {MAX_PIXELS} pixels: crop it first",
+                "an image of {} x {} pixels is resized to {} x {}, expected 1 to {MAX_PIXELS} pixels: crop it first",
                 from[1], from[0], resized[1], resized[0]
             )));
         }
-        let windows = [0, 1].map(|axis| Window::centred(resized[axis], size[axis]));
+        let windows = [0, 1].map(|axis| Window::centered(resized[axis], size[axis]));
         let kept = [windows[0].kept.clone(), windows[1].kept.clone()];
         let window = resample::resize(image, resized, self.config.resample, kept);
-        Ok(Pixels { size, values: self.spread(&window, size, &windows) })
+        Ok(Pixels { size, values: self.normalize_window(&window, size, &windows) })
     }
 
     fn normalize(&self, image: &RgbImage) -> Result<Pixels, InputError> {
         let size @ [height, width] = [image.height() as usize, image.width() as usize];
         if size.contains(&0) {
-            return Err(InputError(format!("the image is {width} x {height} pixels, expected some")));
+            return Err(InputError(format!("empty image of {width} x {height} pixels")));
         }
-        let whole = size.map(|side| Window::centred(side, side));
-        Ok(Pixels { size, values: self.spread(image.as_raw(), size, &whole) })
+        let whole = size.map(|side| Window::centered(side, side));
+        Ok(Pixels { size, values: self.normalize_window(image.as_raw(), size, &whole) })
     }
 
     fn describe(&self) -> String {
@@ -138,8 +139,13 @@ impl ImagePreprocessor for ImageProcessor {
 }
 
 impl ImageProcessor {
-    /// Normalises pixels and sorts them by channel; what the window leaves free is black.
-    fn spread(&self, pixels: &[u8], [height, width]: [usize; 2], [rows, columns]: &[Window; 2]) -> Vec<f32> {
+    /// Normalizes pixels to channel, row, column order, with black outside of the window.
+    fn normalize_window(
+        &self,
+        pixels: &[u8],
+        [height, width]: [usize; 2],
+        [rows, columns]: &[Window; 2],
+    ) -> Vec<f32> {
         let mut values = Vec::with_capacity(3 * height * width);
         for black in self.values.iter().map(|values| values[0]) {
             values.resize(values.len() + height * width, black);
@@ -160,17 +166,17 @@ impl ImageProcessor {
     }
 }
 
-/// Which part of an axis a centred crop keeps, and how much padding comes before it.
+/// The part of an axis that a center crop keeps, and the padding before it.
 struct Window {
     kept: Range<usize>,
     before: usize,
 }
 
 impl Window {
-    fn centred(length: usize, crop: usize) -> Self {
+    fn centered(length: usize, crop: usize) -> Self {
         match length.checked_sub(crop) {
             Some(rest) => Self { kept: rest / 2..rest / 2 + crop, before: 0 },
-            // The odd one comes before.
+            // Odd padding is larger before.
             None => Self { kept: 0..length, before: (crop - length).div_ceil(2) },
         }
     }

@@ -1,9 +1,8 @@
-//! Pillow's resampling of eight-bit images, to the bit.
+//! Resampling of 8-bit images, bit-identical to Pillow.
 //!
-//! Each axis is a convolution whose weights are the filter at the distance to the output pixel's centre, stretched
-//! by the scale when shrinking, in fixed point with 22 fractional bits; rows and columns one after the other, rounded
-//! to eight bits in between. Order and rounding are visible: an overshoot is cut off after the first pass. Only the
-//! window that the crop keeps is computed.
+//! Each axis is a convolution with a filter centered on the output pixel, stretched by the scale when downsampling, in fixed
+//! point with 22 fractional bits. The result of the first axis is rounded and clipped to 8 bits, so the order of the axes
+//! matters. Only the window that the crop keeps is computed.
 
 use std::f64::consts::PI;
 use std::ops::Range;
@@ -11,32 +10,32 @@ use std::ops::Range;
 use sail_core::RgbImage;
 use serde::{Deserialize, Serialize};
 
-/// How the pixels of a resized image are computed; the names and numbers are Pillow's.
+/// A resampling filter, with the names and values of Pillow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Resample {
-    /// 0: the nearest pixel.
+    /// 0: nearest neighbor.
     Nearest,
-    /// 1: sinc windowed by sinc, three lobes.
+    /// 1: Lanczos, windowed sinc with three lobes.
     Lanczos,
-    /// 2: triangle.
+    /// 2: linear interpolation.
     Bilinear,
-    /// 3: Keys' cubic with a = -0.5.
+    /// 3: cubic convolution of Keys with a = -0.5.
     Bicubic,
-    /// 4: the mean of the pixels covered.
+    /// 4: mean of the covered pixels.
     Box,
-    /// 5: sinc windowed by Hamming's window, one lobe.
+    /// 5: sinc with a Hamming window, one lobe.
     Hamming,
 }
 
 impl Resample {
-    /// The filter with Pillow's number.
-    pub(super) fn from_number(number: u64) -> Option<Self> {
+    /// Returns the filter for a value of Pillow.
+    pub(super) fn from_pillow(value: u64) -> Option<Self> {
         let all = [Self::Nearest, Self::Lanczos, Self::Bilinear, Self::Bicubic, Self::Box, Self::Hamming];
-        all.get(usize::try_from(number).ok()?).copied()
+        all.get(usize::try_from(value).ok()?).copied()
     }
 
-    /// The name in lower case.
+    /// Returns the name in lower case.
     pub fn name(self) -> &'static str {
         match self {
             Self::Nearest => "nearest",
@@ -48,7 +47,7 @@ impl Resample {
         }
     }
 
-    /// Half the width of the filter, in output pixels when shrinking and input pixels otherwise.
+    /// Returns half the width of the filter, in output pixels when downsampling and in input pixels otherwise.
     fn support(self) -> f64 {
         match self {
             Self::Nearest | Self::Box => 0.5,
@@ -58,6 +57,7 @@ impl Resample {
         }
     }
 
+    /// Returns the value of the filter at `x`.
     fn weight(self, x: f64) -> f64 {
         let sinc = |x: f64| if x == 0.0 { 1.0 } else { (x * PI).sin() / (x * PI) };
         let distance = x.abs();
@@ -73,7 +73,7 @@ impl Resample {
     }
 }
 
-/// Resizes to `size` (height and width, not zero) and keeps the rows and columns of `window`.
+/// Resizes to `size` (positive height and width) and returns the given rows and columns of the result.
 pub(super) fn resize(
     image: &RgbImage,
     size: [usize; 2],
@@ -87,14 +87,14 @@ pub(super) fn resize(
     }
     let vertical = Taps::new(height, size[0], resample, rows);
     let horizontal = Taps::new(width, size[1], resample, columns);
-    let (first_row, first_column) = (vertical.reach().start, horizontal.reach().start);
-    // Pillow 13 takes columns first where they lose more than twice what rows do; before, it always took rows first.
+    let (first_row, first_column) = (vertical.inputs().start, horizontal.inputs().start);
+    // Pillow 13 starts with the columns if they shrink by more than twice as many pixels; earlier versions never do.
     if size[0] < height && height + 2 * size[1] > size[0] + 2 * width {
-        let between = source.convolve_columns(&vertical, 0, horizontal.reach());
-        let width = horizontal.reach().len();
+        let between = source.convolve_columns(&vertical, 0, horizontal.inputs());
+        let width = horizontal.inputs().len();
         Grid { pixels: &between, width }.convolve_rows(&horizontal, first_column, 0..rows_of(&between, width))
     } else {
-        let between = source.convolve_rows(&horizontal, 0, vertical.reach());
+        let between = source.convolve_rows(&horizontal, 0, vertical.inputs());
         let width = horizontal.spans.len();
         Grid { pixels: &between, width }.convolve_columns(&vertical, first_row, 0..width)
     }
@@ -104,7 +104,7 @@ fn rows_of(pixels: &[u8], width: usize) -> usize {
     pixels.len() / (width * 3)
 }
 
-/// Pixels whose position Pillow finds by adding up the scale.
+/// Nearest neighbor at positions that Pillow computes by accumulating the scale.
 fn nearest(source: &[u8], from: [usize; 2], to: [usize; 2], window: [Range<usize>; 2]) -> Vec<u8> {
     let positions = |axis: usize| {
         let scale = from[axis] as f64 / to[axis] as f64;
@@ -127,7 +127,7 @@ fn nearest(source: &[u8], from: [usize; 2], to: [usize; 2], window: [Range<usize
     result
 }
 
-/// Fractional bits of a weight: 32, less eight for the value and two for sign and overshoot.
+/// Fractional bits of a weight: 32 minus 8 for the value and 2 for sign and overshoot.
 const BITS: u32 = 22;
 const HALF: i32 = 1 << (BITS - 1);
 
@@ -135,18 +135,18 @@ fn round(sum: i32) -> u8 {
     (sum >> BITS).clamp(0, 255) as u8
 }
 
-/// The weights of one axis.
+/// The filter weights of one axis.
 struct Taps {
-    /// For every output, the input where its weights begin and how many there are.
+    /// First input and number of weights of every output.
     spans: Vec<(usize, usize)>,
-    /// All weights, one output after another.
+    /// Concatenated weights of all outputs.
     weights: Vec<i32>,
 }
 
 impl Taps {
     fn new(from: usize, to: usize, resample: Resample, outputs: Range<usize>) -> Self {
         if from == to {
-            // Not even a filter that blurs is applied.
+            // Pillow skips the axis, even for filters that blur.
             let spans = outputs.map(|output| (output, 1)).collect::<Vec<_>>();
             return Self { weights: vec![1 << BITS; spans.len()], spans };
         }
@@ -157,30 +157,30 @@ impl Taps {
         let mut weights = Vec::new();
         let mut exact = Vec::new();
         for output in outputs {
-            let centre = (output as f64 + 0.5) * scale;
-            let start = (centre - support + 0.5).max(0.0) as usize;
-            let end = ((centre + support + 0.5) as usize).min(from);
+            let center = (output as f64 + 0.5) * scale;
+            let start = (center - support + 0.5).max(0.0) as usize;
+            let end = ((center + support + 0.5) as usize).min(from);
             exact.clear();
-            exact.extend((start..end).map(|input| resample.weight((input as f64 - centre + 0.5) * shrink)));
+            exact.extend((start..end).map(|input| resample.weight((input as f64 - center + 0.5) * shrink)));
             let sum: f64 = exact.iter().sum();
             spans.push((start, exact.len()));
             weights.extend(exact.iter().map(|weight| {
                 let share = if sum == 0.0 { *weight } else { weight / sum };
-                // Half away from zero.
+                // `round` rounds half away from zero, as Pillow does.
                 (share * f64::from(1 << BITS)).round() as i32
             }));
         }
         Self { spans, weights }
     }
 
-    /// The inputs that have any weight.
-    fn reach(&self) -> Range<usize> {
+    /// Returns the range of inputs with a weight.
+    fn inputs(&self) -> Range<usize> {
         let start = self.spans.iter().map(|span| span.0).min().unwrap_or(0);
         let end = self.spans.iter().map(|span| span.0 + span.1).max().unwrap_or(0);
         start..end
     }
 
-    /// For every output, where its inputs begin and their weights.
+    /// Iterates over the outputs with their first input and weights.
     fn iter(&self) -> impl Iterator<Item = (usize, &[i32])> {
         let mut rest = self.weights.as_slice();
         self.spans.iter().map(move |&(start, count)| {
@@ -191,14 +191,14 @@ impl Taps {
     }
 }
 
-/// Rows of pixels.
+/// Pixels in row-major order.
 struct Grid<'a> {
     pixels: &'a [u8],
     width: usize,
 }
 
 impl Grid<'_> {
-    /// Convolves some rows; `first` is the number of the first column here.
+    /// Convolves a range of rows; `first` is the input index of the first column.
     fn convolve_rows(&self, taps: &Taps, first: usize, rows: Range<usize>) -> Vec<u8> {
         let columns = taps.spans.len();
         let mut result = vec![0; rows.len() * columns * 3];
@@ -218,7 +218,7 @@ impl Grid<'_> {
         result
     }
 
-    /// Convolves some columns; `first` is the number of the first row here.
+    /// Convolves a range of columns; `first` is the input index of the first row.
     fn convolve_columns(&self, taps: &Taps, first: usize, columns: Range<usize>) -> Vec<u8> {
         let mut result = Vec::with_capacity(taps.spans.len() * columns.len() * 3);
         let mut sums = vec![HALF; columns.len() * 3];

@@ -1,57 +1,57 @@
-//! Why a checkpoint cannot be used.
+//! Errors of models.
 
 use std::path::PathBuf;
 
-use super::HubError;
+use sail_hub::HubError;
 
-/// A model that cannot be found, read or built.
+/// An error of a model that cannot be found, read or built.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelError {
-    /// The file system failed.
+    /// A file or folder cannot be read.
     #[error("cannot access {path}")]
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The I/O error.
         #[source]
         source: std::io::Error,
     },
-    /// A folder without a file that every model must have.
+    /// A required file is missing.
     #[error("{folder} has no {what}: looked for {}", looked_for.join(", "))]
     Missing {
         /// The folder, or the id on the hub.
         folder: String,
-        /// What is absent.
+        /// What is missing.
         what: &'static str,
-        /// The names it could have, in the order of preference.
+        /// The supported file names, in order of preference.
         looked_for: Vec<String>,
     },
-    /// A file that is not what it must be.
-    #[error("{path} cannot be used: {reason}")]
+    /// A file is invalid.
+    #[error("invalid file {path}: {reason}")]
     Format {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         reason: String,
     },
-    /// A value in a configuration file that this family does not know or that is out of range.
-    #[error("the model's `{field}` is {found}, expected {expected}")]
+    /// A value in a configuration file is unsupported or out of range.
+    #[error("`{field}` of the model is {found}, expected {expected}")]
     Config {
-        /// The name in the configuration file.
+        /// The field in the configuration file.
         field: &'static str,
-        /// The value there.
+        /// The value found.
         found: String,
-        /// The values that are known.
+        /// The supported values.
         expected: String,
     },
-    /// Weights that do not fit the configuration.
-    #[error("the weights do not fit the model's configuration: {}", problems.join("; "))]
+    /// The weights do not match the configuration.
+    #[error("the weights do not match the configuration of the model: {}", problems.join("; "))]
     Tensors {
-        /// Every tensor that is missing, unused, of another shape or type, or not finite.
+        /// Every tensor that is missing, unexpected, misshapen, of another type, or not finite.
         problems: Vec<String>,
     },
-    /// A model that cannot be had from the hub.
+    /// The model cannot be fetched from the hub.
     #[error(transparent)]
     Hub(#[from] HubError),
 }

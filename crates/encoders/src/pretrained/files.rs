@@ -1,4 +1,4 @@
-//! Which files of a model hold its weights.
+//! Selection of the files with the weights of a model.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -7,30 +7,30 @@ use serde_json::Value;
 
 use super::ModelError;
 
-/// Published names in the order of preference: safetensors are mapped and checked more simply than pickles.
+/// Standard names in order of preference: safetensors before pickles.
 const PUBLISHED: [&str; 4] = [
     "model.safetensors",
     "model.safetensors.index.json",
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 ];
-/// Endings of a file that may have any name, if it is the only one.
+/// Extensions of a single file with any name.
 const ENDINGS: [&str; 4] = [".safetensors", ".bin", ".pt", ".pth"];
-/// What a training script leaves beside the weights under such endings.
+/// Other files with these extensions, as written by training scripts.
 const NOT_WEIGHTS: [&str; 5] =
     ["training_args.bin", "optimizer.pt", "optimizer.bin", "scheduler.pt", "rng_state.pth"];
 
-/// Where the weights are.
+/// The files with the weights.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum WeightFiles {
-    /// One file.
+    /// A single file.
     Single(String),
-    /// An index that names the shards.
+    /// An index of shards.
     Index(String),
 }
 
 impl WeightFiles {
-    /// Chooses among the names of a folder; `folder` is what an error calls it.
+    /// Selects from the names of a folder; `folder` is its name in errors.
     pub(super) fn choose<'a>(
         folder: &str,
         names: impl Iterator<Item = &'a str> + Clone,
@@ -62,7 +62,7 @@ impl WeightFiles {
             _ => Err(ModelError::Format {
                 path: folder.into(),
                 reason: format!(
-                    "any of {} could be its weights: rename the right one to `{}`",
+                    "ambiguous weights, {}: rename the right file to `{}`",
                     others.join(", "),
                     if others.iter().any(|name| name.ends_with(".safetensors")) {
                         PUBLISHED[0]
@@ -75,30 +75,30 @@ impl WeightFiles {
     }
 }
 
-/// The shards that an index names, in the order of names.
-///
-/// A name must be a plain file name: an index cannot lead out of its folder.
+/// Returns the names of the shards in an index, sorted. They must be plain file names, which cannot lead out of the folder.
 pub(super) fn shards(path: &Path, index: &Value) -> Result<BTreeSet<String>, ModelError> {
     let format = |reason: String| ModelError::Format { path: path.to_owned(), reason };
     let map = index
         .get("weight_map")
         .and_then(Value::as_object)
-        .ok_or_else(|| format("it has no `weight_map` from tensors to files".into()))?;
+        .ok_or_else(|| format("no `weight_map` from tensors to files".into()))?;
     let mut shards = BTreeSet::new();
     for (tensor, file) in map {
         let is_shard = |file: &&str| is_plain(file) && ENDINGS.iter().any(|ending| file.ends_with(ending));
         let file = file.as_str().filter(is_shard).ok_or_else(|| {
-            format(format!("it places `{tensor}` in {file}, expected the name of a file in the same folder"))
+            format(format!(
+                "the file of `{tensor}` is {file}, expected the name of a file in the same folder"
+            ))
         })?;
         shards.insert(file.to_owned());
     }
     if shards.is_empty() {
-        return Err(format("its `weight_map` names no tensors".into()));
+        return Err(format("empty `weight_map`".into()));
     }
     Ok(shards)
 }
 
-/// Whether a name can be a file of the same folder and part of an address: letters, digits, `-`, `_` and `.`.
+/// Returns whether a name consists of letters, digits, `-`, `_` and `.`, and so is a file in the same folder.
 pub(super) fn is_plain(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     name.len() <= 255 && !name.starts_with('.') && name.chars().all(plain)
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn the_published_order_then_the_only_file() {
+    fn prefers_standard_names_then_a_single_file() {
         let single = |name: &str| Ok(WeightFiles::Single(name.into()));
         let index = |name: &str| Ok(WeightFiles::Index(name.into()));
         let mut names = vec!["pytorch_model.bin.index.json", "x.pth", "config.json"];
@@ -129,17 +129,17 @@ mod tests {
     }
 
     #[test]
-    fn none_and_several_are_errors_that_say_what_to_do() {
+    fn rejects_missing_and_ambiguous_weights() {
         let none = choose(&["config.json", "onnx/model.bin"]).unwrap_err();
         assert!(none.starts_with("folder has no weights: looked for model.safetensors, "), "{none}");
         assert!(none.ends_with("a single *.pth"), "{none}");
         let several = choose(&["b.pt", "a.bin"]).unwrap_err();
-        assert!(several.contains("any of a.bin, b.pt could be its weights"), "{several}");
-        assert!(several.ends_with("rename the right one to `pytorch_model.bin`"), "{several}");
+        assert!(several.contains("ambiguous weights, a.bin, b.pt"), "{several}");
+        assert!(several.ends_with("rename the right file to `pytorch_model.bin`"), "{several}");
     }
 
     #[test]
-    fn an_index_names_files_of_its_own_folder_only() {
+    fn index_must_not_name_files_outside_the_folder() {
         let read = |index: Value| shards(Path::new("index.json"), &index).map_err(|error| error.to_string());
         let good =
             read(json!({"weight_map": {"b": "2.safetensors", "a": "1.safetensors", "c": "1.safetensors"}}));
@@ -164,7 +164,7 @@ mod tests {
             "ä.bin",
         ] {
             let error = read(json!({"weight_map": {"a": "ok.bin", "w": file}})).unwrap_err();
-            assert!(error.contains("places `w` in"), "{file:?}: {error}");
+            assert!(error.contains("the file of `w` is"), "{file:?}: {error}");
         }
         for index in [
             json!({"weight_map": {"w": 3}}),

@@ -1,11 +1,12 @@
-//! A model's files in a local folder.
+//! The files of a model in a local folder.
 
-use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
 use sail_core::Provenance;
+use sail_hub::RepoId;
+use sail_support::hex;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -13,10 +14,10 @@ use super::files::{WeightFiles, shards};
 use super::small_file::{MAX_JSON, read_json};
 use super::{ModelError, Weights};
 
-/// A local folder in the layout of a snapshot of the hub: `config.json`, weights, and what prepares the input.
+/// A model in a local folder: `config.json`, weights, and the files of preprocessor or tokenizer, as on the hub.
 ///
-/// The weights are the first of `model.safetensors`, `model.safetensors.index.json` with its shards,
-/// `pytorch_model.bin`, `pytorch_model.bin.index.json` with its shards, or else the only file that ends in
+/// The weights are the first found of `model.safetensors`, `model.safetensors.index.json` with its shards,
+/// `pytorch_model.bin`, `pytorch_model.bin.index.json` with its shards, and a single file with the extension
 /// `.safetensors`, `.bin`, `.pt` or `.pth`.
 ///
 /// # Examples
@@ -37,20 +38,20 @@ pub struct ModelFolder {
 }
 
 impl ModelFolder {
-    /// Opens a folder: reads `config.json` and finds the weights, which are read when a model is built.
+    /// Opens a folder: reads `config.json` and finds the weights, which are read when the model is loaded.
     ///
-    /// The folder's name names the model. A snapshot in the hub's cache,
-    /// `models--org--name/snapshots/commit`, has the id and the commit instead.
+    /// The name of the model is that of the folder, or id and commit for a snapshot in the cache of the hub,
+    /// `models--org--name/snapshots/commit`.
     ///
     /// # Errors
-    /// [`ModelError`] for a folder without `config.json` or weights, a configuration that is not a JSON
-    /// object, and an index of shards that names other than files of the folder, or absent ones.
+    /// Returns [`ModelError`] if `config.json` or the weights are missing, the configuration is not a JSON object, or the
+    /// index of the shards names files that are missing or outside of the folder.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, ModelError> {
         let path = path.as_ref();
         let io = |source| ModelError::Io { path: path.to_owned(), source };
         let mut names = Vec::new();
         for entry in std::fs::read_dir(path).map_err(io)? {
-            // Published names are ASCII, so one that is not UTF-8 is none of them.
+            // All names looked for are ASCII.
             names.extend(entry.map_err(io)?.file_name().into_string().ok());
         }
         let config_path = path.join("config.json");
@@ -60,7 +61,7 @@ impl ModelFolder {
             looked_for: vec!["config.json".into()],
         })?;
         if !config.is_object() {
-            return Err(ModelError::Format { path: config_path, reason: "it is not a JSON object".into() });
+            return Err(ModelError::Format { path: config_path, reason: "not a JSON object".into() });
         }
         let weights =
             match WeightFiles::choose(&path.display().to_string(), names.iter().map(String::as_str))? {
@@ -76,66 +77,66 @@ impl ModelFolder {
                 .map_err(|source| ModelError::Io { path: file.clone(), source })?
                 .is_file()
             {
-                return Err(ModelError::Format { path: file.clone(), reason: "it is not a file".into() });
+                return Err(ModelError::Format { path: file.clone(), reason: "not a regular file".into() });
             }
         }
         let (name, revision) = identity(path).map_err(io)?;
         Ok(Self { path: path.to_owned(), name, revision, config, weights })
     }
 
-    /// The folder.
+    /// Returns the path of the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The model's id on the hub, or the folder's name.
+    /// Returns the id of the model on the hub, or the name of the folder.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The commit on the hub, where it is known.
+    /// Returns the commit on the hub, if known.
     pub fn revision(&self) -> Option<&str> {
         self.revision.as_deref()
     }
 
-    /// `config.json`, an object.
+    /// Returns the content of `config.json`, a JSON object.
     pub fn config(&self) -> &Value {
         &self.config
     }
 
-    /// The family of the model, as `config.json` names it.
+    /// Returns the `model_type` of `config.json`.
     ///
     /// # Errors
-    /// [`ModelError::Config`] when the configuration names none.
+    /// Returns [`ModelError::Config`] if it is missing.
     pub fn model_type(&self) -> Result<&str, ModelError> {
         let found = &self.config["model_type"];
         found.as_str().ok_or_else(|| ModelError::Config {
             field: "model_type",
-            found: if found.is_null() { "absent".into() } else { found.to_string() },
-            expected: "the name of a family of models".into(),
+            found: if found.is_null() { "missing".into() } else { found.to_string() },
+            expected: "the name of a model family".into(),
         })
     }
 
-    /// Another JSON file of the folder, such as `preprocessor_config.json`; `None` where there is none.
+    /// Reads a JSON file of the folder, such as `preprocessor_config.json`; `None` if it does not exist.
     ///
     /// # Errors
-    /// [`ModelError`] for a file that is not JSON, is larger than 32 MiB, or cannot be read.
+    /// Returns [`ModelError`] if the file is not JSON, is larger than 32 MiB, or cannot be read.
     pub fn json(&self, name: &str) -> Result<Option<Value>, ModelError> {
         read_json(&self.path.join(name), MAX_JSON)
     }
 
-    /// The files that hold the weights, in the order of their names.
+    /// Returns the files of the weights, sorted by name.
     pub fn weight_files(&self) -> &[PathBuf] {
         &self.weights
     }
 
-    /// SHA-256 in hexadecimal of the weights, all files one after the other. This reads them once.
+    /// Computes the SHA-256 of the concatenated files of the weights, in hexadecimal.
     ///
     /// # Errors
-    /// [`ModelError::Io`] when a file cannot be read.
+    /// Returns [`ModelError::Io`] if a file cannot be read.
     pub fn weights_sha256(&self) -> Result<String, ModelError> {
         let mut hash = Sha256::new();
-        // Read and not mapped: pages of a map count as memory of the process.
+        // Not memory-mapped: mapped pages would count as memory of the process.
         let mut buffer = vec![0; 1 << 20];
         for path in &self.weights {
             let io = |source| ModelError::Io { path: path.clone(), source };
@@ -150,7 +151,7 @@ impl ModelFolder {
         Ok(hex(&hash.finalize()))
     }
 
-    /// The model's name, revision and the hash of its weights, without preprocessing and pooling.
+    /// Returns name, revision and hash of the weights, without preprocessing and pooling.
     ///
     /// # Errors
     /// As [`weights_sha256`](Self::weights_sha256).
@@ -162,34 +163,22 @@ impl ModelFolder {
         })
     }
 
-    /// The tensors, read when they are used.
+    /// Opens the tensors, which are read lazily.
     pub(crate) fn weights(&self) -> Result<Weights, ModelError> {
         Weights::open_all(&self.weights)
     }
 }
 
-/// Name and revision by the place of a folder.
+/// Returns name and revision of the model in a folder.
 fn identity(path: &Path) -> std::io::Result<(String, Option<String>)> {
-    // A link keeps its own name; a path with `..` has one only once it is resolved.
+    // Keeps the name of a symbolic link, but resolves `..`.
     let path = if path.components().any(|part| part == Component::ParentDir) {
         path.canonicalize()?
     } else {
         std::path::absolute(path)?
     };
-    let names: Vec<_> = path.iter().rev().take(3).map(|name| name.to_string_lossy()).collect();
-    if let [commit, folder, repository] = names.as_slice()
-        && folder == "snapshots"
-        && let Some(id) = repository.strip_prefix("models--")
-    {
-        return Ok((id.replacen("--", "/", 1), Some(commit.to_string())));
+    if let Some(id) = RepoId::of_model_snapshot(&path) {
+        return Ok((id.name().to_owned(), id.revision().map(str::to_owned)));
     }
-    Ok((names.first().map(ToString::to_string).unwrap_or_default(), None))
-}
-
-/// Bytes in lower-case hexadecimal.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    Ok((path.iter().next_back().unwrap_or_default().to_string_lossy().into_owned(), None))
 }

@@ -1,25 +1,24 @@
-//! Where a pickle ends, found without building anything.
+//! Finds the end of a pickle without interpreting it.
 
 use std::ops::ControlFlow;
 
-/// Splits the first pickle from a buffer: its bytes and what follows. `None` when the buffer ends before the
-/// pickle does, or at an operation that no version of the format has.
+/// Splits a buffer after the first pickle. Returns `None` if the pickle is incomplete or has an unknown opcode.
 ///
-/// The operations are those of <https://docs.python.org/3/library/pickletools.html>, protocols 0 to 5.
+/// The opcodes are those of <https://docs.python.org/3/library/pickletools.html>, protocols 0 to 5.
 pub(super) fn split_first(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut rest = bytes;
     loop {
-        match skip_operation(rest)? {
+        match skip_opcode(rest)? {
             ControlFlow::Continue(after) => rest = after,
             ControlFlow::Break(after) => return bytes.split_at_checked(bytes.len() - after.len()),
         }
     }
 }
 
-/// Skips one operation with its argument; breaks at the one that ends a pickle.
-fn skip_operation(bytes: &[u8]) -> Option<ControlFlow<&[u8], &[u8]>> {
-    let (&operation, rest) = bytes.split_first()?;
-    let after = match operation {
+/// Skips an opcode with its argument; breaks after `STOP`.
+fn skip_opcode(bytes: &[u8]) -> Option<ControlFlow<&[u8], &[u8]>> {
+    let (&opcode, rest) = bytes.split_first()?;
+    let after = match opcode {
         b'.' => return Some(ControlFlow::Break(rest)),
         b'(' | b'0' | b'1' | b'2' | b'N' | b'Q' | b'R' | b'a' | b'b' | b'd' | b'e' | b'l' | b's' | b't'
         | b'u' => rest,
@@ -43,7 +42,7 @@ fn skip_line(bytes: &[u8]) -> Option<&[u8]> {
     bytes.get(end + 1..)
 }
 
-/// Skips a little-endian length of `N` bytes and as many bytes as it says.
+/// Skips a little-endian length of `N` bytes and that number of bytes.
 fn skip_counted<const N: usize>(bytes: &[u8]) -> Option<&[u8]> {
     let (length, rest) = bytes.split_first_chunk::<N>()?;
     let length = length.iter().rev().fold(0_u64, |length, byte| length << 8 | u64::from(*byte));
@@ -56,7 +55,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn arguments_are_skipped_and_not_read_as_operations() {
+    fn skips_arguments_of_opcodes() {
         for pickle in [
             b"\x80\x02}q\x00(X\x02\x00\x00\x00a.K\x05u.".as_slice(), // a full stop inside a string
             b"cos.\nsystem.\n)R.",
@@ -71,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pickle_that_does_not_end_is_none() {
+    fn rejects_incomplete_pickles() {
         for bytes in [
             b"".as_slice(),
             b"N",
@@ -88,7 +87,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn splits_any_bytes_without_loss(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             if let Some((first, rest)) = split_first(&bytes) {
                 prop_assert!(first.ends_with(b"."));
                 prop_assert_eq!([first, rest].concat(), bytes);

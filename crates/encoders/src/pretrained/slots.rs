@@ -1,10 +1,10 @@
-//! What tensors a module expects, in the names and layouts of PyTorch.
+//! The tensors that a module expects, with the names and layouts of PyTorch.
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Bool, Int, Tensor};
 use burn_store::{ModuleAdapter, ModuleContext, PyTorchToBurnAdapter};
 
-/// The kinds of numbers that a parameter may have.
+/// The kind of a tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Float,
@@ -12,14 +12,14 @@ pub(super) enum Kind {
     Bool,
 }
 
-/// The place of one tensor in a module.
+/// A tensor that a module expects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Slot {
-    /// Its name in PyTorch.
+    /// Name in PyTorch.
     pub(super) name: String,
-    /// Its name in burn, where that is another: old checkpoints have `gamma` and `beta` too.
+    /// Name in burn if it differs: old checkpoints also use `gamma` and `beta`.
     pub(super) alias: Option<String>,
-    /// Its shape in PyTorch: a linear layer's weight is `[out, in]`.
+    /// Shape in PyTorch: the weight of a linear layer is `[out, in]`.
     pub(super) shape: Vec<usize>,
     pub(super) kind: Kind,
 }
@@ -72,7 +72,7 @@ impl ModuleVisitor for Collector {
 
     fn enter_module(&mut self, name: &str, container: &str) {
         self.containers.push(container.to_owned());
-        // The variants of an enum have no name in PyTorch.
+        // Enum variants have no name in PyTorch.
         if !container.starts_with("Enum:") {
             self.path.push(name.to_owned());
         }

@@ -1,4 +1,4 @@
-//! The small files of a model folder.
+//! Small files of a model folder.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -8,13 +8,13 @@ use serde_json::Value;
 
 use super::ModelError;
 
-/// The largest configuration file that is read. Published ones, with the labels of 21,000 classes, have 1 MB.
+/// Maximum size of a configuration file. Published ones with the labels of 21,000 classes have 1 MB.
 pub(crate) const MAX_JSON: u64 = 32 << 20;
 
-/// A file's bytes, or nothing where there is no such file.
+/// Reads a file; `None` if it does not exist.
 ///
 /// # Errors
-/// [`ModelError::Io`], and [`ModelError::Format`] for a file of more than `limit` bytes.
+/// Returns [`ModelError::Io`], or [`ModelError::Format`] if the file has more than `limit` bytes.
 pub(crate) fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, ModelError> {
     let io = |source| ModelError::Io { path: path.to_owned(), source };
     let file = match File::open(path) {
@@ -24,21 +24,21 @@ pub(crate) fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, ModelErro
     let mut bytes = Vec::new();
     file.take(limit + 1).read_to_end(&mut bytes).map_err(io)?;
     if bytes.len() as u64 > limit {
-        return Err(format(path, format!("it is larger than {} MiB", limit >> 20)));
+        return Err(format(path, format!("larger than {} MiB", limit >> 20)));
     }
     Ok(Some(bytes))
 }
 
-/// A JSON file, or nothing where there is no such file.
+/// Reads a JSON file; `None` if it does not exist.
 ///
 /// # Errors
-/// As [`read`], and [`ModelError::Format`] for a file that is not JSON.
+/// As [`read`], and [`ModelError::Format`] if the file is not JSON.
 pub(crate) fn read_json(path: &Path, limit: u64) -> Result<Option<Value>, ModelError> {
     let Some(bytes) = read(path, limit)? else { return Ok(None) };
-    serde_json::from_slice(&bytes).map(Some).map_err(|error| format(path, format!("it is not JSON: {error}")))
+    serde_json::from_slice(&bytes).map(Some).map_err(|error| format(path, format!("not JSON: {error}")))
 }
 
-/// The error for a file that cannot be used.
+/// Returns the error for an invalid file.
 pub(crate) fn format(path: &Path, reason: impl Into<String>) -> ModelError {
     ModelError::Format { path: path.to_owned(), reason: reason.into() }
 }

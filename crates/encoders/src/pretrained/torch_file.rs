@@ -1,9 +1,8 @@
-//! Files of `torch.save`, read by a reader that executes nothing and knows only how tensors are described.
+//! Files written by `torch.save`, read without executing pickled code.
 //!
-//! [`PytorchReader`] refuses deep nesting, copies without end and storages outside the file. Three limits are added
-//! here, for what it leaves open: every operation of a pickle, which can be one byte, becomes an object of a
-//! hundred bytes or more; an entry of an archive may be compressed to almost nothing; and a view with strides
-//! of 0 claims far more than it holds.
+//! [`PytorchReader`] rejects deep nesting, memo bombs and storages outside of the file. Three checks are added here: the size
+//! of a pickle, because every one-byte opcode may become an object of a hundred bytes or more; compressed entries of an
+//! archive, which may expand without bound; and views with stride 0, which claim more elements than the storage has.
 
 use std::fs::File;
 use std::io::Read;
@@ -15,31 +14,29 @@ use burn_store::{bridge, pytorch_reader::PytorchReader};
 
 use super::pickle;
 
-/// The largest description of tensors that is read: about 14,000 tensors.
+/// Maximum size of a pickle in bytes, enough for 14,000 tensors.
 const MAX_PICKLE: u64 = 2 << 20;
-/// How a file of PyTorch before 1.6 begins: protocol 2, and a number of ten bytes.
+/// Start of a file of PyTorch before 1.6: protocol 2 and the magic number.
 const LEGACY: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
-/// Magic number, version, system, tensors, keys of the storages.
+/// Pickles of such a file: magic number, version, system, tensors, keys of the storages.
 const LEGACY_PICKLES: usize = 5;
-/// More dimensions than any weight has.
+/// Maximum number of dimensions.
 const MAX_RANK: usize = 8;
-/// Where training scripts put the weights beside other things.
+/// Keys under which training scripts save the weights along with other state.
 const CONTAINERS: [&str; 2] = ["state_dict.", "model_state_dict."];
-/// What distributed training puts before every name.
+/// Prefix of all names in distributed training.
 const DISTRIBUTED: &str = "module.";
 
-/// The tensors of a file, not yet read.
-///
-/// Weights in a dictionary beside others, as `state_dict` or `model_state_dict`, have their names there.
+/// Opens the tensors of a file without reading them. Weights under the key `state_dict` or `model_state_dict` are unwrapped.
 ///
 /// # Errors
-/// Why the file cannot be used.
+/// Returns the reason why the file is invalid.
 pub(super) fn open(path: &Path) -> Result<Vec<StoredTensor>, String> {
     let text = |error: &dyn std::error::Error| error.to_string();
     let length = check(path)?;
-    // The reader is not known to panic; if it does, that file is damaged and no reason to fall.
+    // A precaution: a panic of the reader means an invalid file.
     let reader = catch_unwind(AssertUnwindSafe(|| PytorchReader::new(path)))
-        .map_err(|_| "its description of the tensors is damaged".to_owned())?
+        .map_err(|_| "corrupt pickle".to_owned())?
         .map_err(|error| text(&error))?;
     let mut tensors = Vec::with_capacity(reader.len());
     for tensor in reader.into_tensors().into_values() {
@@ -48,7 +45,9 @@ pub(super) fn open(path: &Path) -> Result<Vec<StoredTensor>, String> {
             return Err(format!("`{name}` has {} dimensions, expected at most {MAX_RANK}", shape.len()));
         }
         if tensor.byte_len() as u64 > length {
-            return Err(format!("`{name}` has shape {shape:?}, more than a file of {length} bytes holds"));
+            return Err(format!(
+                "`{name}` has shape {shape:?}, which exceeds the {length} bytes of the file"
+            ));
         }
         tensors.push(bridge::from_pytorch(tensor));
     }
@@ -62,7 +61,7 @@ pub(super) fn open(path: &Path) -> Result<Vec<StoredTensor>, String> {
         strip(&mut tensors, DISTRIBUTED);
     }
     if tensors.is_empty() {
-        return Err("it holds no tensors".into());
+        return Err("no tensors".into());
     }
     Ok(tensors)
 }
@@ -73,44 +72,43 @@ fn strip(tensors: &mut [StoredTensor], prefix: &str) {
     }
 }
 
-/// Checks what can be known before a pickle is interpreted, and gives the length of the file.
+/// Checks a file before its pickle is interpreted, and returns its length.
 fn check(path: &Path) -> Result<u64, String> {
-    let io = |error: std::io::Error| format!("it cannot be read: {error}");
+    let io = |error: std::io::Error| format!("cannot be read: {error}");
     let mut file = File::open(path).map_err(io)?;
     let length = file.metadata().map_err(io)?.len();
     let mut head = Vec::new();
     file.by_ref().take(MAX_PICKLE).read_to_end(&mut head).map_err(io)?;
-    // The reader looks for archives first.
+    // The reader tries archives first.
     if head.starts_with(b"PK") {
         check_zip(file)?;
     } else if head.starts_with(LEGACY) && head.get(257..262) != Some(b"ustar") {
         let mut rest = head.as_slice();
         for _ in 0..LEGACY_PICKLES {
-            (_, rest) = pickle::split_first(rest).ok_or_else(|| {
-                format!("its description of the tensors is damaged, or larger than {MAX_PICKLE} bytes")
-            })?;
+            (_, rest) = pickle::split_first(rest)
+                .ok_or_else(|| format!("corrupt pickle, or one larger than {MAX_PICKLE} bytes"))?;
         }
     } else {
-        return Err("it is not a file of `torch.save` with tensors (of PyTorch 0.1.10 or later)".into());
+        return Err("not a file written by `torch.save` (PyTorch 0.1.10 or later)".into());
     }
     Ok(length)
 }
 
 fn check_zip(file: File) -> Result<(), String> {
-    let damaged = |error: zip::result::ZipError| format!("its archive is damaged: {error}");
-    // The same reader as `PytorchReader` has, so that both see the same entries.
+    let damaged = |error: zip::result::ZipError| format!("corrupt archive: {error}");
+    // The zip reader of `PytorchReader`, so both see the same entries.
     let mut archive = catch_unwind(AssertUnwindSafe(|| zip::ZipArchive::new(file)))
-        .map_err(|_| "its archive is damaged".to_owned())?
+        .map_err(|_| "corrupt archive".to_owned())?
         .map_err(damaged)?;
     for index in 0..archive.len() {
         let entry = archive.by_index_raw(index).map_err(damaged)?;
         let name = entry.name().map_err(damaged)?;
         if entry.compression() != zip::CompressionMethod::Stored {
-            return Err(format!("`{name}` in its archive is compressed, which `torch.save` does not do"));
+            return Err(format!("the entry `{name}` is compressed, which `torch.save` never does"));
         }
         if name.ends_with("data.pkl") && entry.size() > MAX_PICKLE {
             return Err(format!(
-                "`{name}` in its archive has {} bytes, expected at most {MAX_PICKLE}",
+                "the entry `{name}` has {} bytes, expected at most {MAX_PICKLE}",
                 entry.size()
             ));
         }

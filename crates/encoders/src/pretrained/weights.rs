@@ -1,4 +1,4 @@
-//! The tensors of a checkpoint, and how they get into a module.
+//! The tensors of a checkpoint.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,55 +11,53 @@ use burn_store::{ModuleSnapshot, ModuleStore, PyTorchToBurnAdapter, SafetensorsS
 use super::slots::{Kind, slots};
 use super::{ModelError, torch_file};
 
-/// The tensors of a checkpoint by name, read when they are used.
+/// The tensors of a checkpoint by name, read lazily.
 #[derive(Clone)]
 pub(crate) struct Weights {
     tensors: BTreeMap<String, StoredTensor>,
 }
 
-/// How the names of a checkpoint become those of a module.
+/// A mapping of the tensor names of a checkpoint to those of a module.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Names {
-    /// Prefixes that some checkpoints have; the first that any name has is taken off, names without it are ignored.
+    /// Optional prefixes: the first one found is stripped, and names without it are ignored.
     pub(crate) prefixes: &'static [&'static str],
-    /// Parts to rename, in order: every occurrence of the first string becomes the second.
+    /// Replacements `(from, to)`, applied in order.
     pub(crate) renames: &'static [(&'static str, &'static str)],
-    /// Beginnings, or endings where they start with a dot, of what a checkpoint may hold beside the backbone;
-    /// looked for after the steps above.
+    /// Prefixes of names to ignore, or suffixes if they start with a dot; applied last.
     pub(crate) ignored: &'static [&'static str],
 }
 
 impl Weights {
-    /// Opens a file that holds all weights of a checkpoint.
+    /// Opens a checkpoint in a single file.
     pub(crate) fn open(path: &Path) -> Result<Self, ModelError> {
         Self::open_all(&[path.to_owned()])
     }
 
-    /// Opens the files of one checkpoint: a single one, or all its shards.
+    /// Opens a checkpoint in one or more files.
     pub(crate) fn open_all(files: &[PathBuf]) -> Result<Self, ModelError> {
         let mut tensors = BTreeMap::new();
         for path in files {
             let format = |reason: String| ModelError::Format { path: path.to_owned(), reason };
             for tensor in open_file(path).map_err(format)? {
-                if let Some(twice) = tensors.insert(tensor.name.clone(), tensor) {
-                    return Err(format(format!("`{}` is in another shard too", twice.name)));
+                if let Some(duplicate) = tensors.insert(tensor.name.clone(), tensor) {
+                    return Err(format(format!("`{}` is also in another shard", duplicate.name)));
                 }
             }
         }
         Ok(Self { tensors })
     }
 
-    /// The names of the tensors as the checkpoint has them.
+    /// Returns the names of the tensors in the checkpoint.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)
     }
 
-    /// Fills a module, in 32-bit floats whatever the file has. Tensor names and layouts are PyTorch's (`weight` of
-    /// shape `[out, in]`).
+    /// Loads a module, converting to `f32`. Tensor names and layouts are those of PyTorch (`weight` of shape `[out, in]`).
     ///
-    /// Names, shapes and types are compared before anything is initialised or read, so that a configuration cannot
-    /// ask for more than the files hold. Integers that the module does not have, such as
-    /// `position_ids` and `num_batches_tracked`, are no weights and left out.
+    /// Names, shapes and types are checked before anything is allocated or read, so a configuration cannot request more
+    /// memory than the files contain. Unexpected integer tensors, such as `position_ids` and `num_batches_tracked`, are
+    /// ignored.
     pub(crate) fn load_into<M: ModuleSnapshot>(
         &self,
         module: &mut M,
@@ -67,7 +65,7 @@ impl Weights {
     ) -> Result<(), ModelError> {
         let mut tensors: BTreeMap<String, &StoredTensor> = self.named(names).collect();
         let mut problems = Vec::new();
-        let unread = Arc::new(Mutex::new(Vec::new()));
+        let read_errors = Arc::new(Mutex::new(Vec::new()));
         let mut fitting = Vec::new();
         for slot in slots(module) {
             let Some((name, tensor)) =
@@ -80,16 +78,16 @@ impl Weights {
             if shape != slot.shape {
                 problems.push(format!("`{name}` has shape {shape:?}, expected {:?}", slot.shape));
             } else if kind(tensor.dtype) != Some(slot.kind) {
-                problems.push(format!("`{name}` has type {:?}, expected {:?}", tensor.dtype, slot.kind));
+                problems.push(format!("`{name}` has dtype {:?}, expected {:?}", tensor.dtype, slot.kind));
             } else {
-                fitting.push(prepare(tensor, name, unread.clone()));
+                fitting.push(prepare(tensor, name, read_errors.clone()));
             }
         }
         let weights = tensors.into_iter().filter(|(_, tensor)| kind(tensor.dtype) == Some(Kind::Float));
-        problems.extend(weights.map(|(name, _)| format!("`{name}` is not part of this model")));
+        problems.extend(weights.map(|(name, _)| format!("`{name}` is unexpected")));
         if problems.is_empty() {
             let result = module.apply(fitting, None, Some(Box::new(PyTorchToBurnAdapter)), true);
-            problems.append(&mut unread.lock().unwrap_or_else(PoisonError::into_inner));
+            problems.append(&mut read_errors.lock().unwrap_or_else(PoisonError::into_inner));
             if problems.is_empty() {
                 problems.extend(result.errors.iter().map(ToString::to_string));
             }
@@ -101,7 +99,7 @@ impl Weights {
         Err(ModelError::Tensors { problems })
     }
 
-    /// The tensors by their names in a module.
+    /// Returns the tensors with their names in the module.
     fn named(&self, names: &Names) -> impl Iterator<Item = (String, &StoredTensor)> {
         let has = |prefix: &&&str| self.tensors.keys().any(|name| name.starts_with(**prefix));
         let prefix = names.prefixes.iter().find(has).copied().unwrap_or("");
@@ -135,14 +133,14 @@ fn kind(dtype: DType) -> Option<Kind> {
     }
 }
 
-/// A tensor under its name in the module, to be cast and checked when it is read; `unread` is told why it cannot be.
-fn prepare(tensor: &StoredTensor, name: String, unread: Arc<Mutex<Vec<String>>>) -> StoredTensor {
+/// Renames a tensor, to be cast and checked when it is read; `errors` collects the failures.
+fn prepare(tensor: &StoredTensor, name: String, errors: Arc<Mutex<Vec<String>>>) -> StoredTensor {
     let tensor = tensor.clone();
     let target = if tensor.dtype.is_float() { DType::F32 } else { tensor.dtype };
     bridge::deferred(name.clone(), target, tensor.shape.clone(), None, move || {
         read(&tensor, target).map_err(|reason| {
             let problem = format!("`{name}` cannot be read: {reason}");
-            unread.lock().unwrap_or_else(PoisonError::into_inner).push(problem);
+            errors.lock().unwrap_or_else(PoisonError::into_inner).push(problem);
             PackError::ValidationError(reason)
         })
     })
@@ -151,20 +149,20 @@ fn prepare(tensor: &StoredTensor, name: String, unread: Arc<Mutex<Vec<String>>>)
 fn read(tensor: &StoredTensor, target: DType) -> Result<TensorData, String> {
     let data = bridge::to_data(tensor).map_err(|error| error.to_string())?;
     let data = data.try_cast(target).map_err(|error| error.to_string())?;
-    if is_finite(&data) { Ok(data) } else { Err("not every value is finite in 32 bits".into()) }
+    if is_finite(&data) { Ok(data) } else { Err("not all values are finite in f32".into()) }
 }
 
-/// Whether no 32-bit float is infinite or not a number, which has all bits of its exponent set.
+/// Returns whether all `f32` values are finite: NaN and infinities have all exponent bits set.
 fn is_finite(data: &TensorData) -> bool {
     let finite = |bytes: &[u8; 4]| u32::from_ne_bytes(*bytes) << 1 < 0xff << 24;
-    // Without a branch in the loop it is vectorised, and nearly every tensor is read to its end.
+    // A loop without branches vectorizes.
     data.dtype() != DType::F32
         || data.as_bytes().as_chunks().0.iter().fold(true, |all, bytes| all & finite(bytes))
 }
 
 #[cfg(test)]
 impl Weights {
-    /// Reads every tensor; how many can be read.
+    /// Reads all tensors and returns the number of those that can be read.
     pub(super) fn read_all(&self) -> usize {
         self.tensors.values().filter(|tensor| bridge::to_data(tensor).is_ok()).count()
     }

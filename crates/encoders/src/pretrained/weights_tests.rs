@@ -50,7 +50,7 @@ fn open(name: &str) -> Weights {
     Weights::open(&fixture(name)).unwrap()
 }
 
-/// The parameters of a module by PyTorch's names: shape and values, in 32-bit floats.
+/// Shapes and `f32` values of the parameters of a module by their names in PyTorch.
 fn parameters(module: &Tiny) -> BTreeMap<String, (Vec<usize>, Vec<f32>)> {
     let tensors = module.collect(None, Some(Box::new(BurnToPyTorchAdapter)), true);
     let values = |tensor: StoredTensor| {
@@ -77,7 +77,7 @@ fn load(weights: &Weights, names: &Names) -> Result<Tiny, String> {
 }
 
 #[test]
-fn every_form_of_file_gives_the_same_values() {
+fn all_formats_have_the_same_values() {
     let expected = expected();
     assert_eq!(expected.len(), 15);
     for name in [
@@ -105,7 +105,7 @@ fn every_form_of_file_gives_the_same_values() {
 }
 
 #[test]
-fn all_that_does_not_fit_is_named_in_pytorch_s_words() {
+fn names_all_tensors_that_do_not_match() {
     let mut module = tiny_of(3, 5);
     let error = open("zip.bin").load_into(&mut module, &Names::default()).unwrap_err();
     let ModelError::Tensors { problems } = &error else { panic!("{error}") };
@@ -123,13 +123,13 @@ fn all_that_does_not_fit_is_named_in_pytorch_s_words() {
 
     let error = open("model.safetensors").load_into(&mut tiny_of(1, 4), &Names::default()).unwrap_err();
     let unused = ["linear.bias", "linear.weight", "norm.bias", "norm.weight"];
-    let unused = unused.map(|name| format!("`layers.1.{name}` is not part of this model"));
+    let unused = unused.map(|name| format!("`layers.1.{name}` is unexpected"));
     assert!(error.to_string().ends_with(&unused.join("; ")), "{error}");
 }
 
 #[test]
-fn nothing_is_initialised_where_nothing_fits() {
-    // Three matrices of 2^34 numbers each, had they been made.
+fn allocates_nothing_if_tensors_do_not_match() {
+    // Three matrices of 2^34 elements each.
     let device = Device::flex();
     let module = |_| LinearConfig::new(1 << 17, 1 << 17).init(&device);
     let mut large: Vec<Linear> = (0..3).map(module).collect();
@@ -138,7 +138,7 @@ fn nothing_is_initialised_where_nothing_fits() {
 }
 
 #[test]
-fn names_are_mapped_in_order() {
+fn maps_names_in_order() {
     let names = Names {
         prefixes: &["bert.", "layers.", "bn."],
         renames: &[("linear", "dense"), ("dense.w", "out.w")],
@@ -150,23 +150,23 @@ fn names_are_mapped_in_order() {
 }
 
 #[test]
-fn norms_of_old_checkpoints_are_found_by_their_old_names() {
+fn supports_old_names_of_norms() {
     let renames = &[("norm.weight", "norm.gamma"), ("norm.bias", "norm.beta")];
     let module = load(&open("zip.bin"), &Names { renames, ..Names::default() }).unwrap();
     assert!(parameters(&module) == expected());
 }
 
 #[test]
-fn numbers_that_are_not_finite_are_refused() {
+fn rejects_non_finite_values() {
     let error = load(&open("not_finite.safetensors"), &Names::default()).unwrap_err();
-    let reason = "cannot be read: not every value is finite in 32 bits";
+    let reason = "cannot be read: not all values are finite in f32";
     assert!(error.ends_with(&format!(": `conv.bias` {reason}; `layers.0.norm.weight` {reason}")), "{error}");
     let error = load(&open("too_large.safetensors"), &Names::default()).unwrap_err();
     assert!(error.ends_with(&format!(": `conv.bias` {reason}")), "{error}");
 }
 
 #[test]
-fn finite_is_told_from_the_exponent() {
+fn detects_non_finite_values() {
     let check = |value: f32| is_finite(&TensorData::from([1.0, value, 2.0]));
     for value in [0.0, -0.0, f32::MAX, f32::MIN, f32::MIN_POSITIVE, 1e-45] {
         assert!(check(value), "{value}");
@@ -177,8 +177,8 @@ fn finite_is_told_from_the_exponent() {
 }
 
 #[test]
-fn a_tensor_in_two_shards_is_refused() {
+fn rejects_duplicate_tensors() {
     let error =
         Weights::open_all(&[fixture("model.safetensors"), fixture("mixed.safetensors")]).err().unwrap();
-    assert!(error.to_string().ends_with("`bn.bias` is in another shard too"), "{error}");
+    assert!(error.to_string().ends_with("`bn.bias` is also in another shard"), "{error}");
 }

@@ -1,11 +1,11 @@
-//! How much longer a tokenizer's normalizer can make a text.
+//! Growth of texts by the normalizer of a tokenizer.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-/// An upper bound of the bytes that a byte of text becomes by the replacements that a file brings along, or nothing
-/// for a normalizer that cannot be judged. What Unicode defines is not counted: it is bounded as it is.
+/// Returns an upper bound of the output bytes per input byte for the replacements of a normalizer, or `None` if the
+/// normalizer is malformed. Unicode normalization is not counted, because its growth is bounded.
 pub(super) fn growth(normalizer: &Value) -> Option<usize> {
     match normalizer.get("type").and_then(Value::as_str) {
         Some("Sequence") => {
@@ -19,8 +19,8 @@ pub(super) fn growth(normalizer: &Value) -> Option<usize> {
     }
 }
 
-/// The longest replacement of SentencePiece's character map: the length of a trie, the trie, and the replacements,
-/// each ended by a zero.
+/// Returns the length of the longest replacement in a SentencePiece character map, which has the length of a trie, the trie,
+/// and zero-terminated replacements.
 fn longest_replacement(map: &str) -> Option<usize> {
     let bytes = STANDARD.decode(map).ok()?;
     let (length, rest) = bytes.split_first_chunk::<4>()?;
@@ -34,7 +34,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn replacements_multiply() {
+    fn growth_of_a_sequence_is_the_product() {
         let replace =
             |content: &str| json!({"type": "Replace", "pattern": {"String": "a"}, "content": content});
         let chain = |parts: Vec<Value>| json!({"type": "Sequence", "normalizers": parts});
@@ -46,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn a_character_map_counts_with_its_longest_replacement() {
+    fn growth_of_a_character_map_is_its_longest_replacement() {
         let mut map = vec![4, 0, 0, 0, 9, 9, 9, 9];
         map.extend(b"ab\0abcdefg\0c\0");
         let normalizer =

@@ -1,4 +1,4 @@
-//! The most tokens that a model takes.
+//! Maximum length of a text.
 
 use std::path::Path;
 
@@ -8,10 +8,10 @@ use tokenizers::utils::truncation::TruncationParams;
 use crate::pretrained::ModelError;
 use crate::pretrained::small_file::{MAX_JSON, format, read_json};
 
-/// Where no file names a limit, and more than any model's.
-const MOST: usize = 1 << 17;
+/// Default of models without a limit, and an upper bound of all limits.
+const MAX_LIMIT: usize = 1 << 17;
 
-/// The names that sentence-transformers has given the settings of its transformer module; the first found counts.
+/// File names of the configuration of sentence-transformers' transformer module, in order of precedence.
 const SENTENCE_CONFIGS: [&str; 7] = [
     "sentence_bert_config.json",
     "sentence_roberta_config.json",
@@ -22,7 +22,7 @@ const SENTENCE_CONFIGS: [&str; 7] = [
     "sentence_xlnet_config.json",
 ];
 
-/// The settings of sentence-transformers' transformer module, null where there are none.
+/// Reads the configuration of sentence-transformers' transformer module, null if there is none.
 pub(super) fn sentence_config(folder: &Path) -> Result<Value, ModelError> {
     for name in SENTENCE_CONFIGS {
         if let Some(config) = read_json(&folder.join(name), MAX_JSON)? {
@@ -32,8 +32,8 @@ pub(super) fn sentence_config(folder: &Path) -> Result<Value, ModelError> {
     Ok(Value::Null)
 }
 
-/// The most tokens of a text, special tokens included, as sentence-transformers finds it, but never more than the
-/// model has positions.
+/// Returns the maximum number of tokens of a text, including special tokens, as in sentence-transformers, but at most the
+/// number of positions of the model.
 pub(super) fn limit(
     folder: &Path,
     options: &Value,
@@ -47,7 +47,7 @@ pub(super) fn limit(
         limit => limit,
     };
     let positions = count(folder, "config.json", config, "max_position_embeddings")?;
-    // RoBERTa and its kin number the first token's position after the padding token's id.
+    // In RoBERTa-style models, positions start after the id of the padding token.
     let offset = match config.get("model_type").and_then(Value::as_str) {
         Some("mpnet") => 2,
         Some("roberta" | "xlm-roberta" | "camembert") => {
@@ -56,18 +56,24 @@ pub(super) fn limit(
         }
         _ => 0,
     };
-    let reach = positions.map(|positions| positions.saturating_sub(offset));
-    let named = own.or_else(|| tokenizer.into_iter().chain(positions).min());
-    let limits = named.or(truncation.map(|truncation| truncation.max_length)).into_iter().chain(reach);
-    Ok(limits.min().unwrap_or(MOST).min(MOST))
+    let max_positions = positions.map(|positions| positions.saturating_sub(offset));
+    let configured = own.or_else(|| tokenizer.into_iter().chain(positions).min());
+    let limits =
+        configured.or(truncation.map(|truncation| truncation.max_length)).into_iter().chain(max_positions);
+    Ok(limits.min().unwrap_or(MAX_LIMIT).min(MAX_LIMIT))
 }
 
-/// A number of tokens; huge ones, as transformers writes for "no limit", are none.
+/// Returns a number of tokens; `None` for huge ones, with which transformers represents "no limit".
 fn count(folder: &Path, file: &str, values: &Value, field: &str) -> Result<Option<usize>, ModelError> {
     let Some(value) = values.get(field).filter(|value| !value.is_null()) else { return Ok(None) };
     match value.as_f64() {
-        Some(number) if number >= MOST as f64 => Ok(Some(MOST).filter(|_| number == MOST as f64)),
+        Some(number) if number >= MAX_LIMIT as f64 => {
+            Ok(Some(MAX_LIMIT).filter(|_| number == MAX_LIMIT as f64))
+        }
         Some(number) if number >= 1.0 => Ok(Some(number as usize)),
-        _ => Err(format(&folder.join(file), format!("`{field}` is {value}, expected a number of tokens"))),
+        _ => Err(format(
+            &folder.join(file),
+            format!("`{field}` is {value}, expected a positive number of tokens"),
+        )),
     }
 }

@@ -1,7 +1,6 @@
-//! Text backbones, their tokenizers and their poolings.
+//! Text backbones, tokenizers and sentence embeddings.
 
 mod bert;
-mod fields;
 mod growth;
 mod limit;
 pub(crate) mod sentence;
@@ -10,14 +9,14 @@ mod wordpiece;
 
 use std::sync::Arc;
 
-use burn::tensor::{Device, FloatDType};
-use sail_core::TextEncoder;
+use burn::tensor::Device;
+use sail_core::{Dtype, TextEncoder};
 use serde_json::Value;
 
 use bert::{Bert, Family};
-use fields::Fields;
 pub use tokenizer::PretrainedTokenizer;
 
+use crate::config::Fields;
 use crate::pretrained::{ModelError, Weights};
 
 /// The families by the `model_type` of `config.json`.
@@ -30,25 +29,24 @@ const FAMILIES: &[(&str, Family)] = &[
     ("xlm-roberta", Family::Roberta),
 ];
 
-/// Builds the encoder that a checkpoint's `config.json` describes and fills it with its weights.
+/// Loads the encoder of a checkpoint.
 ///
-/// It computes in `precision` and gives 32-bit floats. Its `pooled` output is empty: see
-/// [`sentence::default_pooling`].
+/// It computes in `dtype` and returns `f32`. Its `pooled` output is `None`, see [`sentence::with_sentence_embedding`].
 ///
 /// # Errors
-/// [`ModelError::Config`] for an unknown `model_type`, which lists those known, or a value out of range, and
-/// [`ModelError::Tensors`] for weights that do not fit.
+/// Returns [`ModelError::Config`] for an unknown `model_type` and for invalid fields, and [`ModelError::Tensors`] if the
+/// weights do not match.
 pub(crate) fn load(
     config: &Value,
     weights: &Weights,
-    precision: FloatDType,
+    dtype: Dtype,
     device: &Device,
 ) -> Result<Arc<dyn TextEncoder>, ModelError> {
     let family = Fields(config).choice("model_type", None, FAMILIES)?;
-    Ok(Arc::new(Bert::load(family, config, weights, precision, device)?))
+    Ok(Arc::new(Bert::load(family, config, weights, dtype.into(), device)?))
 }
 
-/// Whether a `model_type` is a text model's.
-pub(crate) fn knows(family: &str) -> bool {
-    FAMILIES.iter().any(|(name, _)| *name == family)
+/// Returns whether a `model_type` is that of a text model.
+pub(crate) fn supports(model_type: &str) -> bool {
+    FAMILIES.iter().any(|(name, _)| *name == model_type)
 }

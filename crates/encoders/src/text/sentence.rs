@@ -1,4 +1,4 @@
-//! The sentence embedding as a checkpoint defines it, in the files of sentence-transformers.
+//! Sentence embeddings, as defined by the files of sentence-transformers.
 
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -9,38 +9,37 @@ use serde_json::Value;
 use crate::pretrained::ModelError;
 use crate::pretrained::small_file::{MAX_JSON, format, read_json};
 
-/// The pooling that a model folder defines: that of the pooling module in `modules.json`, in either generation of
-/// its `config.json`.
+/// Returns the pooling of a model folder, defined by the pooling module in `modules.json`.
 ///
-/// Without `modules.json` it is the mean, save for a decoder (`architectures` ending in `ForCausalLM`), whose last
-/// token it is: what sentence-transformers falls back to. A `Normalize` module is not applied: an alignment head
-/// normalises its input itself, and features are kept as they are.
+/// Without `modules.json`, it is the default of sentence-transformers: the last token for a decoder (`architectures` ending
+/// in `ForCausalLM`), else the mean. A `Normalize` module is ignored, because heads normalize their input if they need to.
 ///
 /// # Errors
-/// [`ModelError::Format`] for a pooling other than class token, mean and last token, for several at once, and for
-/// modules after the pooling that change the embedding, such as `Dense`.
+/// Returns [`ModelError::Format`] if the pooling is not one of class token, mean and last token, or if another module, such
+/// as `Dense`, changes the embedding.
 pub(crate) fn default_pooling(folder: &Path) -> Result<TextPooling, ModelError> {
     let path = folder.join("modules.json");
     let Some(modules) = read_json(&path, MAX_JSON)? else { return fallback(folder) };
-    let Some(modules) = modules.as_array() else { return Err(format(&path, "it is not a list of modules")) };
+    let Some(modules) = modules.as_array() else { return Err(format(&path, "not a list of modules")) };
     let mut pooling = None;
     for module in modules {
-        let kind = module.get("type").and_then(Value::as_str).unwrap_or("without a type");
+        let kind = module.get("type").and_then(Value::as_str).unwrap_or("unknown");
         match kind.rsplit('.').next() {
             Some("Transformer" | "Normalize") => {}
             Some("Pooling") if pooling.is_none() => {
-                let place = module.get("path").and_then(Value::as_str).unwrap_or("");
-                pooling = Some(read_pooling(&inside(folder, place, &path)?.join("config.json"))?);
+                let subfolder = module.get("path").and_then(Value::as_str).unwrap_or("");
+                pooling = Some(read_pooling(&inside(folder, subfolder, &path)?.join("config.json"))?);
             }
             _ => {
-                let known = "Transformer, Pooling and Normalize";
-                return Err(format(&path, format!("module `{kind}` is not among those known, {known}")));
+                let expected = "Transformer, Pooling or Normalize";
+                return Err(format(&path, format!("unsupported module `{kind}`, expected {expected}")));
             }
         }
     }
     pooling.map_or_else(|| fallback(folder), Ok)
 }
 
+/// Returns the pooling of a folder without a pooling module.
 fn fallback(folder: &Path) -> Result<TextPooling, ModelError> {
     let config = read_json(&folder.join("config.json"), MAX_JSON)?.unwrap_or_default();
     let architecture = config.get("architectures").and_then(|names| names.get(0)).and_then(Value::as_str);
@@ -49,17 +48,17 @@ fn fallback(folder: &Path) -> Result<TextPooling, ModelError> {
     Ok(if decoder { TextPooling::Last } else { TextPooling::Mean })
 }
 
-/// A module's folder, which must lie in the model's.
-fn inside(folder: &Path, place: &str, modules: &Path) -> Result<PathBuf, ModelError> {
+/// Returns the folder of a module, which must be inside the folder of the model.
+fn inside(folder: &Path, subfolder: &str, modules: &Path) -> Result<PathBuf, ModelError> {
     let plain = |part: Component| matches!(part, Component::Normal(_) | Component::CurDir);
-    if Path::new(place).components().all(plain) {
-        Ok(folder.join(place))
+    if Path::new(subfolder).components().all(plain) {
+        Ok(folder.join(subfolder))
     } else {
-        Err(format(modules, format!("the path `{place}` leads out of the folder")))
+        Err(format(modules, format!("the path `{subfolder}` is outside of the folder")))
     }
 }
 
-/// The flags of the older generation and the names of the newer one.
+/// The boolean fields of older versions and the names of newer ones.
 const MODES: [(&str, &str, Option<TextPooling>); 6] = [
     ("pooling_mode_cls_token", "cls", Some(TextPooling::Class)),
     ("pooling_mode_max_tokens", "max", None),
@@ -70,8 +69,8 @@ const MODES: [(&str, &str, Option<TextPooling>); 6] = [
 ];
 
 fn read_pooling(path: &Path) -> Result<TextPooling, ModelError> {
-    let config = read_json(path, MAX_JSON)?
-        .ok_or_else(|| format(path, "there is no such file, but modules.json names it"))?;
+    let config =
+        read_json(path, MAX_JSON)?.ok_or_else(|| format(path, "missing, but named in modules.json"))?;
     let modes: Vec<String> = match config.get("pooling_mode") {
         Some(Value::String(mode)) => vec![mode.clone()],
         Some(Value::Array(modes)) => {
@@ -88,22 +87,23 @@ fn read_pooling(path: &Path) -> Result<TextPooling, ModelError> {
         [mode] => {
             let known = MODES.iter().find(|(_, name, _)| name == mode).and_then(|(.., pooling)| *pooling);
             known.ok_or_else(|| {
-                format(path, format!("the pooling is `{mode}`, expected one of cls, mean, lasttoken"))
+                format(path, format!("unsupported pooling `{mode}`, expected one of cls, mean, lasttoken"))
             })
         }
         several => {
-            Err(format(path, format!("it joins the poolings {}, expected one alone", several.join(", "))))
+            let reason = format!("several poolings, {}, expected a single one", several.join(", "));
+            Err(format(path, reason))
         }
     }
 }
 
-/// An encoder whose `pooled` output is its sentence embedding.
+/// An encoder with the sentence embedding as `pooled` output.
 struct Sentence {
     encoder: Arc<dyn TextEncoder>,
     pooling: TextPooling,
 }
 
-/// Completes an encoder that leaves `pooled` empty by the pooling that its checkpoint defines.
+/// Adds the sentence embedding as the `pooled` output of an encoder.
 pub(crate) fn with_sentence_embedding(
     encoder: Arc<dyn TextEncoder>,
     pooling: TextPooling,

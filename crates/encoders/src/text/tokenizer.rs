@@ -1,9 +1,10 @@
-//! Published tokenizers.
+//! Tokenizers of published models.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use sail_core::{InputError, Padding, PaddingSide, TokenIds, Tokenizer};
+use sail_support::hex;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokenizers::normalizers::{Lowercase, NormalizerWrapper, Sequence};
@@ -12,39 +13,33 @@ use tokenizers::{PaddingDirection, PostProcessor};
 
 use super::growth::growth;
 use super::limit;
-use super::wordpiece::from_vocabulary;
+use super::wordpiece::{CONVERT, from_vocabulary};
 use crate::pretrained::ModelError;
 use crate::pretrained::small_file::{MAX_JSON, format, read, read_json};
 
-/// Far beyond any published tokenizer: what a file of more bytes holds is not one.
+/// Maximum size of a tokenizer file, far above published ones.
 const MAX_BYTES: u64 = 256 << 20;
 
-/// How a tokenizer in another form becomes one that can be read.
-pub(super) const CONVERT: &str = "save it in the form of the `tokenizers` library, with \
-    `AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)` of Python's transformers";
-
-/// Bytes of text for each token of the limit, and the least number of them, that are looked at: normal text has
-/// four or five a token, and what lies beyond cannot come into the first tokens.
+/// Bytes of text per token of the limit that are tokenized, and their minimum. Typical text has four to five bytes per token,
+/// so the rest would be truncated anyway.
 const BYTES_PER_TOKEN: usize = 64;
 const MIN_BYTES: usize = 1 << 16;
-/// How much longer a normalizer may make a text. Those in use replace one character by a few.
+/// Maximum growth of a text by the normalizer. Common ones replace a character by a few.
 const MAX_GROWTH: usize = 1024;
 
-/// The tokenizer of a published model, with the limits and special tokens that the model uses.
+/// The tokenizer of a published model with its limit and special tokens.
 ///
-/// It reads `tokenizer.json`, or else BERT's `vocab.txt`, and beside it what sentence-transformers and transformers
-/// read:
+/// Reads `tokenizer.json`, else the `vocab.txt` of BERT, and the options of sentence-transformers and transformers:
 ///
-/// | what | from |
+/// | option | source |
 /// |---|---|
-/// | limit | `max_seq_length` of `sentence_bert_config.json`, else the lower of `model_max_length` of `tokenizer_config.json` and the positions of `config.json`; never more than the model has positions |
-/// | side of padding and truncation | `tokenizer_config.json`, else `tokenizer.json`, else the right |
+/// | limit | `max_seq_length` of `sentence_bert_config.json`, else the minimum of `model_max_length` of `tokenizer_config.json` and the positions of `config.json`; at most the positions of the model |
+/// | side of padding and truncation | `tokenizer_config.json`, else `tokenizer.json`, else right |
 /// | padding token | `pad_token` of `tokenizer_config.json` or `special_tokens_map.json`, else `tokenizer.json`, else `config.json` |
-/// | lower case | `do_lower_case` of `tokenizer_config.json` where it contradicts BERT's normalizer, and of `sentence_bert_config.json` |
+/// | lower case | `do_lower_case` of `tokenizer_config.json`, which overrides the normalizer of BERT, and of `sentence_bert_config.json` |
 ///
-/// The truncation and padding within `tokenizer.json` are not applied. Of a text that is far too long only the
-/// first 64 KiB, or 64 bytes a token of the limit if that is more, are looked at. An empty text has the model's
-/// special tokens alone.
+/// Truncation and padding in `tokenizer.json` are ignored. Very long texts are cut to 64 KiB, or to 64 bytes per token of
+/// the limit if that is more, before they are tokenized. An empty text consists of the special tokens.
 pub struct PretrainedTokenizer {
     tokenizer: tokenizers::Tokenizer,
     limit: usize,
@@ -60,10 +55,10 @@ impl std::fmt::Debug for PretrainedTokenizer {
 }
 
 impl PretrainedTokenizer {
-    /// Reads the tokenizer of a model folder in the hub's layout.
+    /// Opens the tokenizer of a model folder.
     ///
     /// # Errors
-    /// [`ModelError`] for a folder without a tokenizer, or with one that cannot be used.
+    /// Returns [`ModelError`] if the tokenizer is missing, invalid or unsupported.
     pub fn open(folder: &Path) -> Result<Self, ModelError> {
         let json = |name: &str| {
             Ok::<Value, ModelError>(read_json(&folder.join(name), MAX_JSON)?.unwrap_or_default())
@@ -80,15 +75,15 @@ impl PretrainedTokenizer {
         let truncation = tokenizer.get_truncation().cloned();
         tokenizer.with_padding(None).with_truncation(None).map_err(broken)?;
         if let Some(normalizer) = normalizer(tokenizer.get_normalizer(), &options, &sentence) {
-            // Tokens that are normalised are normalised anew, which the file may make as costly as a text.
-            let renewed = guarded(|| tokenizer.with_normalizer(Some(normalizer)).map(|_| ()));
-            renewed.map_err(|reason| format(&path, reason))?;
+            // Normalizes the added tokens again, which may panic like the tokenization of a text.
+            let replaced = catch_panic(|| tokenizer.with_normalizer(Some(normalizer)).map(|_| ()));
+            replaced.map_err(|reason| format(&path, reason))?;
         }
 
         let limit = limit::limit(folder, &options, &config, &sentence, truncation.as_ref())?;
         let added = tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(false));
         if added >= limit {
-            let reason = format!("it adds {added} special tokens to a text, of {limit} that the model takes");
+            let reason = format!("{added} special tokens, but the model supports at most {limit} tokens");
             return Err(format(&path, reason));
         }
         let left = |direction: &TruncationDirection| matches!(direction, TruncationDirection::Left);
@@ -101,17 +96,18 @@ impl PretrainedTokenizer {
         let configured =
             || config.get("pad_token_id").and_then(Value::as_u64).and_then(|id| id.try_into().ok());
         let padding = Padding {
-            // The mask hides it, so that where none is named any token will do.
+            // Padding is masked, so any token is a valid default.
             id: named.or(padding.map(|padding| padding.pad_id)).or_else(configured).unwrap_or(0),
             side: side(folder, &options, "padding_side", padded_left)?,
         };
 
         let bytes = tokenizer.to_string(false).map_err(broken)?;
-        let hash: String = Sha256::digest(&bytes).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let hash = hex(&Sha256::digest(&bytes)[..8]);
         let mut tokenizer = Self { tokenizer, limit, padding, truncation, description: String::new() };
-        let ends = tokenizer.special_tokens().map_err(|InputError(reason)| format(&path, reason))?;
+        let special_tokens =
+            tokenizer.special_tokens().map_err(|InputError(reason)| format(&path, reason))?;
         tokenizer.description = format!(
-            "tokenizer {hash}, at most {limit} tokens with {ends}, cut at the {}, padded with {} at the {}",
+            "tokenizer {hash}, at most {limit} tokens with {special_tokens}, cut at the {}, padded with {} at the {}",
             name(truncation),
             padding.id,
             name(padding.side)
@@ -125,12 +121,12 @@ impl PretrainedTokenizer {
         Ok(tokenizer)
     }
 
-    /// The most tokens that a text has, special tokens included.
+    /// Returns the maximum number of tokens of a text, including special tokens.
     pub fn limit(&self) -> usize {
         self.limit
     }
 
-    /// What surrounds a text, in the words of the description.
+    /// Returns the special tokens around a text, for the description.
     fn special_tokens(&self) -> Result<String, InputError> {
         let TokenIds(ids) = self.tokenize("")?;
         let tokens = ids.iter().map(|&id| self.tokenizer.id_to_token(id).unwrap_or_else(|| id.to_string()));
@@ -138,7 +134,7 @@ impl PretrainedTokenizer {
         Ok(if tokens.is_empty() { "no special tokens".to_owned() } else { tokens.join(" ") })
     }
 
-    /// As much of a text as can come into its tokens.
+    /// Cuts a text to the part that can contribute tokens.
     fn cut<'a>(&self, text: &'a str) -> &'a str {
         let bytes = (BYTES_PER_TOKEN * self.limit).max(MIN_BYTES);
         match self.truncation {
@@ -151,11 +147,11 @@ impl PretrainedTokenizer {
 impl Tokenizer for PretrainedTokenizer {
     fn tokenize(&self, text: &str) -> Result<TokenIds, InputError> {
         let text = self.cut(text);
-        let encoding = guarded(|| self.tokenizer.encode_fast(text, true)).map_err(InputError)?;
+        let encoding = catch_panic(|| self.tokenizer.encode_fast(text, true)).map_err(InputError)?;
         let ids = encoding.get_ids();
         if ids.len() > self.limit {
             let reason =
-                format!("the tokenizer gives {} tokens, more than its limit of {}", ids.len(), self.limit);
+                format!("the tokenizer returns {} tokens, more than its limit of {}", ids.len(), self.limit);
             return Err(InputError(reason));
         }
         Ok(TokenIds(ids.to_vec()))
@@ -170,11 +166,11 @@ impl Tokenizer for PretrainedTokenizer {
     }
 }
 
-/// Runs a part of the `tokenizers` library, which may panic on what a file makes it do.
-fn guarded<T>(work: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String> {
+/// Calls the `tokenizers` library, which may panic on an invalid tokenizer file.
+fn catch_panic<T>(work: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String> {
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(result) => result.map_err(|error| error.to_string()),
-        Err(_) => Err("the tokenizer's file makes the tokenizers library fail".to_owned()),
+        Err(_) => Err("the tokenizer file causes a panic in the tokenizers library".to_owned()),
     }
 }
 
@@ -183,20 +179,24 @@ fn read_tokenizer(folder: &Path, path: &Path, options: &Value) -> Result<tokeniz
         let path = folder.join("vocab.txt");
         return match read(&path, MAX_BYTES)? {
             Some(bytes) => from_vocabulary(&path, &bytes, options),
-            None => Err(format(&folder.join("tokenizer.json"), format!("there is no such file: {CONVERT}"))),
+            None => Err(ModelError::Missing {
+                folder: folder.display().to_string(),
+                what: "tokenizer",
+                looked_for: vec!["tokenizer.json".into(), format!("vocab.txt ({CONVERT})")],
+            }),
         };
     };
     let tokenizer =
-        guarded(|| tokenizers::Tokenizer::from_bytes(&bytes)).map_err(|reason| format(path, reason))?;
+        catch_panic(|| tokenizers::Tokenizer::from_bytes(&bytes)).map_err(|reason| format(path, reason))?;
     let normalizer = serde_json::to_value(tokenizer.get_normalizer());
     let normalizer = normalizer.map_err(|error| format(path, error.to_string()))?;
     match growth(&normalizer) {
         Some(growth) if growth <= MAX_GROWTH => Ok(tokenizer),
-        _ => Err(format(path, format!("its normalizer makes a text more than {MAX_GROWTH} times as long"))),
+        _ => Err(format(path, format!("its normalizer can make a text more than {MAX_GROWTH} times longer"))),
     }
 }
 
-/// The normalizer in place of the file's, where the options beside it ask for another.
+/// Returns the normalizer if the options override that of the file.
 fn normalizer(
     file: Option<&NormalizerWrapper>,
     options: &Value,
@@ -220,7 +220,7 @@ fn normalizer(
     Some(NormalizerWrapper::Sequence(Sequence::new(lower.chain(rest).collect())))
 }
 
-/// A side that `tokenizer_config.json` names, or the one of `tokenizer.json`.
+/// Returns a side of `tokenizer_config.json`, else that of `tokenizer.json`.
 fn side(folder: &Path, options: &Value, field: &'static str, left: bool) -> Result<PaddingSide, ModelError> {
     match options.get(field) {
         None | Some(Value::Null) => Ok(if left { PaddingSide::Left } else { PaddingSide::Right }),
@@ -240,7 +240,7 @@ fn name(side: PaddingSide) -> &'static str {
     }
 }
 
-/// A special token, which files write as a text or as an object with its properties.
+/// Returns the text of a special token, which is a string or an object with properties.
 fn content<'a>(value: &'a Value, token: &str) -> Option<&'a str> {
     let token = value.get(token)?;
     token.as_str().or_else(|| token.get("content")?.as_str())

@@ -1,4 +1,4 @@
-//! BERT's tokenizer from a `vocab.txt`, for old checkpoints without a `tokenizer.json`.
+//! The WordPiece tokenizer of BERT from `vocab.txt`, for checkpoints without `tokenizer.json`.
 
 use std::path::Path;
 
@@ -12,15 +12,20 @@ use tokenizers::{AddedToken, Tokenizer};
 use crate::pretrained::ModelError;
 use crate::pretrained::small_file::format;
 
-/// Builds the tokenizer: a token a line, its id the number of the line, with the options of
-/// `tokenizer_config.json`.
+/// The remedy for a tokenizer in an unsupported format.
+pub(super) const CONVERT: &str = "convert it with \
+    `AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)` of Python's transformers";
+
+/// Builds the tokenizer from a file with one token per line and the options of `tokenizer_config.json`. The id of a token is
+/// the index of its line.
 pub(super) fn from_vocabulary(path: &Path, bytes: &[u8], options: &Value) -> Result<Tokenizer, ModelError> {
     let broken = |error: tokenizers::Error| format(path, error.to_string());
     let vocabulary = WordPiece::read_bytes(bytes).map_err(broken)?;
     let id = |token: &str| {
-        vocabulary.get(token).copied().ok_or_else(|| {
-            format(path, format!("it has no token `{token}`, as BERT's has: {}", super::tokenizer::CONVERT))
-        })
+        vocabulary
+            .get(token)
+            .copied()
+            .ok_or_else(|| format(path, format!("no token `{token}`, which BERT requires: {CONVERT}")))
     };
     let (cls, sep, _) = (id("[CLS]")?, id("[SEP]")?, id("[UNK]")?);
     let special =

@@ -1,4 +1,4 @@
-//! Text models: tiny ones against the reference libraries, and bad input.
+//! Text backbones: tiny models against the reference libraries, and invalid input.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod bad_input;
@@ -6,11 +6,11 @@ mod parity;
 
 use std::path::Path;
 
-use burn::tensor::{Device, FloatDType};
-use sail_core::TextTower;
+use burn::tensor::Device;
+use sail_core::{Dtype, TextTower};
 use sail_encoders::{ModelError, ModelFolder, TextOptions, load_text};
 
-/// The tower of a folder, with its own pooling.
-fn open_text_tower(folder: &Path, precision: FloatDType, device: &Device) -> Result<TextTower, ModelError> {
-    load_text(&ModelFolder::open(folder)?, &TextOptions { precision, pooling: None }, device)
+/// Opens the tower of a folder with its default pooling.
+fn open_text_tower(folder: &Path, dtype: Dtype, device: &Device) -> Result<TextTower, ModelError> {
+    load_text(&ModelFolder::open(folder)?, &TextOptions { dtype, pooling: None }, device)
 }

@@ -1,10 +1,10 @@
-//! Tiny random models of every family against transformers and sentence-transformers.
+//! Tiny models of every family against transformers and sentence-transformers.
 
 use std::path::{Path, PathBuf};
 
-use burn::tensor::{Bool, Device, FloatDType, Int, Tensor, TensorData};
+use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use safetensors::SafeTensors;
-use sail_core::{PaddingSide, TextEncoder, TextPooling, TextTower, TokenBatch, TokenIds};
+use sail_core::{Dtype, PaddingSide, TextEncoder, TextPooling, TextTower, TokenBatch, TokenIds};
 
 use crate::open_text_tower;
 
@@ -15,14 +15,14 @@ fn fixture(name: &str) -> PathBuf {
 }
 
 fn open(name: &str) -> TextTower {
-    open_text_tower(&fixture(name), FloatDType::F32, &Device::flex()).unwrap()
+    open_text_tower(&fixture(name), Dtype::F32, &Device::flex()).unwrap()
 }
 
 fn texts() -> Vec<String> {
     serde_json::from_slice(&std::fs::read(fixture("texts.json")).unwrap()).unwrap()
 }
 
-/// What the reference gives for the texts.
+/// The results of the reference for the texts.
 struct Expected {
     ids: Vec<TokenIds>,
     tokens: Vec<Vec<f32>>,
@@ -38,8 +38,8 @@ fn expected(name: &str) -> Expected {
     };
     let rows = |name: &str| -> Vec<Vec<f32>> {
         let tensor = file.tensor(name).unwrap();
-        let numbers: Vec<f32> = tensor.data().as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect();
-        numbers.chunks(tensor.shape()[1]).map(<[f32]>::to_vec).collect()
+        let values: Vec<f32> = tensor.data().as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect();
+        values.chunks(tensor.shape()[1]).map(<[f32]>::to_vec).collect()
     };
     let (mut ids, mut tokens) = (integers("ids"), rows("tokens"));
     let lengths = integers("lengths");
@@ -52,7 +52,7 @@ fn expected(name: &str) -> Expected {
     Expected { ids, tokens, pooled: rows("pooled") }
 }
 
-/// One padded batch.
+/// Pads texts to one batch.
 fn batch(texts: &[&TokenIds], side: PaddingSide, fill: i64) -> TokenBatch {
     let length = texts.iter().map(|text| text.0.len()).max().unwrap();
     let (mut ids, mut mask) = (Vec::new(), Vec::new());
@@ -62,8 +62,8 @@ fn batch(texts: &[&TokenIds], side: PaddingSide, fill: i64) -> TokenBatch {
         if side == PaddingSide::Left {
             row.rotate_left(text.len());
         }
-        ids.extend(row.iter().map(|cell| cell.0));
-        mask.extend(row.iter().map(|cell| cell.1));
+        ids.extend(row.iter().map(|token| token.0));
+        mask.extend(row.iter().map(|token| token.1));
     }
     let shape = [texts.len(), length];
     let device = Device::flex();
@@ -73,12 +73,12 @@ fn batch(texts: &[&TokenIds], side: PaddingSide, fill: i64) -> TokenBatch {
     }
 }
 
-/// The states of a batch's real tokens, text by text.
+/// Returns the states of the unmasked tokens of every text.
 fn states(encoder: &dyn TextEncoder, texts: &[&TokenIds], side: PaddingSide, fill: i64) -> Vec<Vec<f32>> {
     let features = encoder.encode_texts(batch(texts, side, fill)).unwrap();
     let [_, length, hidden] = features.tokens.dims();
-    let numbers = features.tokens.into_data().try_to_vec::<f32>().unwrap();
-    let rows = numbers.chunks(length * hidden).zip(texts);
+    let values = features.tokens.into_data().try_to_vec::<f32>().unwrap();
+    let rows = values.chunks(length * hidden).zip(texts);
     rows.map(|(row, text)| match side {
         PaddingSide::Left => row[(length - text.0.len()) * hidden..].to_vec(),
         PaddingSide::Right => row[..text.0.len() * hidden].to_vec(),
@@ -86,7 +86,7 @@ fn states(encoder: &dyn TextEncoder, texts: &[&TokenIds], side: PaddingSide, fil
     .collect()
 }
 
-/// Every number within `tolerance` of the largest, and the same direction.
+/// Checks the maximum error relative to the largest expected value, and the cosine similarity.
 fn assert_close(found: &[f32], expected: &[f32], tolerance: f32, what: &str) {
     assert_eq!(found.len(), expected.len(), "{what}");
     let scale = expected.iter().fold(0.0_f32, |scale, x| scale.max(x.abs()));
@@ -98,7 +98,7 @@ fn assert_close(found: &[f32], expected: &[f32], tolerance: f32, what: &str) {
 }
 
 #[test]
-fn token_ids_are_the_references() {
+fn token_ids_match_the_reference() {
     for model in MODELS {
         let tower = open(model);
         for (text, expected) in texts().iter().zip(expected(model).ids) {
@@ -108,7 +108,7 @@ fn token_ids_are_the_references() {
 }
 
 #[test]
-fn token_states_are_the_references() {
+fn token_states_match_the_reference() {
     for model in MODELS {
         let (tower, expected) = (open(model), expected(model));
         let padding = tower.tokenizer.padding();
@@ -121,24 +121,24 @@ fn token_states_are_the_references() {
 }
 
 #[test]
-fn sentence_embeddings_are_the_references() {
+fn sentence_embeddings_match_the_reference() {
     for model in MODELS {
         let (mut tower, expected, texts) = (open(model), expected(model), texts());
         for _ in 0..2 {
             let data = tower.embed_texts(&texts).unwrap().into_data();
-            let numbers = data.try_to_vec::<f32>().unwrap();
+            let values = data.try_to_vec::<f32>().unwrap();
             for (row, expected) in expected.pooled.iter().enumerate() {
-                let found = &numbers[row * expected.len()..][..expected.len()];
+                let found = &values[row * expected.len()..][..expected.len()];
                 assert_close(found, expected, 1e-4, &format!("{model}, text {row}"));
             }
-            // The same once more, as the model's own output.
+            // Again, as the pooled output of the model.
             tower.pooling = TextPooling::Pooled;
         }
     }
 }
 
 #[test]
-fn poolings_are_the_models_own() {
+fn default_poolings_are_those_of_the_models() {
     let expected = [
         ("bert_mean", TextPooling::Mean),
         ("bert_cls", TextPooling::Class),
@@ -151,14 +151,14 @@ fn poolings_are_the_models_own() {
 }
 
 #[test]
-fn a_text_alone_equals_itself_among_longer_ones() {
+fn results_do_not_depend_on_the_batch_or_padding() {
     for model in MODELS {
         let (tower, expected) = (open(model), expected(model));
         let texts: Vec<&TokenIds> = expected.ids.iter().collect();
         let fill = i64::from(tower.tokenizer.padding().id);
         for side in [PaddingSide::Left, PaddingSide::Right] {
             let together = states(&*tower.encoder, &texts, side, fill);
-            // Whatever the padding is filled with.
+            // Another padding token.
             let other = states(&*tower.encoder, &texts, side, 9);
             for (row, text) in texts.iter().enumerate() {
                 let alone = &states(&*tower.encoder, &[text], side, fill)[0];
@@ -183,21 +183,21 @@ fn results_do_not_depend_on_threads() {
 }
 
 #[test]
-fn half_precision_stays_near() {
+fn half_precision_is_close() {
     for model in MODELS {
         let expected = expected(model);
-        for (precision, tolerance) in [(FloatDType::F16, 0.02), (FloatDType::BF16, 0.15)] {
-            let tower = open_text_tower(&fixture(model), precision, &Device::flex()).unwrap();
+        for (dtype, tolerance) in [(Dtype::F16, 0.02), (Dtype::BF16, 0.15)] {
+            let tower = open_text_tower(&fixture(model), dtype, &Device::flex()).unwrap();
             let rows = tower.embed(&expected.ids).unwrap();
             assert_eq!(rows.dtype(), burn::tensor::DType::F32);
             let found = rows.into_data().try_to_vec::<f32>().unwrap();
-            assert_close(&found, &expected.pooled.concat(), tolerance, &format!("{model} in {precision:?}"));
+            assert_close(&found, &expected.pooled.concat(), tolerance, &format!("{model} in {dtype:?}"));
         }
     }
 }
 
 #[test]
-fn the_description_names_what_makes_the_tokens() {
+fn describes_the_tokenizer() {
     let description = |model| open(model).tokenizer.describe();
     let bert = description("bert_mean");
     assert!(
@@ -209,12 +209,12 @@ fn the_description_names_what_makes_the_tokens() {
         roberta.ends_with("at most 38 tokens with <s> </s>, cut at the left, padded with 1 at the left"),
         "{roberta}"
     );
-    // The same limits and special tokens, but another vocabulary or another normalizer.
+    // Another vocabulary and normalizer, with the same limits and special tokens.
     assert_ne!(description("bert_cls").split(',').next(), bert.split(',').next());
 }
 
 #[test]
-fn far_too_long_texts_are_cut_before_they_are_tokenised() {
+fn cuts_very_long_texts_before_tokenization() {
     for model in ["bert_mean", "roberta"] {
         let tower = open(model);
         let long = tower.tokenizer.tokenize(&"a cat, d\u{e9}j\u{e0} vu ".repeat(5000)).unwrap();
@@ -223,7 +223,7 @@ fn far_too_long_texts_are_cut_before_they_are_tokenised() {
 }
 
 #[test]
-fn no_texts_give_no_rows() {
+fn embeds_no_texts() {
     for model in MODELS {
         let (tower, expected) = (open(model), expected(model));
         assert_eq!(tower.embed(&[]).unwrap().dims(), [0, expected.pooled[0].len()], "{model}");

@@ -1,27 +1,28 @@
-//! Configurations, weights and images that a vision backbone refuses.
+//! Invalid configurations, weights and images.
 
 use crate::fixtures::Case;
-use burn::tensor::{Device, FloatDType, Tensor};
+use burn::tensor::{Device, Tensor};
+use sail_core::Dtype;
 use sail_encoders::ModelError;
 use serde_json::{Value, json};
 
-/// The error of loading a fixture with fields of its configuration replaced.
-fn refusal(case: &str, fields: Value) -> ModelError {
+/// Returns the error of loading a fixture with modified fields.
+fn load_error(case: &str, fields: Value) -> ModelError {
     let case = Case::new(case);
     let mut config: Value = serde_json::from_str(&case.config()).unwrap();
     for (name, value) in fields.as_object().unwrap() {
         config[name] = value.clone();
     }
-    match case.load(&config.to_string(), FloatDType::F32) {
+    match case.load(&config.to_string(), Dtype::F32) {
         Ok(_) => panic!("{fields} is accepted"),
         Err(error) => error,
     }
 }
 
 #[test]
-fn an_unknown_family_lists_those_known() {
+fn unknown_model_types_list_the_supported_ones() {
     for family in [json!("resnet"), json!(7), Value::Null] {
-        let message = refusal("vit", json!({ "model_type": family })).to_string();
+        let message = load_error("vit", json!({ "model_type": family })).to_string();
         for known in ["dinov2", "dinov2_with_registers", "efficientnet_lite", "vit"] {
             assert!(message.contains(known), "{message}");
         }
@@ -29,7 +30,7 @@ fn an_unknown_family_lists_those_known() {
 }
 
 #[test]
-fn values_out_of_range_are_named() {
+fn names_fields_out_of_range() {
     let huge = u64::MAX;
     let cases = [
         ("dinov2", "hidden_size", json!(0)),
@@ -55,7 +56,7 @@ fn values_out_of_range_are_named() {
         ("efficientnet_lite", "depth_coefficient", json!(-1.0)),
     ];
     for (case, field, value) in cases {
-        let error = refusal(case, json!({ field: value }));
+        let error = load_error(case, json!({ field: value }));
         assert!(
             matches!(error, ModelError::Config { field: found, .. } if found == field),
             "{field} {value}: {error}"
@@ -64,18 +65,18 @@ fn values_out_of_range_are_named() {
 }
 
 #[test]
-fn a_field_of_another_type_is_an_error() {
+fn rejects_fields_of_the_wrong_type() {
     for case in ["dinov2", "vit"] {
         for value in [json!("wide"), json!(-3), json!(2.5), json!([1]), json!({})] {
-            assert!(matches!(refusal(case, json!({ "hidden_size": value })), ModelError::Config { .. }));
+            assert!(matches!(load_error(case, json!({ "hidden_size": value })), ModelError::Config { .. }));
         }
     }
-    let error = refusal("efficientnet_lite", json!({ "width_coefficient": "wide" }));
+    let error = load_error("efficientnet_lite", json!({ "width_coefficient": "wide" }));
     assert!(matches!(error, ModelError::Config { .. }));
 }
 
 #[test]
-fn sizes_that_the_weights_do_not_have_are_named() {
+fn names_tensors_that_do_not_match_the_configuration() {
     let cases = [
         ("dinov2", "hidden_size", json!(48), "cls_token"),
         ("dinov2", "image_size", json!(40), "position_embeddings"),
@@ -90,18 +91,18 @@ fn sizes_that_the_weights_do_not_have_are_named() {
         ("efficientnet_lite", "width_coefficient", json!(1.0), "conv_head"),
     ];
     for (case, field, value, named) in cases {
-        let error = refusal(case, json!({ field: value }));
+        let error = load_error(case, json!({ field: value }));
         assert!(matches!(error, ModelError::Tensors { .. }), "{field} {value}: {error}");
         assert!(error.to_string().contains(named), "{field} {value}: {error}");
     }
-    // The largest sizes that pass as a configuration would take terabytes.
+    // The largest valid configuration would require terabytes.
     let largest = json!({ "hidden_size": 65536, "num_hidden_layers": 1024, "image_size": 16384, "patch_size": 1,
         "num_attention_heads": 1 });
-    assert!(matches!(refusal("dinov2", largest), ModelError::Tensors { .. }));
+    assert!(matches!(load_error("dinov2", largest), ModelError::Tensors { .. }));
 }
 
 #[test]
-fn images_of_a_wrong_shape_are_refused() {
+fn rejects_unsupported_shapes() {
     for (case, shape) in [
         ("dinov2", [1, 3, 21, 20]),
         ("dinov2", [1, 3, 20, 4]),
@@ -112,15 +113,15 @@ fn images_of_a_wrong_shape_are_refused() {
         ("efficientnet_lite", [1, 3, 64, 0]),
         ("efficientnet_lite", [0, 3, 64, 64]),
     ] {
-        let encoder = Case::new(case).encoder(FloatDType::F32);
+        let encoder = Case::new(case).encoder(Dtype::F32);
         let error = encoder.encode_images(Tensor::zeros(shape, &Device::flex())).unwrap_err();
         assert!(error.to_string().starts_with("pixels has shape"), "{error}");
     }
 }
 
 #[test]
-fn efficientnet_takes_images_of_any_size() {
-    let encoder = Case::new("efficientnet_lite").encoder(FloatDType::F32);
+fn efficientnet_supports_any_image_size() {
+    let encoder = Case::new("efficientnet_lite").encoder(Dtype::F32);
     for (height, width) in [(1_usize, 1_usize), (33, 2), (64, 31)] {
         let features = encoder.encode_images(Tensor::zeros([1, 3, height, width], &Device::flex())).unwrap();
         assert_eq!(features.patches.unwrap().grid, [height.div_ceil(32), width.div_ceil(32)]);

@@ -1,4 +1,4 @@
-//! Vision backbones, on tiny models that the reference libraries made.
+//! Vision backbones: tiny models against the reference libraries.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod bad_input;

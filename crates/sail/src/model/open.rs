@@ -1,15 +1,13 @@
 //! A model from published backbones and the file of a head.
 
 use std::path::Path;
+use std::str::FromStr;
 
 use burn::tensor::Device;
-use sail_core::{AlignmentHead, Provenance, Side};
-use sail_encoders::{
-    HubOptions, ModelError, ModelFolder, ModelSpec, TextOptions, VisionOptions, load_text, load_vision,
-};
+use sail_core::{AlignmentHead, ConfigError, Provenance, Side};
+use sail_encoders::{ModelError, ModelFolder, ModelSpec, TextOptions, VisionOptions, load_text, load_vision};
+use sail_hub::HubOptions;
 use sail_layers::Head;
-use serde::de::value::{Error, StrDeserializer};
-use serde::de::{DeserializeOwned, IntoDeserializer};
 
 use super::{SailError, SailModel};
 
@@ -109,8 +107,8 @@ impl<'a> Backbone<'a> {
     fn folder(&self) -> Result<ModelFolder, ModelError> {
         let spec: ModelSpec = self.name.parse()?;
         let mut options = HubOptions::from_env()?;
-        if let (ModelSpec::Hub { id, .. }, Some(trained_on)) = (&spec, self.trained_on)
-            && *id == trained_on.model
+        if let (ModelSpec::Hub(id), Some(trained_on)) = (&spec, self.trained_on)
+            && id.name() == trained_on.model
         {
             options.revision.clone_from(&trained_on.revision);
         }
@@ -119,10 +117,14 @@ impl<'a> Backbone<'a> {
 }
 
 /// The pooling that a side was trained with, by its name in configurations.
-fn pooling<P: DeserializeOwned>(side: Side, trained_on: Option<&Provenance>) -> Result<Option<P>, SailError> {
+fn pooling<P: FromStr<Err = ConfigError>>(
+    side: Side,
+    trained_on: Option<&Provenance>,
+) -> Result<Option<P>, SailError> {
     let Some(name) = trained_on.and_then(|provenance| provenance.pooling.as_deref()) else {
         return Ok(None);
     };
-    let name: StrDeserializer<'_, Error> = name.into_deserializer();
-    P::deserialize(name).map(Some).map_err(|error| SailError::Pooling { side, reason: error.to_string() })
+    name.parse()
+        .map(Some)
+        .map_err(|error: ConfigError| SailError::Pooling { side, reason: error.to_string() })
 }

@@ -1,11 +1,11 @@
-//! BERT and its kin: encoders that attend in both directions, normalised after each block.
+//! BERT-style encoders: bidirectional attention, post-norm.
 
 mod config;
 mod network;
 mod relative;
 
 use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{Bool, Device, FloatDType, Tensor, TensorData};
+use burn::tensor::{Bool, DType, Device, Tensor, TensorData};
 use sail_core::{EncodeError, TextEncoder, TextFeatures, TokenBatch};
 use serde_json::Value;
 
@@ -17,13 +17,12 @@ use crate::pretrained::{ModelError, Weights};
 
 /// A BERT-style encoder.
 ///
-/// Positions count the tokens that the mask marks, so that padding on either side changes nothing; the reference
-/// counts from the left edge, which is the same for padding on the right.
+/// Positions count unmasked tokens, so padding on either side has no effect. Transformers counts from the left edge, which is
+/// equivalent for padding on the right.
 #[derive(Debug)]
 pub(crate) struct Bert {
     network: Network,
     config: Config,
-    precision: FloatDType,
     device: Device,
 }
 
@@ -32,24 +31,24 @@ impl Bert {
         family: Family,
         config: &Value,
         weights: &Weights,
-        precision: FloatDType,
+        dtype: DType,
         device: &Device,
     ) -> Result<Self, ModelError> {
         let config = Config::read(family, config)?;
         let mut network = Network::new(&config, device);
         weights.load_into(&mut network, &family.names())?;
-        let network = network.no_grad().map(&mut Cast(FloatDType::F32)).fold_token_types();
-        let network = network.map(&mut Cast(precision));
-        Ok(Self { network, config, precision, device: device.clone() })
+        let network = network.no_grad().map(&mut Cast(DType::F32)).fold_token_types();
+        let network = network.map(&mut Cast(dtype));
+        Ok(Self { network, config, device: device.clone() })
     }
 
-    /// Checks a batch and counts its positions.
+    /// Validates a batch and computes its positions.
     fn tokens(&self, batch: TokenBatch) -> Result<(Tokens, Tensor<2, Bool>), EncodeError> {
         let [rows, length] = batch.ids.dims();
         if batch.mask.dims() != [rows, length] {
             let found = batch.mask.dims().to_vec();
-            let expected = format!("that of the token ids, {:?}", [rows, length]);
-            return Err(EncodeError::Shape { what: "the mask of the texts", found, expected });
+            let expected = format!("{:?}, the shape of the token ids", [rows, length]);
+            return Err(EncodeError::Shape { what: "mask", found, expected });
         }
         let mask = batch.mask.clone().into_data();
         let ids = batch.ids.clone().into_data();
@@ -58,8 +57,8 @@ impl Bert {
         let mut positions = Vec::with_capacity(rows * length);
         let mut next = first;
         let mut all_real = true;
-        for (place, (token, real)) in ids.iter::<i64>().zip(mask.iter::<bool>()).enumerate() {
-            if place.is_multiple_of(length) {
+        for (index, (token, real)) in ids.iter::<i64>().zip(mask.iter::<bool>()).enumerate() {
+            if index.is_multiple_of(length) {
                 next = first;
             }
             if usize::try_from(token).is_ok_and(|token| token < vocabulary) {
@@ -71,8 +70,9 @@ impl Bert {
             }
             all_real &= real;
             if next > self.config.positions as i64 {
-                let expected = format!("at most {} tokens a text: truncate them", self.config.reach());
-                return Err(EncodeError::Shape { what: "the texts", found: vec![rows, length], expected });
+                let expected =
+                    format!("at most {} tokens per text: truncate the texts", self.config.max_length());
+                return Err(EncodeError::Shape { what: "token ids", found: vec![rows, length], expected });
             }
         }
         let positions = Tensor::from_data(TensorData::new(positions, [rows, length]), &self.device);
@@ -85,18 +85,17 @@ impl TextEncoder for Bert {
     fn encode_texts(&self, tokens: TokenBatch) -> Result<TextFeatures, EncodeError> {
         let [rows, length] = tokens.ids.dims();
         if rows * length == 0 {
-            let tokens_states = Tensor::zeros([rows, length, self.config.hidden], &self.device);
-            return Ok(TextFeatures { tokens: tokens_states, mask: tokens.mask, pooled: None });
+            let states = Tensor::zeros([rows, length, self.config.hidden], &self.device);
+            return Ok(TextFeatures { tokens: states, mask: tokens.mask, pooled: None });
         }
         let (tokens, mask) = self.tokens(tokens)?;
         let states = self.network.forward(tokens, &self.config);
-        let states = if self.precision == FloatDType::F32 { states } else { states.cast(FloatDType::F32) };
-        Ok(TextFeatures { tokens: states, mask, pooled: None })
+        Ok(TextFeatures { tokens: states.cast(DType::F32), mask, pooled: None })
     }
 }
 
-/// Brings every parameter to one precision.
-struct Cast(FloatDType);
+/// Casts every parameter.
+struct Cast(DType);
 
 impl ModuleMapper for Cast {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {

@@ -1,17 +1,15 @@
-//! The tensors of a BERT-style encoder and the pass through them.
+//! The network of the BERT-style encoders.
 
 use burn::module::Module;
 use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
-use burn::tensor::activation::{gelu_approximate, relu};
-use burn::tensor::module::attention;
-use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 
-use super::config::{Activation, Config};
+use super::config::Config;
 use super::relative::buckets;
-use crate::gelu::gelu;
+use crate::activation::Activation;
+use crate::attention::multi_head;
 
-/// Embeddings and layers. Its parameters are created when the weights are loaded into them, not before.
+/// Embeddings and layers. Parameters are allocated when the weights are loaded.
 #[derive(Module, Debug)]
 pub(crate) struct Network {
     embeddings: Embeddings,
@@ -32,20 +30,20 @@ struct Layer {
     query: Linear,
     key: Linear,
     value: Linear,
-    mix: Linear,
+    output: Linear,
     attention_norm: LayerNorm,
     up: Linear,
     down: Linear,
     output_norm: LayerNorm,
 }
 
-/// A batch as the network takes it.
+/// The input of the network.
 pub(crate) struct Tokens {
     /// `[batch, length]`
     pub(crate) ids: Tensor<2, Int>,
     /// `[batch, length]`
     pub(crate) positions: Tensor<2, Int>,
-    /// True where a token is padding, `[batch, length]`; nothing where none is.
+    /// True for padding, `[batch, length]`; `None` if there is none.
     pub(crate) padding: Option<Tensor<2, Bool>>,
 }
 
@@ -59,7 +57,7 @@ impl Network {
             query: linear(hidden, hidden),
             key: linear(hidden, hidden),
             value: linear(hidden, hidden),
-            mix: linear(hidden, hidden),
+            output: linear(hidden, hidden),
             attention_norm: norm(),
             up: linear(hidden, intermediate),
             down: linear(intermediate, hidden),
@@ -77,7 +75,7 @@ impl Network {
         }
     }
 
-    /// Adds the embedding of the first token type, the one of all tokens of a single text, to those of the positions.
+    /// Adds the embedding of the first token type, which all tokens of a single text have, to the position embeddings.
     pub(crate) fn fold_token_types(mut self) -> Self {
         if let Some(token_type) = self.embeddings.token_type.take() {
             let first = token_type.weight.val().narrow(0, 0, 1);
@@ -87,7 +85,7 @@ impl Network {
         self
     }
 
-    /// The token states after the last layer, `[batch, length, hidden]`.
+    /// Computes the token states after the last layer, `[batch, length, hidden]`.
     pub(crate) fn forward(&self, tokens: Tokens, config: &Config) -> Tensor<3> {
         let [batch, length] = tokens.ids.dims();
         let Embeddings { word, position, norm, .. } = &self.embeddings;
@@ -102,9 +100,9 @@ impl Network {
         });
         let heads = [batch, length, config.heads, config.hidden / config.heads];
         for layer in &self.layers {
-            let mixed = layer.attend(states.clone(), heads, padding.clone(), bias.clone());
-            states = layer.attention_norm.forward(states + mixed);
-            let inner = config.activation.apply(layer.up.forward(states.clone()));
+            let attended = layer.attend(states.clone(), heads, padding.clone(), bias.clone());
+            states = layer.attention_norm.forward(states + attended);
+            let inner = layer.activate(config.activation, states.clone());
             states = layer.output_norm.forward(states + layer.down.forward(inner));
         }
         states.reshape([batch, length, config.hidden])
@@ -120,19 +118,13 @@ impl Layer {
         padding: Option<Tensor<4, Bool>>,
         bias: Option<Tensor<4>>,
     ) -> Tensor<2> {
-        let split = |linear: &Linear| linear.forward(states.clone()).reshape(heads).swap_dims(1, 2);
-        let (query, key, value) = (split(&self.query), split(&self.key), split(&self.value));
-        let mixed = attention(query, key, value, padding, bias, AttentionModuleOptions::default());
-        self.mix.forward(mixed.swap_dims(1, 2).reshape(states.dims()))
+        let project = |linear: &Linear| linear.forward(states.clone()).reshape(heads);
+        let (query, key, value) = (project(&self.query), project(&self.key), project(&self.value));
+        self.output.forward(multi_head(query, key, value, padding, bias))
     }
-}
 
-impl Activation {
-    fn apply(self, x: Tensor<2>) -> Tensor<2> {
-        match self {
-            Activation::Gelu => gelu(x),
-            Activation::GeluTanh => gelu_approximate(x),
-            Activation::Relu => relu(x),
-        }
+    /// The first layer of the feed-forward network with its activation.
+    fn activate(&self, activation: Activation, states: Tensor<2>) -> Tensor<2> {
+        activation.linear(states, self.up.weight.val(), self.up.bias.as_ref().map(|bias| bias.val()))
     }
 }

@@ -1,18 +1,18 @@
-//! The parameters as a checkpoint stores them, and how batch norm becomes part of the convolutions.
+//! The parameters of a checkpoint and the folding of batch norm into the convolutions.
 
 use burn::module::{Module, Param};
-use burn::tensor::{Device, FloatDType, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 
 use super::config::{BlockShape, Config};
-use super::{Block, Conv, EfficientNetLite};
+use super::network::{Block, Conv, EfficientNetLite};
 use crate::pretrained::{ModelError, Names, Weights};
-use crate::vision::parameter::{wide, zeros};
+use crate::vision::parameter::{to_f32, zeros};
 
-/// Every name begins with an underscore, and so does every part of it that is not a number.
+/// All parts of a name except indices start with an underscore.
 const NAMES: Names =
     Names { prefixes: &["_"], renames: &[("._", ".")], ignored: &["fc.", ".num_batches_tracked"] };
 
-/// TensorFlow's default, a hundred times PyTorch's.
+/// Epsilon of batch norm in TensorFlow.
 const EPSILON: f64 = 1e-3;
 
 #[derive(Module, Debug)]
@@ -40,7 +40,7 @@ struct Kernel {
     weight: Param<Tensor<4>>,
 }
 
-/// Batch norm with the statistics of its training.
+/// Batch norm with running statistics.
 #[derive(Module, Debug)]
 struct Normalization {
     weight: Param<Tensor<1>>,
@@ -50,7 +50,7 @@ struct Normalization {
 }
 
 impl Checkpoint {
-    /// Reads the parameters. Until then none of them takes memory, whatever size the configuration declares.
+    /// Loads the parameters. No memory is allocated before the shapes have been checked.
     pub(super) fn read(config: Config, weights: &Weights, device: &Device) -> Result<Self, ModelError> {
         let kernel = |output, input, size| Kernel { weight: zeros([output, input, size, size], device) };
         let norm = |channels| Normalization {
@@ -83,28 +83,29 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    pub(super) fn fold(self, config: Config, precision: FloatDType) -> EfficientNetLite {
+    /// Folds batch norm and casts to the dtype of the forward pass.
+    pub(super) fn fold(self, config: Config, dtype: DType) -> EfficientNetLite {
         let block = |(stored, shape): (StoredBlock, BlockShape)| Block {
-            expand: stored.expand_conv.zip(stored.bn0).map(|(conv, norm)| fold(conv, norm, 1, 1, precision)),
-            depthwise: fold(stored.depthwise_conv, stored.bn1, shape.stride, shape.inner, precision),
-            project: fold(stored.project_conv, stored.bn2, 1, 1, precision),
+            expand: stored.expand_conv.zip(stored.bn0).map(|(conv, norm)| fold(conv, norm, 1, 1, dtype)),
+            depthwise: fold(stored.depthwise_conv, stored.bn1, shape.stride, shape.inner, dtype),
+            project: fold(stored.project_conv, stored.bn2, 1, 1, dtype),
             skip: shape.skip,
         };
         EfficientNetLite {
-            stem: fold(self.conv_stem, self.bn0, 2, 1, precision),
+            stem: fold(self.conv_stem, self.bn0, 2, 1, dtype),
             blocks: self.blocks.into_iter().zip(config.blocks()).map(block).collect(),
-            head: fold(self.conv_head, self.bn1, 1, 1, precision),
-            precision,
+            head: fold(self.conv_head, self.bn1, 1, 1, dtype),
+            dtype,
         }
     }
 }
 
-/// `gamma (conv(x) - mean) / sqrt(variance + eps) + beta` as one convolution with a bias.
-fn fold(conv: Kernel, norm: Normalization, stride: usize, groups: usize, precision: FloatDType) -> Conv {
-    let weight = wide(conv.weight);
+/// Folds `gamma (conv(x) - mean) / sqrt(variance + eps) + beta` into one convolution with bias.
+fn fold(conv: Kernel, norm: Normalization, stride: usize, groups: usize, dtype: DType) -> Conv {
+    let weight = to_f32(conv.weight);
     let channels = weight.dims()[0];
-    let scale = wide(norm.weight) / (wide(norm.running_var) + EPSILON).sqrt();
-    let bias = wide(norm.bias) - wide(norm.running_mean) * scale.clone();
+    let scale = to_f32(norm.weight) / (to_f32(norm.running_var) + EPSILON).sqrt();
+    let bias = to_f32(norm.bias) - to_f32(norm.running_mean) * scale.clone();
     let weight = weight * scale.reshape([channels, 1, 1, 1]);
-    Conv { weight: weight.cast(precision), bias: bias.cast(precision), stride, groups }
+    Conv { weight: weight.cast(dtype), bias: bias.cast(dtype), stride, groups }
 }

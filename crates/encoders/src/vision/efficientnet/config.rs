@@ -1,17 +1,17 @@
-//! The sizes of an EfficientNet-Lite.
+//! Configuration of EfficientNet-Lite.
 
 use std::ops::RangeInclusive;
 
-use serde::Deserialize;
 use serde_json::Value;
 
+use crate::config::Fields;
 use crate::pretrained::ModelError;
 
-/// Channels of the first and of the last convolution, the same in every Lite model.
+/// Channels of the first and last convolution in all Lite models.
 const STEM: usize = 32;
 const HEAD: usize = 1280;
 
-/// Far beyond Lite4 (1.4 and 1.8), so that a configuration cannot ask for absurd work.
+/// Valid coefficients, far above those of Lite4 (1.4 and 1.8).
 const COEFFICIENTS: RangeInclusive<f64> = 0.05..=10.0;
 
 /// `(repeats, kernel, stride, expansion, channels)` of the seven stages before scaling.
@@ -25,12 +25,10 @@ const STAGES: [(usize, usize, usize, usize, usize); 7] = [
     (1, 3, 1, 6, 320),
 ];
 
-/// What `config.json` says of an EfficientNet-Lite; [`load_image_encoder`](crate::load_image_encoder) documents it.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+/// The configuration, see [`load_image_encoder`](crate::load_image_encoder).
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Config {
-    #[serde(default = "one")]
     width_coefficient: f64,
-    #[serde(default = "one")]
     depth_coefficient: f64,
 }
 
@@ -38,33 +36,23 @@ pub(super) struct Config {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct BlockShape {
     pub(super) input: usize,
-    /// Channels between expansion and projection.
+    /// Channels after the expansion.
     pub(super) inner: usize,
     pub(super) output: usize,
     pub(super) kernel: usize,
     pub(super) stride: usize,
-    /// Whether the input is added to the output: in every block of a stage but its first.
+    /// Whether the block has a residual connection: all blocks of a stage except the first.
     pub(super) skip: bool,
 }
 
 impl Config {
     pub(super) fn parse(config: &Value) -> Result<Self, ModelError> {
-        let parsed = Self::deserialize(config).map_err(|error| ModelError::Config {
-            field: "config.json",
-            found: error.to_string(),
-            expected: "an EfficientNet-Lite's configuration".to_owned(),
-        })?;
-        let fields = [
-            ("width_coefficient", parsed.width_coefficient),
-            ("depth_coefficient", parsed.depth_coefficient),
-        ];
-        for (field, value) in fields {
-            if !COEFFICIENTS.contains(&value) {
-                let expected = format!("{} to {}", COEFFICIENTS.start(), COEFFICIENTS.end());
-                return Err(ModelError::Config { field, found: value.to_string(), expected });
-            }
-        }
-        Ok(parsed)
+        let fields = Fields(config);
+        let coefficient = |field| fields.number(field, 1.0, COEFFICIENTS);
+        Ok(Self {
+            width_coefficient: coefficient("width_coefficient")?,
+            depth_coefficient: coefficient("depth_coefficient")?,
+        })
     }
 
     pub(super) fn stem(self) -> usize {
@@ -75,7 +63,7 @@ impl Config {
         HEAD
     }
 
-    /// The blocks, first to last. Lite models scale neither stem and head nor the repeats of the outer stages.
+    /// Returns the blocks in order. Lite models scale neither stem and head nor the repeats of the first and last stage.
     pub(super) fn blocks(self) -> Vec<BlockShape> {
         let mut blocks = Vec::new();
         let mut input = STEM;
@@ -99,16 +87,12 @@ impl Config {
         blocks
     }
 
-    /// Channels scaled, to the nearest multiple of 8 that is not less than nine tenths.
+    /// Scales channels and rounds to the nearest multiple of 8 that is at least 90 % of the result.
     fn channels(self, channels: usize) -> usize {
         let scaled = channels as f64 * self.width_coefficient;
         let rounded = ((scaled + 4.0) as usize / 8 * 8).max(8);
         if (rounded as f64) < 0.9 * scaled { rounded + 8 } else { rounded }
     }
-}
-
-fn one() -> f64 {
-    1.0
 }
 
 #[cfg(test)]
@@ -117,11 +101,11 @@ mod tests {
 
     use super::*;
 
-    /// The kernels that the reference builds for Lite0 to Lite4, by width and depth.
+    /// The kernel shapes of Lite0 to Lite4 in the reference implementation, by width and depth coefficient.
     const KERNELS: &str = include_str!("../../../tests/fixtures/vision/efficientnet_lite_kernels.json");
 
     #[test]
-    fn kernels_are_the_references() {
+    fn kernel_shapes_match_the_reference() {
         let cases: BTreeMap<String, Vec<[usize; 4]>> = serde_json::from_str(KERNELS).unwrap();
         assert_eq!(cases.len(), 5);
         for (coefficients, expected) in cases {

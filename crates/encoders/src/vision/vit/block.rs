@@ -1,14 +1,14 @@
-//! One block of a Vision Transformer.
+//! A block of a Vision Transformer.
 
 use burn::nn::LayerNorm;
-use burn::tensor::{Tensor, activation, module};
+use burn::tensor::{Tensor, activation};
 use sail_core::Attention;
 
-use super::config::Activation;
 use super::dense::Dense;
-use crate::gelu::bias_gelu;
+use crate::activation::Activation;
+use crate::attention::multi_head;
 
-/// Pre-norm attention and feed-forward, each with a residual. Layer scale is part of `output` and `second`.
+/// Pre-norm attention and feed-forward network with residuals. Layer scale is folded into `output` and `second`.
 #[derive(Debug)]
 pub(super) struct Block {
     pub(super) norm1: LayerNorm,
@@ -18,13 +18,13 @@ pub(super) struct Block {
     pub(super) output: Dense,
     pub(super) norm2: LayerNorm,
     pub(super) first: Dense,
-    pub(super) mixer: Mixer,
+    pub(super) gating: Gating,
     pub(super) second: Dense,
 }
 
-/// What happens between the two linear layers of the feed-forward part.
+/// The nonlinearity between the linear layers of the feed-forward network.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Mixer {
+pub(super) enum Gating {
     Activation(Activation),
     SwiGlu,
 }
@@ -37,7 +37,7 @@ impl Block {
         self.feed_forward(self.norm2.forward(x.clone())) + x
     }
 
-    /// The block with queries for keys and without its feed-forward half.
+    /// Applies the block with query-query attention and without the feed-forward network.
     ///
     /// # Shapes
     /// - x and result: `[batch * tokens, hidden]`
@@ -47,27 +47,23 @@ impl Block {
 
     fn attend(&self, x: Tensor<2>, batch: usize, attention: Attention) -> Tensor<2> {
         let [rows, hidden] = x.dims();
-        let [tokens, size] = [rows / batch, hidden / self.heads];
-        let query = self.query.forward(x.clone()).reshape([batch, tokens, self.heads, size]).swap_dims(1, 2);
-        let key_value =
-            self.key_value.forward(x).reshape([batch, tokens, 2 * self.heads, size]).swap_dims(1, 2);
+        let [tokens, width] = [rows / batch, hidden / self.heads];
+        let query = self.query.forward(x.clone()).reshape([batch, tokens, self.heads, width]);
+        let key_value = self.key_value.forward(x).reshape([batch, tokens, 2 * self.heads, width]);
         let key = match attention {
-            Attention::Standard => key_value.clone().narrow(1, 0, self.heads),
+            Attention::Standard => key_value.clone().narrow(2, 0, self.heads),
             Attention::QueryQuery => query.clone(),
         };
-        let value = key_value.narrow(1, self.heads, self.heads);
-        let context = module::attention(query, key, value, None, None, Default::default());
-        self.output.forward(context.swap_dims(1, 2).reshape([rows, hidden]))
+        let value = key_value.narrow(2, self.heads, self.heads);
+        self.output.forward(multi_head(query, key, value, None, None))
     }
 
     fn feed_forward(&self, x: Tensor<2>) -> Tensor<2> {
-        let inner = match self.mixer {
-            Mixer::Activation(Activation::Gelu) => {
-                bias_gelu(x.matmul(self.first.weight.clone()), self.first.bias.clone())
+        let inner = match self.gating {
+            Gating::Activation(activation) => {
+                activation.linear(x, self.first.weight.clone(), self.first.bias.clone())
             }
-            Mixer::Activation(Activation::GeluTanh) => activation::gelu_approximate(self.first.forward(x)),
-            Mixer::Activation(Activation::Relu) => activation::relu(self.first.forward(x)),
-            Mixer::SwiGlu => {
+            Gating::SwiGlu => {
                 let [gate, value] = halves(self.first.forward(x));
                 activation::silu(gate) * value
             }

@@ -1,17 +1,17 @@
-//! The parameters as a checkpoint stores them, and how they become the ones that the forward pass uses.
+//! The parameters of a checkpoint and their fusion for the forward pass.
 
 use burn::module::{Module, Param};
 use burn::nn::{Initializer, LayerNorm, LayerNormConfig, Linear, LinearConfig};
-use burn::tensor::{Device, FloatDType, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 
-use super::VisionTransformer;
-use super::block::{Block, Mixer};
+use super::block::{Block, Gating};
 use super::config::{Architecture, FeedForward};
 use super::dense::Dense;
+use super::model::VisionTransformer;
 use crate::pretrained::{ModelError, Names, Weights};
-use crate::vision::parameter::{wide, zeros};
+use crate::vision::parameter::{to_f32, zeros};
 
-/// One naming for all families: the hub's of DINOv2, which is the nearest to the code.
+/// All families are mapped to the names of DINOv2.
 const NAMES: Names = Names {
     prefixes: &["dinov2_with_registers.", "dinov2.", "vit."],
     renames: &[
@@ -48,7 +48,7 @@ struct PatchEmbeddings {
     projection: Projection,
 }
 
-/// A convolution whose stride is its kernel: a linear layer on patches.
+/// A convolution whose stride equals its kernel size: a linear layer on patches.
 #[derive(Module, Debug)]
 struct Projection {
     weight: Param<Tensor<4>>,
@@ -95,7 +95,7 @@ struct StoredPooler {
 }
 
 impl Checkpoint {
-    /// Reads the parameters. Until then none of them takes memory, whatever size the configuration declares.
+    /// Loads the parameters. No memory is allocated before the shapes have been checked.
     pub(super) fn read(model: &Architecture, weights: &Weights, device: &Device) -> Result<Self, ModelError> {
         let mut checkpoint = Self::empty(model, device);
         weights.load_into(&mut checkpoint, &NAMES)?;
@@ -145,69 +145,69 @@ impl Checkpoint {
         }
     }
 
-    /// Fuses what is linear and casts to the precision of the forward pass.
-    pub(super) fn fuse(self, model: Architecture, precision: FloatDType) -> VisionTransformer {
+    /// Fuses linear operations and casts to the dtype of the forward pass.
+    pub(super) fn fuse(self, model: Architecture, dtype: DType) -> VisionTransformer {
         let Embeddings { cls_token, register_tokens, position_embeddings, patch_embeddings } =
             self.embeddings;
         let Projection { weight, bias } = patch_embeddings.projection;
         let (hidden, patch) = (model.hidden, model.patch);
-        // The class token has a position of its own, registers have none.
-        let positions = wide(position_embeddings).reshape([model.grid * model.grid + 1, hidden]);
-        let class = wide(cls_token).reshape([1, hidden]) + positions.clone().narrow(0, 0, 1);
-        let prefix = match register_tokens.map(wide) {
+        // The class token has a position embedding, registers do not.
+        let positions = to_f32(position_embeddings).reshape([model.grid * model.grid + 1, hidden]);
+        let class = to_f32(cls_token).reshape([1, hidden]) + positions.clone().narrow(0, 0, 1);
+        let prefix = match register_tokens.map(to_f32) {
             Some(tokens) if tokens.dims()[1] > 0 => {
                 let count = tokens.dims()[1];
                 Tensor::cat(vec![class, tokens.reshape([count, hidden])], 0)
             }
             _ => class,
         };
-        let projection = wide(weight).reshape([hidden, 3 * patch * patch]).transpose();
+        let projection = to_f32(weight).reshape([hidden, 3 * patch * patch]).transpose();
         VisionTransformer {
-            prefix: prefix.cast(precision),
+            prefix: prefix.cast(dtype),
             positions: positions.narrow(0, 1, model.grid * model.grid),
-            projection: Dense { weight: projection, bias: Some(wide(bias)) }.cast(precision),
-            blocks: self.encoder.layer.into_iter().map(|layer| layer.fuse(&model, precision)).collect(),
-            norm: cast_norm(self.layernorm, precision),
-            pooler: self.pooler.map(|pooler| dense(pooler.dense, None).cast(precision)),
-            model,
-            precision,
+            projection: Dense { weight: projection, bias: Some(to_f32(bias)) }.cast(dtype),
+            blocks: self.encoder.layer.into_iter().map(|layer| layer.fuse(&model, dtype)).collect(),
+            norm: cast_norm(self.layernorm, dtype),
+            pooler: self.pooler.map(|pooler| dense(pooler.dense, None).cast(dtype)),
+            architecture: model,
+            dtype,
         }
     }
 }
 
 impl Layer {
-    fn fuse(self, model: &Architecture, precision: FloatDType) -> Block {
+    fn fuse(self, model: &Architecture, dtype: DType) -> Block {
         let Attention { query, key, value, output } = self.attention;
         let (key, value) = (dense(key, None), dense(value, None));
         let mut output = dense(output, self.layer_scale1);
-        // Softmax does not see what all scores of a row share, so a bias of the keys has no effect; its rows add
-        // up to one, so a bias of the values is a bias of the output.
+        // The bias of the keys adds a constant to all scores of a query, which softmax ignores. The attention weights of a
+        // query sum to one, so the bias of the values can be folded into that of the output.
         if let Some(bias) = value.bias {
             let shift = bias.unsqueeze::<2>().matmul(output.weight.clone()).reshape([model.hidden]);
             output.bias = output.bias.map(|bias| bias + shift);
         }
         let key_value = Dense { weight: Tensor::cat(vec![key.weight, value.weight], 1), bias: None };
         Block {
-            norm1: cast_norm(self.norm1, precision),
-            query: dense(query, None).cast(precision),
-            key_value: key_value.cast(precision),
+            norm1: cast_norm(self.norm1, dtype),
+            query: dense(query, None).cast(dtype),
+            key_value: key_value.cast(dtype),
             heads: model.heads,
-            output: output.cast(precision),
-            norm2: cast_norm(self.norm2, precision),
-            first: dense(self.mlp.fc1, None).cast(precision),
-            mixer: match model.feed_forward {
-                FeedForward::Mlp { activation, .. } => Mixer::Activation(activation),
-                FeedForward::SwiGlu { .. } => Mixer::SwiGlu,
+            output: output.cast(dtype),
+            norm2: cast_norm(self.norm2, dtype),
+            first: dense(self.mlp.fc1, None).cast(dtype),
+            gating: match model.feed_forward {
+                FeedForward::Mlp { activation, .. } => Gating::Activation(activation),
+                FeedForward::SwiGlu { .. } => Gating::SwiGlu,
             },
-            second: dense(self.mlp.fc2, self.layer_scale2).cast(precision),
+            second: dense(self.mlp.fc2, self.layer_scale2).cast(dtype),
         }
     }
 }
 
-/// A layer in 32-bit floats, its output multiplied by a scale, one factor a channel, where there is one.
+/// Converts a layer to `f32` and folds an optional layer scale into it.
 fn dense(layer: Linear, scale: Option<LayerScale>) -> Dense {
-    let (weight, bias) = (wide(layer.weight), layer.bias.map(wide));
-    match scale.map(|scale| wide(scale.lambda1)) {
+    let (weight, bias) = (to_f32(layer.weight), layer.bias.map(to_f32));
+    match scale.map(|scale| to_f32(scale.lambda1)) {
         Some(scale) => {
             Dense { weight: weight * scale.clone().unsqueeze(), bias: bias.map(|bias| bias * scale) }
         }
@@ -215,8 +215,8 @@ fn dense(layer: Linear, scale: Option<LayerScale>) -> Dense {
     }
 }
 
-fn cast_norm(mut norm: LayerNorm, precision: FloatDType) -> LayerNorm {
-    norm.gamma = Param::from_tensor(wide(norm.gamma).cast(precision));
-    norm.beta = norm.beta.map(|beta| Param::from_tensor(wide(beta).cast(precision)));
+fn cast_norm(mut norm: LayerNorm, dtype: DType) -> LayerNorm {
+    norm.gamma = Param::from_tensor(to_f32(norm.gamma).cast(dtype));
+    norm.beta = norm.beta.map(|beta| Param::from_tensor(to_f32(beta).cast(dtype)));
     norm
 }

@@ -1,6 +1,6 @@
-//! A linear layer at inference.
+//! A linear layer for inference.
 
-use burn::tensor::{FloatDType, Tensor, module};
+use burn::tensor::{DType, Tensor, module};
 
 /// `x W + b` with a weight of shape `[in, out]`.
 #[derive(Debug, Clone)]
@@ -14,7 +14,7 @@ impl Dense {
         module::linear(x, self.weight.clone(), self.bias.clone())
     }
 
-    pub(super) fn cast(self, precision: FloatDType) -> Self {
-        Self { weight: self.weight.cast(precision), bias: self.bias.map(|bias| bias.cast(precision)) }
+    pub(super) fn cast(self, dtype: DType) -> Self {
+        Self { weight: self.weight.cast(dtype), bias: self.bias.map(|bias| bias.cast(dtype)) }
     }
 }

@@ -1,11 +1,11 @@
-//! Position embeddings for grids other than the one they were trained on.
+//! Resizing of position embeddings.
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
-/// Resizes square position embeddings to another grid, as PyTorch's bicubic `interpolate` does without
-/// `align_corners`; in 32-bit floats, because less shifts the embeddings.
+/// Resizes square position embeddings to another grid, as PyTorch's bicubic `interpolate` without `align_corners`. In `f32`,
+/// because half precision shifts the embeddings.
 ///
-/// The filter is separable: the result is `rows * positions * columns^T` for two small matrices.
+/// The filter is separable: the result is `R * positions * C^T` with two small matrices.
 ///
 /// # Shapes
 /// - positions: `[side * side, hidden]`
@@ -27,41 +27,41 @@ pub(super) fn resize(
     horizontal.reshape([rows * columns, hidden])
 }
 
-/// The matrix `[output, input]` that resizes a line.
+/// Returns the matrix `[output, input]` that resizes one dimension.
 fn weights(input: usize, output: usize, antialias: bool, device: &Device) -> Tensor<2> {
     let mut weights = vec![0.0_f32; output * input];
-    for (place, row) in weights.chunks_exact_mut(input).enumerate() {
-        if antialias { filtered(place, output, row) } else { interpolated(place, output, row) }
+    for (index, row) in weights.chunks_exact_mut(input).enumerate() {
+        if antialias { antialiased(index, output, row) } else { interpolated(index, output, row) }
     }
     Tensor::from_data(TensorData::new(weights, [output, input]), (device, DType::F32))
 }
 
-/// Four neighbours, whatever the scale; those beyond the edge are the edge.
-fn interpolated(place: usize, output: usize, row: &mut [f32]) {
+/// Cubic interpolation of four neighbors at any scale; neighbors beyond the edge repeat the edge.
+fn interpolated(index: usize, output: usize, row: &mut [f32]) {
     let scale = row.len() as f32 / output as f32;
-    let centre = scale * (place as f32 + 0.5) - 0.5;
+    let center = scale * (index as f32 + 0.5) - 0.5;
     for offset in -1..=2 {
-        let neighbour = centre.floor() + offset as f32;
-        let index = (neighbour.max(0.0) as usize).min(row.len() - 1);
-        row[index] += cubic(neighbour - centre, -0.75);
+        let neighbor = center.floor() + offset as f32;
+        let input = (neighbor.max(0.0) as usize).min(row.len() - 1);
+        row[input] += cubic(neighbor - center, -0.75);
     }
 }
 
-/// All neighbours under a kernel that is as wide as an output pixel; those beyond the edge do not count.
-fn filtered(place: usize, output: usize, row: &mut [f32]) {
+/// Cubic filter as wide as an output element; neighbors beyond the edge are ignored.
+fn antialiased(index: usize, output: usize, row: &mut [f32]) {
     let scale = row.len() as f32 / output as f32;
     let width = scale.max(1.0);
-    let centre = scale * (place as f32 + 0.5);
-    let low = (centre - 2.0 * width + 0.5).max(0.0) as usize;
-    let high = ((centre + 2.0 * width + 0.5) as usize).min(row.len());
-    for (index, weight) in row.iter_mut().enumerate().take(high).skip(low) {
-        *weight = cubic((index as f32 + 0.5 - centre) / width, -0.5);
+    let center = scale * (index as f32 + 0.5);
+    let low = (center - 2.0 * width + 0.5).max(0.0) as usize;
+    let high = ((center + 2.0 * width + 0.5) as usize).min(row.len());
+    for (input, weight) in row.iter_mut().enumerate().take(high).skip(low) {
+        *weight = cubic((input as f32 + 0.5 - center) / width, -0.5);
     }
     let sum: f32 = row.iter().sum();
     row.iter_mut().for_each(|weight| *weight /= sum);
 }
 
-/// Keys' cubic convolution kernel with parameter `a`.
+/// Returns the value of the cubic convolution kernel of Keys with parameter `a`.
 fn cubic(x: f32, a: f32) -> f32 {
     let x = x.abs();
     if x <= 1.0 {

@@ -1,0 +1,167 @@
+//! The vision tower.
+
+use std::sync::Arc;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use image::RgbImage;
+
+use super::TowerError;
+use crate::{
+    DenseOptions, ImageEncoder, ImagePooling, ImagePreprocessor, InputError, Named, PatchTokens, Pixels,
+    Provenance,
+};
+
+/// A vision backbone with its preprocessing and a pooling: images to embeddings.
+///
+/// Every part can be replaced by a custom type.
+#[derive(Clone)]
+pub struct VisionTower {
+    /// The backbone.
+    pub encoder: Arc<dyn ImageEncoder>,
+    /// The preprocessing of the backbone.
+    pub preprocessor: Arc<dyn ImagePreprocessor>,
+    /// The pooling of token states.
+    pub pooling: ImagePooling,
+    /// The model; [`provenance`](Self::provenance) adds preprocessing and pooling.
+    pub model: Provenance,
+    /// The device of the backbone's weights.
+    pub device: Device,
+}
+
+impl VisionTower {
+    /// Returns the provenance of the embeddings, as recorded in stores and heads.
+    pub fn provenance(&self) -> Provenance {
+        Provenance {
+            preprocessing: Some(self.preprocessor.describe()),
+            pooling: Some(self.pooling.name().to_owned()),
+            ..self.model.clone()
+        }
+    }
+
+    /// Embeds preprocessed images as one batch.
+    ///
+    /// # Shapes
+    /// - result: `[pixels.len(), dim]`, `f32`
+    ///
+    /// # Errors
+    /// Returns [`TowerError`] if the images have different sizes, the number of values does not match the size, or the
+    /// backbone rejects the batch.
+    pub fn embed(&self, pixels: &[Pixels]) -> Result<Tensor<2>, TowerError> {
+        let features = self.encoder.encode_images(self.batch(pixels)?)?;
+        Ok(self.pooling.pool(&features)?)
+    }
+
+    /// Embeds every patch of preprocessed images as one batch, see [`ImagePooling::dense`].
+    ///
+    /// # Shapes
+    /// - tokens of the result: `[pixels.len(), rows * columns, dim]`, `f32`
+    ///
+    /// # Errors
+    /// As [`embed`](Self::embed), and [`TowerError::Encode`] if the backbone does not support the options.
+    pub fn embed_patches(&self, pixels: &[Pixels], options: DenseOptions) -> Result<PatchTokens, TowerError> {
+        let features = self.encoder.encode_dense(self.batch(pixels)?, options)?;
+        Ok(self.pooling.dense(&features)?)
+    }
+
+    /// Preprocesses and embeds images as one batch.
+    ///
+    /// # Shapes
+    /// - result: `[images.len(), dim]`, `f32`
+    ///
+    /// # Errors
+    /// As [`embed`](Self::embed), and [`TowerError::Input`] if an image cannot be preprocessed.
+    pub fn embed_images(&self, images: &[RgbImage]) -> Result<Tensor<2>, TowerError> {
+        let preprocess = |(row, image)| {
+            self.preprocessor.preprocess(image).map_err(|source| TowerError::Input { row, source })
+        };
+        let pixels = images.iter().enumerate().map(preprocess).collect::<Result<Vec<_>, _>>()?;
+        self.embed(&pixels)
+    }
+
+    /// Stacks images of one size to `[pixels.len(), 3, height, width]`.
+    fn batch(&self, pixels: &[Pixels]) -> Result<Tensor<4>, TowerError> {
+        let [height, width] = pixels.first().map_or([0, 0], |pixels| pixels.size);
+        let count = height.saturating_mul(width).saturating_mul(3);
+        let mut values = Vec::with_capacity(pixels.iter().map(|pixels| pixels.values.len()).sum());
+        for (row, Pixels { size, values: image }) in pixels.iter().enumerate() {
+            if *size != [height, width] {
+                return Err(TowerError::Sizes { row, found: *size, expected: [height, width] });
+            }
+            if image.len() != count {
+                let found = image.len();
+                let source = InputError(format!("{found} values, expected 3 * {height} * {width}"));
+                return Err(TowerError::Input { row, source });
+            }
+            values.extend_from_slice(image);
+        }
+        let batch = TensorData::new(values, [pixels.len(), 3, height, width]);
+        Ok(Tensor::from_data(batch, &self.device))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{EncodeError, ImageFeatures};
+
+    /// Returns the first value of every image as its class token.
+    struct FirstValue;
+
+    impl ImageEncoder for FirstValue {
+        fn encode_images(&self, pixels: Tensor<4>) -> Result<ImageFeatures, EncodeError> {
+            let [batch, channels, height, width] = pixels.dims();
+            let rows = pixels.reshape([batch, channels * height * width]).narrow(1, 0, 1);
+            Ok(ImageFeatures { class_token: Some(rows), patches: None, pooled: None })
+        }
+    }
+
+    impl ImagePreprocessor for FirstValue {
+        fn preprocess(&self, image: &RgbImage) -> Result<Pixels, InputError> {
+            if image.width() == 0 {
+                return Err(InputError("no pixels".into()));
+            }
+            let values = image.as_raw().iter().map(|&value| f32::from(value)).collect();
+            Ok(Pixels { size: [image.height() as usize, image.width() as usize], values })
+        }
+
+        fn describe(&self) -> String {
+            "raw values".into()
+        }
+    }
+
+    fn tower() -> VisionTower {
+        VisionTower {
+            encoder: Arc::new(FirstValue),
+            preprocessor: Arc::new(FirstValue),
+            pooling: ImagePooling::Class,
+            model: Provenance::new("first"),
+            device: Device::flex(),
+        }
+    }
+
+    #[test]
+    fn embeds_images_of_one_size() {
+        let pixels = |first| Pixels { size: [1, 2], values: vec![first; 6] };
+        let rows = tower().embed(&[pixels(5.0), pixels(7.0)]).unwrap();
+        assert_eq!(rows.into_data().try_to_vec::<f32>().unwrap(), [5.0, 7.0]);
+        let images = [RgbImage::from_pixel(1, 2, [8; 3].into()), RgbImage::from_pixel(1, 2, [9; 3].into())];
+        let rows = tower().embed_images(&images).unwrap();
+        assert_eq!(rows.into_data().try_to_vec::<f32>().unwrap(), [8.0, 9.0]);
+        let provenance = tower().provenance();
+        assert_eq!(provenance.preprocessing.as_deref(), Some("raw values"));
+        assert_eq!(provenance.pooling.as_deref(), Some("class"));
+    }
+
+    #[test]
+    fn rejects_pixels_that_form_no_batch() {
+        let pixels = |size, count| Pixels { size, values: vec![0.0; count] };
+        let error = tower().embed(&[pixels([1, 2], 6), pixels([2, 1], 6)]).unwrap_err();
+        assert!(matches!(error, TowerError::Sizes { row: 1, .. }));
+        for size in [[1, 2], [usize::MAX, usize::MAX]] {
+            let error = tower().embed(&[pixels(size, 5)]).unwrap_err();
+            assert!(matches!(error, TowerError::Input { row: 0, .. }), "{error}");
+        }
+        let error = tower().embed_images(&[RgbImage::new(1, 1), RgbImage::new(0, 1)]).unwrap_err();
+        assert_eq!(error, TowerError::Input { row: 1, source: InputError("no pixels".into()) });
+    }
+}

@@ -1,0 +1,158 @@
+//! Snapshots of a repository: in the cache, and on the hub.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::cache::{CachedRepo, RemoteFile};
+use crate::client::Client;
+use crate::id::is_revision;
+use crate::{HubError, HubOptions, RepoId, RepoKind};
+
+/// A revision of a repository.
+///
+/// The revision is that of the id, else that of the options, else the branch `main`.
+pub struct Repository<'a> {
+    kind: RepoKind,
+    id: &'a RepoId,
+    revision: &'a str,
+    options: &'a HubOptions,
+    cache: CachedRepo,
+}
+
+impl<'a> Repository<'a> {
+    /// Creates a repository without accessing cache or network.
+    ///
+    /// # Errors
+    /// Returns [`HubError::Id`] if the revision of the options is invalid.
+    pub fn new(kind: RepoKind, id: &'a RepoId, options: &'a HubOptions) -> Result<Self, HubError> {
+        let revision = id.revision().or(options.revision.as_deref()).unwrap_or("main");
+        if !is_revision(revision) {
+            return Err(HubError::Id(format!("{}@{revision}", id.name())));
+        }
+        let cache = CachedRepo::new(&options.cache, kind, id.name());
+        Ok(Self { kind, id, revision, options, cache })
+    }
+
+    /// Returns the folder of the revision's snapshot in the cache, which may be incomplete.
+    pub fn cached(&self) -> Option<PathBuf> {
+        self.cache.snapshot(self.revision)
+    }
+
+    /// Returns whether the cache records for each of the files that the snapshot has it, or that the repository does not.
+    pub fn knows(&self, snapshot: &Path, files: &[&str]) -> bool {
+        self.cache.knows(snapshot, files)
+    }
+
+    /// Returns whether only the cache may be used: [`offline`](HubOptions::offline), or a build without downloads.
+    pub fn is_offline(&self) -> bool {
+        self.options.offline || cfg!(not(feature = "download"))
+    }
+
+    /// Requests the commit and the files of the revision from the hub.
+    ///
+    /// # Errors
+    /// Returns [`HubError`] if the repository or the revision does not exist or is not accessible, and if the hub cannot
+    /// be reached or [`is_offline`](Self::is_offline).
+    pub fn list(&self) -> Result<Listing<'_>, HubError> {
+        let id = self.id.name();
+        if cfg!(feature = "download") && self.options.offline {
+            return Err(HubError::Offline { id: id.to_owned(), cache: self.options.cache.clone() });
+        }
+        let client = Client::new(self.kind, id, self.options)?;
+        let (commit, files) = client.list(self.revision)?;
+        let files = files.into_iter().map(|file| (file.name.clone(), file)).collect();
+        Ok(Listing { repository: self, client, commit, files })
+    }
+
+    /// Returns the files of a snapshot if they were saved.
+    pub(crate) fn saved_listing(&self, snapshot: &Path) -> Option<Vec<String>> {
+        let files = self.cache.listing(snapshot)?;
+        Some(files.into_iter().map(|file| file.name).collect())
+    }
+}
+
+/// The files of a commit on the hub.
+pub struct Listing<'a> {
+    repository: &'a Repository<'a>,
+    client: Client<'a>,
+    commit: String,
+    files: BTreeMap<String, RemoteFile>,
+}
+
+impl Listing<'_> {
+    /// Returns the names of the files, sorted.
+    pub fn files(&self) -> impl Iterator<Item = &str> + Clone {
+        self.files.keys().map(String::as_str)
+    }
+
+    /// Returns whether the commit has a file.
+    pub fn contains(&self, name: &str) -> bool {
+        self.files.contains_key(name)
+    }
+
+    /// Returns the path of a file in the snapshot, downloading it unless the cache has it.
+    ///
+    /// # Errors
+    /// Returns [`HubError`] if there is no such file, its name is not a plain relative path, the download fails, or the
+    /// cache cannot be written.
+    pub fn fetch(&self, name: &str) -> Result<PathBuf, HubError> {
+        let id = || self.repository.id.name().to_owned();
+        let file =
+            self.files.get(name).ok_or_else(|| HubError::NoFiles { id: id(), wanted: name.to_owned() })?;
+        if !is_path(name) {
+            return Err(HubError::FileName { id: id(), name: name.to_owned() });
+        }
+        let download = |partial: &Path| self.client.download(&self.commit, file, partial);
+        self.repository.cache.get(&self.commit, file, download)
+    }
+
+    /// Records in the cache that the commit does not have a file.
+    ///
+    /// # Errors
+    /// Returns [`HubError::Io`] if the cache cannot be written.
+    pub fn set_absent(&self, name: &str) -> Result<(), HubError> {
+        self.repository.cache.set_absent(&self.commit, name)
+    }
+
+    /// Records in the cache that the revision points to this commit, and returns the folder of the snapshot.
+    ///
+    /// Call this after all files have been fetched, so that an incomplete snapshot is not used.
+    ///
+    /// # Errors
+    /// Returns [`HubError::Io`] if the cache cannot be written.
+    pub fn finish(&self) -> Result<PathBuf, HubError> {
+        self.repository.cache.set_ref(self.repository.revision, &self.commit)?;
+        Ok(self.repository.cache.snapshot_of(&self.commit))
+    }
+
+    /// Saves the listing in the cache.
+    pub(crate) fn save(&self) -> Result<(), HubError> {
+        self.repository.cache.set_listing(&self.commit, self.files.values())
+    }
+}
+
+/// Returns whether a file name is a relative path inside its folder on every operating system.
+pub(crate) fn is_path(name: &str) -> bool {
+    let is_part = |part: &str| {
+        let plain = |c: char| !c.is_control() && !matches!(c, '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|');
+        !part.is_empty() && part != "." && part != ".." && part.len() <= 255 && part.chars().all(plain)
+    };
+    name.len() <= 1024 && name.split('/').all(is_part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accepts_plain_relative_paths_only() {
+        for name in ["a.csv", "test/0.tar", "MLLM_VLM Images/Colour & light/1.jpg", "größe/ä.png", "a/.b/..c"]
+        {
+            assert!(is_path(name), "{name}");
+        }
+        for name in ["", "/a", "a/", "a//b", "../a", "a/../../b", "a/./b", "a\\..\\b", "C:/a", "a\0b", "a\nb"]
+        {
+            assert!(!is_path(name), "{name:?}");
+        }
+    }
+}

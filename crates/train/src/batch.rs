@@ -1,0 +1,77 @@
+//! Batches on a device, read ahead of it.
+
+use std::ops::Range;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::Scope;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use sail_core::FeatureError;
+use sail_data::{BatchSampler, PairBatch, Pairs};
+
+/// A batch of paired features on a device. Row `i` of the images belongs with row `i` of every caption set.
+#[derive(Debug, Clone)]
+pub struct AlignmentBatch {
+    /// Image features, `[batch, image_dim]`.
+    pub images: Tensor<2>,
+    /// Text features of each caption set, `[batch, text_dim]`.
+    pub texts: Vec<Tensor<2>>,
+}
+
+impl AlignmentBatch {
+    /// Moves a batch to a device.
+    pub fn new(batch: PairBatch, device: &Device) -> Self {
+        let rows = batch.rows;
+        let matrix = |values: Vec<f32>| {
+            let dim = values.len() / rows.max(1);
+            Tensor::from_data(TensorData::new(values, [rows, dim]), device)
+        };
+        Self { images: matrix(batch.images), texts: batch.texts.into_iter().map(matrix).collect() }
+    }
+
+    /// Returns the number of pairs.
+    pub fn len(&self) -> usize {
+        self.images.dims()[0]
+    }
+
+    /// Returns whether there are no pairs.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Some of the pairs.
+    pub(crate) fn slice(&self, rows: Range<usize>) -> Self {
+        self.map(|x| x.clone().slice(rows.clone()))
+    }
+
+    pub(crate) fn to_device(&self, device: &Device) -> Self {
+        // Features have no graph, and a tensor moves between devices of one kind: with autodiff, or without.
+        self.map(|x| Tensor::from_inner(x.clone().inner().to_device(&device.clone().inner())))
+    }
+
+    fn map(&self, f: impl Fn(&Tensor<2>) -> Tensor<2>) -> Self {
+        Self { images: f(&self.images), texts: self.texts.iter().map(f).collect() }
+    }
+}
+
+/// Reads the batches of some steps on a thread of its own, up to `depth` of them ahead of the receiver.
+pub(crate) fn prefetch<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    pairs: Pairs,
+    sampler: BatchSampler,
+    steps: Range<usize>,
+    seed: u64,
+    depth: usize,
+) -> Receiver<Result<PairBatch, FeatureError>> {
+    let (sender, receiver) = sync_channel(depth);
+    scope.spawn(move || {
+        for step in steps {
+            let (epoch, step) = (step / sampler.steps_per_epoch(), step % sampler.steps_per_epoch());
+            let batch = pairs.batch(&sampler.indices(epoch as u64, step), epoch as u64, seed);
+            // The receiver is dropped when the run stops early.
+            if sender.send(batch).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}

@@ -1,0 +1,106 @@
+//! Evaluation in the course of a run.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::sync::Arc;
+
+use sail_core::{AlignmentHead, ContrastiveLoss};
+use sail_data::{BatchSampler, Pairs};
+use sail_eval::{BlockSize, Retrieval, project_images, project_texts, retrieval};
+
+use crate::record::mean_recall;
+use crate::{AlignmentBatch, AlignmentStep, TrainError};
+
+/// Rows that pass through the head at once in an evaluation.
+const ROWS: usize = 1024;
+
+/// What an evaluation found.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Evaluation {
+    /// What the best evaluation has most of; `patience` counts evaluations without a new maximum.
+    pub score: f64,
+    /// Further metrics by name; they go to `metrics.jsonl` and to the observers.
+    pub metrics: BTreeMap<String, f64>,
+    /// Retrieval among held-out pairs, if that was evaluated.
+    pub retrieval: Option<Retrieval>,
+    /// Loss on held-out pairs, if that was evaluated.
+    pub loss: Option<f64>,
+}
+
+/// Evaluates the head in the course of a run: whatever decides which head is best, and when to stop.
+///
+/// [`Trainer::holdout`](crate::Trainer::holdout) installs [`HoldoutRetrieval`];
+/// [`Trainer::evaluator`](crate::Trainer::evaluator) replaces it. The head is ready for inference, on the device of the
+/// run; with an average of the parameters it is the average.
+///
+/// A closure `FnMut(&H) -> Result<Evaluation, _>` is an evaluator.
+pub trait Evaluator<H>: Send {
+    /// Evaluates a head.
+    ///
+    /// # Errors
+    /// Any error ends the run with [`TrainError::Evaluator`], after the last checkpoint.
+    fn evaluate(&mut self, head: &H) -> Result<Evaluation, Box<dyn Error + Send + Sync>>;
+}
+
+impl<H, F> Evaluator<H> for F
+where
+    F: FnMut(&H) -> Result<Evaluation, Box<dyn Error + Send + Sync>> + Send,
+{
+    fn evaluate(&mut self, head: &H) -> Result<Evaluation, Box<dyn Error + Send + Sync>> {
+        self(head)
+    }
+}
+
+/// The default evaluator: retrieval between the images and the first caption set of held-out pairs, and the loss on
+/// them. The score is the mean of R@1, R@5 and R@10 in both directions.
+pub struct HoldoutRetrieval {
+    pairs: Pairs,
+    step: AlignmentStep,
+    batch_size: usize,
+}
+
+impl HoldoutRetrieval {
+    /// Evaluates on `pairs`. The loss is the mean over batches of at most `batch_size` pairs, since a contrastive loss
+    /// depends on the number of negatives.
+    pub fn new(pairs: Pairs, loss: Arc<dyn ContrastiveLoss>, batch_size: usize) -> Self {
+        Self { pairs, step: AlignmentStep::new(loss), batch_size }
+    }
+
+    fn retrieval<H: AlignmentHead>(&self, head: &H) -> Result<Retrieval, TrainError> {
+        let pairs = &self.pairs;
+        let image_rows: Vec<usize> = (0..pairs.len()).map(|pair| pairs.image_row(pair)).collect();
+        let (text_rows, text_to_image) = pairs.text_to_image(0);
+        let images = project_images(head, &**pairs.images(), &image_rows, ROWS)?;
+        let texts = project_texts(head, &**pairs.captions(0), &text_rows, ROWS)?;
+        Ok(retrieval(images, texts, &text_to_image, &BlockSize::default())?)
+    }
+
+    /// The mean loss over the batches; `None` for a single pair, which has no negative.
+    fn loss<H: AlignmentHead>(&self, head: &H) -> Result<Option<f64>, TrainError> {
+        let batch_size = self.batch_size.min(self.pairs.len());
+        if batch_size < 2 {
+            return Ok(None);
+        }
+        // A fixed seed: the same batches in every evaluation.
+        let sampler = BatchSampler::new(self.pairs.len(), batch_size, 0)?;
+        let device = head.log_scale().device();
+        let mut sum = 0.0;
+        for step in 0..sampler.steps_per_epoch() {
+            let batch = self.pairs.batch(&sampler.indices(0, step), 0, 0)?;
+            sum += self.step.loss(head, AlignmentBatch::new(batch, &device))?;
+        }
+        Ok(Some(sum / sampler.steps_per_epoch() as f64))
+    }
+}
+
+impl<H: AlignmentHead> Evaluator<H> for HoldoutRetrieval {
+    fn evaluate(&mut self, head: &H) -> Result<Evaluation, Box<dyn Error + Send + Sync>> {
+        let retrieval = self.retrieval(head)?;
+        Ok(Evaluation {
+            score: mean_recall(&retrieval),
+            metrics: BTreeMap::new(),
+            loss: self.loss(head)?,
+            retrieval: Some(retrieval),
+        })
+    }
+}

@@ -1,0 +1,455 @@
+//! The training loop.
+
+use std::sync::mpsc::Receiver;
+use std::time::Instant;
+
+use burn::module::{ModuleVisitor, Param, ParamId};
+use burn::optim::ModuleOptimizer;
+use burn::tensor::{Device, Tensor};
+use sail_core::{AlignmentHead, Dtype, FeatureError, LossStatistics};
+use sail_data::{BatchSampler, PairBatch};
+use serde_json::Value;
+
+use crate::checkpoint::{self, Checkpoint, Progress};
+use crate::ema::Ema;
+use crate::memory::read_ahead;
+use crate::parameters::parameters;
+use crate::record::Record;
+use crate::signature::{differences, signature};
+use crate::trainer::{Best, Finish, Outcome, Plan, Trainer};
+use crate::{
+    AlignmentBatch, AlignmentStep, EvaluationRecord, Event, History, LearningRate, PairStatistics,
+    StepGradients, StepRecord, StepStatistics, TrainError, batch, gradients, optimizer,
+};
+
+/// Keeps the dropout of neighbouring seeds apart, which would else be that of neighbouring steps.
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// The least factor on the scale of f16 gradients: a gradient that overflows below it is none of the scale's.
+const LEAST_LOSS_SCALE: f32 = 1.0 / (1 << 20) as f32;
+/// Steps without overflow after which the factor is doubled again.
+const LOSS_SCALE_STEPS: usize = 2000;
+
+/// A run under way.
+pub(crate) struct Run<'a, H: AlignmentHead> {
+    trainer: Trainer<'a, H>,
+    step: AlignmentStep,
+    plan: Plan,
+    sampler: BatchSampler,
+    rate: LearningRate,
+    signature: Value,
+    frozen: Vec<ParamId>,
+    device: Device,
+    progress: Progress,
+    best_head: Option<H>,
+    /// Whether the best head is newer than its file.
+    best_is_new: bool,
+    history: History,
+    started: Instant,
+    saved: Instant,
+    /// When the last statistics were recorded, and after how many steps.
+    statistics_at: (Instant, usize),
+}
+
+/// What a step changes.
+pub(crate) struct Model<H: AlignmentHead> {
+    head: H,
+    optimizer: ModuleOptimizer,
+    ema: Option<Ema<H>>,
+}
+
+impl<H: AlignmentHead> Model<H> {
+    fn update(mut self, rate: f64, gradients: StepGradients) -> Self {
+        self.head = self.optimizer.step(rate, self.head, gradients.gradients).clamp_parameters();
+        self.ema = self.ema.map(|ema| ema.update(&self.head));
+        self
+    }
+
+    /// The head that is evaluated and saved: the average where there is one, ready for inference.
+    fn result(&self) -> H {
+        match &self.ema {
+            Some(ema) => ema.head.clone(),
+            None => self.head.valid(),
+        }
+    }
+}
+
+impl<'a, H: AlignmentHead> Run<'a, H> {
+    /// Begins a run, or continues the one in its folder.
+    pub(crate) fn start(
+        mut trainer: Trainer<'a, H>,
+        step: AlignmentStep,
+        plan: Plan,
+    ) -> Result<(Self, Model<H>), TrainError> {
+        let config = &trainer.config;
+        let sampler = BatchSampler::new(trainer.pairs.len(), config.batch_size, config.seed)?;
+        let device = trainer.head.log_scale().device().inner().autodiff();
+        let head = trainer.head.clone().fork(&device).train();
+        // Reading every key is worth it only where a checkpoint will be bound to them.
+        let signature = match &trainer.folder {
+            Some(_) => signature(config, &*trainer.loss, &head, &trainer.pairs)?,
+            None => Value::Null,
+        };
+        let path =
+            trainer.folder.as_ref().filter(|folder| folder.resumed()).map(|folder| folder.checkpoint());
+        let (progress, model) = match path.filter(|path| path.exists()) {
+            Some(path) => {
+                let found = checkpoint::load(&path, head, |head| optimizer(config, head))?;
+                let fields = found.signature.as_ref().map(|found| differences(found, &signature));
+                if let Some(fields) = fields.filter(|fields| !fields.is_empty()) {
+                    return Err(TrainError::Changed { path, fields });
+                }
+                let Checkpoint { progress, head, optimizer, ema, .. } = found;
+                if progress.rows != trainer.pairs.len() || progress.steps > plan.steps {
+                    let (steps, pairs) = (plan.steps, trainer.pairs.len());
+                    let reason = format!(
+                        "made after {} steps on {} pairs, expected at most {steps} steps on {pairs} pairs: the data \
+                         changed",
+                        progress.steps, progress.rows
+                    );
+                    return Err(TrainError::Damaged { path, reason });
+                }
+                let ema = config.ema_decay.map(|decay| Ema::new(ema.as_ref().unwrap_or(&head), decay));
+                (progress, Model { head, optimizer, ema })
+            }
+            None => {
+                let ema = config.ema_decay.map(|decay| Ema::new(&head, decay));
+                let optimizer = optimizer(config, &head);
+                (Progress::new(trainer.pairs.len()), Model { head, optimizer, ema })
+            }
+        };
+        let history = match &mut trainer.folder {
+            Some(folder) => folder.rewind_metrics(progress.metrics)?,
+            None => History::default(),
+        };
+        let frozen = parameters(&model.head)
+            .into_iter()
+            .filter(|parameter| parameter.group(&config.parameter_groups).is_some_and(|group| group.frozen))
+            .map(|parameter| parameter.id)
+            .collect();
+        let now = Instant::now();
+        let run = Self {
+            rate: LearningRate::new(config, plan.steps),
+            statistics_at: (now, progress.steps),
+            trainer,
+            step,
+            plan,
+            sampler,
+            signature,
+            frozen,
+            device,
+            progress,
+            best_head: None,
+            best_is_new: false,
+            history,
+            started: now,
+            saved: now,
+        };
+        Ok((run, model))
+    }
+
+    /// Takes all steps and writes the head.
+    pub(crate) fn finish(mut self, model: Model<H>) -> Result<Outcome<H>, TrainError> {
+        let Plan { steps, steps_per_epoch, parameters, micro_batch, .. } = self.plan;
+        let start = self.progress.steps;
+        self.notify(Event::Started { start, steps, steps_per_epoch, parameters, micro_batch }, &model);
+
+        let result = std::thread::scope(|scope| {
+            let (pairs, config) = (self.trainer.pairs.clone(), &self.trainer.config);
+            let range = start..if self.progress.stopped { start } else { steps };
+            let depth = read_ahead(&pairs, config.batch_size);
+            let batches = batch::prefetch(scope, pairs, self.sampler.clone(), range, config.seed, depth);
+            self.train(model, batches)
+        });
+        if result.is_err()
+            && self.progress.steps == 0
+            && let Some(folder) = self.trainer.folder.take()
+        {
+            folder.discard();
+        }
+        let (model, finish) = result?;
+
+        self.progress.seconds += self.started.elapsed().as_secs_f64();
+        let head = model.result();
+        if let Some(folder) = &self.trainer.folder
+            && finish != Finish::Interrupted
+        {
+            folder.write("head.safetensors", &head.to_bytes()?)?;
+        }
+        self.notify(Event::Finished, &model);
+        Ok(Outcome {
+            head,
+            best_head: self.best_head,
+            best: self.progress.best,
+            finish,
+            history: self.history,
+            seconds: self.progress.seconds,
+        })
+    }
+
+    /// The loop: a batch, its gradient, the update; evaluations and checkpoints when they are due.
+    fn train(
+        &mut self,
+        mut model: Model<H>,
+        batches: Receiver<Result<PairBatch, FeatureError>>,
+    ) -> Result<(Model<H>, Finish), TrainError> {
+        for batch in batches {
+            let interrupted = self.trainer.interrupter.is_stopped();
+            model = self.take_step(model, batch?)?;
+            let last = self.progress.steps == self.plan.steps;
+            if self.evaluation_is_due() {
+                self.evaluate(&model)?;
+                self.progress.stopped &= !last;
+            }
+            if self.is_due(self.trainer.config.keep_every) {
+                self.keep(&model)?;
+            }
+            let stop = interrupted || last || self.progress.stopped;
+            if stop || self.saved.elapsed() >= self.trainer.checkpoint_every {
+                self.save(&model)?;
+            }
+            // A run that was asked to stop in its last step is complete.
+            if interrupted && !last && !self.progress.stopped {
+                return Ok((model, Finish::Interrupted));
+            }
+            if self.progress.stopped {
+                break;
+            }
+        }
+        let finish = if self.progress.stopped { Finish::Early } else { Finish::Complete };
+        Ok((model, finish))
+    }
+
+    /// Takes one step and records it.
+    fn take_step(&mut self, mut model: Model<H>, batch: PairBatch) -> Result<Model<H>, TrainError> {
+        let (step, config) = (self.progress.steps, &self.trainer.config);
+        // Dropout draws from the device: the same in a step however the run came there.
+        self.device.seed(config.seed.wrapping_mul(SPREAD).wrapping_add(step as u64));
+        let statistics = self.is_due_after(config.statistics_every, step + 1);
+        let batch = AlignmentBatch::new(batch, &self.device);
+        let computation =
+            self.step.clone().with_loss_scale(self.progress.loss_scale).with_statistics(statistics);
+        let mut found = computation.gradients(&model.head, batch)?;
+        let read = self.read(&model, &mut found)?;
+        check_finite("the loss", read.loss, step)?;
+
+        let rate = self.rate.at(step);
+        let skipped = !read.gradient_norm.is_finite();
+        if skipped {
+            self.lower_loss_scale(read.gradient_norm)?;
+        } else {
+            let clip = self.trainer.config.max_gradient_norm.map_or(1.0, |max| {
+                // As PyTorch's `clip_grad_norm_`.
+                (max / (read.gradient_norm + 1e-6)).min(1.0)
+            });
+            gradients::scale(&mut found.gradients, &model.head, (f64::from(found.unscale) * clip) as f32);
+            model = model.update(rate, found);
+            self.raise_loss_scale();
+        }
+        self.progress.steps += 1;
+        let statistics = statistics.then(|| self.statistics(read.pairs));
+        let record = StepRecord {
+            step,
+            epoch: step / self.plan.steps_per_epoch,
+            loss: read.loss,
+            learning_rate: rate,
+            scale: read.log_scale.exp(),
+            bias: read.bias,
+            gradient_norm: Some(read.gradient_norm).filter(|norm| norm.is_finite()),
+            skipped,
+            statistics,
+        };
+        self.record(Record::Step(record), &model)?;
+        Ok(model)
+    }
+
+    /// Everything that the host has to know of a step, in one read from the device.
+    fn read(&self, model: &Model<H>, found: &mut StepGradients) -> Result<Read, TrainError> {
+        let (head, device) = (&model.head, self.device.clone().inner());
+        gradients::drop_frozen(&mut found.gradients, head, &self.frozen);
+        let norm = gradients::norm(&mut found.gradients, head, &device);
+        let mut values = vec![found.loss.clone(), head.log_scale().inner(), head.bias().inner(), norm];
+        if let Some(LossStatistics { positive_loss, negative_loss, positive_accuracy, negative_accuracy }) =
+            found.statistics.take()
+        {
+            values.extend([positive_loss, negative_loss, positive_accuracy, negative_accuracy]);
+        }
+        let values: Vec<f64> = Tensor::cat(values, 0).try_into_data()?.iter::<f64>().collect();
+        let value = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
+        Ok(Read {
+            loss: value(0),
+            log_scale: value(1),
+            bias: value(2),
+            gradient_norm: value(3) * f64::from(found.unscale),
+            pairs: (values.len() > 4).then(|| PairStatistics {
+                positive_loss: value(4),
+                negative_loss: value(5),
+                positive_accuracy: value(6),
+                negative_accuracy: value(7),
+            }),
+        })
+    }
+
+    /// In f16 a gradient may overflow in the head: the scale is halved and the step skipped. Elsewhere it is an error.
+    fn lower_loss_scale(&mut self, norm: f64) -> Result<(), TrainError> {
+        let progress = &mut self.progress;
+        if self.trainer.config.precision != Dtype::F16 || progress.loss_scale <= LEAST_LOSS_SCALE {
+            return Err(TrainError::NotFinite { what: "the gradient", step: progress.steps, value: norm });
+        }
+        progress.loss_scale /= 2.0;
+        progress.steps_at_scale = 0;
+        Ok(())
+    }
+
+    fn raise_loss_scale(&mut self) {
+        let progress = &mut self.progress;
+        progress.steps_at_scale += 1;
+        if progress.loss_scale < 1.0 && progress.steps_at_scale >= LOSS_SCALE_STEPS {
+            progress.loss_scale *= 2.0;
+            progress.steps_at_scale = 0;
+        }
+    }
+
+    fn statistics(&mut self, pairs: Option<PairStatistics>) -> StepStatistics {
+        let (since, at) = std::mem::replace(&mut self.statistics_at, (Instant::now(), self.progress.steps));
+        let seconds = self.statistics_at.0.duration_since(since).as_secs_f64();
+        let count = (self.progress.steps - at) * self.trainer.config.batch_size;
+        StepStatistics {
+            pairs,
+            pairs_per_second: count as f64 / seconds.max(f64::MIN_POSITIVE),
+            memory: memory_stats::memory_stats().map(|memory| memory.physical_mem),
+        }
+    }
+
+    fn is_due(&self, interval: crate::Interval) -> bool {
+        self.is_due_after(interval, self.progress.steps)
+    }
+
+    fn is_due_after(&self, interval: crate::Interval, steps: usize) -> bool {
+        interval.is_due(steps, self.plan.steps_per_epoch)
+    }
+
+    fn evaluation_is_due(&self) -> bool {
+        let last = self.progress.steps == self.plan.steps;
+        self.trainer.evaluator.is_some() && (last || self.is_due(self.trainer.config.evaluate_every))
+    }
+
+    /// Evaluates the head, and stops the run when the patience is over.
+    fn evaluate(&mut self, model: &Model<H>) -> Result<(), TrainError> {
+        let head = self.finite(model)?;
+        let Some(evaluator) = &mut self.trainer.evaluator else {
+            return Ok(());
+        };
+        let found = evaluator.evaluate(&head).map_err(|error| match error.downcast::<TrainError>() {
+            Ok(error) => *error,
+            Err(error) => TrainError::Evaluator(error),
+        })?;
+        let steps = self.progress.steps;
+        if self.progress.best.is_none_or(|best| found.score > best.score) {
+            self.progress.best = Some(Best { steps, score: found.score });
+            self.progress.stale = 0;
+            self.best_head = Some(head);
+            self.best_is_new = true;
+        } else {
+            self.progress.stale += 1;
+        }
+        let patience = self.trainer.config.patience;
+        self.progress.stopped = patience.is_some_and(|patience| self.progress.stale >= patience);
+        let record = EvaluationRecord {
+            steps,
+            epochs: steps / self.plan.steps_per_epoch,
+            holdout: found.retrieval,
+            loss: found.loss,
+            metrics: found.metrics,
+            score: Some(found.score),
+        };
+        self.record(Record::Evaluation(record), model)
+    }
+
+    /// Keeps a copy of the head beside the run's other files.
+    fn keep(&mut self, model: &Model<H>) -> Result<(), TrainError> {
+        let head = self.finite(model)?;
+        match &self.trainer.folder {
+            Some(folder) => folder.keep(self.progress.steps, &head.to_bytes()?),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes a checkpoint, and the best head if it is newer than its file.
+    fn save(&mut self, model: &Model<H>) -> Result<(), TrainError> {
+        self.saved = Instant::now();
+        self.finite(model)?;
+        let Some(folder) = &mut self.trainer.folder else {
+            return Ok(());
+        };
+        // The best head goes first: a checkpoint must never speak of one that is not there.
+        if let Some(head) = self.best_head.as_ref().filter(|_| self.best_is_new) {
+            folder.write("best.safetensors", &head.to_bytes()?)?;
+            self.best_is_new = false;
+        }
+        let mut progress = self.progress.clone();
+        progress.metrics = folder.sync_metrics()?;
+        progress.seconds += self.started.elapsed().as_secs_f64();
+        let path = folder.checkpoint();
+        // burn's batch norm keeps its last update aside until a module is made ready for inference.
+        let (head, ema) = (model.head.valid(), model.ema.as_ref().map(|ema| ema.head.clone()));
+        checkpoint::save(&path, &progress, &self.signature, head, &model.optimizer, ema)?;
+        self.notify(Event::Saved { path: &path, steps: progress.steps }, model);
+        Ok(())
+    }
+
+    /// The head of the run so far, once its weights are known to be finite.
+    fn finite(&self, model: &Model<H>) -> Result<H, TrainError> {
+        let head = model.result();
+        let mut visitor = Magnitudes(Vec::new());
+        head.visit(&mut visitor);
+        for magnitude in visitor.0 {
+            check_finite("a weight", f64::from(magnitude.try_into_scalar::<f32>()?), self.progress.steps)?;
+        }
+        Ok(head)
+    }
+
+    fn record(&mut self, record: Record, model: &Model<H>) -> Result<(), TrainError> {
+        if let Some(folder) = &mut self.trainer.folder {
+            folder.record(&record)?;
+        }
+        match &record {
+            Record::Step(step) => self.notify(Event::Step(step), model),
+            Record::Evaluation(evaluation) => self.notify(Event::Evaluated(evaluation), model),
+        }
+        self.history.push(record);
+        Ok(())
+    }
+
+    fn notify(&mut self, event: Event<'_>, model: &Model<H>) {
+        for observer in &mut self.trainer.observers {
+            observer.observe(event, &model.head);
+        }
+    }
+}
+
+/// What the host reads of a step.
+struct Read {
+    loss: f64,
+    log_scale: f64,
+    bias: f64,
+    gradient_norm: f64,
+    pairs: Option<PairStatistics>,
+}
+
+/// Fails for a value that is not finite.
+pub(crate) fn check_finite(what: &'static str, value: f64, step: usize) -> Result<(), TrainError> {
+    match value.is_finite() {
+        true => Ok(()),
+        false => Err(TrainError::NotFinite { what, step, value }),
+    }
+}
+
+/// Sums of absolute values, one a parameter: finite only if every value is.
+struct Magnitudes(Vec<Tensor<1>>);
+
+impl ModuleVisitor for Magnitudes {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.0.push(param.val().without_autodiff().abs().sum());
+    }
+}

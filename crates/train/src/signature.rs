@@ -1,0 +1,51 @@
+//! What a run is bound to: everything beside the weights that decides how it goes on.
+
+use sail_core::{AlignmentHead, ContrastiveLoss, FeatureError};
+use sail_data::Pairs;
+use serde_json::{Map, Value, json};
+
+use crate::parameters::parameters;
+use crate::{TrainConfig, TrainError};
+
+/// Settings of a run that do not decide its weights, and may change on the way.
+const FREE: [&str; 3] = ["evaluate_every", "keep_every", "statistics_every"];
+
+/// Describes the settings, the loss, the parameters of the head and the keys of the data. A checkpoint has it, and a
+/// resume must have the same.
+pub(crate) fn signature<H: AlignmentHead>(
+    config: &TrainConfig,
+    loss: &dyn ContrastiveLoss,
+    head: &H,
+    pairs: &Pairs,
+) -> Result<Value, TrainError> {
+    let mut settings =
+        serde_json::to_value(config).map_err(|error| TrainError::Signature(error.to_string()))?;
+    if let Value::Object(fields) = &mut settings {
+        fields.retain(|name, _| !FREE.contains(&name.as_str()));
+    }
+    let head: Map<String, Value> =
+        parameters(head).into_iter().map(|parameter| (parameter.path, parameter.shape.into())).collect();
+    let keys = pairs.fingerprint().map_err(|error: FeatureError| TrainError::from(error))?;
+    Ok(
+        json!({"settings": settings, "loss": loss.describe(), "head": head, "pairs": pairs.len(), "keys": keys}),
+    )
+}
+
+/// The fields in which two JSON values differ, each as `path (this, now that)`.
+pub(crate) fn differences(a: &Value, b: &Value) -> Vec<String> {
+    let mut fields = Vec::new();
+    collect("", a, b, &mut fields);
+    fields
+}
+
+fn collect(path: &str, a: &Value, b: &Value, fields: &mut Vec<String>) {
+    if let (Value::Object(a), Value::Object(b)) = (a, b) {
+        for key in a.keys().chain(b.keys().filter(|key| !a.contains_key(*key))) {
+            let inner = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+            let (a, b) = (a.get(key).unwrap_or(&Value::Null), b.get(key).unwrap_or(&Value::Null));
+            collect(&inner, a, b, fields);
+        }
+    } else if a != b {
+        fields.push(format!("`{path}` ({a}, now {b})"));
+    }
+}
