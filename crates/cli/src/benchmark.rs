@@ -45,7 +45,7 @@ pub(crate) enum BenchmarkCommand {
     Classify(ClassifyArgs),
 }
 
-// No doc comment: it would replace the help of the commands that flatten it.
+// The options of every benchmark.
 #[derive(Args)]
 pub(crate) struct TaskArgs {
     /// The folder of the task's data in its published layout, for `captions` the JSON file; or the id of a data set on
