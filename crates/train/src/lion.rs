@@ -117,7 +117,9 @@ mod tests {
             let gradient: [f64; 4] = std::array::from_fn(|i| (f64::from(step) * 0.7 + i as f64).sin());
             for i in 0..4 {
                 let update: f64 = beta_1 * momentum[i] + (1.0 - beta_1) * gradient[i];
-                weights[i] -= rate * (update.signum() + decay * weights[i]);
+                // `signum` of 0 is 1.
+                let sign = if update == 0.0 { 0.0 } else { update.signum() };
+                weights[i] -= rate * (sign + decay * weights[i]);
                 momentum[i] = beta_2 * momentum[i] + (1.0 - beta_2) * gradient[i];
             }
             let gradient = Tensor::from_floats(gradient, &Device::flex());

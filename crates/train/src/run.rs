@@ -5,7 +5,6 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use burn::module::ParamId;
-use burn::optim::ModuleOptimizer;
 use burn::tensor::{Device, Tensor};
 use sail_core::{AlignmentHead, ContrastiveLoss, Dtype, FeatureError, LossStatistics};
 use sail_data::{BatchSampler, PairBatch, Pairs};
