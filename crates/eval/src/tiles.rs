@@ -32,10 +32,10 @@ pub(crate) fn rank_both_ways(
     row_of: &[usize],
     block: &BlockSize,
 ) -> Result<Ranks, EvalError> {
-    let own_columns = own_scores(rows, columns, row_of, block)?;
-    let mut own_rows = vec![f64::NEG_INFINITY; rows.len()];
-    for (&row, &score) in row_of.iter().zip(&own_columns) {
-        own_rows[row] = own_rows[row].max(score);
+    let column_targets = target_scores(rows, columns, row_of, block)?;
+    let mut row_targets = vec![f64::NEG_INFINITY; rows.len()];
+    for (&row, &score) in row_of.iter().zip(&column_targets) {
+        row_targets[row] = row_targets[row].max(score);
     }
     // A block of columns is normalised once for all blocks of rows.
     let mut better_in_row = vec![0u32; rows.len()];
@@ -52,8 +52,8 @@ pub(crate) fn rank_both_ways(
                 dim: rows.dim(),
                 row_vectors: &row_vectors,
                 column_vectors: &column_vectors,
-                own_rows: &own_rows[r.clone()],
-                own_columns: &own_columns[c.clone()],
+                row_targets: &row_targets[r.clone()],
+                column_targets: &column_targets[c.clone()],
             };
             let error = tile.error_bound();
             let pairs = row_of[c.clone()].iter().enumerate();
@@ -68,24 +68,24 @@ pub(crate) fn rank_both_ways(
 }
 
 /// The f64 score of every column with its row. Validates every column and every row that has one.
-fn own_scores(
+fn target_scores(
     rows: &UnitRows,
     columns: &UnitRows,
     row_of: &[usize],
     block: &BlockSize,
 ) -> Result<Vec<f64>, EvalError> {
-    let mut own = Vec::with_capacity(columns.len());
+    let mut scores = Vec::with_capacity(columns.len());
     for c in ranges(columns.len(), block.columns) {
-        let own_rows = rows.gather(&row_of[c.clone()])?;
+        let target_rows = rows.gather(&row_of[c.clone()])?;
         let columns = columns.read(c)?;
-        own.par_extend(
-            own_rows
+        scores.par_extend(
+            target_rows
                 .par_chunks_exact(rows.dim())
                 .zip(columns.par_chunks_exact(rows.dim()))
                 .map(|(row, column)| dot(row, column)),
         );
     }
-    Ok(own)
+    Ok(scores)
 }
 
 /// The scores of a block of rows with a block of columns.
@@ -97,9 +97,9 @@ struct Tile<'a> {
     row_vectors: &'a [f32],
     column_vectors: &'a [f32],
     /// For each row, the score of its best column.
-    own_rows: &'a [f64],
+    row_targets: &'a [f64],
     /// For each column, the score of its row.
-    own_columns: &'a [f64],
+    column_targets: &'a [f64],
 }
 
 impl Tile<'_> {
@@ -113,7 +113,7 @@ impl Tile<'_> {
     /// The bound of a sum of `dim` products in f32, or four times the largest error of some probed pairs for devices with
     /// less precise products.
     fn error_bound(&self) -> f64 {
-        let height = self.own_rows.len();
+        let height = self.row_targets.len();
         let unit_roundoff = f64::from(f32::EPSILON) / 2.0;
         (0..PROBES.min(self.scores.len()))
             .map(|probe| (probe * 31 % height, probe * 17 % self.width))
@@ -131,16 +131,17 @@ impl Tile<'_> {
         }
     }
 
-    /// Adds the number of scores that tie with or exceed the own score of each row and each column.
+    /// Adds the number of scores that tie with or exceed the target of each row and each column.
     fn count(&self, error: f64, better_in_row: &mut [u32], better_in_column: &mut [u32]) {
-        let bounds = |own: &[f64]| -> (Vec<f32>, Vec<f32>) {
-            own.iter()
-                .map(|own| own - TIE_TOLERANCE)
+        let bounds = |targets: &[f64]| -> (Vec<f32>, Vec<f32>) {
+            targets
+                .iter()
+                .map(|target| target - TIE_TOLERANCE)
                 .map(|threshold| ((threshold - error) as f32, (threshold + error) as f32))
                 .unzip()
         };
-        let (row_low, row_high) = bounds(self.own_rows);
-        let (column_low, column_high) = bounds(self.own_columns);
+        let (row_low, row_high) = bounds(self.row_targets);
+        let (column_low, column_high) = bounds(self.column_targets);
         let counted = better_in_column
             .par_chunks_mut(CHUNK)
             .zip(column_low.par_chunks(CHUNK))
@@ -204,12 +205,12 @@ impl Tile<'_> {
                 if row_undecided || column_undecided {
                     let column = first + index;
                     let exact = self.exact(row, column);
-                    let beats = |own: f64| u32::from(exact >= own - TIE_TOLERANCE);
+                    let beats = |target: f64| u32::from(exact >= target - TIE_TOLERANCE);
                     if row_undecided {
-                        better_in_row += beats(self.own_rows[row]);
+                        better_in_row += beats(self.row_targets[row]);
                     }
                     if column_undecided {
-                        better_in_column[index] += beats(self.own_columns[column]);
+                        better_in_column[index] += beats(self.column_targets[column]);
                     }
                 }
             }
@@ -248,8 +249,8 @@ mod tests {
         };
         // Ten explicit mantissa bits, as TF32.
         let coarse = |score: f64| f32::from_bits((score as f32).to_bits() & !0x1fff);
-        let own_rows: Vec<f64> = (0..height).map(|row| exact(row, 10 * row + 3)).collect();
-        let own_columns: Vec<f64> = (0..width).map(|column| exact(column / 10, column)).collect();
+        let row_targets: Vec<f64> = (0..height).map(|row| exact(row, 10 * row + 3)).collect();
+        let column_targets: Vec<f64> = (0..width).map(|column| exact(column / 10, column)).collect();
         let mut scores: Vec<f32> =
             (0..height * width).map(|pair| coarse(exact(pair / width, pair % width))).collect();
         let mut tile = Tile {
@@ -258,23 +259,23 @@ mod tests {
             dim,
             row_vectors: &row_vectors,
             column_vectors: &column_vectors,
-            own_rows: &own_rows,
-            own_columns: &own_columns,
+            row_targets: &row_targets,
+            column_targets: &column_targets,
         };
         let error = tile.error_bound();
         assert!(error > 5e-4, "the error bound includes the coarse product: {error}");
-        let own = |row: usize, column: usize| column / 10 == row;
+        let is_target = |row: usize, column: usize| column / 10 == row;
         tile.exclude((0..width).map(|column| (column / 10, column)));
         let (mut better_in_row, mut better_in_column) = (vec![0; height], vec![0; width]);
         tile.count(error, &mut better_in_row, &mut better_in_column);
         for row in 0..height {
-            let others = (0..width).filter(|&column| !own(row, column));
-            let expected = rank(own_rows[row], others.map(|column| exact(row, column)));
+            let others = (0..width).filter(|&column| !is_target(row, column));
+            let expected = rank(row_targets[row], others.map(|column| exact(row, column)));
             assert_eq!(better_in_row[row] as usize + 1, expected, "row {row}");
         }
         for column in 0..width {
-            let others = (0..height).filter(|&row| !own(row, column));
-            let expected = rank(own_columns[column], others.map(|row| exact(row, column)));
+            let others = (0..height).filter(|&row| !is_target(row, column));
+            let expected = rank(column_targets[column], others.map(|row| exact(row, column)));
             assert_eq!(better_in_column[column] as usize + 1, expected, "column {column}");
         }
     }

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::{EvalError, rank};
 
 /// Returns true if a score exceeds another, false for ties and NaN.
-pub(crate) fn exceeds(own: f64, other: f64) -> bool {
-    rank(own, [other]) == 1
+pub(crate) fn exceeds(score: f64, other: f64) -> bool {
+    rank(score, [other]) == 1
 }
 
 /// Returns true if both texts score higher with the matching image; `scores[text][image]`.

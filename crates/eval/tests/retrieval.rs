@@ -30,23 +30,23 @@ fn cosine(a: &[f32], b: &[f32]) -> f64 {
 fn oracle_ranks(
     queries: usize,
     candidates: usize,
-    own: impl Fn(usize, usize) -> bool,
+    correct: impl Fn(usize, usize) -> bool,
     score: impl Fn(usize, usize) -> f64,
 ) -> Option<Vec<usize>> {
     let mut ranks = Vec::new();
     for q in 0..queries {
-        let best = (0..candidates).filter(|&c| own(q, c)).map(|c| score(q, c)).fold(f64::MIN, f64::max);
+        let best = (0..candidates).filter(|&c| correct(q, c)).map(|c| score(q, c)).fold(f64::MIN, f64::max);
         let mut sorted: Vec<(f64, bool)> = Vec::new();
         for c in 0..candidates {
-            let own = own(q, c);
-            let key = score(q, c) + if own { 0.0 } else { TIE_TOLERANCE };
-            if !own && (key - best).abs() < 3e-7 {
+            let correct = correct(q, c);
+            let key = score(q, c) + if correct { 0.0 } else { TIE_TOLERANCE };
+            if !correct && (key - best).abs() < 3e-7 {
                 return None;
             }
-            sorted.push((key, own));
+            sorted.push((key, correct));
         }
         sorted.sort_by(|a, b| b.0.total_cmp(&a.0));
-        ranks.push(1 + sorted.iter().take_while(|(_, own)| !own).count());
+        ranks.push(1 + sorted.iter().take_while(|(_, correct)| !correct).count());
     }
     Some(ranks)
 }

@@ -44,8 +44,8 @@ proptest! {
                 let cosine: f64 = unit(&wide(image)).iter().zip(unit(&wide(weights))).map(|(a, b)| a * b).sum();
                 (cosine + if class == label { 0.0 } else { TIE_TOLERANCE }, class)
             }).collect();
-            let own = scores[label].0;
-            prop_assume!(scores.iter().all(|&(score, class)| class == label || (score - own).abs() > 3e-7));
+            let target = scores[label].0;
+            prop_assume!(scores.iter().all(|&(score, class)| class == label || (score - target).abs() > 3e-7));
             scores.sort_by(|a, b| b.0.total_cmp(&a.0));
             let position = scores.iter().position(|&(_, class)| class == label).unwrap();
             top1 += usize::from(position < 1);
@@ -81,10 +81,10 @@ proptest! {
         let mut expected = Vec::new();
         for class in 0..n {
             let mut mean = vec![0.0; dim];
-            let own: Vec<_> = (0..prompts.len()).filter(|&prompt| classes[prompt] == class).collect();
-            for &prompt in &own {
+            let prompts_of_class: Vec<_> = (0..prompts.len()).filter(|&prompt| classes[prompt] == class).collect();
+            for &prompt in &prompts_of_class {
                 for (mean, x) in mean.iter_mut().zip(unit(&wide(&prompts[prompt]))) {
-                    *mean += x / own.len() as f64;
+                    *mean += x / prompts_of_class.len() as f64;
                 }
             }
             prop_assume!(mean.iter().any(|x| x.abs() > 1e-2));

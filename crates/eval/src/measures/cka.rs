@@ -52,21 +52,21 @@ pub fn cka(first: Tensor<2>, second: Tensor<2>, permutations: &Permutations) -> 
     let second = UnitRows::new(second, "second row")?;
     check_pairs(&first, &second, 4)?;
     let sums = [group_sums(&first, 1, |_| 0)?, group_sums(&second, 1, |_| 0)?];
-    let own = [
+    let self_products = [
         Products::new(&first, &first, None, &sums[0], &sums[0])?,
         Products::new(&second, &second, None, &sums[1], &sums[1])?,
     ];
     let joint = |order: Option<&[usize]>| Products::new(&first, &second, order, &sums[0], &sums[1]);
     let scale = |hsic: fn(&Products) -> f64, (products, what): (&Products, &'static str)| {
         // Rounding error for rows that are all equal.
-        let own = hsic(products);
-        if own > 1e-12 { Ok(own) } else { Err(EvalError::Constant { what }) }
+        let hsic = hsic(products);
+        if hsic > 1e-12 { Ok(hsic) } else { Err(EvalError::Constant { what }) }
     };
     let whats = [first.what(), second.what()];
-    let biased_scale =
-        scale(Products::biased, (&own[0], whats[0]))? * scale(Products::biased, (&own[1], whats[1]))?;
-    let debiased_scale =
-        scale(Products::unbiased, (&own[0], whats[0]))? * scale(Products::unbiased, (&own[1], whats[1]))?;
+    let biased_scale = scale(Products::biased, (&self_products[0], whats[0]))?
+        * scale(Products::biased, (&self_products[1], whats[1]))?;
+    let debiased_scale = scale(Products::unbiased, (&self_products[0], whats[0]))?
+        * scale(Products::unbiased, (&self_products[1], whats[1]))?;
     let paired = joint(None)?;
     let debiased = |products: &Products| products.unbiased() / debiased_scale.sqrt();
     Ok(Cka {

@@ -66,9 +66,9 @@ fn agreement(lists: &[Vec<u32>; 2], k: usize, order: &[usize]) -> f64 {
     let common: usize = lists[0]
         .par_chunks_exact(k)
         .zip(order)
-        .map(|(own, &paired)| {
-            let others = &lists[1][paired * k..][..k];
-            own.iter().filter(|&&neighbour| others.contains(&(order[neighbour as usize] as u32))).count()
+        .map(|(first, &paired)| {
+            let second = &lists[1][paired * k..][..k];
+            first.iter().filter(|&&neighbour| second.contains(&(order[neighbour as usize] as u32))).count()
         })
         .sum();
     common as f64 / lists[0].len() as f64

@@ -49,24 +49,24 @@ pub fn silhouette(rows: Tensor<2>, labels: &[usize], n_classes: usize) -> Result
             .values()?
             .par_chunks_exact(n_classes)
             .zip(&labels[range])
-            .map(|(cosines, &own)| of_row(cosines, own, &counts))
+            .map(|(cosines, &label)| of_row(cosines, label, &counts))
             .sum::<f64>();
     }
     Ok(total / rows.len() as f64)
 }
 
 /// The silhouette of one row from its mean cosine with each class.
-fn of_row(cosines: &[f32], own: usize, counts: &[usize]) -> f64 {
-    if counts[own] == 1 {
+fn of_row(cosines: &[f32], label: usize, counts: &[usize]) -> f64 {
+    if counts[label] == 1 {
         return 0.0;
     }
-    let size = counts[own] as f64;
+    let size = counts[label] as f64;
     // The class mean includes the row itself, with a cosine of 1.
-    let within = 1.0 - (f64::from(cosines[own]) * size - 1.0) / (size - 1.0);
+    let within = 1.0 - (f64::from(cosines[label]) * size - 1.0) / (size - 1.0);
     let between = cosines
         .iter()
         .enumerate()
-        .filter(|(class, _)| *class != own && counts[*class] > 0)
+        .filter(|(class, _)| *class != label && counts[*class] > 0)
         .map(|(_, &cosine)| 1.0 - f64::from(cosine))
         .fold(f64::INFINITY, f64::min);
     let larger = within.max(between);
