@@ -127,7 +127,8 @@ def main():
     ]
     grid = [word for spec in images for word in ("--images", spec)] + [word for spec in captioned for word in ("--texts", spec)]
     classes = ["--labels", f"{features / 'made.safetensors'}:subgroup"]
-    sail("probe", *grid, *classes, "--holdout", "370", "--seed", "0", "--batch", "370", "--report", work / "probe.html")
+    sail("probe", *grid, *classes, "--holdout", "370", "--seed", "0", "--dim", "512", "--batch", "370",
+         "--epochs", "50", "--lr", "3e-4", "--report", work / "probe.html")
 
 
 if __name__ == "__main__":

@@ -93,13 +93,12 @@ impl Entry {
         head: Head,
         history: History,
         data: &Dataset,
-        device: &Device,
     ) -> Result<Self, Box<dyn Error>> {
-        let (images, texts, rows) = embed(&head, data, device)?;
+        let (images, texts, rows) = embed(&head, data)?;
         let text_to_image: Vec<usize> = (0..rows.len()).collect();
         let classify = |(prompts, labels): &(Arc<SafetensorsFeatures>, Vec<usize>)| {
             let classes: Vec<usize> = (0..prompts.rows()).collect();
-            let prompts = project_texts(&head, &**prompts, &classes, device, CHUNK)?;
+            let prompts = project_texts(&head, &**prompts, &classes, CHUNK)?;
             let weights = class_weights(prompts, &classes, classes.len())?;
             let labels: Vec<usize> = rows.iter().map(|&row| labels[row]).collect();
             zero_shot(images.clone(), weights, &labels)
@@ -123,12 +122,12 @@ impl Entry {
 /// Embeddings of the held-out images and labels, and the rows of the images.
 type Embedded = (Tensor<2>, Tensor<2>, Vec<usize>);
 
-fn embed(head: &Head, data: &Dataset, device: &Device) -> Result<Embedded, Box<dyn Error>> {
+fn embed(head: &Head, data: &Dataset) -> Result<Embedded, Box<dyn Error>> {
     let holdout = &data.holdout;
     let rows: Vec<usize> = (0..holdout.len()).map(|pair| holdout.image_row(pair)).collect();
-    let images = project_images(head, &**holdout.images(), &rows, device, CHUNK)?;
+    let images = project_images(head, &**holdout.images(), &rows, CHUNK)?;
     let (text_rows, _) = holdout.text_to_image(0);
-    let texts = project_texts(head, &**holdout.captions(0), &text_rows, device, CHUNK)?;
+    let texts = project_texts(head, &**holdout.captions(0), &text_rows, CHUNK)?;
     Ok((images, texts, rows))
 }
 
@@ -160,11 +159,11 @@ fn main() -> Result<(), Box<dyn Error>> {
                     .holdout(data.holdout.clone())
                     .observer(Progress::new(format!("{name:<18}")))
                     .run()?;
-            Entry::evaluate(name, head, history, &data, &device)
+            Entry::evaluate(name, head, history, &data)
         };
     let untrained = new_head(glu.clone(), &data, &device)?;
     let entries = [
-        Entry::evaluate("untrained", untrained, History::default(), &data, &device)?,
+        Entry::evaluate("untrained", untrained, History::default(), &data)?,
         train("linear", ProjectorConfig::Linear {}, &data.train, 3e-4)?,
         train("GLU", glu.clone(), &data.train, 1e-4)?,
         train("GLU multi-positive", glu, &data.train_with_captions, 1e-4)?,
@@ -173,7 +172,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let best = best.ok_or("no head was trained")?;
 
     print_table(&entries);
-    let gallery = gallery(&best.head, &data, &device)?;
+    let gallery = gallery(&best.head, &data)?;
     print_gallery(&gallery);
 
     let output = Path::new(OUTPUT);
@@ -205,8 +204,8 @@ struct Shown<'a> {
     labels: Vec<(&'a str, f64)>,
 }
 
-fn gallery<'a>(head: &Head, data: &'a Dataset, device: &Device) -> Result<Vec<Shown<'a>>, Box<dyn Error>> {
-    let (images, texts, rows) = embed(head, data, device)?;
+fn gallery<'a>(head: &Head, data: &'a Dataset) -> Result<Vec<Shown<'a>>, Box<dyn Error>> {
+    let (images, texts, rows) = embed(head, data)?;
     let matches = top_k(images, texts, 5, &BlockSize::default())?;
     let label = |index: usize| data.rows[rows[index]].label.as_str();
     let shown =

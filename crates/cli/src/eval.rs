@@ -110,8 +110,8 @@ fn run_retrieval(args: &RetrievalArgs) -> Result<(), CliError> {
     let pairs = inputs::holdout(Pairs::new(images, vec![texts])?, args.common.holdout, args.common.seed)?;
     let image_rows: Vec<usize> = (0..pairs.len()).map(|pair| pairs.image_row(pair)).collect();
     let (text_rows, text_to_image) = pairs.text_to_image(0);
-    let images = project_images(&head, &**pairs.images(), &image_rows, &device, CHUNK)?;
-    let texts = project_texts(&head, &**pairs.captions(0), &text_rows, &device, CHUNK)?;
+    let images = project_images(&head, &**pairs.images(), &image_rows, CHUNK)?;
+    let texts = project_texts(&head, &**pairs.captions(0), &text_rows, CHUNK)?;
     let result = retrieval(images.clone(), texts.clone(), &text_to_image, &BlockSize::default())?;
     let mut shown = None;
     if let Some(path) = &args.report {
@@ -185,9 +185,9 @@ fn run_zero_shot(args: &ZeroShotArgs) -> Result<(), CliError> {
     let labels: Vec<usize> = rows.iter().map(|&row| labels[row]).collect();
     let (class_of_prompt, classes) = number_classes(&*prompts);
     let prompt_rows: Vec<usize> = (0..prompts.rows()).collect();
-    let prompts = project_texts(&head, &*prompts, &prompt_rows, &device, CHUNK)?;
+    let prompts = project_texts(&head, &*prompts, &prompt_rows, CHUNK)?;
     let weights = class_weights(prompts, &class_of_prompt, classes)?;
-    let images = project_images(&head, &*images, &rows, &device, CHUNK)?;
+    let images = project_images(&head, &*images, &rows, CHUNK)?;
     let result = zero_shot(images, weights, &labels)?;
     let mut out = stdout().lock();
     if args.common.json {

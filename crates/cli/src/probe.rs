@@ -52,16 +52,16 @@ pub(crate) struct ProbeArgs {
     #[arg(long, default_value_t = 42)]
     seed: u64,
     /// Dimension of the space that the linear layers map into.
-    #[arg(long, default_value_t = 512)]
+    #[arg(long, default_value_t = 2048)]
     dim: usize,
-    /// Rows of a batch [default: a third of the training pairs, 8192 at most].
-    #[arg(long)]
-    batch: Option<usize>,
+    /// Batch size, at most the number of training pairs.
+    #[arg(long, default_value_t = 32_768)]
+    batch: usize,
     /// Passes over the data.
-    #[arg(long, default_value_t = 50)]
+    #[arg(long, default_value_t = 100)]
     epochs: usize,
-    /// Peak learning rate.
-    #[arg(long, default_value_t = 3e-4)]
+    /// Peak learning rate; the default is for millions of pairs, for thousands use about 3e-4.
+    #[arg(long, default_value_t = 1e-5)]
     lr: f64,
     /// Neighbours of mutual k-NN.
     #[arg(long, default_value_t = 10, value_name = "K")]
@@ -99,18 +99,17 @@ struct Recorded<'a> {
 impl ProbeArgs {
     fn config(&self, pairs: usize) -> ProbeConfig {
         let holdout = self.holdout.unwrap_or((pairs / 5).clamp(2, 1000));
-        let train_pairs = pairs.saturating_sub(holdout);
-        let config = ProbeConfig::new(self.batch.unwrap_or((train_pairs / 3).clamp(2, 8192)));
+        let config = ProbeConfig::default();
         ProbeConfig {
             holdout,
             seed: self.seed,
             dim: self.dim,
-            train: sail_vl::train::TrainConfig {
-                epochs: self.epochs,
-                learning_rate: self.lr,
-                seed: self.seed,
-                ..config.train
-            },
+            train: config
+                .train
+                .with_epochs(self.epochs)
+                .with_batch_size(self.batch)
+                .with_learning_rate(self.lr)
+                .with_seed(self.seed),
             mutual_k: self.mutual_k,
             knn_k: self.knn_k,
             regularization: self.regularization,

@@ -226,7 +226,7 @@ fn settings(found: &Probe, config: &ProbeConfig) -> Section {
             .fact("held out", found.holdout.to_string())
             .fact("head", format!("linear, {} dimensions", config.dim))
             .fact("loss", "sigmoid")
-            .fact("batch", train.batch.to_string())
+            .fact("batch", found.batch_size.to_string())
             .fact("epochs", train.epochs.to_string())
             .fact("learning rate", train.learning_rate.to_string())
             .fact("seed", config.seed.to_string())

@@ -195,7 +195,7 @@ fn labels_that_do_not_fit() {
     let mut labels = [1; 100];
     labels[7] = 4;
     lab.labels("l", &labels);
-    lab.refuses(eval, 1, &["image 7 belongs to class 4, expected less than 4"]);
+    lab.refuses(eval, 1, &["image 7 has class index 4, expected less than 4"]);
     labels[7] = -1;
     lab.labels("l", &labels);
     lab.refuses(eval, 2, &["image 7 has the label -1"]);

@@ -1,4 +1,4 @@
-//! Alignment without any fit: similarities to known pairs.
+//! Alignment without training: similarities to known pairs.
 
 use burn::tensor::{DType, Tensor, TensorData};
 use sail_core::ensure;
@@ -8,11 +8,14 @@ use crate::top_k::search;
 use crate::unit_rows::{UnitRows, same_dim};
 use crate::{BlockSize, EvalError};
 
-/// ASIF (Norelli et al., 2023, arXiv 2210.01738): an image is described by how similar it is to each of some known
-/// images, a text by how similar it is to each of their captions, and these two lists are compared.
+/// ASIF (Norelli et al. 2023, arXiv 2210.01738): represents an image by its similarities to a set of anchor images, and a
+/// text by its similarities to the captions of these anchors.
 ///
-/// Of the similarities of a row only the `k` highest are kept, negative ones as 0, and raised to the power `power`.
-/// The paper takes `k = 800` of 1.6 million pairs and `power = 8`.
+/// Only the `k` highest similarities of a row are kept, negative ones as 0, and raised to the power `power`. The paper
+/// uses `k = 800` of 1.6 million pairs and `power = 8`.
+///
+/// A row without a positive similarity would be all zeros, which no metric accepts. It is represented by a component of
+/// its own side instead, which is orthogonal to every row of the other side: retrieval counts it as a miss.
 #[derive(Debug, Clone)]
 pub struct Asif {
     images: Tensor<2>,
@@ -22,15 +25,15 @@ pub struct Asif {
 }
 
 impl Asif {
-    /// Takes known pairs as anchors.
+    /// Creates an aligner with these pairs as anchors.
     ///
     /// # Shapes
     /// - images: `[anchors, image_dim]`
     /// - texts: `[anchors, text_dim]`, row `i` paired with row `i` of the images
     ///
     /// # Errors
-    /// [`EvalError`] for sets of different lengths or without rows, a `k` that is 0 or more than the anchors, and a
-    /// `power` below 1.
+    /// [`EvalError`] for sets that are empty or differ in length, if `k` is not 1 to the number of anchors, and if `power`
+    /// is below 1.
     ///
     /// # Examples
     /// ```
@@ -46,48 +49,47 @@ impl Asif {
         let first = UnitRows::new(images.clone(), "anchor image")?;
         check_pairs(&first, &UnitRows::new(texts.clone(), "anchor text")?, 1)?;
         let anchors = first.len();
-        ensure((1..=anchors).contains(&k), "k", k, format_args!("1 to {anchors}, the anchors"))?;
+        ensure((1..=anchors).contains(&k), "k", k, format_args!("1 to {anchors}, the number of anchors"))?;
         ensure(power >= 1, "power", power, "at least 1")?;
         Ok(Self { images, texts, k, power })
     }
 
-    /// Describes images by the anchors, on their device.
+    /// Represents images by their similarities to the anchors, on the device of the images.
     ///
     /// # Shapes
     /// - images: `[n, image_dim]`
-    /// - result: `[n, anchors]`, not normalised
+    /// - output: `[n, anchors + 2]`, not normalised; the last two components are those of images and texts without a
+    ///   positive similarity
     ///
     /// # Errors
-    /// [`EvalError`] for features of another size, that are not finite or all zeros, and when the device fails.
+    /// [`EvalError`] for features with another dimension, that are not finite or all zeros, and if the device fails.
     pub fn embed_images(&self, images: Tensor<2>) -> Result<Tensor<2>, EvalError> {
-        self.embed(images, &self.images, "image")
+        self.embed(images, &self.images, 0)
     }
 
-    /// Describes texts by the anchors: [`embed_images`](Self::embed_images) for the other side.
+    /// Represents texts by their similarities to the anchors; see [`embed_images`](Self::embed_images).
     ///
     /// # Errors
     /// Those of [`embed_images`](Self::embed_images).
     pub fn embed_texts(&self, texts: Tensor<2>) -> Result<Tensor<2>, EvalError> {
-        self.embed(texts, &self.texts, "text")
+        self.embed(texts, &self.texts, 1)
     }
 
-    fn embed(
-        &self,
-        rows: Tensor<2>,
-        anchors: &Tensor<2>,
-        what: &'static str,
-    ) -> Result<Tensor<2>, EvalError> {
-        let rows = UnitRows::new(rows, what)?;
+    fn embed(&self, rows: Tensor<2>, anchors: &Tensor<2>, side: usize) -> Result<Tensor<2>, EvalError> {
+        let rows = UnitRows::new(rows, ["image", "text"][side])?;
         let anchors = UnitRows::new(anchors.clone(), "anchor")?;
         same_dim(&rows, &anchors)?;
-        let (height, width) = (rows.len(), anchors.len());
+        let (height, width) = (rows.len(), anchors.len() + 2);
         let mut values = vec![0.0f32; height * width];
-        let mut lists = (0..height).flat_map(|row| std::iter::repeat_n(row, self.k));
+        let mut row_of_match = (0..height).flat_map(|row| std::iter::repeat_n(row, self.k));
         search(&rows, &anchors, self.k, false, &BlockSize::SEARCH, |found| {
-            if let Some(row) = lists.next() {
+            if let Some(row) = row_of_match.next() {
                 values[row * width + found.index] = found.score.max(0.0).powi(self.power);
             }
         })?;
+        for row in values.chunks_exact_mut(width).filter(|row| row.iter().all(|&value| value == 0.0)) {
+            row[anchors.len() + side] = 1.0;
+        }
         let values = TensorData::new(values, [height, width]);
         Ok(Tensor::from_data(values, (&rows.device(), DType::F32)))
     }

@@ -1,4 +1,4 @@
-//! How much of a number is chance.
+//! Chance levels by permutation.
 
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::EvalError;
 
-/// Random pairings that a measure of a pair of feature sets is held against.
+/// Random permutations that estimate the chance level of a measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Permutations {
-    /// How many; 0 for none. The least p-value that can be seen is `1 / (count + 1)`.
+    /// Number of permutations, 0 for none. The smallest possible p-value is `1 / (count + 1)`.
     pub count: usize,
-    /// Where they come from.
+    /// Seed of the permutations.
     pub seed: u64,
 }
 
@@ -22,26 +22,24 @@ impl Default for Permutations {
     }
 }
 
-/// A measure of paired rows, and what it gives on rows that were paired at random.
+/// A measure of paired rows and its chance level, the values for randomly paired rows.
 ///
-/// With few rows or many dimensions some measures come out high whatever the rows are. The permutation baseline says
-/// how high, so that values of feature sets of different sizes can be compared.
+/// With few rows or many dimensions some measures are high for unrelated rows as well. The chance level makes values of
+/// feature sets of different sizes comparable.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
-    /// The measure of the rows as they are paired.
+    /// The value of the measure.
     pub value: f64,
-    /// Its mean over random pairings; `None` where none were asked for.
+    /// Mean over the random pairings; `None` without permutations.
     pub chance: Option<f64>,
-    /// The highest of the random pairings.
+    /// Maximum over the random pairings.
     pub chance_max: Option<f64>,
-    /// The share of pairings, the true one among them, that score at least as high as the true one: the p-value of
-    /// the permutation test.
+    /// The p-value of the permutation test: the share of pairings, including the true one, whose value is at least as high.
     pub p_value: Option<f64>,
 }
 
 impl Measured {
-    /// What is left of the way from chance to 1: `(value - chance) / (1 - chance)`; the value itself without a
-    /// baseline.
+    /// Returns `(value - chance) / (1 - chance)`, or the value itself without a chance level.
     ///
     /// # Examples
     /// ```
@@ -59,7 +57,7 @@ impl Measured {
 }
 
 impl Permutations {
-    /// Computes `measure` for random orders of `rows` rows, and holds `value` against them.
+    /// Computes `measure` for random permutations of `rows` rows and compares `value` with the results.
     ///
     /// # Errors
     /// Those of `measure`.
@@ -95,12 +93,12 @@ impl Permutations {
             return Ok(Measured { value, chance: None, chance_max: None, p_value: None });
         }
         let count = found.len() as f64;
-        let as_high = found.iter().filter(|&&chance| chance >= value).count() as f64;
+        let at_least = found.iter().filter(|&&chance| chance >= value).count() as f64;
         Ok(Measured {
             value,
             chance: Some(found.iter().sum::<f64>() / count),
             chance_max: Some(found.iter().copied().fold(f64::NEG_INFINITY, f64::max)),
-            p_value: Some((1.0 + as_high) / (1.0 + count)),
+            p_value: Some((1.0 + at_least) / (1.0 + count)),
         })
     }
 }
@@ -110,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_is_held_against_distinct_orders_that_the_seed_decides() {
+    fn the_seed_determines_distinct_permutations() {
         let run = |seed| {
             let mut orders = Vec::new();
             let permutations = Permutations { count: 3, seed };
@@ -122,7 +120,7 @@ mod tests {
         };
         let (measured, orders) = run(1);
         assert_eq!((measured.chance, measured.chance_max), (Some(5.0), Some(6.0)));
-        // Two of the random ones and the true one score at least as high.
+        // Two random pairings and the true one are at least as high.
         assert_eq!(measured.p_value, Some(0.75));
         assert_ne!(orders[0], orders[1]);
         let mut sorted = orders[0].clone();
@@ -133,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn without_permutations_there_is_no_chance() {
+    fn without_permutations_there_is_no_chance_level() {
         let measured = Permutations { count: 0, seed: 0 }.test(0.3, 9, |_| Ok(1.0)).unwrap();
         assert_eq!((measured.chance, measured.above_chance()), (None, 0.3));
     }

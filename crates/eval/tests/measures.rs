@@ -1,4 +1,4 @@
-//! Measures of features, held to numpy, SciPy and scikit-learn (fixtures/assess.py).
+//! Measures of features against NumPy, SciPy and scikit-learn (fixtures/measures.py).
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -6,8 +6,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 use proptest::prelude::*;
 use sail_eval::{
     Asif, BlockSize, EvalError, KMeansOptions, KnnOptions, LinearProbe, LinearProbeOptions, Permutations,
-    Vote, accuracy, adjusted_rand_index, cca, cca_aligner, cka, k_means, knn_classify, mutual_knn,
-    normalized_mutual_information, pearson, ridge_aligner, silhouette, spearman,
+    RetrievalRanks, Vote, accuracy, adjusted_rand_index, cca, cca_aligner, cka, k_means, knn_classify,
+    mutual_knn, normalized_mutual_information, pearson, ridge_aligner, silhouette, spearman,
 };
 use serde_json::Value;
 
@@ -28,19 +28,19 @@ fn tensor(values: Vec<f32>, dim: usize) -> Tensor<2> {
 
 impl Fixture {
     fn read() -> Self {
-        let bytes = include_bytes!("fixtures/assess.safetensors");
+        let bytes = include_bytes!("fixtures/measures.safetensors");
         let file = safetensors::SafeTensors::deserialize(bytes).unwrap();
         let read = |name| {
             let view = file.tensor(name).unwrap();
             let (values, _) = view.data().as_chunks::<4>();
             tensor(values.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect(), view.shape()[1])
         };
-        let expected: Value = serde_json::from_str(include_str!("fixtures/assess.json")).unwrap();
+        let expected: Value = serde_json::from_str(include_str!("fixtures/measures.json")).unwrap();
         let known = expected["known"].as_u64().unwrap() as usize;
         Self { first: read("first"), second: read("second"), expected, known }
     }
 
-    fn number(&self, pointer: &str) -> f64 {
+    fn value(&self, pointer: &str) -> f64 {
         self.expected.pointer(pointer).unwrap_or_else(|| panic!("{pointer}")).as_f64().unwrap()
     }
 
@@ -49,7 +49,7 @@ impl Fixture {
         list.iter().map(|class| class.as_u64().unwrap() as usize).collect()
     }
 
-    fn numbers(&self, pointer: &str) -> Vec<f64> {
+    fn values(&self, pointer: &str) -> Vec<f64> {
         self.expected
             .pointer(pointer)
             .unwrap()
@@ -83,19 +83,19 @@ fn cosines(a: Tensor<2>, b: Tensor<2>) -> Vec<f32> {
 }
 
 #[test]
-fn mutual_neighbours_are_those_of_a_full_sort() {
+fn mutual_knn_matches_a_full_sort() {
     let fixture = Fixture::read();
-    // Blocks that divide nothing, so that a row meets itself in every place of a block.
+    // Block sizes that do not divide the rows, so a row meets itself at every position of a block.
     for block in [BlockSize::default(), BlockSize { rows: 7, columns: 11 }] {
         for k in [1, 5, 10, 119] {
             let found = mutual_knn(fixture.first.clone(), fixture.second.clone(), k, &NONE, &block).unwrap();
-            close(found.value, fixture.number(&format!("/mutual_knn/{k}")), 1e-12);
+            close(found.value, fixture.value(&format!("/mutual_knn/{k}")), 1e-12);
         }
     }
 }
 
 #[test]
-fn random_pairings_share_as_many_neighbours_as_chance_has_it() {
+fn chance_level_of_mutual_knn_is_its_expectation() {
     let Fixture { first, second, .. } = Fixture::read();
     let permutations = Permutations { count: 200, seed: 3 };
     let found = mutual_knn(first, second, 10, &permutations, &BlockSize::default()).unwrap();
@@ -105,32 +105,32 @@ fn random_pairings_share_as_many_neighbours_as_chance_has_it() {
 }
 
 #[test]
-fn alignment_of_kernels_is_that_of_the_kernels() {
+fn cka_matches_numpy() {
     let fixture = Fixture::read();
     let permutations = Permutations { count: 50, seed: 1 };
     let found = cka(fixture.first.clone(), fixture.second.clone(), &permutations).unwrap();
-    close(found.biased, fixture.number("/cka_biased"), 1e-6);
-    close(found.debiased.value, fixture.number("/cka_debiased"), 1e-6);
-    // What "debiased" means: nothing is left of unrelated rows.
+    close(found.biased, fixture.value("/cka_biased"), 1e-6);
+    close(found.debiased.value, fixture.value("/cka_debiased"), 1e-6);
+    // Debiased: about 0 for unrelated rows.
     close(found.debiased.chance.unwrap(), 0.0, 0.02);
     assert_eq!(found.debiased.p_value, Some(1.0 / 51.0));
 }
 
 #[test]
-fn canonical_correlations_are_those_of_numpy_and_chance_is_seen() {
+fn cca_matches_numpy_and_has_a_high_chance_level_for_few_rows() {
     let fixture = Fixture::read();
     for (r, name) in [(0.0, "0.0"), (0.1, "0.1")] {
         let found = cca(fixture.first.clone(), fixture.second.clone(), r, &NONE).unwrap();
-        close(found.value, fixture.number(&format!("/cca/{name}")), 1e-5);
+        close(found.value, fixture.value(&format!("/cca/{name}")), 1e-5);
     }
-    // Twelve rows of twelve dimensions correlate whatever they are, and the baseline says so.
+    // Twelve rows of twelve dimensions correlate even if unrelated.
     let few = |rows: &Tensor<2>| rows.clone().slice(0..12);
     let few = cca(few(&fixture.first), few(&fixture.second), 1e-6, &Permutations::default()).unwrap();
     assert!(few.value > 0.99 && few.chance.unwrap() > 0.99, "{few:?}");
 }
 
 #[test]
-fn closed_form_aligners_score_as_in_numpy() {
+fn closed_form_aligners_match_numpy() {
     let fixture = Fixture::read();
     let [images, texts] = fixture.known();
     let [held_images, held_texts] = fixture.held();
@@ -155,7 +155,22 @@ fn closed_form_aligners_score_as_in_numpy() {
 }
 
 #[test]
-fn neighbours_vote_as_in_scikit_learn() {
+fn asif_rows_without_a_positive_similarity_are_misses() {
+    let anchors = tensor(vec![1.0, 0.1, 0.0, 0.1, 1.0, 0.0, 0.5, 0.5, 0.1], 3);
+    let asif = Asif::new(anchors.clone(), anchors, 2, 8).unwrap();
+    // The second image is opposite to all anchors, and so is the third text.
+    let images = tensor(vec![1.0, 0.0, 0.0, -1.0, -1.0, -1.0, 0.4, 0.5, 0.0], 3);
+    let texts = tensor(vec![1.0, 0.1, 0.0, 0.0, 1.0, 0.1, -1.0, -1.0, 0.0], 3);
+    let (images, texts) = (asif.embed_images(images).unwrap(), asif.embed_texts(texts).unwrap());
+    assert_eq!(images.dims(), [3, 5]);
+    let scores = cosines(images.clone(), texts.clone());
+    assert!(scores[3..6].iter().chain([&scores[2], &scores[8]]).all(|&score| score == 0.0), "{scores:?}");
+    let ranks = RetrievalRanks::new(images, texts, &[0, 1, 2], &BlockSize::default()).unwrap();
+    assert_eq!((ranks.i2t, ranks.t2i), (vec![1, 3, 3], vec![1, 3, 3]));
+}
+
+#[test]
+fn knn_matches_scikit_learn() {
     let fixture = Fixture::read();
     let labels = &fixture.classes("/labels")[..fixture.known];
     let ([known, _], [held, _]) = (fixture.known(), fixture.held());
@@ -170,7 +185,7 @@ fn neighbours_vote_as_in_scikit_learn() {
 }
 
 #[test]
-fn equal_votes_and_more_neighbours_than_rows_are_decided() {
+fn ties_of_votes_and_k_above_the_number_of_rows() {
     let known = tensor(vec![1.0, 0.0, 0.0, 1.0], 2);
     let query = tensor(vec![1.0, 1.0], 2);
     let options = KnnOptions { k: 50, vote: Vote::Uniform };
@@ -179,7 +194,7 @@ fn equal_votes_and_more_neighbours_than_rows_are_decided() {
 }
 
 #[test]
-fn a_linear_probe_decides_as_scikit_learns_logistic_regression() {
+fn linear_probe_matches_scikit_learn() {
     let fixture = Fixture::read();
     let labels = &fixture.classes("/labels")[..fixture.known];
     let ([known, _], [held, _]) = (fixture.known(), fixture.held());
@@ -195,20 +210,20 @@ fn a_linear_probe_decides_as_scikit_learns_logistic_regression() {
 }
 
 #[test]
-fn clusters_are_compared_as_in_scikit_learn() {
+fn partition_scores_and_correlations_match_scikit_learn_and_scipy() {
     let fixture = Fixture::read();
     let (labels, other) = (fixture.classes("/labels"), fixture.classes("/other"));
-    close(normalized_mutual_information(&labels, &other).unwrap(), fixture.number("/nmi"), 1e-12);
-    close(adjusted_rand_index(&labels, &other).unwrap(), fixture.number("/ari"), 1e-12);
-    close(silhouette(fixture.first.clone(), &labels, CLASSES).unwrap(), fixture.number("/silhouette"), 1e-5);
-    let (values, paired) = (fixture.numbers("/values"), fixture.numbers("/paired"));
-    close(pearson(&values, &paired).unwrap(), fixture.number("/pearson"), 1e-12);
-    close(spearman(&values, &paired).unwrap(), fixture.number("/spearman"), 1e-12);
+    close(normalized_mutual_information(&labels, &other).unwrap(), fixture.value("/nmi"), 1e-12);
+    close(adjusted_rand_index(&labels, &other).unwrap(), fixture.value("/ari"), 1e-12);
+    close(silhouette(fixture.first.clone(), &labels, CLASSES).unwrap(), fixture.value("/silhouette"), 1e-5);
+    let (values, paired) = (fixture.values("/values"), fixture.values("/paired"));
+    close(pearson(&values, &paired).unwrap(), fixture.value("/pearson"), 1e-12);
+    close(spearman(&values, &paired).unwrap(), fixture.value("/spearman"), 1e-12);
 }
 
 #[test]
-fn k_means_finds_clusters_that_lie_apart_whatever_the_seed() {
-    // Five directions, each with a little of another.
+fn k_means_finds_separated_clusters_for_every_seed() {
+    // Five directions with a little noise.
     let labels: Vec<usize> = (0..100).map(|row| row % 5).collect();
     let row = |&class: &usize, i: usize| {
         (0..8).map(move |c| if c == class { 1.0 } else { 0.02 * ((i * c) % 7) as f32 })
@@ -220,14 +235,14 @@ fn k_means_finds_clusters_that_lie_apart_whatever_the_seed() {
         let clusters = k_means(rows.clone(), &options).unwrap();
         assert_eq!(adjusted_rand_index(&clusters, &labels).unwrap(), 1.0, "seed {seed}");
     }
-    // As many clusters as rows, and rows that are all the same.
+    // As many clusters as rows, and equal rows.
     assert_eq!(k_means(rows.clone(), &KMeansOptions::new(100)).unwrap().len(), 100);
     let same = tensor(vec![1.0; 12], 3);
     assert_eq!(k_means(same, &KMeansOptions::new(3)).unwrap().len(), 4);
 }
 
 #[test]
-fn sets_that_do_not_fit_are_typed_errors() {
+fn rejects_invalid_input() {
     let rows = tensor((0..40).map(|i| (i as f32).sin()).collect(), 4);
     let short = rows.clone().slice(0..9);
     let same = tensor(vec![0.5; 40], 4);
@@ -264,9 +279,9 @@ fn sets_that_do_not_fit_are_typed_errors() {
 }
 
 proptest! {
-    /// What all three say of two sets does not depend on their lengths, on a rotation, or on the order of the pairs.
+    /// Invariance to the norms of rows, to a rotation, and to the order of the pairs.
     #[test]
-    fn measures_see_directions_only(
+    fn measures_are_invariant(
         values in prop::collection::vec(-1.0..1.0f32, 24 * 5),
         scales in prop::collection::vec(0.1..10.0f32, 24),
         shift in 0..24usize,
@@ -283,7 +298,7 @@ proptest! {
             [mutual, cka.biased, cka.debiased.value, cca(a, b, 0.1, &NONE).unwrap().value]
         };
         let (found, expected) = (measure(shifted), measure([rows, other]));
-        // One of 120 neighbours may change where two lie equally far.
+        // One of 120 neighbours may change if two are equally close.
         prop_assert!((found[0] - expected[0]).abs() < 0.02);
         for (found, expected) in found.iter().zip(&expected).skip(1) {
             prop_assert!((found - expected).abs() < 1e-3, "{} {}", found, expected);

@@ -1,4 +1,4 @@
-//! A head that was solved for instead of trained.
+//! Aligners of two linear maps.
 
 use burn::tensor::{DType, Tensor, TensorData};
 use faer::Mat;
@@ -6,7 +6,7 @@ use sail_core::l2_normalize;
 
 use crate::EvalError;
 
-/// Two affine maps into one space, in closed form: see [`ridge_aligner`](crate::ridge_aligner) and
+/// Two affine maps into a shared space, fitted in closed form: see [`ridge_aligner`](crate::ridge_aligner) and
 /// [`cca_aligner`](crate::cca_aligner).
 #[derive(Debug, Clone)]
 pub struct LinearAligner {
@@ -27,22 +27,22 @@ impl LinearAligner {
         Self { images, texts }
     }
 
-    /// Maps image features into the common space, on their device.
+    /// Maps image features into the shared space, on the device of the features.
     ///
     /// # Shapes
-    /// - images: `[n, image_dim]`, of any length
-    /// - result: `[n, dim]`, not normalised
+    /// - images: `[n, image_dim]`, not necessarily normalised
+    /// - output: `[n, dim]`, not normalised
     ///
     /// # Errors
-    /// [`EvalError::Dimension`] for features of another size.
+    /// [`EvalError::Dimension`] for features of another dimension.
     pub fn project_images(&self, images: Tensor<2>) -> Result<Tensor<2>, EvalError> {
         self.images.apply(images, "image")
     }
 
-    /// Maps text features into the common space: [`project_images`](Self::project_images) for the other side.
+    /// Maps text features into the shared space; see [`project_images`](Self::project_images).
     ///
     /// # Errors
-    /// [`EvalError::Dimension`] for features of another size.
+    /// [`EvalError::Dimension`] for features of another dimension.
     pub fn project_texts(&self, texts: Tensor<2>) -> Result<Tensor<2>, EvalError> {
         self.texts.apply(texts, "text")
     }

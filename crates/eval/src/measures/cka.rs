@@ -4,28 +4,29 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::chance::{Measured, Permutations};
-use super::moments::{check_pairs, cross, sum};
+use super::moments::{check_pairs, cross};
 use crate::EvalError;
+use crate::groups::group_sums;
 use crate::unit_rows::UnitRows;
 
-/// Centred kernel alignment with linear kernels, in two estimates.
+/// Two estimates of centred kernel alignment with linear kernels.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Cka {
-    /// The usual estimate, in 0 to 1. It is biased upwards, the more so the more dimensions there are for each row.
+    /// The usual estimate, in 0 to 1, whose upward bias grows with the number of dimensions per row.
     pub biased: f64,
-    /// The estimate from unbiased terms, around 0 for unrelated rows and at most 1, with its permutation baseline.
+    /// The estimate from unbiased HSIC, at most 1 and about 0 for unrelated rows, with its chance level.
     pub debiased: Measured,
 }
 
-/// Centred kernel alignment of two sets of paired rows (Kornblith et al., 2019, arXiv 1905.00414): how alike their
-/// matrices of similarities are.
+/// Computes the centred kernel alignment of paired rows (Kornblith et al. 2019, arXiv 1905.00414), the similarity of their
+/// similarity matrices.
 ///
 /// With unit rows `x_i` and `y_i`, `K = X X^T` and `L = Y Y^T`, it is `HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L))`,
 /// where HSIC is `tr(K H L H)`, `H` the centring matrix, in the biased estimate, and in the debiased one the unbiased
-/// estimator of Song et al. (2012, equation 5; used for this by Nguyen et al., 2021, arXiv 2010.15327).
+/// estimator of Song et al. (2012, equation 5; used for CKA by Nguyen et al. 2021, arXiv 2010.15327).
 ///
-/// The kernels never exist: everything is computed from `X^T Y`, `X^T X` and `Y^T Y`, in f64, a block of rows at a
-/// time. Memory beyond the features is that of these three matrices; time grows with the rows, once more for each
+/// The kernels are not materialised: everything is computed from `X^T Y`, `X^T X` and `Y^T Y`, in f64 and in blocks of
+/// rows. Memory beyond the features is that of these matrices; time is linear in the number of rows, for every
 /// permutation.
 ///
 /// # Shapes
@@ -33,8 +34,8 @@ pub struct Cka {
 /// - second: `[n, second_dim]`, row `i` paired with row `i` of the first
 ///
 /// # Errors
-/// [`EvalError`] for sets of different lengths, fewer than 4 rows, rows that are all the same, embeddings that are not
-/// finite or all zeros, and when the device fails.
+/// [`EvalError`] for sets of different lengths, fewer than 4 rows, rows that are all equal, features that are not finite
+/// or all zeros, and if the device fails.
 ///
 /// # Examples
 /// ```
@@ -50,14 +51,14 @@ pub fn cka(first: Tensor<2>, second: Tensor<2>, permutations: &Permutations) -> 
     let first = UnitRows::new(first, "first row")?;
     let second = UnitRows::new(second, "second row")?;
     check_pairs(&first, &second, 4)?;
-    let sums = [sum(&first)?, sum(&second)?];
+    let sums = [group_sums(&first, 1, |_| 0)?, group_sums(&second, 1, |_| 0)?];
     let own = [
         Products::new(&first, &first, None, &sums[0], &sums[0])?,
         Products::new(&second, &second, None, &sums[1], &sums[1])?,
     ];
     let joint = |order: Option<&[usize]>| Products::new(&first, &second, order, &sums[0], &sums[1]);
     let scale = |hsic: fn(&Products) -> f64, (products, what): (&Products, &'static str)| {
-        // Rows that are all the same leave rounding only.
+        // Rounding error for rows that are all equal.
         let own = hsic(products);
         if own > 1e-12 { Ok(own) } else { Err(EvalError::Constant { what }) }
     };
@@ -75,7 +76,7 @@ pub fn cka(first: Tensor<2>, second: Tensor<2>, permutations: &Permutations) -> 
     })
 }
 
-/// What both estimators of HSIC are made of. Rows have unit length, so the diagonals of the kernels are ones.
+/// The terms of both estimators of HSIC. Rows have unit length, so the diagonals of the kernels are ones.
 struct Products {
     n: f64,
     /// `tr(K L) = |X^T Y|^2`.

@@ -1,4 +1,4 @@
-//! Classification by a linear layer on frozen features.
+//! Linear probing.
 
 use burn::module::{Module, Param};
 use burn::optim::{GradientsAccumulator, GradientsParams, LBFGSConfig, LineSearchFn};
@@ -7,20 +7,20 @@ use burn::tensor::{DType, Int, Tensor, TensorData};
 use sail_core::{Check, ConfigError, ensure};
 use sail_support::ranges;
 
-use super::moments::sum;
+use super::moments::mean;
+use crate::groups::count_classes;
 use crate::unit_rows::UnitRows;
-use crate::zero_shot::count_classes;
 use crate::{BlockSize, EvalError};
 
-/// Rows whose logits exist at once.
+/// Rows per block of logits.
 const ROWS: usize = 8192;
 
-/// How a [`LinearProbe`] is fitted.
+/// Options of [`LinearProbe::fit`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LinearProbeOptions {
-    /// Weight of the penalty `l2 / 2 |W|²`; 0 or more.
+    /// Weight of the penalty `l2 / 2 |W|²`, at least 0.
     pub l2: f64,
-    /// Rounds of L-BFGS at most; at least 1.
+    /// Maximum number of L-BFGS iterations, at least 1.
     pub iterations: usize,
 }
 
@@ -32,15 +32,15 @@ impl Default for LinearProbeOptions {
 
 impl Check for LinearProbeOptions {
     fn check(&self) -> Result<(), ConfigError> {
-        ensure(self.l2 >= 0.0 && self.l2.is_finite(), "l2", self.l2, "a finite number, 0 or more")?;
+        ensure(self.l2 >= 0.0 && self.l2.is_finite(), "l2", self.l2, "a finite value of at least 0")?;
         ensure(self.iterations > 0, "iterations", self.iterations, "at least 1")
     }
 }
 
-/// Multinomial logistic regression on frozen features: linear probing.
+/// Linear probing: multinomial logistic regression on frozen features.
 ///
-/// It minimises the mean cross-entropy plus `l2 / 2 |W|²` (the bias is free) by L-BFGS. Unit rows are centred and scaled
-/// by one number, so that a column's mean square is 1: one `l2` then means the same for features of any size.
+/// Minimises the mean cross-entropy plus `l2 / 2 |W|²` (without the bias) by L-BFGS. Unit rows are centred and scaled by
+/// one factor to a mean square of 1 per column, so `l2` is comparable between features of different dimensions.
 #[derive(Debug, Clone)]
 pub struct LinearProbe {
     mean: Vec<f32>,
@@ -55,15 +55,15 @@ struct Softmax {
 }
 
 impl LinearProbe {
-    /// Fits a linear layer to labelled rows.
+    /// Fits a linear classifier to labelled rows.
     ///
     /// # Shapes
     /// - rows: `[n, dim]`
-    /// - labels: for each row, its class
+    /// - labels: for each row, the index of its class
     ///
     /// # Errors
-    /// [`EvalError`] for options out of their range, labels of another length or not less than `n_classes`, rows that
-    /// are all the same, embeddings that are not finite or all zeros, and when the device fails.
+    /// [`EvalError`] for options out of range, labels that differ in number from the rows or are not less than
+    /// `n_classes`, rows that are all equal, features that are not finite or all zeros, and if the device fails.
     ///
     /// # Examples
     /// ```
@@ -84,8 +84,8 @@ impl LinearProbe {
         let rows = UnitRows::new(rows, "row")?;
         count_classes(labels, n_classes, rows.len(), "row")?;
         let (n, dim) = (rows.len() as f64, rows.dim());
-        let mean: Vec<f64> = sum(&rows)?.into_iter().map(|sum| sum / n).collect();
-        // Of unit rows: what their mean leaves of their length.
+        let mean = mean(&rows)?;
+        // The total variance of unit rows.
         let variance = 1.0 - mean.iter().map(|value| value * value).sum::<f64>();
         if variance < 1e-6 {
             return Err(EvalError::Constant { what: rows.what() });
@@ -118,13 +118,13 @@ impl LinearProbe {
         Ok(probe)
     }
 
-    /// The class of each row; of several with equal logits the first.
+    /// Predicts the class of each row, the first of several with equal logits.
     ///
     /// # Shapes
     /// - rows: `[n, dim]`
     ///
     /// # Errors
-    /// [`EvalError`] for features of another size, that are not finite or all zeros, and when the device fails.
+    /// [`EvalError`] for features with another dimension, that are not finite or all zeros, and if the device fails.
     pub fn predict(&self, rows: Tensor<2>) -> Result<Vec<usize>, EvalError> {
         let rows = UnitRows::new(rows, "query")?;
         if rows.dim() != self.mean.len() {
@@ -157,7 +157,7 @@ impl Softmax {
     }
 }
 
-/// The value and the gradients, a block of rows at a time.
+/// Value and gradients of the objective, in blocks of rows.
 fn objective(
     layer: &Softmax,
     blocks: &[(Tensor<2>, Tensor<2, Int>)],

@@ -10,21 +10,21 @@ use super::moments::{Covariance, centred, check_pairs, cross};
 use crate::EvalError;
 use crate::unit_rows::UnitRows;
 
-/// The mean squared canonical correlation of two sets of paired rows, `R²_CCA` (Kornblith et al., 2019, arXiv
-/// 1905.00414, table 1), with both covariances regularised.
+/// Computes the mean squared canonical correlation of paired rows, `R²_CCA` (Kornblith et al. 2019, arXiv 1905.00414,
+/// table 1), with both covariances regularised.
 ///
 /// It is `|Cx^-1/2 Cxy Cy^-1/2|² / min(first_dim, second_dim)`, with `C + r (tr C / d) I` for each covariance `C` of
-/// unit rows. In 0 to 1. With few rows for each dimension it comes close to 1 whatever the rows are, unless `r` is
-/// large; the permutation baseline says how close.
+/// unit rows. In 0 to 1. With few rows per dimension it is close to 1 for unrelated rows as well, unless `r` is
+/// large; the chance level shows how close.
 ///
 /// # Shapes
 /// - first: `[n, first_dim]`
 /// - second: `[n, second_dim]`, row `i` paired with row `i` of the first
 ///
 /// # Errors
-/// [`EvalError`] for sets of different lengths, fewer than 2 rows, a negative `regularization`, rows that are all the
-/// same or leave a covariance that cannot be inverted (raise the regularisation), embeddings that are not finite or all
-/// zeros, and when the device fails.
+/// [`EvalError`] for sets of different lengths, fewer than 2 rows, a negative `regularization`, rows that are all equal or
+/// have a singular covariance (increase the regularisation), features that are not finite or all zeros, and if the device
+/// fails.
 ///
 /// # Examples
 /// ```
@@ -42,24 +42,24 @@ pub fn cca(
     permutations: &Permutations,
 ) -> Result<Measured, EvalError> {
     let pair = Whitened::new(first, second, ["first row", "second row"], regularization)?;
-    let least = pair.first.dim().min(pair.second.dim()) as f64;
-    let measure = |order: Option<&[usize]>| Ok(pair.correlation(order)?.squared_norm_l2() / least);
+    let smaller = pair.first.dim().min(pair.second.dim()) as f64;
+    let measure = |order: Option<&[usize]>| Ok(pair.correlation(order)?.squared_norm_l2() / smaller);
     permutations.test(measure(None)?, pair.first.len(), |order| measure(Some(order)))
 }
 
-/// The linear maps into the `rank` directions in which paired rows correlate most, each scaled by its correlation.
+/// Fits linear maps to the `rank` directions in which paired rows correlate most, each scaled by its correlation.
 ///
 /// For unit rows `x` and `y` with means `m` and covariances `Cx = Lx Lx^T` and `Cy = Ly Ly^T`, regularised as in
-/// [`cca`], and `U S V^T` the singular value decomposition of `Lx^-1 Cxy Ly^-T`, an image becomes
-/// `(x - mx) Lx^-T U S` and a text `(y - my) Ly^-T V S`. Scaling by the correlation is what makes it serve retrieval
-/// (Gong et al., 2014, arXiv 1212.4522).
+/// [`cca`], and `U S V^T` the singular value decomposition of `Lx^-1 Cxy Ly^-T`, an image is
+/// mapped to `(x - mx) Lx^-T U S` and a text to `(y - my) Ly^-T V S`. Scaling by the correlation improves retrieval (Gong
+/// et al. 2014, arXiv 1212.4522).
 ///
 /// # Shapes
 /// - images: `[n, image_dim]`
 /// - texts: `[n, text_dim]`, row `i` paired with row `i` of the images
 ///
 /// # Errors
-/// Those of [`cca`]; and for a `rank` that is 0 or more than either side has dimensions.
+/// Those of [`cca`], and for a `rank` that is 0 or exceeds the dimension of either side.
 ///
 /// # Examples
 /// ```
@@ -76,8 +76,13 @@ pub fn cca_aligner(
     regularization: f64,
 ) -> Result<LinearAligner, EvalError> {
     let pair = Whitened::new(images, texts, ["image", "text"], regularization)?;
-    let most = pair.first.dim().min(pair.second.dim());
-    ensure((1..=most).contains(&rank), "rank", rank, format_args!("1 to {most}, the smaller dimension"))?;
+    let max_rank = pair.first.dim().min(pair.second.dim());
+    ensure(
+        (1..=max_rank).contains(&rank),
+        "rank",
+        rank,
+        format_args!("1 to {max_rank}, the smaller dimension"),
+    )?;
     let svd = pair.correlation(None)?.thin_svd().map_err(|_| EvalError::Singular { what: "image" })?;
     let scale = svd.S().column_vector();
     let weighted = |m: faer::MatRef<'_, f64>| -> Mat<f64> {
@@ -89,7 +94,7 @@ pub fn cca_aligner(
     Ok(LinearAligner::new(Affine::new(&images.mean, Some(&image)), Affine::new(&texts.mean, Some(&text))))
 }
 
-/// Two sets and what takes the correlations within each out of them.
+/// Two sets with the factors that whiten them.
 struct Whitened {
     first: UnitRows,
     second: UnitRows,
@@ -122,5 +127,5 @@ impl Whitened {
 }
 
 pub(super) fn check_regularization(value: f64) -> Result<(), EvalError> {
-    Ok(ensure(value >= 0.0 && value.is_finite(), "regularization", value, "a finite number, 0 or more")?)
+    Ok(ensure(value >= 0.0 && value.is_finite(), "regularization", value, "a finite value of at least 0")?)
 }

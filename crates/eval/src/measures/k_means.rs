@@ -1,4 +1,4 @@
-//! Clusters that features fall into by themselves.
+//! Spherical k-means.
 
 use burn::tensor::Tensor;
 use rand_chacha::ChaCha8Rng;
@@ -7,41 +7,42 @@ use rayon::prelude::*;
 use sail_core::ensure;
 use sail_support::ranges;
 
+use crate::groups::group_sums;
 use crate::unit_rows::{UnitRows, product};
 use crate::{BlockSize, EvalError};
 
-/// How [`k_means`] searches.
+/// Options of [`k_means`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KMeansOptions {
-    /// How many clusters; 1 to the number of rows.
+    /// Number of clusters, 1 to the number of rows.
     pub clusters: usize,
-    /// How often it starts anew, at least 1; the best result counts.
+    /// Number of restarts, at least 1; the best result is returned.
     pub restarts: usize,
-    /// Rounds at most, at least 1.
+    /// Maximum number of iterations per restart, at least 1.
     pub iterations: usize,
-    /// Where the starts come from.
+    /// Seed of the initial centres.
     pub seed: u64,
 }
 
 impl KMeansOptions {
-    /// Four starts of a hundred rounds at most.
+    /// Creates options with 4 restarts of at most 100 iterations.
     pub fn new(clusters: usize) -> Self {
         Self { clusters, restarts: 4, iterations: 100, seed: 0 }
     }
 }
 
-/// Spherical k-means (Dhillon and Modha, 2001): puts each row to the cluster whose mean direction has the highest cosine
-/// with it, and starts as k-means++ does (Arthur and Vassilvitskii, 2007).
+/// Clusters rows by spherical k-means (Dhillon and Modha 2001), which assigns each row to the cluster whose mean direction
+/// has the highest cosine, with the initialisation of k-means++ (Arthur and Vassilvitskii 2007).
 ///
-/// How well the clusters agree with classes, by [`normalized_mutual_information`](crate::normalized_mutual_information)
-/// or [`adjusted_rand_index`](crate::adjusted_rand_index), says how well the features cluster.
+/// The agreement of clusters with classes, by [`normalized_mutual_information`](crate::normalized_mutual_information) or
+/// [`adjusted_rand_index`](crate::adjusted_rand_index), measures how well the features cluster.
 ///
 /// # Shapes
 /// - rows: `[n, dim]`
-/// - result: for each row, its cluster, less than `clusters`
+/// - output: for each row, the index of its cluster
 ///
 /// # Errors
-/// [`EvalError`] for options out of their range, embeddings that are not finite or all zeros, and when the device fails.
+/// [`EvalError`] for options out of range, features that are not finite or all zeros, and if the device fails.
 ///
 /// # Examples
 /// ```
@@ -56,20 +57,20 @@ pub fn k_means(rows: Tensor<2>, options: &KMeansOptions) -> Result<Vec<usize>, E
     let rows = UnitRows::new(rows, "row")?;
     let n = rows.len();
     let clusters = options.clusters;
-    ensure((1..=n).contains(&clusters), "clusters", clusters, format_args!("1 to {n}, the rows"))?;
+    ensure((1..=n).contains(&clusters), "clusters", clusters, format_args!("1 to {n}, the number of rows"))?;
     ensure(options.restarts > 0, "restarts", options.restarts, "at least 1")?;
     ensure(options.iterations > 0, "iterations", options.iterations, "at least 1")?;
     let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
     let mut best = Assignment { cluster: Vec::new(), score: Vec::new() };
     for _ in 0..options.restarts {
-        let mut centres = start(&rows, clusters, &mut rng)?;
+        let mut centres = initialize(&rows, clusters, &mut rng)?;
         let mut found = assign(&rows, &centres)?;
         for _ in 0..options.iterations {
             centres = means(&rows, &found, clusters)?;
             let next = assign(&rows, &centres)?;
-            let settled = next.cluster == found.cluster;
+            let converged = next.cluster == found.cluster;
             found = next;
-            if settled {
+            if converged {
                 break;
             }
         }
@@ -99,7 +100,7 @@ fn assign(rows: &UnitRows, centres: &[f32]) -> Result<Assignment, EvalError> {
     for range in ranges(rows.len(), BlockSize::default().rows) {
         let mut cosines = product(&rows.upload(rows.read(range)?), &centres)?;
         let best = |cosines: &[f32]| {
-            // The first of several that are equal.
+            // The first of several equal cosines.
             cosines.iter().enumerate().fold((0, f32::NEG_INFINITY), |best, (cluster, &cosine)| {
                 if cosine > best.1 { (cluster, cosine) } else { best }
             })
@@ -112,17 +113,10 @@ fn assign(rows: &UnitRows, centres: &[f32]) -> Result<Assignment, EvalError> {
     Ok(found)
 }
 
-/// The mean direction of every cluster. An empty one moves to one of the rows that lie farthest from theirs.
+/// The mean direction of every cluster. An empty cluster moves to a row that is farthest from its own centre.
 fn means(rows: &UnitRows, found: &Assignment, clusters: usize) -> Result<Vec<f32>, EvalError> {
     let dim = rows.dim();
-    let mut sums = vec![0.0f64; clusters * dim];
-    for range in ranges(rows.len(), BlockSize::default().rows) {
-        for (row, &cluster) in rows.read(range.clone())?.chunks_exact(dim).zip(&found.cluster[range]) {
-            for (sum, &value) in sums[cluster * dim..][..dim].iter_mut().zip(row) {
-                *sum += f64::from(value);
-            }
-        }
-    }
+    let sums = group_sums(rows, clusters, |row| found.cluster[row])?;
     let mut farthest: Vec<usize> = (0..rows.len()).collect();
     farthest.sort_by(|&a, &b| found.score[a].total_cmp(&found.score[b]));
     let mut farthest = farthest.into_iter();
@@ -140,15 +134,15 @@ fn means(rows: &UnitRows, found: &Assignment, clusters: usize) -> Result<Vec<f32
     Ok(centres)
 }
 
-/// Rows drawn one after the other, each with a chance that grows with its squared distance from those drawn before.
-fn start(rows: &UnitRows, clusters: usize, rng: &mut ChaCha8Rng) -> Result<Vec<f32>, EvalError> {
+/// k-means++: draws rows with probabilities proportional to their squared distance from the nearest centre.
+fn initialize(rows: &UnitRows, clusters: usize, rng: &mut ChaCha8Rng) -> Result<Vec<f32>, EvalError> {
     let mut unit = || (rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
     let mut distance = vec![1.0f64; rows.len()];
     let mut centres = Vec::with_capacity(clusters * rows.dim());
     for drawn in 0..clusters {
         let total: f64 = distance.iter().sum();
         let mut left = unit() * total;
-        // Rows that are all drawn already, or equal to one that is, leave no distance: any will do.
+        // Without any distance left, every row equals a centre.
         let row = distance.iter().position(|distance| {
             left -= distance;
             left < 0.0

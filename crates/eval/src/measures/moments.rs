@@ -1,34 +1,35 @@
-//! First and second moments of two sets of paired rows, in f64, a block of rows at a time.
+//! First and second moments of paired rows, in f64 and in blocks.
 
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, Side, get_global_parallelism};
 use sail_support::ranges;
 
 use crate::EvalError;
+use crate::groups::group_sums;
 use crate::unit_rows::UnitRows;
 
-/// Rows of a block.
+/// Rows per block.
 const ROWS: usize = 2048;
 
-/// Fails unless both sets have a row for every pair, and at least `least` of them.
-pub(crate) fn check_pairs(first: &UnitRows, second: &UnitRows, least: usize) -> Result<(), EvalError> {
+/// Fails unless both sets have the same number of rows, at least `min`.
+pub(crate) fn check_pairs(first: &UnitRows, second: &UnitRows, min: usize) -> Result<(), EvalError> {
     if first.len() != second.len() {
         let (found, expected) = (second.len(), first.len());
         return Err(EvalError::Length { what: second.what(), found, expected, of: first.what() });
     }
-    if first.len() < least {
-        return Err(EvalError::TooFew { what: "pair", found: first.len(), expected: least });
+    if first.len() < min {
+        return Err(EvalError::TooFew { what: "pair", found: first.len(), expected: min });
     }
     Ok(())
 }
 
-/// A block of rows in f64, one a row.
+/// A block of rows in f64.
 fn widen(rows: &[f32], dim: usize) -> Mat<f64> {
     let height = rows.len() / dim;
     Mat::from_fn(height, dim, |row, column| f64::from(rows[row * dim + column]))
 }
 
-/// `sum of a_i b_i^T`. With an order, row `i` of the first is paired with row `order[i]` of the second.
+/// `sum_i a_i b_i^T`. With an order, row `i` of the first set is paired with row `order[i]` of the second.
 pub(crate) fn cross(
     first: &UnitRows,
     second: &UnitRows,
@@ -47,20 +48,13 @@ pub(crate) fn cross(
     Ok(sum)
 }
 
-/// `sum of a_i`.
-pub(crate) fn sum(rows: &UnitRows) -> Result<Vec<f64>, EvalError> {
-    let mut sum = vec![0.0; rows.dim()];
-    for range in ranges(rows.len(), ROWS) {
-        for row in rows.read(range)?.chunks_exact(rows.dim()) {
-            for (sum, &value) in sum.iter_mut().zip(row) {
-                *sum += f64::from(value);
-            }
-        }
-    }
-    Ok(sum)
+/// The mean row.
+pub(crate) fn mean(rows: &UnitRows) -> Result<Vec<f64>, EvalError> {
+    let n = rows.len() as f64;
+    Ok(group_sums(rows, 1, |_| 0)?.into_iter().map(|sum| sum / n).collect())
 }
 
-/// Mean and covariance of one set, the latter with its diagonal raised and factorised.
+/// Mean and factorised, regularised covariance of one set.
 pub(crate) struct Covariance {
     pub(crate) mean: Vec<f64>,
     /// The factor `L` of `C + r (tr C / d) I = L L^T`.
@@ -68,14 +62,14 @@ pub(crate) struct Covariance {
 }
 
 impl Covariance {
-    /// `regularization` is `r`: the ridge in units of the mean variance of a column.
+    /// `regularization` is `r`, relative to the mean variance of a column.
     pub(crate) fn new(rows: &UnitRows, regularization: f64) -> Result<Self, EvalError> {
         let n = rows.len() as f64;
-        let mean: Vec<f64> = sum(rows)?.into_iter().map(|sum| sum / n).collect();
+        let mean = mean(rows)?;
         let mut covariance = centred(cross(rows, rows, None)?, n, &mean, &mean);
         let dim = rows.dim();
         let variance = (0..dim).map(|column| covariance[(column, column)]).sum::<f64>() / dim as f64;
-        // Unit rows in f32 that are all the same have a variance of rounding, some 1e-15.
+        // The variance of equal unit rows is rounding error, about 1e-15.
         if variance * dim as f64 <= 1e-12 {
             return Err(EvalError::Constant { what: rows.what() });
         }
@@ -99,7 +93,7 @@ impl Covariance {
     }
 }
 
-/// The covariance `sum / n - mean_a mean_b^T` from a sum of products.
+/// The covariance `sum / n - mean_a mean_b^T` from the sum of outer products.
 pub(crate) fn centred(mut sum: Mat<f64>, n: f64, first_mean: &[f64], second_mean: &[f64]) -> Mat<f64> {
     for (column, &b) in second_mean.iter().enumerate() {
         for (row, &a) in first_mean.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Do two encoders agree on who is whose neighbour?
+//! Mutual k-nearest neighbours.
 
 use burn::tensor::Tensor;
 use rayon::prelude::*;
@@ -10,19 +10,19 @@ use crate::top_k::search;
 use crate::unit_rows::UnitRows;
 use crate::{BlockSize, EvalError};
 
-/// Mutual k-nearest-neighbour alignment (Huh et al., 2024, arXiv 2405.07987): the mean share of the `k` nearest rows,
-/// by cosine and without the row itself, that a row has in both sets.
+/// Computes the mutual k-nearest-neighbour alignment (Huh et al. 2024, arXiv 2405.07987): the mean share of the `k` nearest
+/// rows, by cosine and without the row itself, that are common to both sets.
 ///
-/// In 0 to 1; `k / (n - 1)` for unrelated rows. The paper takes `k = 10`. Memory beyond the features is `2 n k`
-/// indices and a few blocks; the permutations look at the same lists of neighbours again and take no product.
+/// In 0 to 1, with an expectation of `k / (n - 1)` for unrelated rows. The paper uses `k = 10`. Memory beyond the features
+/// is `2 n k` indices and a few blocks; permutations reuse the lists of neighbours.
 ///
 /// # Shapes
 /// - first: `[n, first_dim]`
 /// - second: `[n, second_dim]`, row `i` paired with row `i` of the first
 ///
 /// # Errors
-/// [`EvalError`] for sets of different lengths, `k` that is 0 or not less than the rows, embeddings that are not finite
-/// or all zeros, and when the device fails.
+/// [`EvalError`] for sets of different lengths, if `k` is 0 or not less than the number of rows, for features that are not
+/// finite or all zeros, and if the device fails.
 ///
 /// # Examples
 /// ```
@@ -32,7 +32,7 @@ use crate::{BlockSize, EvalError};
 /// let first = Tensor::<2>::from_floats([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.1, 0.9]], &device);
 /// let second = Tensor::<2>::from_floats([[3.0, 0.1], [2.0, 0.0], [0.2, 2.0], [5.0, 1.0]], &device);
 /// let found = mutual_knn(first, second, 1, &Permutations { count: 0, seed: 0 }, &BlockSize::default())?;
-/// assert_eq!(found.value, 0.75); // the third row still finds the fourth, but the fourth has moved
+/// assert_eq!(found.value, 0.75); // the neighbour of the fourth row differs
 /// # Ok::<(), sail_eval::EvalError>(())
 /// ```
 pub fn mutual_knn(
@@ -47,21 +47,21 @@ pub fn mutual_knn(
     let second = UnitRows::new(second, "second row")?;
     check_pairs(&first, &second, 2)?;
     let n = first.len();
-    ensure((1..n).contains(&k), "k", k, format_args!("1 to {}, less than the rows", n - 1))?;
+    ensure((1..n).contains(&k), "k", k, format_args!("1 to {}, less than the number of rows", n - 1))?;
     let lists = [neighbours(&first, k, block)?, neighbours(&second, k, block)?];
     let identity: Vec<usize> = (0..n).collect();
     let value = agreement(&lists, k, &identity);
     permutations.test(value, n, |order| Ok(agreement(&lists, k, order)))
 }
 
-/// For each row its nearest others, `k` a row.
+/// The indices of the `k` nearest other rows of each row.
 fn neighbours(rows: &UnitRows, k: usize, block: &BlockSize) -> Result<Vec<u32>, EvalError> {
     let mut lists = Vec::with_capacity(rows.len() * k);
     search(rows, rows, k, true, block, |found| lists.push(found.index as u32))?;
     Ok(lists)
 }
 
-/// The mean share of common neighbours where row `i` of the first set is paired with row `order[i]` of the second.
+/// The mean share of common neighbours, with row `i` of the first set paired with row `order[i]` of the second.
 fn agreement(lists: &[Vec<u32>; 2], k: usize, order: &[usize]) -> f64 {
     let common: usize = lists[0]
         .par_chunks_exact(k)

@@ -1,4 +1,4 @@
-//! How alignable are two sets of frozen features? Asked before any training, and answered by the simplest of training.
+//! Measures of features and pairs of features before training, and closed-form aligners.
 
 mod asif;
 mod cca;

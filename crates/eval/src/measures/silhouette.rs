@@ -1,26 +1,26 @@
-//! How well classes keep apart.
+//! The silhouette of classes.
 
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 use sail_support::ranges;
 
+use crate::groups::{count_classes, group_sums};
 use crate::unit_rows::{UnitRows, product};
-use crate::zero_shot::count_classes;
 use crate::{BlockSize, EvalError};
 
-/// The mean silhouette of labelled rows by cosine distance (Rousseeuw, 1987): for each row `(b - a) / max(a, b)`, where
-/// `a` is its mean distance to the others of its class and `b` the least of its mean distances to another class.
+/// Computes the mean silhouette of labelled rows by cosine distance (Rousseeuw 1987): `(b - a) / max(a, b)` for each row,
+/// with `a` the mean distance to the other rows of its class and `b` the smallest mean distance to another class.
 ///
-/// In -1 to 1. A row alone in its class counts 0. As a mean of cosines with a class is the cosine with the class's mean,
-/// it takes a product with the means instead of all pairs.
+/// In -1 to 1; the only row of a class has 0. The mean cosine with a class is the cosine with its mean, so this takes a
+/// product with the class means instead of all pairs.
 ///
 /// # Shapes
 /// - rows: `[n, dim]`
-/// - labels: for each row, its class
+/// - labels: for each row, the index of its class
 ///
 /// # Errors
-/// [`EvalError`] for labels of another length or not less than `n_classes`, fewer than two classes that occur,
-/// embeddings that are not finite or all zeros, and when the device fails.
+/// [`EvalError`] for labels that differ in number from the rows or are not less than `n_classes`, if fewer than two classes
+/// occur, for features that are not finite or all zeros, and if the device fails.
 ///
 /// # Examples
 /// ```
@@ -37,16 +37,11 @@ pub fn silhouette(rows: Tensor<2>, labels: &[usize], n_classes: usize) -> Result
         return Err(EvalError::TooFew { what: "occurring class", found: occurring, expected: 2 });
     }
     let block = BlockSize::default().rows;
-    let dim = rows.dim();
-    let mut means = vec![0.0f64; n_classes * dim];
-    for range in ranges(rows.len(), block) {
-        for (row, &class) in rows.read(range.clone())?.chunks_exact(dim).zip(&labels[range]) {
-            for (mean, &value) in means[class * dim..][..dim].iter_mut().zip(row) {
-                *mean += f64::from(value) / counts[class] as f64;
-            }
-        }
-    }
-    let means = rows.upload(means.iter().map(|&value| value as f32).collect());
+    let sums = group_sums(&rows, n_classes, |row| labels[row])?;
+    let classes = sums.chunks_exact(rows.dim()).zip(&counts);
+    let means =
+        classes.flat_map(|(sum, &count)| sum.iter().map(move |sum| (sum / count.max(1) as f64) as f32));
+    let means = rows.upload(means.collect());
     let mut total = 0.0;
     for range in ranges(rows.len(), block) {
         let mut cosines = product(&rows.upload(rows.read(range.clone())?), &means)?;
@@ -66,7 +61,7 @@ fn of_row(cosines: &[f32], own: usize, counts: &[usize]) -> f64 {
         return 0.0;
     }
     let size = counts[own] as f64;
-    // The mean with its class has the row itself in it, with a cosine of 1.
+    // The class mean includes the row itself, with a cosine of 1.
     let within = 1.0 - (f64::from(cosines[own]) * size - 1.0) / (size - 1.0);
     let between = cosines
         .iter()

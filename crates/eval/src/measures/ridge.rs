@@ -1,26 +1,26 @@
-//! Ridge regression from one space into the other.
+//! Ridge regression.
 
 use burn::tensor::Tensor;
 
 use super::cca::check_regularization;
 use super::linear_aligner::{Affine, LinearAligner};
-use super::moments::{Covariance, centred, check_pairs, cross, sum};
+use super::moments::{Covariance, centred, check_pairs, cross, mean};
 use crate::EvalError;
 use crate::unit_rows::UnitRows;
 
-/// The linear map that predicts the text's row from the image's with the least squared error, in closed form.
+/// Fits ridge regression from image features to text features in closed form.
 ///
-/// For unit rows `x` and `y` with means `m`, an image becomes `(x - mx) (Cx + r (tr Cx / d) I)^-1 Cxy` and a text
-/// `y - my`: the simplest aligner, which retrieval is then held against.
+/// For unit rows `x` and `y` with means `m`, an image is mapped to `(x - mx) (Cx + r (tr Cx / d) I)^-1 Cxy` and a text to
+/// `y - my`.
 ///
 /// # Shapes
 /// - images: `[n, image_dim]`
 /// - texts: `[n, text_dim]`, row `i` paired with row `i` of the images
 ///
 /// # Errors
-/// [`EvalError`] for sets of different lengths, fewer than 2 rows, a negative `regularization`, images that are all the
-/// same or leave a covariance that cannot be inverted (raise the regularisation), embeddings that are not finite or all
-/// zeros, and when the device fails.
+/// [`EvalError`] for sets of different lengths, fewer than 2 rows, a negative `regularization`, images that are all equal
+/// or have a singular covariance (increase the regularisation), features that are not finite or all zeros, and if the
+/// device fails.
 ///
 /// # Examples
 /// ```
@@ -42,7 +42,7 @@ pub fn ridge_aligner(
     check_pairs(&images, &texts, 2)?;
     let n = images.len() as f64;
     let covariance = Covariance::new(&images, regularization)?;
-    let text_mean: Vec<f64> = sum(&texts)?.into_iter().map(|sum| sum / n).collect();
+    let text_mean = mean(&texts)?;
     let cross = centred(cross(&images, &texts, None)?, n, &covariance.mean, &text_mean);
     let map = covariance.unwhiten(covariance.whiten(cross));
     Ok(LinearAligner::new(Affine::new(&covariance.mean, Some(&map)), Affine::new(&text_mean, None)))
