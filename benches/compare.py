@@ -50,10 +50,10 @@ def run(command, env=None):
     return json.loads(output.strip().splitlines()[-1]), result["peak"]
 
 
-def training(threads, head, rate, rounds):
+def training(threads, projector, rate, rounds):
     """Seconds and memory of the quickstart's training: this workspace and PyTorch, alternating."""
-    common = ["--head", head, "--dim", "512", "--batch", "370", "--epochs", "20", "--lr", rate, "--holdout", "370"]
-    if head == "glu":
+    common = ["--projector", projector, "--dim", "512", "--batch", "370", "--epochs", "20", "--lr", rate, "--holdout", "370"]
+    if projector == "glu":
         common += ["--width", "2"]
     ours, torch = [], []
     for round in range(rounds):

@@ -65,6 +65,8 @@ pub fn retrieval(
     text_to_image: &[usize],
     block: &BlockSize,
 ) -> Result<Retrieval, EvalError> {
+    let _span =
+        tracing::info_span!("retrieval", images = images.dims()[0], texts = texts.dims()[0]).entered();
     RetrievalRanks::new(images, texts, text_to_image, block)?.scores()
 }
 

@@ -107,6 +107,7 @@ pub fn zero_shot(
     class_weights: Tensor<2>,
     labels: &[usize],
 ) -> Result<ZeroShot, EvalError> {
+    let _span = tracing::info_span!("zero_shot", images = images.dims()[0]).entered();
     let images = UnitRows::new(images, "image")?;
     let classes = UnitRows::new(class_weights, "class weight")?;
     same_dim(&images, &classes)?;

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use burn::tensor::Tensor;
-use sail_core::{ContrastiveLoss, EmbeddingBatch, LossError, LossGradients, LossStatistics};
+use sail_core::{ContrastiveLoss, EmbeddingBatch, LossError, LossGradients, LossStatistics, Named};
 use serde::{Deserialize, Serialize};
 
 use crate::diagonal::flip_diagonal;
@@ -32,6 +32,28 @@ pub enum Blocks {
     /// The sum, as in SAIL's paper: `sets` times the mean, which is a `sets` times larger learning rate for optimisers
     /// that depend on the scale of gradients.
     Sum,
+}
+
+impl Named for Normalization {
+    const ALL: &'static [Self] = &[Self::PairCount, Self::Batch];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::PairCount => "pair-count",
+            Self::Batch => "batch",
+        }
+    }
+}
+
+impl Named for Blocks {
+    const ALL: &'static [Self] = &[Self::Mean, Self::Sum];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Mean => "mean",
+            Self::Sum => "sum",
+        }
+    }
 }
 
 /// The sigmoid loss: an independent binary classification of every image-text pair.

@@ -54,7 +54,7 @@ pub(crate) fn sigmoid_statistics(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::{Device, TensorData};
+    use burn::tensor::{Device, Tensor, TensorData};
 
     #[test]
     fn statistics_match_plain_loops() {

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use burn::module::Module;
 use burn::tensor::Device;
@@ -210,6 +210,29 @@ impl<'a, H: AlignmentHead> Trainer<'a, H> {
         })
     }
 
+    /// Computes the gradient of a first batch, twice, and returns the time of the second: about that of a step. A batch of
+    /// more than 4,096 pairs is extrapolated from that many, in proportion.
+    ///
+    /// # Errors
+    /// As [`check`](Trainer::check), and those of reading the features.
+    pub fn time_step(&self) -> Result<Duration, TrainError> {
+        let plan = self.plan()?;
+        let batch_size = self.config.batch_size;
+        let rows = batch_size.min(4096);
+        let device = self.head.log_scale().device().inner().autodiff();
+        let head = self.head.clone().fork(&device).train();
+        let indices: Vec<usize> = (0..rows).collect();
+        let mut elapsed = Duration::ZERO;
+        for _ in 0..2 {
+            let start = Instant::now();
+            let batch = AlignmentBatch::new(self.pairs.batch(&indices, 0, self.config.seed)?, &device);
+            let found = self.step(&plan).gradients(&head, batch)?;
+            found.loss.try_into_data()?;
+            elapsed = start.elapsed();
+        }
+        Ok(elapsed.mul_f64(batch_size as f64 / rows as f64))
+    }
+
     /// Trains to the end.
     ///
     /// # Errors
@@ -217,13 +240,19 @@ impl<'a, H: AlignmentHead> Trainer<'a, H> {
     /// fails, and a loss, gradient or weight that is not finite, which is never saved. A new folder in which no step was
     /// taken is removed again.
     pub fn run(self) -> Result<Outcome<H>, TrainError> {
+        let _span =
+            tracing::info_span!("train", pairs = self.pairs.len(), epochs = self.config.epochs).entered();
         let plan = self.plan()?;
-        let step = AlignmentStep::new(self.loss.clone())
-            .with_micro_batch(plan.micro_batch)
-            .with_precision(self.config.precision)
-            .with_devices(self.devices.clone());
+        let step = self.step(&plan);
         let (run, model) = Run::start(self, step, plan)?;
         run.finish(model)
+    }
+
+    fn step(&self, plan: &Plan) -> AlignmentStep {
+        AlignmentStep::new(self.loss.clone())
+            .with_micro_batch(plan.micro_batch)
+            .with_precision(self.config.precision)
+            .with_devices(self.devices.clone())
     }
 
     /// Rows of a micro-batch; `None` if the batch passes through the head in one piece.

@@ -1,4 +1,4 @@
-//! The `sail` command from the outside: real processes, real files, and what they print.
+//! Tests of the `sail` command: real processes, real files and their output.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -9,6 +9,7 @@ mod console;
 mod docs;
 mod encode;
 mod lab;
+mod options;
 mod probe;
 mod resume;
 mod segment;

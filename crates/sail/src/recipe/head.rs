@@ -152,6 +152,18 @@ pub enum ProjectorKind {
 }
 
 impl ProjectorKind {
+    /// The kind of a layer; `None` for the identity, which stands beside another layer alone.
+    pub fn of(config: &ProjectorConfig) -> Option<Self> {
+        match config {
+            ProjectorConfig::Linear {} => Some(Self::Linear),
+            ProjectorConfig::Mlp { .. } => Some(Self::Mlp),
+            ProjectorConfig::Glu { .. } => Some(Self::Glu),
+            ProjectorConfig::SwiGlu { .. } => Some(Self::SwiGlu),
+            ProjectorConfig::ShareLock { .. } => Some(Self::ShareLock),
+            _ => None,
+        }
+    }
+
     /// The layer with a hidden width that is a multiple of its input's; without one, that of its paper.
     ///
     /// # Errors
