@@ -1,6 +1,5 @@
 //! Invalid input: one error message that names the cause, and no incomplete files.
 
-
 use safetensors::SafeTensors;
 // The derive of `Module` looks for a crate of this name.
 use sail_vl::burn;
