@@ -1,12 +1,12 @@
-//! Speed and memory of aligning: the loss, and whole training steps.
+//! Speed and memory of the loss and of whole training steps.
 //!
 //! ```text
 //! cargo bench --bench align -- product SIDE [ROUNDS]
 //! cargo bench --bench align -- loss sigmoid|info-nce BATCH DIM SETS [ROUNDS]
 //! cargo bench --bench align -- step linear|mlp|glu IMAGE_DIM TEXT_DIM DIM WIDTH BATCH [ROUNDS [MEBIBYTES]]
 //! ```
-//! Each prints `{"seconds": [...]}`, of every round after one that warms up; of that one for no rounds at all. `product`
-//! is a square matrix product, the ceiling of all the others. `benches/align_reference.py` does the same work in PyTorch.
+//! Each prints `{"seconds": [...]}` of every round after a warm-up round, or of the warm-up round if ROUNDS is 0. `product`
+//! is a square matrix product, the upper bound for the others. `benches/align_reference.py` does the same in PyTorch.
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;
@@ -27,7 +27,7 @@ fn print(seconds: &[f64]) {
     println!("{{\"seconds\": [{}]}}", seconds.join(", "));
 }
 
-/// Prints the seconds of each round; one more warms up, and is all there is for no rounds.
+/// Prints the seconds of each round after a warm-up round, or of the warm-up round for 0 rounds.
 fn time(rounds: usize, mut work: impl FnMut() -> Outcome<()>) -> Outcome<()> {
     let mut seconds = Vec::new();
     for _ in 0..=rounds {
@@ -43,7 +43,7 @@ fn main() -> Outcome<()> {
     // Cargo adds `--bench` to the arguments.
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let text = |index: usize| {
-        arguments.get(index).map(String::as_str).ok_or("too few arguments, see the head of benches/align.rs")
+        arguments.get(index).map(String::as_str).ok_or("too few arguments, see benches/align.rs")
     };
     let number = |index: usize| -> Outcome<usize> { Ok(text(index)?.parse()?) };
     let rounds = |index: usize| arguments.get(index).map_or(Ok(3), |rounds| rounds.parse());
@@ -84,7 +84,7 @@ fn main() -> Outcome<()> {
             let memory = arguments.get(8).map(|mebibytes| mebibytes.parse::<u64>()).transpose()?;
             step(projector, dims, number(6)?, rounds(7)?, memory, &device)
         }
-        // What `cargo bench` asks of every bench when it is given no work.
+        // `cargo bench` runs every bench without arguments.
         None => Ok(()),
         Some(other) => Err(format!("`{other}` is no benchmark, expected product, loss or step").into()),
     }
@@ -113,7 +113,7 @@ fn step(
     let pairs = Pairs::new(features(image_dim)?, vec![features(text_dim)?])?;
     let head = Head::new(&HeadConfig::new(image_dim, text_dim, dim, projector), 0, device)?;
     let config = TrainConfig::default().with_batch_size(batch).with_epochs(rounds + 1);
-    // When the run started and when each step ended.
+    // Time of the start and of the end of each step.
     let mut times = Vec::new();
     let clock = |event: Event<'_>, _: &Head| {
         if let Event::Started { .. } | Event::Step(_) = event {

@@ -1,10 +1,10 @@
-"""The work of benches/align.rs in plain PyTorch.
+"""The baseline of `benches/align.rs` in plain PyTorch.
 
     python benches/align_reference.py product SIDE [ROUNDS]
     python benches/align_reference.py loss BATCH DIM SETS [ROUNDS]
     python benches/align_reference.py step linear|mlp|glu IMAGE_DIM TEXT_DIM DIM WIDTH BATCH [ROUNDS]
 
---bf16 runs under autocast. Each prints {"seconds": [...]}, of every round after one that warms up.
+--bf16 enables autocast. Each prints {"seconds": [...]} of every round after a warm-up round.
 """
 
 import argparse

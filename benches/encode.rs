@@ -1,11 +1,11 @@
-//! Speed of encoding: a vision backbone, a text model, and the way from an image file to pixels.
+//! Throughput of encoding: a vision encoder, a text encoder, and image preprocessing.
 //!
 //! ```text
 //! cargo bench --bench encode -- vision MODEL_FOLDER BATCH SIZE [ROUNDS]
 //! cargo bench --bench encode -- text MODEL_FOLDER CAPTIONS [ROUNDS]
 //! cargo bench --bench encode -- preprocess MODEL_FOLDER IMAGES THREADS [ROUNDS]
 //! ```
-//! Each prints `{"per_second": ...}`, the best of the rounds. `benches/encode_reference.py` does the same work in Python.
+//! Each prints `{"per_second": ...}`, the best round. `benches/encode_reference.py` does the same in Python.
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;
@@ -19,7 +19,7 @@ use sail_vl::encoders::{ImageProcessor, ModelFolder, TextOptions, VisionOptions,
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
-/// Items a second of the fastest round; the first one warms up.
+/// Items per second of the fastest round, after a warm-up round.
 fn best(rounds: usize, items: usize, mut work: impl FnMut() -> Outcome<()>) -> Outcome<()> {
     work()?;
     let mut fastest = 0.0_f64;
@@ -36,7 +36,7 @@ fn main() -> Outcome<()> {
     // Cargo adds `--bench` to the arguments.
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let rest = arguments.get(1..).unwrap_or_default();
-    let text = |index: usize| rest.get(index).ok_or("too few arguments, see the head of benches/encode.rs");
+    let text = |index: usize| rest.get(index).ok_or("too few arguments, see benches/encode.rs");
     let number = |index: usize| -> Outcome<usize> { Ok(text(index)?.parse()?) };
     let rounds = |index: usize| rest.get(index).map_or(Ok(3), |rounds| rounds.parse());
     let device = Device::flex();
@@ -70,7 +70,7 @@ fn main() -> Outcome<()> {
             let threads = number(2)?;
             best(rounds(3)?, paths.len(), || preprocess(&processor, &paths, threads))
         }
-        // What `cargo bench` asks of every bench when it is given no work.
+        // `cargo bench` runs every bench without arguments.
         None => Ok(()),
         Some(other) => Err(format!("`{other}` is no benchmark, expected vision, text or preprocess").into()),
     }

@@ -1,13 +1,13 @@
 """The baseline of `benches/encode.rs`: the same work in PyTorch, sentence-transformers and Pillow.
 
     python benches/encode_reference.py make-model FOLDER                 DINOv2-B/14 with random weights
-    python benches/encode_reference.py make-images FOLDER              640 x 480 JPEG images
+    python benches/encode_reference.py make-images FOLDER                640 x 480 JPEG images
     python benches/encode_reference.py vision BATCH SIZE [--bf16]        DINOv2-B/14 with random weights
     python benches/encode_reference.py text FOLDER CAPTIONS              sentence-transformers
-    python benches/encode_reference.py preprocess FOLDER                 decode, resize, crop, normalise
+    python benches/encode_reference.py preprocess FOLDER                 decode, resize, crop, normalize
 
-Each of the last three prints {"per_second": ...}, the best of --rounds.
-Needs: pip install torch transformers sentence-transformers pillow numpy
+The last three print {"per_second": ...}, the best of --rounds.
+Requires: pip install torch transformers sentence-transformers pillow numpy
 """
 
 import argparse
@@ -19,7 +19,7 @@ from pathlib import Path
 
 
 def best(rounds, items, work):
-    """Items a second of the fastest round; the first one warms up."""
+    """Items per second of the fastest round, after a warm-up round."""
     work()
     fastest = 0.0
     for _ in range(rounds):

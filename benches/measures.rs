@@ -1,11 +1,11 @@
-//! Speed and memory of the measures before training.
+//! Speed and memory of the measures that need no training.
 //!
 //! ```text
-//! cargo bench --bench measures -- knn KNOWN QUERIES DIM [ROUNDS]
+//! cargo bench --bench measures -- knn TRAIN QUERIES DIM [ROUNDS]
 //! cargo bench --bench measures -- mutual ROWS FIRST_DIM SECOND_DIM [ROUNDS]
 //! cargo bench --bench measures -- cka ROWS FIRST_DIM SECOND_DIM [ROUNDS]
 //! ```
-//! Each prints `{"seconds": [...]}`, a number a round. `benches/measures_reference.py` does the first in scikit-learn.
+//! Each prints `{"seconds": [...]}`, one value per round. `benches/measures_reference.py` does `knn` in scikit-learn.
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;
@@ -59,8 +59,8 @@ fn main() -> Outcome<()> {
                 Ok(())
             })
         }
-        // What `cargo bench` asks of every bench when it is given no work.
+        // `cargo bench` runs every bench without arguments.
         (None, _) => Ok(()),
-        _ => Err("expected knn, mutual or cka and its sizes, see the head of benches/measures.rs".into()),
+        _ => Err("expected knn, mutual or cka and its sizes, see benches/measures.rs".into()),
     }
 }

@@ -1,9 +1,9 @@
 """The baseline of `benches/measures.rs`: k-nearest-neighbor classification by scikit-learn's brute force.
 
-    python benches/measures_reference.py knn KNOWN QUERIES DIM
+    python benches/measures_reference.py knn TRAIN QUERIES DIM
 
-Prints {"seconds": [...]}, a number a round. On unit rows the nearest by Euclidean distance are those by cosine, and for
-the former scikit-learn has its fastest code. Needs: pip install scikit-learn numpy
+Prints {"seconds": [...]}, one value per round. On unit rows the nearest neighbors by Euclidean distance are those by cosine,
+and the former is scikit-learn's fastest path. Requires: pip install scikit-learn numpy
 """
 
 import argparse

@@ -1,12 +1,12 @@
-//! Training from stores larger than memory, beside the same from memory.
+//! Training from stores larger than memory, compared with training from memory.
 //!
 //! ```text
 //! cargo bench --bench out_of_core -- write FOLDER GIBIBYTES
 //! cargo bench --bench out_of_core -- stored|memory FOLDER [STEPS]
 //! ```
-//! `write` makes a pair of stores, 2048 + 1024 numbers a row in f16. The others train a GLU of width 2 on batches of
-//! 4,096 drawn from all of the rows, or from as many as eight batches have held in memory, and print
-//! `{"seconds": [...]}` of every step after the first.
+//! `write` writes a pair of stores with dimensions 2048 and 1024 in f16. `stored` trains a GLU of width 2 on batches of
+//! 4,096 rows from the stores, `memory` on the rows of eight batches held in memory. Both print `{"seconds": [...]}` of
+//! every step after the first.
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;
@@ -24,7 +24,7 @@ use sail_vl::train::{Event, Interrupter, TrainConfig, Trainer};
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 const BATCH: usize = 4096;
-/// Name, modality and numbers a row of either side.
+/// Name, modality and dimension of each side.
 const SIDES: [(&str, Modality, usize); 2] =
     [("images", Modality::Image, 2048), ("texts", Modality::Text, 1024)];
 
@@ -32,17 +32,14 @@ fn main() -> Outcome<()> {
     // Cargo adds `--bench` to the arguments.
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let text = |index: usize| {
-        arguments
-            .get(index)
-            .map(String::as_str)
-            .ok_or("too few arguments, see the head of benches/out_of_core.rs")
+        arguments.get(index).map(String::as_str).ok_or("too few arguments, see benches/out_of_core.rs")
     };
     let steps = || arguments.get(2).map_or(Ok(5), |steps| steps.parse());
     match arguments.first().map(String::as_str) {
         Some("write") => write(Path::new(text(1)?), text(2)?.parse()?),
         Some("stored") => train(stored(Path::new(text(1)?))?, steps()?),
         Some("memory") => train(memory(Path::new(text(1)?))?, steps()?),
-        // What `cargo bench` asks of every bench when it is given no work.
+        // `cargo bench` runs every bench without arguments.
         None => Ok(()),
         Some(other) => Err(format!("`{other}` is no work, expected write, stored or memory").into()),
     }
@@ -54,7 +51,7 @@ fn write(folder: &Path, gibibytes: usize) -> Outcome<()> {
     for (name, modality, dim) in SIDES {
         let config = StoreConfig::new(modality, Provenance::new("noise"), dim);
         let mut writer = StoreWriter::create(folder.join(name), config)?;
-        // Rows are windows of one stretch of noise: what they hold is nothing to the reader.
+        // Rows are windows of one noise sequence; their values do not affect the speed.
         let noise: Vec<f32> = (0..dim + 4093).map(|i| (i as f32 * i as f32 * 0.618).sin()).collect();
         for row in 0..rows {
             let start = row % 4093;
@@ -96,7 +93,7 @@ fn train(pairs: Pairs, steps: usize) -> Outcome<()> {
     let clock = |event: Event<'_>, _: &Head| {
         if let Event::Step(_) = event {
             ends.push(Instant::now());
-            // The step that is under way when this is seen is the last.
+            // The step in progress is the last one.
             if ends.len() == steps {
                 handle.stop();
             }

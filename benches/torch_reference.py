@@ -3,7 +3,7 @@
     python benches/torch_reference.py examples/data/emoji-features.safetensors --head glu --width 2 --lr 1e-4
 
 trains one head on frozen features and prints one JSON object with the retrieval on held-out rows and the seconds
-spent in the training loop. Needs: pip install torch numpy safetensors
+spent in the training loop. Requires: pip install torch numpy safetensors
 """
 
 import argparse

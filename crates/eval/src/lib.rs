@@ -37,6 +37,7 @@
 //! # Scope
 //! No models, no files, no choice of device. Embeddings need not be normalised: every function normalises them, and
 //! rejects rows without a direction (NaN, infinity, all zeros), with their index.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod block;
 mod cosines;

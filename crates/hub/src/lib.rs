@@ -8,6 +8,7 @@
 //! and fetches them individually; `sail-encoders` uses it to fetch models.
 //!
 //! Without the feature `download`, only folders and complete snapshots in the cache can be opened.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod cache;
 #[cfg_attr(not(feature = "download"), path = "no_client.rs")]
