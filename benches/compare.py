@@ -1,9 +1,9 @@
-"""Runs this workspace and its PyTorch yardstick by turns on the same work, and writes docs/benchmarks.md.
+"""Runs this workspace and its PyTorch baseline alternately on the same work, and writes docs/benchmarks.md.
 
     python benches/compare.py [--sections training,alignment,encoding,retrieval,assessment] [--rounds 5] [--full]
 
-Ratios within one run are what counts: absolute times drift with the machine. Sections that are not run stay as they
-are. --full adds the sizes that take minutes: retrieval on COCO's 5k test, and losses over 32,768 pairs. Needs:
+Compare ratios within one run: absolute times drift with the machine. Sections that are not run are kept. --full adds
+sizes that take minutes: retrieval on COCO's 5k test, and losses over 32,768 pairs. Requires:
 pip install torch numpy safetensors transformers sentence-transformers pillow scikit-learn
 """
 
@@ -25,7 +25,7 @@ FEATURES = ROOT / "examples/data/emoji-features.safetensors"
 
 
 def peak_mib(pid, stop, result):
-    """Watches the largest resident size of a process."""
+    """Tracks the peak resident set size of a process."""
     while not stop.wait(0.02):
         try:
             status = Path(f"/proc/{pid}/status").read_text()
@@ -37,7 +37,7 @@ def peak_mib(pid, stop, result):
 
 
 def run(command, env=None):
-    """Runs a command to its end; returns the JSON of its last line of output and its peak memory in MiB."""
+    """Runs a command; returns the JSON of its last line of output and its peak memory in MiB."""
     result, stop = {"peak": float("nan")}, threading.Event()
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=env)
     watcher = threading.Thread(target=peak_mib, args=(process.pid, stop, result))
@@ -50,17 +50,17 @@ def run(command, env=None):
     return json.loads(output.strip().splitlines()[-1]), result["peak"]
 
 
-def training(threads, head, rate, rounds):
-    """Seconds and memory of the quickstart's training: this workspace and PyTorch, by turns."""
-    common = ["--head", head, "--dim", "512", "--batch", "370", "--epochs", "20", "--lr", rate, "--holdout", "370"]
-    if head == "glu":
+def training(threads, projector, rate, rounds):
+    """Seconds and memory of the quickstart's training: this workspace and PyTorch, alternating."""
+    common = ["--projector", projector, "--dim", "512", "--batch", "370", "--epochs", "20", "--lr", rate, "--holdout", "370"]
+    if projector == "glu":
         common += ["--width", "2"]
     ours, torch = [], []
     for round in range(rounds):
         with tempfile.TemporaryDirectory() as folder:
             command = [TARGET / "release/sail", "train", "--images", f"{FEATURES}:image", "--texts", f"{FEATURES}:label"]
             command += [*common, "--evaluate-every", "0", "--no-verify", "--json", "--seed", str(round), "--out", f"{folder}/run"]
-            # The time of training alone: neither program's figure has the evaluation in it.
+            # Training time only, in both programs: evaluation is excluded.
             ours.append(run(command, os.environ | {"RAYON_NUM_THREADS": str(threads)}))
         script = ROOT / "benches/torch_reference.py"
         command = [sys.executable, script, FEATURES, *common, "--seed", str(round), "--threads", str(threads)]
@@ -69,7 +69,7 @@ def training(threads, head, rate, rounds):
 
 
 def spread(ratios):
-    """Median, least and most."""
+    """Median, minimum and maximum."""
     return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
@@ -82,14 +82,14 @@ def row(name, ours, torch):
 
 
 def bench(name):
-    """The newest program of a bench."""
+    """Path of the newest binary of a bench."""
     subprocess.run(["cargo", "bench", "--bench", name, "--no-run"], cwd=ROOT, check=True)
     programs = (path for path in (TARGET / "release/deps").glob(f"{name}-*") if path.suffix == "")
     return max(programs, key=lambda path: path.stat().st_mtime)
 
 
 def alignment(threads, rounds, full):
-    """Rows of the alignment tables: benches/align.rs and benches/align_reference.py by turns."""
+    """Rows of the alignment tables: benches/align.rs and benches/align_reference.py, alternating."""
     program, environment = bench("align"), os.environ | {"RAYON_NUM_THREADS": str(threads)}
     script = [sys.executable, ROOT / "benches/align_reference.py", "--threads", str(threads)]
     side = 4096
@@ -133,26 +133,21 @@ def argsort(images, texts, dim, threads):
     return time.perf_counter() - started
 
 
-def retrieval(full, threads):
+def retrieval(full, threads, rounds):
     images, texts, dim = (5000, 25000, 1024) if full else (1000, 5000, 256)
-    env = os.environ | {"SAIL_BENCH_FULL": "1" if full else "0", "RAYON_NUM_THREADS": str(threads)}
     before = argsort(images, texts, dim, threads)
-    subprocess.run(["cargo", "bench", "--bench", "retrieval"], cwd=ROOT, env=env, check=True, stdout=subprocess.DEVNULL)
-    sort = (before + argsort(images, texts, dim, threads)) / 2
-    size = f"{images}x{texts}x{dim}"
-    seconds = {}
-    for name in ("counted", "sorted", "product_alone"):
-        estimates = TARGET / "criterion/retrieval" / name / size / "new/estimates.json"
-        seconds[name] = json.loads(estimates.read_text())["median"]["point_estimate"] / 1e9
-    ours = seconds["counted"]
+    environment = os.environ | {"RAYON_NUM_THREADS": str(threads)}
+    times, _ = run([bench("retrieval"), str(images), str(dim), str(rounds)], environment)
+    argsorted = (before + argsort(images, texts, dim, threads)) / 2
+    ours, sort, product = (statistics.median(times[name]) for name in ("counted", "sorted", "product"))
     return (
-        f"| {images:,} x {texts:,}, d = {dim} | {ours:.2f} s | {sort:.2f} s, {sort / ours:.1f}x "
-        f"| {seconds['sorted']:.2f} s, {seconds['sorted'] / ours:.1f}x | {seconds['product_alone']:.2f} s |"
+        f"| {images:,} x {texts:,}, d = {dim} | {ours:.2f} s | {argsorted:.2f} s, {argsorted / ours:.1f}x "
+        f"| {sort:.2f} s, {sort / ours:.1f}x | {product:.2f} s |"
     )
 
 
 def encoding(threads, rounds, text_model):
-    """Rows of the encoding table: this workspace and the reference libraries, by turns, best of three each time."""
+    """Rows of the encoding table: this workspace and the reference libraries, alternating, best of three each."""
     ours = bench("encode")
     script = [sys.executable, ROOT / "benches/encode_reference.py", "--threads"]
     rows = []
@@ -183,40 +178,40 @@ def encoding(threads, rounds, text_model):
     return rows
 
 
-def CPU():
+def cpu():
     for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []:
         if line.startswith("model name"):
             return line.split(":", 1)[1].strip()
-    return platform.CPU()
+    return platform.processor()
 
 
 def training_section(args):
     linear = row("linear, 0.9 M parameters", *training(args.threads, "linear", "3e-4", args.rounds))
     glu = row("GLU of width 2, 8.9 M parameters", *training(args.threads, "glu", "1e-4", args.rounds))
-    return f"""One step of the quickstart's training (batch 370, 1280 + 384 -> 512, sigmoid loss, Lion), its time taken over
-{20 * 2} steps. The ratio is that of the times pair by pair: median (least to most); below 1 this workspace is faster.
+    return f"""One step of the quickstart's training (batch 370, 1280 + 384 -> 512, sigmoid loss, Lion), averaged over
+{20 * 2} steps. The ratio compares each pair of runs: median (minimum to maximum); below 1 this workspace is faster.
 
 | head | this workspace | PyTorch f32 | ratio | peak memory | PyTorch's |
 |---|---|---|---|---|---|
 {linear}
 {glu}
 
-The yardstick is `benches/torch_reference.py`: the published recipe in plain PyTorch. A fixture holds both to the same
+The baseline is `benches/torch_reference.py`, the published recipe in plain PyTorch. A test checks that both have the same
 losses (`crates/train/tests/torch.rs`)."""
 
 
 def alignment_section(args):
     rows, curve = alignment(args.threads, args.rounds, args.full)
-    return f"""Value and gradients of the sigmoid loss, and a whole training step. Ratios are PyTorch's time by ours, run by run:
-median (least to most); above 1 this workspace is faster. The share is that of the operations a second which one large
-f32 matrix product reaches, measured in the same minute.
+    return f"""Value and gradients of the sigmoid loss, and a whole training step. Ratios are PyTorch's time divided by ours, per run:
+median (minimum to maximum); above 1 this workspace is faster. Efficiency is the throughput in FLOP/s relative to one large
+f32 matrix product, measured in the same minute.
 
-| work | this workspace | PyTorch f32 | bf16 autocast | faster than f32 | than bf16 | share of the ceiling | peak memory | PyTorch's |
+| work | this workspace | PyTorch f32 | bf16 autocast | speedup over f32 | over bf16 | efficiency | peak memory | PyTorch's |
 |---|---|---|---|---|---|---|---|---|
 {chr(10).join(rows)}
 
-The loss by batch, d = 1,024, with one extra caption set. Time grows as the square, memory with the embeddings; the last
-column is what the two matrices of all pairs alone would take.
+The loss by batch size, d = 1,024, with one extra caption set. Time grows quadratically, memory with the embeddings; the last
+column is the size of the two matrices of all pairs.
 
 | batch | time | peak memory, inputs included | all pairs |
 |---|---|---|---|
@@ -226,22 +221,22 @@ The programs are `benches/align.rs` and `benches/align_reference.py`."""
 
 
 def encoding_section(args):
-    return f"""Items a second; the ratio is that of the rates pair by pair, so above 1 this workspace is faster. DINOv2-B has random
-weights. The yardstick is `benches/encode_reference.py`: transformers, sentence-transformers and Pillow.
+    return f"""Items per second; the ratio compares each pair of runs, above 1 this workspace is faster. DINOv2-B has random
+weights. The baseline is `benches/encode_reference.py`: transformers, sentence-transformers and Pillow.
 
 | work | this workspace | reference | ratio | peak memory | reference's |
 |---|---|---|---|---|---|
 {chr(10).join(encoding(args.threads, args.rounds, args.text_model))}
 
-Against bf16 autocast the gap is the matrix product: PyTorch uses the CPU's bf16 instructions, which burn's `flex`
-does not have yet."""
+The gap to bf16 autocast is in the matrix product: PyTorch uses the CPU's bf16 instructions, which burn's `flex`
+does not support yet."""
 
 
 def retrieval_section(args):
-    sizes = [retrieval(False, args.threads)] + ([retrieval(True, args.threads)] if args.full else [])
-    return f"""R@k, mean and median rank in both directions. The rivals make the same product and sort every row and every column of
-it: PyTorch by `argsort`, and the bench's own Rust sort on all threads (`benches/retrieval.rs`). The product alone is
-the least that any of them can take.
+    sizes = [retrieval(full, args.threads, args.rounds) for full in ([False, True] if args.full else [False])]
+    return f"""R@k, mean and median rank in both directions. The baselines compute the same product and sort every row and every column:
+PyTorch with `argsort`, and a parallel sort in Rust (`benches/retrieval.rs`). The product alone is a lower bound for all of
+them.
 
 | images x texts | this workspace | PyTorch argsort | sort in Rust | product alone |
 |---|---|---|---|---|
@@ -264,10 +259,10 @@ def assessment_section(args):
         result, memory = run([program, measure, str(rows), str(first), str(second)], environment)
         table.append(f"| {name} | {result['seconds'][0]:.1f} s | {memory:,.0f} MiB |")
     known, queries, dim = (int(number) for number in size[1:])
-    return f"""k-nearest-neighbour classification, k = 20, weighted votes. The rival is scikit-learn's brute force on unit rows
-(`benches/measures_reference.py`); the ratio is its time by ours, run by run: median (least to most).
+    return f"""k-nearest-neighbor classification, k = 20, weighted votes. The baseline is scikit-learn's brute force on unit rows
+(`benches/measures_reference.py`); the speedup is its time divided by ours, per run: median (minimum to maximum).
 
-| known x queries | this workspace | scikit-learn | faster | peak memory | scikit-learn's |
+| training rows x queries | this workspace | scikit-learn | speedup | peak memory | scikit-learn's |
 |---|---|---|---|---|---|
 | {known:,} x {queries:,}, d = {dim} | {seconds(0):.2f} s | {seconds(1):.2f} s | {faster} | {peak(0):,.0f} MiB | {peak(1):,.0f} MiB |
 
@@ -281,8 +276,8 @@ matrices of all similarities would take {kernels:,.0f} MiB.
 
 HEAD = """# Benchmarks
 
-Written by `benches/compare.py`, each section by the command at its end. Both programs run by turns in one session; ratios
-carry over to other machines better than times do. The last section is written by hand: what takes too long for that."""
+Written by `benches/compare.py`, each section by the command at its end. Both programs run alternately in one session; ratios
+transfer to other machines better than times. The last section is written by hand, because it takes too long to repeat."""
 
 SECTIONS = {
     "training": ("Training step", training_section),
@@ -305,16 +300,16 @@ def main():
 
     chosen = args.sections.split(",")
     if unknown := set(chosen) - set(SECTIONS):
-        sys.exit(f"no section {', '.join(sorted(unknown))}, expected some of {', '.join(SECTIONS)}")
+        sys.exit(f"unknown section {', '.join(sorted(unknown))}, expected some of {', '.join(SECTIONS)}")
     subprocess.run(["cargo", "build", "--release", "--workspace"], cwd=ROOT, check=True)
     path = ROOT / "docs/benchmarks.md"
     sections = dict(part.split("\n", 1) for part in path.read_text().split("\n## ")[1:])
     command = f"python benches/compare.py --sections SECTION --rounds {args.rounds}{' --full' if args.full else ''}"
     for name in chosen:
         title, measure = SECTIONS[name]
-        origin = f"`{command.replace('SECTION', name)}`, {CPU()}, {args.threads} threads, PyTorch {torch.__version__}."
+        origin = f"`{command.replace('SECTION', name)}`, {cpu()}, {args.threads} threads, PyTorch {torch.__version__}."
         sections[title] = f"\n{measure(args)}\n\n{origin}\n"
-        # Those that no function here writes come last, as they are.
+        # Sections written by hand come last.
         titles = list(dict.fromkeys([title for title, _ in SECTIONS.values()] + list(sections)))
         parts = [f"## {title}\n{sections[title]}" for title in titles if title in sections]
         path.write_text(HEAD + "\n\n" + "\n".join(part.rstrip() + "\n" for part in parts))

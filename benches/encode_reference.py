@@ -1,4 +1,4 @@
-"""The yardstick of `benches/encode.rs`: the same work in PyTorch, sentence-transformers and Pillow.
+"""The baseline of `benches/encode.rs`: the same work in PyTorch, sentence-transformers and Pillow.
 
     python benches/encode_reference.py make-model FOLDER                 DINOv2-B/14 with random weights
     python benches/encode_reference.py make-images FOLDER              640 x 480 JPEG images

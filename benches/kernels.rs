@@ -1,11 +1,11 @@
-//! The hot paths one by one, for a look at what a change did: `cargo bench --bench kernels`.
+//! Small micro-benchmarks of the hot paths, to see the effect of a change: `cargo bench --bench kernels`.
 //!
-//! Sizes are small, so that all of it takes a minute or two; `benches/align.rs` has the large ones.
-#![allow(clippy::expect_used)] // A bench may stop where a library may not.
+//! Prints the median and minimum time of ten rounds. `benches/align.rs` has the large sizes.
+#![allow(clippy::expect_used, clippy::print_stdout)] // A bench may stop where a library may not.
 
 use std::hint::black_box;
+use std::time::Instant;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use sail_vl::burn::tensor::{Device, Distribution, Tensor};
 use sail_vl::core::l2_normalize;
 use sail_vl::core::{AlignmentHead, ContrastiveLoss, EmbeddingBatch, FeatureSource, Modality, Provenance};
@@ -21,7 +21,27 @@ fn random(rows: usize, dim: usize) -> Tensor<2> {
     Tensor::random([rows, dim], Distribution::Normal(0.0, 1.0), &Device::flex())
 }
 
-fn losses(criterion: &mut Criterion) {
+/// Prints the time of `work` and how many elements it processes per second.
+fn time<T>(name: &str, elements: usize, mut work: impl FnMut() -> T) {
+    black_box(work());
+    let mut seconds: Vec<f64> = (0..10)
+        .map(|_| {
+            let start = Instant::now();
+            black_box(work());
+            start.elapsed().as_secs_f64()
+        })
+        .collect();
+    seconds.sort_by(f64::total_cmp);
+    let (min, median) = (seconds[0], (seconds[4] + seconds[5]) / 2.0);
+    println!(
+        "{name:24} {:9.2} ms (min {:9.2} ms) {:9.2e} elements/s",
+        1e3 * median,
+        1e3 * min,
+        elements as f64 / median
+    );
+}
+
+fn losses() {
     let device = Device::flex();
     let batch = EmbeddingBatch {
         images: l2_normalize(random(ROWS, DIM)),
@@ -29,83 +49,61 @@ fn losses(criterion: &mut Criterion) {
         log_scale: Tensor::from_floats([20f32.ln()], &device),
         bias: Tensor::from_floats([-10.0], &device),
     };
-    let mut group = criterion.benchmark_group("loss");
-    group.throughput(Throughput::Elements((ROWS * ROWS) as u64)).sample_size(10);
     let losses: [(&str, &dyn ContrastiveLoss); 2] =
-        [("sigmoid", &SigmoidLoss::new()), ("info_nce", &InfoNceLoss::new())];
+        [("loss/sigmoid", &SigmoidLoss::new()), ("loss/info_nce", &InfoNceLoss::new())];
     for (name, loss) in losses {
-        group.bench_function(name, |bencher| {
-            bencher
-                .iter(|| black_box(loss.gradients(batch.clone()).expect("the batch fits").value.into_data()));
+        time(name, ROWS * ROWS, || {
+            loss.gradients(batch.clone()).expect("the batch is valid").value.into_data()
         });
     }
-    group.finish();
 }
 
-fn heads(criterion: &mut Criterion) {
+fn heads() {
     let features = random(ROWS, 768);
-    let mut group = criterion.benchmark_group("head");
-    group.throughput(Throughput::Elements(ROWS as u64)).sample_size(10);
     for projector in [ProjectorConfig::Linear {}, ProjectorConfig::MLP, ProjectorConfig::Glu { width: 2 }] {
-        let name = projector.name();
+        let name = format!("head/{}", projector.name());
         let config = HeadConfig::new(768, 768, DIM, projector);
         let head = Head::new(&config, 0, &Device::flex()).expect("the configuration is valid");
-        group.bench_function(name, |bencher| {
-            bencher.iter(|| {
-                let projected = head.project_images(features.clone()).expect("the features fit");
-                black_box(projected.into_data())
-            });
+        time(&name, ROWS, || {
+            head.project_images(features.clone()).expect("the dimensions match").into_data()
         });
     }
-    group.finish();
 }
 
-fn reading(criterion: &mut Criterion) {
-    let folder = tempfile::tempdir().expect("there is room for a store");
+fn reading() {
+    let folder = tempfile::tempdir().expect("the store is writable");
     let path = folder.path().join("store");
     let rows = 8 * ROWS;
     let config = StoreConfig::new(Modality::Image, Provenance::new("noise"), DIM);
-    let mut writer = StoreWriter::create(&path, config).expect("there is room for a store");
+    let mut writer = StoreWriter::create(&path, config).expect("the store is writable");
     let row: Vec<f32> = (0..DIM).map(|i| (i as f32).sin()).collect();
-    for number in 0..rows {
-        writer.push(&format!("{number:06}"), &row).expect("the row is usable");
+    for index in 0..rows {
+        writer.push(&format!("{index:06}"), &row).expect("the row is valid");
     }
-    writer.close().expect("there is room for a store");
-    let store = EmbeddingStore::open(&path).expect("the store is whole");
-    let sampler = BatchSampler::new(rows, ROWS, 0).expect("the rows fill a batch");
+    writer.close().expect("the store is writable");
+    let store = EmbeddingStore::open(&path).expect("the store is valid");
+    let sampler = BatchSampler::new(rows, ROWS, 0).expect("there are enough rows for a batch");
     let mut out = vec![0.0; ROWS * DIM];
 
-    let mut group = criterion.benchmark_group("reading");
-    group.throughput(Throughput::Elements(ROWS as u64)).sample_size(10);
-    group.bench_function("shuffled_rows", |bencher| {
-        bencher.iter(|| {
-            let batch = sampler.indices(0, 3);
-            store.gather(&batch, &mut out).expect("the rows are there");
-            black_box(&out);
-        });
+    time("reading/shuffled_rows", ROWS, || {
+        store.gather(&sampler.indices(0, 3), &mut out).expect("the rows exist");
     });
-    group.finish();
 }
 
-fn evaluation(criterion: &mut Criterion) {
+fn evaluation() {
     let (images, texts) = (random(ROWS, DIM), random(ROWS, DIM));
     let own: Vec<usize> = (0..ROWS).collect();
-    let mut group = criterion.benchmark_group("evaluation");
-    group.throughput(Throughput::Elements((ROWS * ROWS) as u64)).sample_size(10);
-    group.bench_function("retrieval", |bencher| {
-        bencher.iter(|| {
-            black_box(
-                retrieval(images.clone(), texts.clone(), &own, &BlockSize::default()).expect("rows match"),
-            )
-        });
+    time("evaluation/retrieval", ROWS * ROWS, || {
+        retrieval(images.clone(), texts.clone(), &own, &BlockSize::default()).expect("row counts match")
     });
-    group.bench_function("top_10", |bencher| {
-        bencher.iter(|| {
-            black_box(top_k(images.clone(), texts.clone(), 10, &BlockSize::default()).expect("rows match"))
-        });
+    time("evaluation/top_10", ROWS * ROWS, || {
+        top_k(images.clone(), texts.clone(), 10, &BlockSize::default()).expect("row counts match")
     });
-    group.finish();
 }
 
-criterion_group!(benches, losses, heads, reading, evaluation);
-criterion_main!(benches);
+fn main() {
+    losses();
+    heads();
+    reading();
+    evaluation();
+}

@@ -1,4 +1,4 @@
-"""The yardstick of `benches/measures.rs`: k-nearest-neighbour classification by scikit-learn's brute force.
+"""The baseline of `benches/measures.rs`: k-nearest-neighbor classification by scikit-learn's brute force.
 
     python benches/measures_reference.py knn KNOWN QUERIES DIM
 

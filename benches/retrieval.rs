@@ -1,15 +1,17 @@
-//! Recall both ways: ranks counted a block at a time, against sorting the whole matrix of scores.
+//! Retrieval ranks both ways: counted block by block, against sorting the whole score matrix.
 //!
-//! 1,000 images with five captions each in 256 dimensions; with `SAIL_BENCH_FULL=1` the size of COCO's 5k test,
-//! 5,000 images and 25,000 captions in 1,024 dimensions. The rival multiplies with the same kernel and sorts
-//! every row and every column of the product on all threads.
-
-#![allow(clippy::expect_used)] // A bench may stop where a library may not.
+//! ```text
+//! cargo bench --bench retrieval -- IMAGES DIM [ROUNDS]
+//! ```
+//! Prints the seconds of each round as JSON: `counted`, `sorted`, and `product`, the matrix product that both need. Every
+//! image has five captions. The baseline multiplies with the same kernel and sorts each row and column of the scores on
+//! all threads.
+#![allow(clippy::expect_used, clippy::panic, clippy::print_stdout)] // A bench may stop where a library may not.
 
 use std::hint::black_box;
+use std::time::Instant;
 
 use burn::tensor::{Device, Distribution, Tensor};
-use criterion::{BenchmarkId, Criterion, SamplingMode, criterion_group, criterion_main};
 use rayon::prelude::*;
 use sail_eval::{BlockSize, Retrieval, RetrievalScores, retrieval};
 
@@ -73,16 +75,31 @@ fn by_sorting(images: Tensor<2>, texts: Tensor<2>, text_to_image: &[usize]) -> R
     Retrieval { i2t: summary(&rows), t2i: summary(&columns), n_images, n_texts }
 }
 
-fn bench(criterion: &mut Criterion) {
-    let full = std::env::var_os("SAIL_BENCH_FULL").is_some_and(|value| value == "1");
-    let (n_images, dim) = if full { (5000, 1024) } else { (1000, 256) };
+fn seconds<T>(work: impl FnOnce() -> T) -> f64 {
+    let start = Instant::now();
+    black_box(work());
+    start.elapsed().as_secs_f64()
+}
+
+fn main() {
+    // Cargo adds `--bench` to the arguments.
+    let sizes: Vec<usize> = std::env::args()
+        .skip(1)
+        .filter(|argument| argument != "--bench")
+        .map(|argument| argument.parse().expect("expected IMAGES DIM [ROUNDS]"))
+        .collect();
+    let (n_images, dim, rounds) = match sizes.as_slice() {
+        // `cargo bench` runs every bench without arguments.
+        [] => (1000, 256, 10),
+        [n_images, dim] => (*n_images, *dim, 10),
+        [n_images, dim, rounds, ..] => (*n_images, *dim, *rounds),
+        [_] => panic!("expected IMAGES DIM [ROUNDS]"),
+    };
     let (images, texts, text_to_image) = embeddings(n_images, dim);
     let blocks = BlockSize::default();
     let counted =
         || retrieval(images.clone(), texts.clone(), &text_to_image, &blocks).expect("valid embeddings");
     let sorted = || by_sorting(images.clone(), texts.clone(), &text_to_image);
-
-    // What both have to do, and so the least that either can take.
     let product = || {
         let [images, texts] = [&images, &texts].map(|x| sail_core::l2_normalize(x.clone()));
         images.matmul(texts.transpose()).into_data()
@@ -94,16 +111,12 @@ fn bench(criterion: &mut Criterion) {
         assert!((a - b).abs() < 0.2, "both compute the recall: {a} and {b}");
     }
 
-    let mut group = criterion.benchmark_group("retrieval");
-    group.sample_size(10).sampling_mode(SamplingMode::Flat);
-    let size = format!("{n_images}x{}x{dim}", n_images * CAPTIONS);
-    group.bench_function(BenchmarkId::new("counted", &size), |bencher| bencher.iter(|| black_box(counted())));
-    group.bench_function(BenchmarkId::new("sorted", &size), |bencher| bencher.iter(|| black_box(sorted())));
-    group.bench_function(BenchmarkId::new("product_alone", &size), |bencher| {
-        bencher.iter(|| black_box(product()))
-    });
-    group.finish();
+    let mut times = [vec![], vec![], vec![]];
+    for _ in 0..rounds {
+        times[0].push(seconds(counted));
+        times[1].push(seconds(sorted));
+        times[2].push(seconds(product));
+    }
+    let [counted, sorted, product] = times;
+    println!("{{\"counted\": {counted:?}, \"sorted\": {sorted:?}, \"product\": {product:?}}}");
 }
-
-criterion_group!(benches, bench);
-criterion_main!(benches);

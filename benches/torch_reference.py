@@ -1,4 +1,4 @@
-"""The recipe of SAIL in plain PyTorch: the yardstick that tests and benchmarks compare this workspace with.
+"""The recipe of SAIL in plain PyTorch: the baseline that tests and benchmarks compare this workspace with.
 
     python benches/torch_reference.py examples/data/emoji-features.safetensors --head glu --width 2 --lr 1e-4
 
@@ -138,7 +138,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("features")
     parser.add_argument("--texts", default="label", help="comma-separated caption tensors, extra positives after the first")
-    parser.add_argument("--head", default="glu", choices=("linear", "mlp", "glu"))
+    parser.add_argument("--projector", default="glu", choices=("linear", "mlp", "glu"))
     parser.add_argument("--width", type=int, default=2)
     parser.add_argument("--dim", type=int, default=512)
     parser.add_argument("--batch", type=int, default=370)
@@ -157,7 +157,7 @@ def main():
     images, texts = tensors["image"].float(), [tensors[name].float() for name in args.texts.split(",")]
     order = torch.randperm(len(images))
     holdout, rows = order[: args.holdout], order[args.holdout :]
-    head = Head(args.head, images.shape[1], texts[0].shape[1], args.dim, args.width)
+    head = Head(args.projector, images.shape[1], texts[0].shape[1], args.dim, args.width)
     per_epoch = len(rows) // args.batch
     batches = (
         shuffled[b * args.batch : (b + 1) * args.batch]

@@ -1,13 +1,12 @@
-//! Two backbones that this workspace knows nothing of, aligned and asked.
+//! Aligns two custom encoders.
 //!
-//! `cargo run --release --example custom_backbone` draws images of eight colours and six shapes, sees them with a
-//! vision backbone and reads their captions with a text backbone, both written below in a few lines, trains a head
-//! between the two in seconds, and asks the joined model for combinations of colour and shape that it was never shown.
+//! `cargo run --release --example custom_backbone` draws images of eight colors and six shapes, encodes them and their
+//! captions with two small encoders defined below, trains a head in seconds, and queries the model for combinations of
+//! color and shape that were not in the training set.
 //!
-//! Your own backbones go the same way: implement `ImagePreprocessor` and `ImageEncoder`, `Tokenizer` and `TextEncoder`,
-//! and everything else stays as it is.
+//! Use your own encoders the same way: implement `ImagePreprocessor` and `ImageEncoder`, `Tokenizer` and `TextEncoder`.
 
-// An example's output is what it prints.
+// Examples print their results.
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;
@@ -29,7 +28,7 @@ use sail_vl::train::{TrainConfig, Trainer};
 /// Height and width of an image.
 const SIZE: usize = 32;
 
-/// The vision backbone: what stands out from the image's corner, as a silhouette and a colour.
+/// The vision encoder: silhouette and color of the foreground, which is everything unlike the top left pixel.
 struct Silhouette;
 
 impl ImagePreprocessor for Silhouette {
@@ -59,22 +58,22 @@ impl ImageEncoder for Silhouette {
         let mask = ((pixels.clone() - corner).abs().sum_dim(1) * 2.0).clamp_max(1.0);
         let silhouette =
             mask.clone().reshape([batch, 8, 4, 8, 4]).mean_dim(4).mean_dim(2).reshape([batch, 64]);
-        let colour = (pixels * mask.clone()).sum_dim(3).sum_dim(2) / (mask.sum_dim(3).sum_dim(2) + 1e-6);
-        // How near the colour is to each point of a 3 x 3 x 3 grid in the cube of all colours.
+        let color = (pixels * mask.clone()).sum_dim(3).sum_dim(2) / (mask.sum_dim(3).sum_dim(2) + 1e-6);
+        // Similarity of the color to each point of a 3 x 3 x 3 grid of the RGB cube.
         let grid: Vec<f32> =
             (0..27).flat_map(|i| [i / 9, i / 3 % 3, i % 3]).map(|step| step as f32 / 2.0).collect();
-        let grid = Tensor::<2>::from_data(TensorData::new(grid, [27, 3]), &colour.device());
-        let apart = colour.reshape([batch, 1, 3]) - grid.unsqueeze::<3>();
-        let colour = ((apart.clone() * apart).sum_dim(2) * -6.0).exp().reshape([batch, 27]);
+        let grid = Tensor::<2>::from_data(TensorData::new(grid, [27, 3]), &color.device());
+        let apart = color.reshape([batch, 1, 3]) - grid.unsqueeze::<3>();
+        let color = ((apart.clone() * apart).sum_dim(2) * -6.0).exp().reshape([batch, 27]);
         Ok(ImageFeatures {
             class_token: None,
             patches: None,
-            pooled: Some(Tensor::cat(vec![silhouette, colour], 1)),
+            pooled: Some(Tensor::cat(vec![silhouette, color], 1)),
         })
     }
 }
 
-/// The text backbone: every three letters in a row are a token, and every token has a fixed vector.
+/// The text encoder: character trigrams as tokens, with a fixed random vector per token.
 struct Trigrams {
     vectors: Tensor<2>,
 }
@@ -94,7 +93,7 @@ impl Trigrams {
 impl Tokenizer for Trigrams {
     fn tokenize(&self, text: &str) -> Result<TokenIds, InputError> {
         let letters: Vec<char> = format!(" {} ", text.trim().to_lowercase()).chars().collect();
-        // FNV-1a, cut to the size of the vocabulary.
+        // FNV-1a, modulo the vocabulary size.
         let hash = |letters: &[char]| {
             letters
                 .iter()
@@ -128,7 +127,7 @@ impl TextEncoder for Trigrams {
     }
 }
 
-const COLOURS: [(&str, [f32; 3]); 8] = [
+const COLORS: [(&str, [f32; 3]); 8] = [
     ("red", [0.85, 0.15, 0.15]),
     ("teal", [0.1, 0.6, 0.6]),
     ("yellow", [0.95, 0.85, 0.2]),
@@ -139,7 +138,7 @@ const COLOURS: [(&str, [f32; 3]); 8] = [
     ("white", [0.95, 0.95, 0.95]),
 ];
 
-/// A name, and whether a point of the square from -1 to 1 lies inside.
+/// A name, and a predicate for the points inside, with coordinates from -1 to 1.
 type Shape = (&'static str, fn(f32, f32) -> bool);
 
 const SHAPES: [Shape; 6] = [
@@ -151,58 +150,58 @@ const SHAPES: [Shape; 6] = [
     ("ring", |x, y| (0.55..0.95).contains(&x.hypot(y))),
 ];
 
-/// A colour and a shape, as places in the lists above.
+/// A color and a shape, as indices into the lists above.
 #[derive(Clone, Copy, PartialEq)]
 struct Thing {
-    colour: usize,
+    color: usize,
     shape: usize,
 }
 
 impl Thing {
     fn all() -> impl Iterator<Item = Self> {
-        (0..COLOURS.len()).flat_map(|colour| (0..SHAPES.len()).map(move |shape| Self { colour, shape }))
+        (0..COLORS.len()).flat_map(|color| (0..SHAPES.len()).map(move |shape| Self { color, shape }))
     }
 
-    /// Every colour and every shape is seen in training, but two colours of each shape are not seen together with it.
+    /// All colors and shapes occur in training, but two colors of each shape are held out.
     fn is_held_out(self) -> bool {
-        (self.colour + 3 * self.shape).is_multiple_of(4)
+        (self.color + 3 * self.shape).is_multiple_of(4)
     }
 
     fn name(self) -> String {
-        format!("{} {}", COLOURS[self.colour].0, SHAPES[self.shape].0)
+        format!("{} {}", COLORS[self.color].0, SHAPES[self.shape].0)
     }
 
     fn caption(self, random: &mut Random) -> String {
         let name = self.name();
-        let (colour, shape) = (COLOURS[self.colour].0, SHAPES[self.shape].0);
+        let (color, shape) = (COLORS[self.color].0, SHAPES[self.shape].0);
         match (random.between(0.0, 4.0)) as usize {
             0 => format!("a {name}"),
-            1 => format!("the {shape} is {colour}"),
-            2 => format!("somebody drew a {name}"),
-            _ => format!("a {shape} in {colour}"),
+            1 => format!("the {shape} is {color}"),
+            2 => format!("a drawing of a {name}"),
+            _ => format!("a {shape} in {color}"),
         }
     }
 
-    /// Somewhere near the middle of a dark ground, in about its colour, with soft edges.
+    /// Draws near the center of a dark background, with a jittered color and soft edges.
     fn draw(self, random: &mut Random) -> Result<RgbImage, Box<dyn Error>> {
-        let middle = [(); 2].map(|()| SIZE as f32 / 2.0 + random.between(-2.0, 2.0));
+        let center = [(); 2].map(|()| SIZE as f32 / 2.0 + random.between(-2.0, 2.0));
         let radius = random.between(8.0, 13.0);
-        let ground = random.between(0.05, 0.3);
-        let colour = COLOURS[self.colour].1.map(|value| value + random.between(-0.05, 0.05));
+        let background = random.between(0.05, 0.3);
+        let color = COLORS[self.color].1.map(|value| value + random.between(-0.05, 0.05));
         let inside =
-            |x: f32, y: f32| (SHAPES[self.shape].1)((x - middle[0]) / radius, (y - middle[1]) / radius);
+            |x: f32, y: f32| (SHAPES[self.shape].1)((x - center[0]) / radius, (y - center[1]) / radius);
         let mut bytes = Vec::with_capacity(SIZE * SIZE * 3);
         for (row, column) in (0..SIZE).flat_map(|row| (0..SIZE).map(move |column| (row, column))) {
             let hits = (0..9)
                 .filter(|i| inside(column as f32 + (i % 3) as f32 / 3.0, row as f32 + (i / 3) as f32 / 3.0));
             let share = hits.count() as f32 / 9.0;
-            bytes.extend(colour.map(|value| ((ground + (value - ground) * share) * 255.0) as u8));
+            bytes.extend(color.map(|value| ((background + (value - background) * share) * 255.0) as u8));
         }
-        Ok(RgbImage::from_raw(SIZE as u32, SIZE as u32, bytes).ok_or("an image has another size")?)
+        Ok(RgbImage::from_raw(SIZE as u32, SIZE as u32, bytes).ok_or("the buffer has another size")?)
     }
 }
 
-/// The generator splitmix64, so that the images are the same everywhere.
+/// SplitMix64, for the same images on every machine.
 struct Random(u64);
 
 impl Random {
@@ -214,7 +213,7 @@ impl Random {
     }
 }
 
-/// `each` images of every thing, and what they show.
+/// Draws `each` images per thing; returns what they show and the images.
 fn draw_images(
     things: &[Thing],
     each: usize,
@@ -225,7 +224,7 @@ fn draw_images(
     Ok((shown, images))
 }
 
-/// Rows of frozen features, and what made them.
+/// Frozen features with their provenance.
 fn features(rows: Tensor<2>, provenance: Provenance) -> Result<Arc<MatrixFeatures>, Box<dyn Error>> {
     let dim = rows.dims()[1];
     Ok(Arc::new(MatrixFeatures::new(dim, rows.try_into_vec_as::<f32>()?)?.with_provenance(provenance)))
@@ -249,7 +248,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         device: device.clone(),
     };
 
-    // The images and captions to learn from, through the frozen backbones, once.
+    // Encode the training images and captions once.
     let mut random = Random(0);
     let (unseen, seen): (Vec<Thing>, Vec<Thing>) = Thing::all().partition(|thing| thing.is_held_out());
     let (shown, images) = draw_images(&seen, 30, &mut random)?;
@@ -264,7 +263,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         captions[1]
     );
 
-    // The head between the two.
+    // Train the head.
     let config = HeadConfig::new(64 + 27, Trigrams::HIDDEN, 64, ProjectorConfig::Glu { width: 4 });
     let head =
         Head::new(&config, 0, &device)?.with_provenance(Some(&vision.provenance()), Some(&text.provenance()));
@@ -282,10 +281,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         );
     }
 
-    // From here on there are only images and texts.
+    // Retrieval: text queries for held-out combinations.
     let model = SailModel::new(vision, text, outcome.head)?;
     let (shown, images) = draw_images(&unseen, 10, &mut random)?;
-    println!("the five best of {} images of combinations never seen before", images.len());
+    println!("top five of {} images of held-out combinations", images.len());
     let queries: Vec<String> = unseen.iter().map(|thing| format!("a {}", thing.name())).collect();
     let found =
         top_k(model.encode_texts(&queries)?, model.encode_images(&images)?, 5, &BlockSize::default())?;
@@ -299,23 +298,19 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("  {query:<18} {}", names.join("  "));
     }
 
-    // Zero-shot: the name of each among all 48.
+    // Zero-shot classification among all 48 names.
     let all: Vec<Thing> = Thing::all().collect();
     let labels: Vec<String> = all.iter().map(|thing| thing.name()).collect();
-    let classifier = model.zero_shot(&labels, &["a {}", "somebody drew a {}"])?;
+    let classifier = model.zero_shot(&labels, &["a {}", "a drawing of a {}"])?;
     let best: Vec<Thing> =
         classifier.classify(&images, 1)?.iter().flatten().map(|prediction| all[prediction.class]).collect();
     let share = |right: &dyn Fn(&Thing, &Thing) -> bool| {
         100.0 * best.iter().zip(&shown).filter(|(best, shown)| right(best, shown)).count() as f64
             / shown.len() as f64
     };
-    println!("\ntheir names, among all {}", labels.len());
-    println!("  colour {:>5.1} % right", share(&|best, shown| best.colour == shown.colour));
-    println!("  shape  {:>5.1} % right", share(&|best, shown| best.shape == shown.shape));
-    println!(
-        "  both   {:>5.1} % right, {:.1} % by chance",
-        share(&|best, shown| best == shown),
-        100.0 / 48.0
-    );
+    println!("\nzero-shot accuracy among {} names", labels.len());
+    println!("  color  {:>5.1} %", share(&|best, shown| best.color == shown.color));
+    println!("  shape  {:>5.1} %", share(&|best, shown| best.shape == shown.shape));
+    println!("  both   {:>5.1} %, chance {:.1} %", share(&|best, shown| best == shown), 100.0 / 48.0);
     Ok(())
 }

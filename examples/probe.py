@@ -1,12 +1,11 @@
-"""Which encoders to pair? Probes four vision and three text feature sets of the emoji images, from very good to none.
+"""Which encoders to pair? Probes four vision and three text encoders on the emoji images, from very good to random.
 
     python examples/probe.py [--work target/emoji] [--sail target/release/sail]
 
 Takes the models and images that examples/emoji.py fetches, encodes the images with EfficientNet-Lite0, with the same
 model on images of 64 pixels, with a tiny transformer whose weights are random, and as the principal components of raw
 pixels; the captions with all-MiniLM-L6-v2, their names alone with the same, and as letter trigrams. `sail probe` then
-trains linear layers for all twelve pairs, and says which of the numbers that are known before training predict the
-result. Writes target/emoji/probe.html. Needs Python 3.11 with pip; NumPy and Pillow are installed into the work folder.
+trains linear layers for all twelve pairs, and reports which measures before training predict the result. Writes target/emoji/probe.html. Needs Python 3.11 with pip; NumPy and Pillow are installed into the work folder.
 """
 
 import argparse
@@ -127,7 +126,8 @@ def main():
     ]
     grid = [word for spec in images for word in ("--images", spec)] + [word for spec in captioned for word in ("--texts", spec)]
     classes = ["--labels", f"{features / 'made.safetensors'}:subgroup"]
-    sail("probe", *grid, *classes, "--holdout", "370", "--seed", "0", "--batch", "370", "--report", work / "probe.html")
+    sail("probe", *grid, *classes, "--holdout", "370", "--seed", "0", "--dim", "512", "--batch", "370",
+         "--epochs", "50", "--lr", "3e-4", "--report", work / "probe.html")
 
 
 if __name__ == "__main__":

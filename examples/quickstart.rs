@@ -1,11 +1,11 @@
-//! Two frozen encoders that never met, joined in a minute.
+//! Aligns two frozen encoders in a minute.
 //!
-//! `cargo run --release --example quickstart` takes the frozen features of 1,376 emoji images (EfficientNet-Lite0)
-//! and of their names (MiniLM), holds out 370, trains three heads on the rest, and compares them with an untrained
-//! one. It prints a table and a few held-out images with their best labels, and writes the best head and a report
-//! with curves and images into `target/quickstart/`.
+//! `cargo run --release --example quickstart` loads frozen features of 1,376 emoji images (EfficientNet-Lite0) and of
+//! their names (MiniLM), holds out 370 pairs, trains three heads on the rest, and compares them with an untrained head.
+//! It prints a table and some held-out images with their top labels, and writes the best head and a report with curves
+//! and images to `target/quickstart/`.
 
-// An example's output is what it prints.
+// Examples print their results.
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;
@@ -32,7 +32,7 @@ const SEED: u64 = 0;
 const HOLDOUT: usize = 370;
 /// Rows that go through a head at once.
 const CHUNK: usize = 1024;
-/// Held-out images to look at.
+/// Number of held-out images in the gallery.
 const SHOWN: usize = 12;
 
 /// An image of the set, as `emoji-rows.json` names it.
@@ -47,12 +47,12 @@ struct Rows {
     rows: Vec<Emoji>,
 }
 
-/// The frozen features and what is known of each row.
+/// The frozen features and the metadata of each row.
 struct Dataset {
     train: Pairs,
     train_with_captions: Pairs,
     holdout: Pairs,
-    /// For groups and for subgroups: the features of the class prompts, and the class of every image.
+    /// For groups and subgroups: the features of the class prompts and the class of each image.
     classes: [(Arc<SafetensorsFeatures>, Vec<usize>); 2],
     rows: Vec<Emoji>,
 }
@@ -77,7 +77,7 @@ fn load() -> Result<Dataset, Box<dyn Error>> {
     })
 }
 
-/// A head and how it does on the held-out images.
+/// A head and its scores on the held-out images.
 struct Entry {
     name: &'static str,
     head: Head,
@@ -93,13 +93,12 @@ impl Entry {
         head: Head,
         history: History,
         data: &Dataset,
-        device: &Device,
     ) -> Result<Self, Box<dyn Error>> {
-        let (images, texts, rows) = embed(&head, data, device)?;
+        let (images, texts, rows) = embed(&head, data)?;
         let text_to_image: Vec<usize> = (0..rows.len()).collect();
         let classify = |(prompts, labels): &(Arc<SafetensorsFeatures>, Vec<usize>)| {
             let classes: Vec<usize> = (0..prompts.rows()).collect();
-            let prompts = project_texts(&head, &**prompts, &classes, device, CHUNK)?;
+            let prompts = project_texts(&head, &**prompts, &classes, CHUNK)?;
             let weights = class_weights(prompts, &classes, classes.len())?;
             let labels: Vec<usize> = rows.iter().map(|&row| labels[row]).collect();
             zero_shot(images.clone(), weights, &labels)
@@ -109,26 +108,26 @@ impl Entry {
         Ok(Self { name, head, history, retrieval, group, subgroup })
     }
 
-    /// The figures of the table: recall both ways, then accuracy.
-    fn figures(&self) -> [f64; 8] {
+    /// The scores of the table: recall in both directions, then accuracy.
+    fn scores(&self) -> [f64; 8] {
         let Retrieval { i2t, t2i, .. } = &self.retrieval;
         [i2t.r1, i2t.r5, i2t.r10, t2i.r1, t2i.r5, t2i.r10, self.group.top1, self.subgroup.top1]
     }
 
     fn mean(&self) -> f64 {
-        self.figures().iter().sum::<f64>() / 8.0
+        self.scores().iter().sum::<f64>() / 8.0
     }
 }
 
 /// Embeddings of the held-out images and labels, and the rows of the images.
 type Embedded = (Tensor<2>, Tensor<2>, Vec<usize>);
 
-fn embed(head: &Head, data: &Dataset, device: &Device) -> Result<Embedded, Box<dyn Error>> {
+fn embed(head: &Head, data: &Dataset) -> Result<Embedded, Box<dyn Error>> {
     let holdout = &data.holdout;
     let rows: Vec<usize> = (0..holdout.len()).map(|pair| holdout.image_row(pair)).collect();
-    let images = project_images(head, &**holdout.images(), &rows, device, CHUNK)?;
+    let images = project_images(head, &**holdout.images(), &rows, CHUNK)?;
     let (text_rows, _) = holdout.text_to_image(0);
-    let texts = project_texts(head, &**holdout.captions(0), &text_rows, device, CHUNK)?;
+    let texts = project_texts(head, &**holdout.captions(0), &text_rows, CHUNK)?;
     Ok((images, texts, rows))
 }
 
@@ -160,11 +159,11 @@ fn main() -> Result<(), Box<dyn Error>> {
                     .holdout(data.holdout.clone())
                     .observer(Progress::new(format!("{name:<18}")))
                     .run()?;
-            Entry::evaluate(name, head, history, &data, &device)
+            Entry::evaluate(name, head, history, &data)
         };
     let untrained = new_head(glu.clone(), &data, &device)?;
     let entries = [
-        Entry::evaluate("untrained", untrained, History::default(), &data, &device)?,
+        Entry::evaluate("untrained", untrained, History::default(), &data)?,
         train("linear", ProjectorConfig::Linear {}, &data.train, 3e-4)?,
         train("GLU", glu.clone(), &data.train, 1e-4)?,
         train("GLU multi-positive", glu, &data.train_with_captions, 1e-4)?,
@@ -173,7 +172,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let best = best.ok_or("no head was trained")?;
 
     print_table(&entries);
-    let gallery = gallery(&best.head, &data, &device)?;
+    let gallery = gallery(&best.head, &data)?;
     print_gallery(&gallery);
 
     let output = Path::new(OUTPUT);
@@ -193,20 +192,20 @@ fn print_table(entries: &[Entry]) {
         "held out, in %", "R@1", "R@5", "R@10", "R@1", "R@5", "R@10", "group", "subgroup"
     );
     for entry in entries {
-        let [a, b, c, d, e, f, group, subgroup] = entry.figures();
+        let [a, b, c, d, e, f, group, subgroup] = entry.scores();
         let name = entry.name;
         println!("{name:<20}{a:>7.1}{b:>7.1}{c:>7.1}{d:>7.1}{e:>7.1}{f:>7.1}{group:>10.1}{subgroup:>11.1}");
     }
 }
 
-/// A held-out image with its best labels.
+/// A held-out image with its top labels.
 struct Shown<'a> {
     image: &'a Emoji,
     labels: Vec<(&'a str, f64)>,
 }
 
-fn gallery<'a>(head: &Head, data: &'a Dataset, device: &Device) -> Result<Vec<Shown<'a>>, Box<dyn Error>> {
-    let (images, texts, rows) = embed(head, data, device)?;
+fn gallery<'a>(head: &Head, data: &'a Dataset) -> Result<Vec<Shown<'a>>, Box<dyn Error>> {
+    let (images, texts, rows) = embed(head, data)?;
     let matches = top_k(images, texts, 5, &BlockSize::default())?;
     let label = |index: usize| data.rows[rows[index]].label.as_str();
     let shown =
@@ -218,7 +217,7 @@ fn gallery<'a>(head: &Head, data: &'a Dataset, device: &Device) -> Result<Vec<Sh
 }
 
 fn print_gallery(gallery: &[Shown]) {
-    println!("\nheld-out images and their best labels of {HOLDOUT}");
+    println!("\nheld-out images and their top labels of {HOLDOUT}");
     for Shown { image, labels } in gallery {
         let right = labels.iter().position(|(label, _)| *label == image.label);
         let mark = right.map_or("   ".to_owned(), |rank| format!("#{} ", rank + 1));
@@ -228,23 +227,21 @@ fn print_gallery(gallery: &[Shown]) {
 }
 
 fn report(entries: &[Entry], best: &Entry, gallery: &[Shown]) -> Report {
-    let table = |columns: &[&str], figures: std::ops::Range<usize>| {
+    let table = |columns: &[&str], range: std::ops::Range<usize>| {
         let empty = Table::new(["head"].iter().chain(columns).copied());
         let empty = empty.higher_is_better(columns.iter().copied());
         entries.iter().fold(empty, |table, entry| {
-            let figures = entry.figures()[figures.clone()]
-                .iter()
-                .map(|figure| format!("{figure:.1}"))
-                .collect::<Vec<_>>();
-            table.row([entry.name.to_owned()].into_iter().chain(figures))
+            let scores =
+                entry.scores()[range.clone()].iter().map(|score| format!("{score:.1}")).collect::<Vec<_>>();
+            table.row([entry.name.to_owned()].into_iter().chain(scores))
         })
     };
     let retrieval = table(&["I2T R@1", "I2T R@5", "I2T R@10", "T2I R@1", "T2I R@5", "T2I R@10"], 0..6)
-        .caption("Recall in percent. I2T: an image finds its name among 370; T2I: a name finds its image.");
+        .caption("Recall in percent among 370. I2T: image to text; T2I: text to image.");
     let classes = table(&["7 groups", "81 subgroups"], 6..8)
-        .caption("Zero-shot accuracy in percent, over classes that the head was never told of.");
+        .caption("Zero-shot accuracy in percent, for classes that were not used in training.");
     let mut loss = LineChart::new("Loss", "step", "loss").log_y();
-    let mut recall = LineChart::new("Image to text, held out", "epoch", "R@1 in %");
+    let mut recall = LineChart::new("Image to text on the holdout", "epoch", "R@1 in %");
     for entry in entries.iter().filter(|entry| !entry.history.steps.is_empty()) {
         let steps = entry.history.steps.iter().map(|step| ((step.step + 1) as f64, step.loss));
         loss = loss.series(entry.name, steps);
@@ -264,25 +261,25 @@ fn report(entries: &[Entry], best: &Entry, gallery: &[Shown]) -> Report {
     let facts = Facts::new()
         .fact("image encoder", "EfficientNet-Lite0, frozen, 1280 dimensions")
         .fact("text encoder", "all-MiniLM-L6-v2, frozen, 384 dimensions")
-        .fact("loss", "sigmoid over all pairs, divided by their number")
-        .fact("optimiser", "Lion, 50 epochs of 2 batches of 370")
+        .fact("loss", "sigmoid, mean over all pairs")
+        .fact("optimizer", "Lion, 50 epochs of 2 batches of 370")
         .fact("seed", SEED.to_string());
     let percent = |value: f64| format!("{value:.1} %");
     Report::new("Two frozen encoders, aligned")
-        .subtitle("1,376 emoji images and their names; every figure is on the 370 images held out")
-        .key_figure(percent(best.retrieval.i2t.r1), "of images find their own name first among 370")
-        .key_figure(percent(best.retrieval.i2t.r10), "find it among the first ten")
-        .key_figure(percent(best.group.top1), "are put into the right one of 7 groups, unseen")
+        .subtitle("1,376 emoji images and their names, 370 pairs held out")
+        .key_figure(percent(best.retrieval.i2t.r1), "R@1, image to text")
+        .key_figure(percent(best.retrieval.i2t.r10), "R@10, image to text")
+        .key_figure(percent(best.group.top1), "zero-shot accuracy, 7 groups")
         .section(
             Section::new("Heads compared")
-                .text("The encoders are frozen; only the small head between them differs.")
+                .text("The encoders are frozen; only the head differs.")
                 .table(retrieval)
                 .table(classes),
         )
         .section(Section::new("Training").charts([loss, recall]))
         .section(
             Section::new("Held-out images")
-                .text(format!("The five best of {HOLDOUT} labels under the {} head, by cosine.", best.name))
+                .text(format!("Top five of {HOLDOUT} labels by cosine, with the {} head.", best.name))
                 .gallery(images),
         )
         .section(Section::new("Settings").facts(facts))

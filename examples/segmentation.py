@@ -6,8 +6,8 @@ Trains a head on the features of emoji images and their names (see emoji.py), wi
 has never seen are cut out and pasted on photographs (of scikit-image: bricks, grass, gravel, the moon, a field of
 galaxies), with exact masks: the class of an object is the group of its emoji. `sail eval segment` then segments the
 scenes by the names of the classes, with and without the background as a class of its own, and the script prints the
-mean intersection over union beside that of the most frequent class everywhere. The scenes are synthetic, and the
-figures say nothing about photographs of real objects.
+mean intersection over union beside that of the most frequent class everywhere. The scenes are synthetic: the
+scores say nothing about photographs of real objects.
 
 Needs Python 3.11 with pip.
 """
@@ -31,7 +31,7 @@ HELD_OUT = 5
 SCENES = 60
 SIDE = 448
 
-# What each group of emoji is called in a prompt.
+# The names of each group of emoji in prompts.
 CLASSES = {
     "smileys & emotion": ["smiling face", "sad face", "angry face", "face expressing an emotion"],
     "people & body": ["person", "man", "woman", "hand gesture", "worker in uniform"],
@@ -45,7 +45,7 @@ BACKGROUND = ["background", "wall", "texture", "ground", "sky at night", "stone"
 
 
 def backgrounds(work, Image):
-    """Photographs without any of the classes in them."""
+    """Returns photographs that show none of the classes."""
     found = next((work / "wheels").glob("scikit_image*.whl"), None)
     if found is None:
         say(f"fetching {PHOTOGRAPHS}")
@@ -88,16 +88,16 @@ def write_scenes(work, Image, rows):
     (objects / "classes.txt").write_text("\n".join(classes) + "\n")
     found, groups = emoji.fetch_cutouts(work), list(CLASSES)
     by_class = [[found[code(row)] for row in rows if row["group"] == group] for group in groups]
-    # Every class alike, however many emoji it has.
+    # The same number of emoji for each class.
     cutouts = [(label, data) for label, all_data in enumerate(by_class, 1) for data in all_data[:24]]
     rng, photographs = random.Random(0), backgrounds(work, Image)
     # 0 becomes 255, ignored, and k becomes k - 1.
     ignored = [255, *range(255)]
-    for number in range(SCENES):
+    for index in range(SCENES):
         image, mask = scene(rng, Image, photographs, cutouts)
         for folder, labels in ((with_background, mask), (objects, mask.point(ignored))):
-            image.save(folder / f"images/{number:03}.png", compress_level=1)
-            labels.save(folder / f"masks/{number:03}.png")
+            image.save(folder / f"images/{index:03}.png", compress_level=1)
+            labels.save(folder / f"masks/{index:03}.png")
     return with_background, objects
 
 
@@ -119,7 +119,7 @@ def main():
     emoji.fetch_models(work)
     Image = emoji.pillow(work)
     unseen = rows[::HELD_OUT]
-    seen = [row for number, row in enumerate(rows) if number % HELD_OUT]
+    seen = [row for index, row in enumerate(rows) if index % HELD_OUT]
     images = emoji.fetch_images(work, seen, "seen")
     emoji.write_captions(work / "captions.jsonl", seen)
     with_background, objects = write_scenes(work, Image, unseen)
@@ -131,7 +131,7 @@ def main():
     sail("encode", "texts", *texts, "--caption-column", "label", "--out", work / "labels")
     sail("encode", "texts", *texts, "--caption-column", "caption", "--out", work / "captions")
     pair = ["--images", work / "images", "--texts", work / "labels", "--extra-texts", work / "captions"]
-    settings = "--head glu --width 2 --dim 512 --batch 370 --epochs 50 --lr 1e-4 --seed 0".split()
+    settings = "--projector glu --width 2 --dim 512 --batch 370 --epochs 50 --lr 1e-4 --seed 0".split()
     head = sail("train", *pair, *settings, "--out", work / "run")["head"]
 
     models = ["--head", head, "--vision", work / "vision", "--text", work / "text", "--template", "{}"]

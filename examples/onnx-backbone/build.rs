@@ -1,4 +1,4 @@
-//! Turns `model/tiny_vit.onnx` into Rust: a burn module with the graph as its `forward`, and its weights.
+//! Generates a burn module from `model/tiny_vit.onnx`: the graph as `forward`, and the weights.
 
 use burn_onnx::{LoadStrategy, ModelGen};
 
@@ -7,7 +7,7 @@ fn main() {
     ModelGen::new()
         .input("model/tiny_vit.onnx")
         .out_dir("model")
-        // For weights of megabytes `LoadStrategy::File` keeps them beside the program instead of inside.
+        // For large weights, `LoadStrategy::File` stores them in a file instead of in the binary.
         .load_strategy(LoadStrategy::Embedded)
         .run_from_script();
 }

@@ -1,10 +1,12 @@
-//! `sail eval winoground`, `mmvp`, `sugarcrepe`, `captions` and `classify`: published tasks from their files.
+//! `sail eval winoground`, `mmvp`, `sugarcrepe`, `captions` and `classify`: published benchmarks.
 
-use std::io::{StdoutLock, Write, stdout};
+use std::io::{self, StdoutLock, Write};
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use sail_vl::SailModel;
+use sail_vl::core::Dtype;
 use sail_vl::layers::Head;
 use sail_vl::report::Facts;
 use sail_vl::tasks::{
@@ -12,59 +14,56 @@ use sail_vl::tasks::{
     SugarCrepeData, TaskError, TaskFiles, TaskModel, Templates, WinogroundData, caption_answers,
     caption_retrieval, classify, classify_answers, mmvp, sugar_crepe, winoground,
 };
-use sail_vl::{SailModel, device};
 use serde::Serialize;
 
 use crate::benchmark_report as report;
-use crate::encode::interrupt;
 use crate::encode_progress::EncodeProgress;
 use crate::error::CliError;
-use crate::eval::{write_retrieval, write_zero_shot};
 use crate::galleries::{CANDIDATES, Galleries};
-use crate::towers;
+use crate::interrupt::stop_flag;
+use crate::models::HeadArgs;
+use crate::named::named;
+use crate::score_tables::{write_retrieval, write_zero_shot};
+use crate::{examples, output, sources};
 
 #[derive(Subcommand)]
 pub(crate) enum BenchmarkCommand {
     /// Winoground: two images and two captions of the same words.
+    #[command(after_long_help = examples::WINOGROUND)]
     Winoground(TaskArgs),
-    /// MMVP-VLM: two images that CLIP takes for alike, and a statement of each.
+    /// MMVP-VLM: two images that CLIP confuses, with a statement about each.
+    #[command(after_long_help = examples::MMVP)]
     Mmvp(TaskArgs),
-    /// SugarCrepe: a true caption and a false one.
+    /// SugarCrepe: a true and a false caption for each image.
+    #[command(after_long_help = examples::SUGARCREPE)]
     Sugarcrepe(SugarCrepeArgs),
-    /// Retrieval on COCO captions or Flickr30k, in Karpathy's splits.
+    /// Retrieval on COCO Captions or Flickr30k, with Karpathy's splits.
+    #[command(after_long_help = examples::CAPTIONS)]
     Captions(CaptionArgs),
-    /// Zero-shot classification of a folder of class folders, or of one of CLIP-benchmark's data sets.
+    /// Zero-shot classification of a folder of class folders, or of a CLIP-benchmark data set.
+    #[command(after_long_help = examples::CLASSIFY)]
     Classify(ClassifyArgs),
 }
 
-/// What every task takes.
+// No doc comment: it would replace the help of the commands that flatten it.
 #[derive(Args)]
 pub(crate) struct TaskArgs {
-    /// The task's folder, laid out as it is published; for `captions` its JSON file; or an id on the hub, with a revision
-    /// behind an `@`, of which the files that the task reads are fetched.
+    /// The folder of the task's data in its published layout, for `captions` the JSON file; or the id of a data set on
+    /// the hub (`id@revision`), of which the files that the task reads are downloaded.
     #[arg(long, value_name = "PATH_OR_ID")]
     data: String,
-    /// The head file. The models are used as the head was trained with them.
-    #[arg(long)]
-    head: PathBuf,
-    /// The vision model that the head was trained on: a folder, or its id on the hub, with a revision behind an `@`.
-    #[arg(long, value_name = "FOLDER_OR_ID")]
-    vision: String,
-    /// The text model that the head was trained on.
-    #[arg(long, value_name = "FOLDER_OR_ID")]
-    text: String,
-    /// Folder in which the models' features are kept, so that the next head costs seconds.
-    #[arg(long, value_name = "FOLDER")]
-    cache: PathBuf,
-    /// Images embedded at a time.
-    #[arg(long, default_value_t = 32)]
+    #[command(flatten)]
+    head: HeadArgs,
+    /// Folder in which the features of the models are kept for the next head [default: `sail/features` in the user's
+    /// cache folder].
+    #[arg(long, value_name = "FOLDER", env = "SAIL_CACHE", hide_env_values = true)]
+    cache: Option<PathBuf>,
+    /// Batch size of the vision model.
+    #[arg(long, value_name = "IMAGES", default_value_t = 32)]
     batch: usize,
-    /// Number type of the features that are kept: f16, bf16 or f32.
-    #[arg(long, default_value = "f32")]
-    dtype: String,
-    /// Device to compute on.
-    #[arg(long, default_value = "flex")]
-    device: String,
+    /// Data type of the features that are kept.
+    #[arg(long, value_name = "DTYPE", default_value = "f32", value_parser = named::<Dtype>())]
+    dtype: Dtype,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -74,25 +73,25 @@ pub(crate) struct TaskArgs {
 pub(crate) struct SugarCrepeArgs {
     #[command(flatten)]
     task: TaskArgs,
-    /// The folder of COCO's images, `val2017`, or an id on the hub.
-    #[arg(long, value_name = "FOLDER_OR_ID")]
-    images: String,
+    /// Folder of COCO's image files, `val2017`, or the id of a data set on the hub.
+    #[arg(long, alias = "images", value_name = "FOLDER_OR_ID")]
+    image_dir: String,
 }
 
 #[derive(Args)]
 pub(crate) struct CaptionArgs {
     #[command(flatten)]
     task: TaskArgs,
-    /// The folder of the images, for COCO the one that holds `val2014`, or an id on the hub.
-    #[arg(long, value_name = "FOLDER_OR_ID")]
-    images: String,
-    /// Which split to score.
+    /// Folder of the image files, for COCO the one that holds `val2014`, or the id of a data set on the hub.
+    #[arg(long, alias = "images", value_name = "FOLDER_OR_ID")]
+    image_dir: String,
+    /// The split to evaluate.
     #[arg(long, default_value = "test")]
     split: String,
-    /// Write a report with images to this HTML file; `--json` then has the images' answers too.
+    /// Write an HTML report with images; `--json` then includes the single results that it shows.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
-    /// How many captions of an image count, the first ones.
+    /// Number of captions of each image that are used, the first ones.
     #[arg(long, value_name = "CAPTIONS", default_value = "5")]
     captions: NonZeroUsize,
 }
@@ -101,14 +100,14 @@ pub(crate) struct CaptionArgs {
 pub(crate) struct ClassifyArgs {
     #[command(flatten)]
     task: TaskArgs,
-    /// Write a report with images to this HTML file; `--json` then has the images' answers too.
+    /// Write an HTML report with images; `--json` then includes the single results that it shows.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
-    /// Which split of a CLIP-benchmark data set to score.
+    /// The split of a CLIP-benchmark data set to evaluate.
     #[arg(long, default_value = "test")]
     split: String,
-    /// A prompt with `{}` or `{c}` for the name of a class; give it several times for an ensemble [default: the
-    /// data's own, else "a photo of a {c}."].
+    /// A prompt with `{}` or `{c}` for the name of a class; repeat it for an ensemble [default: the data set's own, or
+    /// "a photo of a {c}."].
     #[arg(long = "template", value_name = "TEXT")]
     templates: Vec<String>,
 }
@@ -117,7 +116,7 @@ pub(crate) fn run(command: &BenchmarkCommand) -> Result<(), CliError> {
     match command {
         BenchmarkCommand::Winoground(args) => {
             let data = WinogroundData::open(&args.data(TaskFiles::Winoground)?)?;
-            let result = args.score(|model, cache| winoground(model, &data, cache))?;
+            let result = args.score(&args.open()?, |model, cache| winoground(model, &data, cache))?;
             let scores = &result.scores;
             args.print(&result, &result.skipped, |out| {
                 writeln!(out, "{} examples", scores.n_examples)?;
@@ -130,18 +129,17 @@ pub(crate) fn run(command: &BenchmarkCommand) -> Result<(), CliError> {
         }
         BenchmarkCommand::Mmvp(args) => {
             let data = MmvpData::open(&args.data(TaskFiles::Mmvp)?)?;
-            let result = args.score(|model, cache| mmvp(model, &data, cache))?;
+            let result = args.score(&args.open()?, |model, cache| mmvp(model, &data, cache))?;
             args.print(&result, &result.skipped, |out| {
                 writeln!(out, "{} pairs", result.n_pairs)?;
                 write_named(out, &result.categories, ("mean over the categories", result.score))
             })
         }
-        BenchmarkCommand::Sugarcrepe(SugarCrepeArgs { task, images }) => {
-            let data = SugarCrepeData::open(
-                &task.data(TaskFiles::SugarCrepe)?,
-                &towers::dataset(images, TaskFiles::Images)?,
-            )?;
-            let result = task.score(|model, cache| sugar_crepe(model, &data, cache))?;
+        BenchmarkCommand::Sugarcrepe(SugarCrepeArgs { task, image_dir }) => {
+            let (path, images) =
+                (task.data(TaskFiles::SugarCrepe)?, sources::dataset(image_dir, TaskFiles::Images)?);
+            let data = SugarCrepeData::open(&path, &images)?;
+            let result = task.score(&task.open()?, |model, cache| sugar_crepe(model, &data, cache))?;
             task.print(&result, &result.skipped, |out| {
                 writeln!(out, "{} items", result.n_items)?;
                 write_named(out, &result.subsets, ("mean over the subsets", result.mean))
@@ -154,15 +152,18 @@ pub(crate) fn run(command: &BenchmarkCommand) -> Result<(), CliError> {
 
 fn run_captions(args: &CaptionArgs) -> Result<(), CliError> {
     let task = &args.task;
-    let (path, images) = (task.data(TaskFiles::Captions)?, towers::dataset(&args.images, TaskFiles::Images)?);
+    let images = sources::dataset(&args.image_dir, TaskFiles::Images)?;
+    let path = task.data(TaskFiles::Captions)?;
     let data = CaptionData::open(&path, &images, &args.split, args.captions.get())?;
+    let model = task.open()?;
     let Some(path) = &args.report else {
-        let result = task.score(|model, cache| caption_retrieval(model, &data, cache))?;
+        let result = task.score(&model, |model, cache| caption_retrieval(model, &data, cache))?;
         return task.print(&result, &result.skipped, |out| write_retrieval(out, &result.retrieval));
     };
-    let (result, answers) = task.score(|model, cache| caption_answers(model, &data, cache, CANDIDATES))?;
+    let (result, answers) =
+        task.score(&model, |model, cache| caption_answers(model, &data, cache, CANDIDATES))?;
     let galleries = galleries(&answers);
-    let facts = task.facts().fact("split", &args.split);
+    let facts = task.facts(&model).fact("split", &args.split);
     report::captions(facts, &result, &galleries, |answer| data.image(answer))?.save(path)?;
     let reported = Reported { result: &result, galleries };
     task.print(&reported, &result.skipped, |out| write_retrieval(out, &result.retrieval))
@@ -171,23 +172,23 @@ fn run_captions(args: &CaptionArgs) -> Result<(), CliError> {
 fn run_classify(args: &ClassifyArgs) -> Result<(), CliError> {
     let task = &args.task;
     let templates = (!args.templates.is_empty()).then(|| Templates::new(&args.templates)).transpose()?;
-    let data = LabelledImages::open(
-        &task.data(TaskFiles::Classification { split: &args.split })?,
-        &args.split,
-        templates,
-    )?;
+    let path = task.data(TaskFiles::Classification { split: &args.split })?;
+    let data = LabelledImages::open(&path, &args.split, templates)?;
+    let model = task.open()?;
     let Some(path) = &args.report else {
-        let result = task.score(|model, cache| classify(model, &data, cache))?;
+        let result = task.score(&model, |model, cache| classify(model, &data, cache))?;
         return task.print(&result, &result.skipped, |out| write_classes(out, &result));
     };
-    let (result, answers) = task.score(|model, cache| classify_answers(model, &data, cache, CANDIDATES))?;
+    let (result, answers) =
+        task.score(&model, |model, cache| classify_answers(model, &data, cache, CANDIDATES))?;
     let galleries = galleries(&answers);
-    report::classification(task.facts(), &result, &galleries, |answer| data.image(answer))?.save(path)?;
+    report::classification(task.facts(&model), &result, &galleries, |answer| data.image(answer))?
+        .save(path)?;
     let reported = Reported { result: &result, galleries };
     task.print(&reported, &result.skipped, |out| write_classes(out, &result))
 }
 
-/// A result, and the single images that its report shows.
+/// A result, and the results of single images that its report shows.
 #[derive(Serialize)]
 struct Reported<'a, R> {
     #[serde(flatten)]
@@ -199,7 +200,7 @@ fn galleries(answers: &[Answer]) -> Galleries<&Answer> {
     Galleries::new(answers.len(), |image| answers[image].is_right(), |image| &answers[image])
 }
 
-fn write_classes(out: &mut impl Write, result: &ClassificationResult) -> Result<(), CliError> {
+fn write_classes(out: &mut impl Write, result: &ClassificationResult) -> io::Result<()> {
     write_zero_shot(out, &result.scores)?;
     if result.absent_classes > 0 {
         writeln!(out, "{} classes without an image", result.absent_classes)?;
@@ -208,76 +209,73 @@ fn write_classes(out: &mut impl Write, result: &ClassificationResult) -> Result<
 }
 
 impl TaskArgs {
-    /// Where the data are.
+    /// Returns the path of the data.
     fn data(&self, files: TaskFiles<'_>) -> Result<PathBuf, CliError> {
-        towers::dataset(&self.data, files)
+        sources::dataset(&self.data, files)
     }
 
-    /// Opens the model and scores it on data that has been read.
+    /// Opens the model; called after the data has been read, which takes less time.
+    fn open(&self) -> Result<SailModel<Head>, CliError> {
+        self.head.open(&self.head.device()?)
+    }
+
     fn score<R>(
         &self,
+        model: &SailModel<Head>,
         score: impl FnOnce(&TaskModel<'_, Head>, &mut FeatureCache<'_>) -> Result<R, TaskError>,
     ) -> Result<R, CliError> {
-        let device = device::parse(&self.device)?;
-        let dtype = self.dtype.parse()?;
-        let model = SailModel::open(&self.vision, &self.text, &self.head, &device).map_err(CliError::Open)?;
         let mut progress = EncodeProgress::new();
-        let mut cache = FeatureCache::new(&self.cache, &mut progress);
-        let stop = interrupt();
+        let mut cache = FeatureCache::new(self.cache()?, &mut progress);
+        let stop = stop_flag();
         for options in [&mut cache.images, &mut cache.texts] {
-            options.dtype = dtype;
+            options.dtype = self.dtype.into();
             options.stop = stop.clone();
+            options.threads = rayon::current_num_threads();
         }
         cache.images.block = self.batch;
         let model = TaskModel { vision: model.vision(), text: model.text(), head: model.head() };
         Ok(score(&model, &mut cache)?)
     }
 
-    /// What a report says of the command.
-    fn facts(&self) -> Facts {
-        let path = |path: &Path| path.display().to_string();
-        Facts::new()
-            .fact("data", &self.data)
-            .fact("head", path(&self.head))
-            .fact("vision model", &self.vision)
-            .fact("text model", &self.text)
-            .fact("features kept as", &self.dtype)
+    fn cache(&self) -> Result<PathBuf, CliError> {
+        let default = || dirs::cache_dir().map(|folder| folder.join("sail").join("features"));
+        self.cache.clone().or_else(default).ok_or_else(|| {
+            CliError::Usage("this platform has no cache folder: name a folder with `--cache`".into())
+        })
     }
 
-    /// One JSON object, or a table and what was left out.
+    /// What was run, for a report.
+    fn facts(&self, model: &SailModel<Head>) -> Facts {
+        let facts = Facts::new().fact("data", &self.data);
+        self.head.facts(model, facts).fact("dtype of the features", self.dtype.to_string())
+    }
+
+    /// Prints one JSON object, or a table and the skipped items.
     fn print(
         &self,
         result: &impl Serialize,
         skipped: &Skips,
-        table: impl FnOnce(&mut StdoutLock<'static>) -> Result<(), CliError>,
+        table: impl FnOnce(&mut StdoutLock<'static>) -> io::Result<()>,
     ) -> Result<(), CliError> {
-        let mut out = stdout().lock();
-        if self.json {
-            writeln!(out, "{}", serde_json::to_string(result)?)?;
-            return Ok(());
-        }
-        table(&mut out)?;
-        if skipped.count > 0 {
-            writeln!(out, "{} left out, among them", skipped.count)?;
-        }
-        for skip in &skipped.first {
-            writeln!(out, "  {}: {}", skip.item, skip.reason)?;
-        }
-        Ok(())
+        output::print(self.json, result, |out| {
+            table(out)?;
+            if skipped.count > 0 {
+                writeln!(out, "{} skipped, including", skipped.count)?;
+            }
+            for skip in &skipped.first {
+                writeln!(out, "  {}: {}", skip.item, skip.reason)?;
+            }
+            Ok(())
+        })
     }
 }
 
-/// Accuracies with their names, and their mean below.
-fn write_named(
-    out: &mut impl Write,
-    groups: &[NamedAccuracy],
-    (name, mean): (&str, f64),
-) -> Result<(), CliError> {
+/// Writes accuracies with their names, and their mean below.
+fn write_named(out: &mut impl Write, groups: &[NamedAccuracy], (name, mean): (&str, f64)) -> io::Result<()> {
     let width = groups.iter().map(|group| group.name.chars().count()).max().unwrap_or(0).max(name.len());
     for group in groups {
         let accuracy = group.accuracy.map_or("-".to_owned(), |accuracy| format!("{accuracy:.2}"));
         writeln!(out, "{:<width$}  {accuracy:>7}  of {}", group.name, group.n)?;
     }
-    writeln!(out, "{name:<width$}  {mean:>7.2}")?;
-    Ok(())
+    writeln!(out, "{name:<width$}  {mean:>7.2}")
 }

@@ -1,4 +1,4 @@
-//! Reports of published tasks: figures, classes that are mistaken, images that were right and wrong.
+//! HTML reports of benchmarks: scores, confused classes, images that were classified correctly and incorrectly.
 
 use sail_vl::core::RgbImage;
 use sail_vl::report::{Facts, GalleryItem, Image, Report, Section, Table};
@@ -13,7 +13,7 @@ use crate::retrieval_report;
 /// Classes in the table of the worst.
 const WORST: usize = 20;
 
-/// A report of a zero-shot classification.
+/// Builds the report of a zero-shot classification.
 pub(crate) fn classification(
     facts: Facts,
     result: &ClassificationResult,
@@ -24,17 +24,17 @@ pub(crate) fn classification(
     let facts = facts
         .fact("images", scores.n_images.to_string())
         .fact("classes", scores.n_classes.to_string())
-        .fact("prompts of a class", result.n_templates.to_string());
+        .fact("prompts per class", result.n_templates.to_string());
     let report = Report::new("Zero-shot classification")
         .key_figure(format!("{:.2} %", scores.top1), "top-1 accuracy")
         .key_figure(format!("{:.2} %", scores.top5), "top-5 accuracy")
-        .key_figure(format!("{:.2} %", scores.per_class_mean), "mean of the classes' accuracies")
+        .key_figure(format!("{:.2} %", scores.per_class_mean), "mean per-class accuracy")
         .section(confusion(result))
         .section(Section::new("Classes with the lowest accuracy").table(worst_classes(result)));
     finish(report, facts, &result.skipped, galleries, image)
 }
 
-/// A report of the retrieval of captions.
+/// Builds the report of a caption retrieval.
 pub(crate) fn captions(
     facts: Facts,
     result: &CaptionResult,
@@ -44,14 +44,14 @@ pub(crate) fn captions(
     let scores = &result.retrieval;
     let facts =
         facts.fact("images", scores.n_images.to_string()).fact("captions", scores.n_texts.to_string());
-    let report = Report::new("Retrieval of captions")
+    let report = Report::new("Caption retrieval")
         .key_figure(format!("{:.2} %", scores.i2t.r1), "recall@1, image to text")
         .key_figure(format!("{:.2} %", scores.t2i.r1), "recall@1, text to image")
         .section(Section::new("Results").table(retrieval_report::table(scores)));
     finish(report, facts, &result.skipped, galleries, image)
 }
 
-/// Galleries, what was left out, and what was run.
+/// Adds the galleries, the skipped items and the settings.
 fn finish(
     mut report: Report,
     facts: Facts,
@@ -63,11 +63,11 @@ fn finish(
     if skipped.count > 0 {
         let rows = skipped.first.iter().map(|skip| (&skip.item, &skip.reason));
         let table =
-            rows.fold(Table::new(["left out", "reason"]), |table, (item, reason)| table.row([item, reason]));
+            rows.fold(Table::new(["skipped", "reason"]), |table, (item, reason)| table.row([item, reason]));
         let table = table.caption(format!("The first of {}.", skipped.count));
-        report = report.section(Section::new("Left out").table(table));
+        report = report.section(Section::new("Skipped").table(table));
     }
-    Ok(report.section(Section::new("What was run").facts(facts)))
+    Ok(report.section(Section::new("Settings").facts(facts)))
 }
 
 fn item(
@@ -88,13 +88,13 @@ fn confusion(result: &ClassificationResult) -> Section {
     crate::confusion::section(&names, &cells.collect::<Vec<_>>(), "in images")
 }
 
-/// The classes that were found least often, and what they were taken for.
+/// The classes with the lowest accuracy, and the class that each is most often confused with.
 fn worst_classes(result: &ClassificationResult) -> Table {
     let accuracies = result.scores.per_class.iter().enumerate();
     let mut classes: Vec<(usize, f64)> =
         accuracies.filter_map(|(class, accuracy)| Some((class, (*accuracy)?))).collect();
     classes.sort_by(|a, b| a.1.total_cmp(&b.1));
-    let mut table = Table::new(["class", "images", "accuracy", "most often taken for", "times"])
+    let mut table = Table::new(["class", "images", "accuracy", "most often confused with", "times"])
         .caption("Accuracy in percent.");
     for (class, accuracy) in classes.into_iter().take(WORST) {
         let (other, times) = match result.taken_for[class] {

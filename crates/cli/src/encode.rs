@@ -1,48 +1,34 @@
 //! `sail encode`.
 
-use std::io::{Write, stdout};
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Args, Subcommand};
-use sail_vl::core::{Dtype, ImagePooling, TextPooling};
+use sail_vl::core::{Dtype, ImagePooling, Named, TextPooling};
 use sail_vl::data::source::SourceOptions;
-use sail_vl::device;
-use sail_vl::extract::{ExtractOptions, Extraction, extract_images, extract_texts};
+use sail_vl::extract::{ExtractOptions, Extraction, Part, extract_images, extract_texts};
 use serde_json::json;
 
+use crate::encode_plan::{Plan, image_dim, text_dim};
 use crate::encode_progress::EncodeProgress;
 use crate::error::CliError;
+use crate::interrupt::stop_flag;
+use crate::models::ModelArgs;
 use crate::named::named;
-use crate::towers;
+use crate::output::print;
+use crate::{examples, sources};
 
 #[derive(Subcommand)]
 pub(crate) enum EncodeCommand {
-    /// Run every image through a vision model once and keep the features.
+    /// Encode images with a vision model, into a store of one row each.
+    #[command(after_long_help = examples::ENCODE_IMAGES)]
     Images(Box<ImagesArgs>),
-    /// Run every caption through a text model once and keep the features.
+    /// Encode captions with a text model, into a store of one row each.
+    #[command(after_long_help = examples::ENCODE_TEXTS)]
     Texts(Box<TextsArgs>),
 }
 
-/// The model, and what is made with it.
-#[derive(Args)]
-pub(crate) struct ModelArgs {
-    /// The model: a folder, or its id on the hub.
-    #[arg(long, value_name = "FOLDER_OR_ID")]
-    pub(crate) model: String,
-    /// Branch, tag or commit of a model on the hub.
-    #[arg(long)]
-    pub(crate) revision: Option<String>,
-    /// Number type that the model computes in.
-    #[arg(long, value_parser = named::<Dtype>(), default_value = "f32")]
-    pub(crate) precision: Dtype,
-    /// Device to compute on.
-    #[arg(long, default_value = "flex")]
-    device: String,
-}
-
-/// What is read, what is written, and how much of it.
+/// What is written, and how much of the source is encoded.
 #[derive(Args)]
 struct JobArgs {
     /// Column of the keys in a table.
@@ -51,22 +37,25 @@ struct JobArgs {
     /// Folder of the store to write.
     #[arg(long, value_name = "STORE")]
     out: String,
-    /// Number type of the store: f16, bf16 or f32.
-    #[arg(long, default_value = "f16")]
-    dtype: String,
-    /// Only the part I of N, for several machines; `sail store merge` joins the parts.
+    /// Data type of the stored features.
+    #[arg(long, value_name = "DTYPE", default_value = "f16", value_parser = named::<Dtype>())]
+    dtype: Dtype,
+    /// Encode part I of N only, to share the work among machines; `sail store merge` joins the parts.
     #[arg(long, value_name = "I/N", default_value = "1/1")]
-    part: String,
-    /// Only the first records.
+    part: Part,
+    /// Encode only the first records of the source.
     #[arg(long, value_name = "RECORDS")]
     limit: Option<u64>,
-    /// Continue the encoding in that folder.
+    /// Resume an interrupted encoding into the same store.
     #[arg(long)]
     resume: bool,
-    /// Make the first record that cannot be used an error instead of skipping it.
+    /// Fail at the first record that cannot be encoded, instead of skipping it.
     #[arg(long)]
     strict: bool,
-    /// Print one JSON object at the end.
+    /// Load the model and count the records, print what would be encoded, and write nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Print one JSON object.
     #[arg(long)]
     json: bool,
 }
@@ -74,24 +63,25 @@ struct JobArgs {
 #[derive(Args)]
 pub(crate) struct ImagesArgs {
     #[command(flatten)]
-    pub(crate) model: ModelArgs,
-    /// How token states become one row [default: concat where the model has a class token, else its own].
+    model: ModelArgs,
+    /// How token states are pooled into one row [default: `concat` if the model has a class token, else the model's
+    /// own].
     #[arg(long, value_parser = named::<ImagePooling>())]
-    pub(crate) pooling: Option<ImagePooling>,
-    /// Side of the square that images are resized to [default: as the model says].
+    pooling: Option<ImagePooling>,
+    /// Side of the square that images are resized to [default: the model's].
     #[arg(long, value_name = "PIXELS")]
-    pub(crate) size: Option<usize>,
+    size: Option<usize>,
     /// The images: a folder, CSV, TSV, JSON lines, Parquet, WebDataset tars or COCO captions.
     #[arg(long, value_name = "SOURCE")]
-    pub(crate) input: String,
+    input: String,
     /// Column of the images in a table: paths or bytes.
     #[arg(long, value_name = "COLUMN")]
     image_column: Option<String>,
     /// Folder that the paths in a table are relative to [default: the table's].
     #[arg(long, value_name = "FOLDER")]
     image_root: Option<PathBuf>,
-    /// Images embedded at a time.
-    #[arg(long, default_value_t = 32)]
+    /// Batch size.
+    #[arg(long, value_name = "IMAGES", default_value_t = 32)]
     batch: usize,
     #[command(flatten)]
     job: JobArgs,
@@ -100,24 +90,24 @@ pub(crate) struct ImagesArgs {
 #[derive(Args)]
 pub(crate) struct TextsArgs {
     #[command(flatten)]
-    pub(crate) model: ModelArgs,
-    /// How token states become one row [default: as the model says].
+    model: ModelArgs,
+    /// How token states are pooled into one row [default: the model's].
     #[arg(long, value_parser = named::<TextPooling>())]
-    pub(crate) pooling: Option<TextPooling>,
+    pooling: Option<TextPooling>,
     /// The captions: CSV, TSV, JSON lines, Parquet, WebDataset tars, COCO captions, or a text file.
     #[arg(long, value_name = "SOURCE")]
-    pub(crate) input: String,
-    /// Column of the captions in a table; may be given several times.
+    input: String,
+    /// Column of the captions in a table; can be repeated.
     #[arg(long, value_name = "COLUMN")]
     caption_column: Vec<String>,
-    /// Captions that are sorted by length and embedded at a time.
-    #[arg(long, default_value_t = 1024)]
+    /// Captions that are sorted by length and encoded together.
+    #[arg(long, value_name = "CAPTIONS", default_value_t = 1024)]
     batch: usize,
     #[command(flatten)]
     job: JobArgs,
 }
 
-/// The source in one line: what a resume compares.
+/// Describes the source in one line, which a resume compares.
 fn describe(input: &str, options: &SourceOptions) -> String {
     let mut text = input.trim_end_matches('/').to_owned();
     let named = [("key column", &options.key_column), ("image column", &options.image_column)];
@@ -132,15 +122,22 @@ fn describe(input: &str, options: &SourceOptions) -> String {
 }
 
 impl JobArgs {
-    /// The options of the library, and nothing that can be wrong with the command left unsaid.
-    fn options(&self, model: &ModelArgs, base: ExtractOptions) -> Result<ExtractOptions, CliError> {
+    /// Returns the checked options of the library.
+    fn options(
+        &self,
+        model: &ModelArgs,
+        source: String,
+        base: ExtractOptions,
+    ) -> Result<ExtractOptions, CliError> {
         let options = ExtractOptions {
-            dtype: self.dtype.parse()?,
+            dtype: self.dtype.into(),
             limit: self.limit,
-            part: self.part.parse()?,
-            settings: [("precision".to_owned(), model.precision.to_string())].into(),
+            part: self.part,
+            source,
+            settings: [("precision".to_owned(), model.precision.name().to_owned())].into(),
             resume: self.resume,
             strict: self.strict,
+            threads: rayon::current_num_threads(),
             ..base
         };
         options.check_output(Path::new(&self.out))?;
@@ -151,31 +148,18 @@ impl JobArgs {
         let Extraction { rows, skipped, dim, embedded, seconds } = *extraction;
         let rate = embedded as f64 / seconds.max(f64::MIN_POSITIVE);
         let store = self.out.trim_end_matches('/');
-        let mut out = stdout().lock();
-        if self.json {
-            let result = json!({
-                "rows": rows, "skipped": skipped, "dim": dim, "seconds": seconds, "rows_per_second": rate,
-                "store": store,
-            });
-            writeln!(out, "{result}")?;
-            return Ok(());
-        }
-        writeln!(out, "{rows} rows of {dim} numbers; {embedded} in {seconds:.1} s ({rate:.1} a second)")?;
-        if skipped > 0 {
-            writeln!(out, "{skipped} records skipped: {store}/skipped.jsonl says why")?;
-        }
-        writeln!(out, "store: {store}")?;
-        Ok(())
+        let result = json!({
+            "rows": rows, "skipped": skipped, "dim": dim, "seconds": seconds, "rows_per_second": rate,
+            "store": store,
+        });
+        print(self.json, &result, |out| {
+            writeln!(out, "{rows} rows of dimension {dim}; {embedded} in {seconds:.1} s ({rate:.1} rows/s)")?;
+            if skipped > 0 {
+                writeln!(out, "{skipped} records skipped, see {store}/skipped.jsonl")?;
+            }
+            writeln!(out, "store: {store}")
+        })
     }
-}
-
-/// A flag that an interrupt sets.
-pub(crate) fn interrupt() -> Arc<AtomicBool> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let handle = stop.clone();
-    // Where no handler can be set, an interrupt kills the process, which a resume survives as well.
-    let _ = ctrlc::set_handler(move || handle.store(true, Ordering::Relaxed));
-    stop
 }
 
 pub(crate) fn run(command: &EncodeCommand) -> Result<(), CliError> {
@@ -186,36 +170,48 @@ pub(crate) fn run(command: &EncodeCommand) -> Result<(), CliError> {
 }
 
 fn images(args: &ImagesArgs) -> Result<(), CliError> {
+    let ImagesArgs { model, job, .. } = args;
     let columns = SourceOptions {
-        key_column: args.job.key_column.clone(),
+        key_column: job.key_column.clone(),
         image_column: args.image_column.clone(),
         image_root: args.image_root.clone(),
         ..SourceOptions::default()
     };
     let base = ExtractOptions { block: args.batch, ..ExtractOptions::images() };
-    let options = args.job.options(&args.model, base)?;
-    let options = ExtractOptions { source: describe(&args.input, &columns), stop: interrupt(), ..options };
-    let device = device::parse(&args.model.device)?;
-    let source = towers::images(&args.input, &columns)?;
-    let tower = towers::vision(args, &device)?;
-    let out = Path::new(&args.job.out);
-    let mut progress = EncodeProgress::new();
-    args.job.report(&extract_images(&tower, source.as_ref(), out, &options, &mut progress)?)
+    let options = job.options(model, describe(&args.input, &columns), base)?;
+    let options = ExtractOptions { stop: stop_flag(), ..options };
+    let device = model.device.open()?;
+    let source = sources::images(&args.input, &columns)?;
+    let tower = model.vision(args.pooling, args.size, &device)?;
+    if job.dry_run {
+        let records = source.count().map_err(CliError::Data)?;
+        let dim = image_dim(&tower)?;
+        let (device, store) = (model.device.name(), &job.out);
+        return Plan::new(tower.provenance(), dim, records, &options, device, store).print(job.json);
+    }
+    let out = Path::new(&job.out);
+    job.report(&extract_images(&tower, source.as_ref(), out, &options, &mut EncodeProgress::new())?)
 }
 
 fn texts(args: &TextsArgs) -> Result<(), CliError> {
+    let TextsArgs { model, job, .. } = args;
     let columns = SourceOptions {
-        key_column: args.job.key_column.clone(),
+        key_column: job.key_column.clone(),
         caption_columns: args.caption_column.clone(),
         ..SourceOptions::default()
     };
     let base = ExtractOptions { block: args.batch, ..ExtractOptions::texts() };
-    let options = args.job.options(&args.model, base)?;
-    let options = ExtractOptions { source: describe(&args.input, &columns), stop: interrupt(), ..options };
-    let device = device::parse(&args.model.device)?;
-    let source = towers::captions(&args.input, &columns)?;
-    let tower = towers::text(args, &device)?;
-    let out = Path::new(&args.job.out);
-    let mut progress = EncodeProgress::new();
-    args.job.report(&extract_texts(&tower, source.as_ref(), out, &options, &mut progress)?)
+    let options = job.options(model, describe(&args.input, &columns), base)?;
+    let options = ExtractOptions { stop: stop_flag(), ..options };
+    let device = model.device.open()?;
+    let source = sources::captions(&args.input, &columns)?;
+    let tower = model.text(args.pooling, &device)?;
+    if job.dry_run {
+        let records = source.count().map_err(CliError::Data)?;
+        let dim = text_dim(&tower)?;
+        let (device, store) = (model.device.name(), &job.out);
+        return Plan::new(tower.provenance(), dim, records, &options, device, store).print(job.json);
+    }
+    let out = Path::new(&job.out);
+    job.report(&extract_texts(&tower, source.as_ref(), out, &options, &mut EncodeProgress::new())?)
 }

@@ -1,12 +1,13 @@
-//! Progress of `sail encode`: a bar on a terminal, plain lines elsewhere.
+//! Progress of an encoding: a bar or lines.
 
-use std::io::{IsTerminal, Write, stderr};
 use std::time::{Duration, Instant};
 
-use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar};
 use sail_vl::extract::{Event, Observer};
 
-/// How often a log that nobody watches gets a line.
+use crate::progress::{self, Display};
+
+/// Time between two lines.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Shows an extraction on standard error.
@@ -21,20 +22,12 @@ pub(crate) struct EncodeProgress {
 
 impl EncodeProgress {
     pub(crate) fn new() -> Self {
-        let bar = stderr().is_terminal().then(ProgressBar::hidden);
+        let bar = (progress::display() == Display::Bars).then(ProgressBar::hidden);
         let now = Instant::now();
         Self { bar, start: 0, records: 0, skipped: 0, begun: now, last_line: now }
     }
 
-    fn line(&self, text: &str) {
-        match &self.bar {
-            Some(bar) => bar.println(format!("encode  {text}")),
-            // A display that cannot be written to is no reason to stop.
-            None => drop(writeln!(stderr(), "encode  {text}")),
-        }
-    }
-
-    /// The line of a log: how far, how fast, how long still.
+    /// Prints records, rate and remaining time, if a line is due.
     fn log(&mut self, done: u64) {
         if self.last_line.elapsed() < PLAIN_INTERVAL {
             return;
@@ -44,10 +37,12 @@ impl EncodeProgress {
         let rate = (done - self.start) as f64 / self.begun.elapsed().as_secs_f64();
         let left = Duration::try_from_secs_f64((records - done) as f64 / rate).unwrap_or_default();
         let left = HumanDuration(left);
-        self.line(&format!(
-            "{done} of {records} records, {skipped} skipped, {rate:.1} a second, {left} left"
-        ));
+        line(&format!("{done} of {records} records, {skipped} skipped, {rate:.1} records/s, {left} left"));
     }
+}
+
+fn line(text: &str) {
+    progress::line(&format!("encode  {text}"));
 }
 
 impl Observer for EncodeProgress {
@@ -58,16 +53,13 @@ impl Observer for EncodeProgress {
                 (self.start, self.records, self.begun, self.last_line) = (done, records, now, now);
                 if let Some(bar) = &mut self.bar {
                     let template = "encode  {wide_bar} {pos}/{len} records  {per_sec}  {eta} left  {msg}";
-                    let style = ProgressStyle::with_template(template);
-                    *bar = ProgressBar::new(records)
-                        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-                        .with_position(done);
-                    // What an earlier process did says nothing about the rate of this one.
+                    *bar = progress::styled(records, template).with_position(done);
+                    // The rate is that of this process alone.
                     bar.reset_eta();
                 }
                 match done {
-                    0 => self.line(&format!("{records} records")),
-                    done => self.line(&format!("continues at record {done} of {records}")),
+                    0 => line(&format!("{records} records")),
+                    done => line(&format!("resumes at record {done} of {records}")),
                 }
             }
             Event::Skipped(_) => self.skipped += 1,

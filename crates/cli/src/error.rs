@@ -1,9 +1,10 @@
-//! What a command can end with.
+//! Errors of the command and their exit codes.
 
 use std::error::Error;
+use std::path::PathBuf;
 
 use sail_vl::SailError;
-use sail_vl::core::{ConfigError, FeatureError, HeadError};
+use sail_vl::core::{ConfigError, FeatureError, HeadError, TowerError};
 use sail_vl::data::DataError;
 use sail_vl::device::DeviceError;
 use sail_vl::encoders::ModelError;
@@ -11,18 +12,21 @@ use sail_vl::eval::EvalError;
 use sail_vl::extract::ExtractError;
 use sail_vl::hub::HubError;
 use sail_vl::probe::ProbeError;
+use sail_vl::recipe::RecipeError;
 use sail_vl::report::ReportError;
 use sail_vl::tasks::{SegmentationSetError, TaskError};
 use sail_vl::train::TrainError;
+
+use crate::interrupt;
 
 /// A failed command.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CliError {
     #[error("{0}")]
     Usage(String),
-    #[error("wrong setting")]
+    #[error("invalid setting")]
     Config(#[from] ConfigError),
-    #[error("wrong `--device`")]
+    #[error("invalid `--device`")]
     Device(#[from] DeviceError),
     #[error("cannot use {spec}")]
     Input { spec: String, source: DataError },
@@ -30,46 +34,56 @@ pub(crate) enum CliError {
     Features { spec: String, source: FeatureError },
     #[error("cannot use the head {path}")]
     HeadFile { path: String, source: HeadError },
-    #[error("the data does not fit together")]
+    #[error("invalid data")]
     Data(#[from] DataError),
-    #[error("the head does not fit the features")]
+    #[error("the head does not match the features")]
     Head(#[from] HeadError),
-    #[error("the evaluation failed")]
+    #[error("evaluation failed")]
     Eval(#[from] EvalError),
-    #[error("the training failed")]
+    #[error("training failed")]
     Train(#[from] TrainError),
-    #[error("interrupted after {done} of {settings} settings: continue with the same command and `--resume`")]
+    #[error(
+        "interrupted after {done} of {settings} settings: run the same command with `--resume` to continue"
+    )]
     SweepInterrupted { done: usize, settings: usize },
-    #[error("the probe failed")]
+    #[error("probe failed")]
     Probe(#[from] ProbeError),
-    #[error("interrupted after {done} of {parts} parts: continue with the same command and `--resume`")]
+    #[error("interrupted after {done} of {parts} parts: run the same command with `--resume` to continue")]
     ProbeInterrupted { done: usize, parts: usize },
     #[error("cannot write the report")]
     Report(#[from] ReportError),
-    #[error("interrupted after {steps} steps: continue with the same command and `--resume`")]
+    #[error("interrupted after {steps} steps: run the same command with `--resume` to continue")]
     Interrupted { steps: usize },
     #[error("cannot use the data set {spec}")]
     Dataset { spec: String, source: HubError },
     #[error("cannot use the model {spec}")]
     Model { spec: String, source: ModelError },
-    #[error("the encoding failed")]
+    #[error("encoding failed")]
     Extract(#[source] ExtractError),
-    #[error("interrupted after {done} of {records} records: continue with the same command and `--resume`")]
+    #[error(
+        "interrupted after {done} of {records} records: run the same command with `--resume` to continue"
+    )]
     EncodingInterrupted { done: u64, records: u64 },
+    #[error("the model cannot encode a test input")]
+    Tower(#[from] TowerError),
     #[error("cannot open the model")]
     Open(#[source] SailError),
-    #[error("the task failed")]
+    #[error("cannot open the backbones of the head, use `--vision` and `--text`")]
+    Backbone(#[source] SailError),
+    #[error("evaluation failed")]
     Task(#[source] TaskError),
-    #[error("interrupted after {done} of {records} records: the same command continues")]
+    #[error("interrupted after {done} of {records} records: run the same command to continue")]
     TaskInterrupted { done: u64, records: u64 },
     #[error("cannot merge the stores")]
     Merge(#[source] ExtractError),
     #[error("cannot use {spec}")]
     SegmentationSet { spec: String, source: Box<SegmentationSetError> },
-    #[error("the segmentation failed")]
+    #[error("segmentation failed")]
     Segmentation(#[source] SailError),
-    #[error("cannot describe the result")]
+    #[error("cannot serialize the result")]
     Json(#[from] serde_json::Error),
+    #[error("cannot write to {path}")]
+    Write { path: PathBuf, source: std::io::Error },
     #[error("cannot print the result")]
     Output(#[from] std::io::Error),
 }
@@ -96,11 +110,35 @@ impl From<TaskError> for CliError {
     }
 }
 
+impl From<RecipeError> for CliError {
+    fn from(error: RecipeError) -> Self {
+        match error {
+            RecipeError::Config(error) => error.into(),
+            RecipeError::Pairs(error) => error.into(),
+            RecipeError::Head(error) => error.into(),
+            RecipeError::Open { spec, source } => Self::Input { spec, source },
+            RecipeError::Features { spec, source } => Self::Features { spec, source },
+            RecipeError::HeadFile { path, source } => {
+                Self::HeadFile { path: path.display().to_string(), source }
+            }
+            // What remains is what the user wrote, in options or in a file.
+            error => Self::Usage(chain(&error)),
+        }
+    }
+}
+
 impl CliError {
-    /// 2 for what another command line would have avoided, 1 for everything else.
+    /// 130 if interrupted, 2 for invalid usage, 1 for every other failure.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
+            Self::Interrupted { .. }
+            | Self::SweepInterrupted { .. }
+            | Self::ProbeInterrupted { .. }
+            | Self::Probe(ProbeError::Interrupted { .. })
+            | Self::EncodingInterrupted { .. }
+            | Self::TaskInterrupted { .. } => interrupt::EXIT_CODE,
             Self::Usage(_) | Self::Config(_) | Self::Device(_) => 2,
+            Self::Backbone(SailError::Unrecorded { .. }) => 2,
             Self::Task(TaskError::NoSplit { .. } | TaskError::Template { .. }) => 2,
             Self::Segmentation(
                 SailError::Config(_) | SailError::Template { .. } | SailError::Segmentation(_),
@@ -109,7 +147,7 @@ impl CliError {
                 TrainError::Config(_)
                 | TrainError::Exists { .. }
                 | TrainError::NoRun { .. }
-                | TrainError::Chunk { .. }
+                | TrainError::MicroBatch { .. }
                 | TrainError::Memory { .. }
                 | TrainError::Precision { .. }
                 | TrainError::UnknownMemory { .. }
@@ -128,15 +166,19 @@ impl CliError {
         }
     }
 
-    /// The error and everything behind it, on one line.
+    /// The error and its causes, on one line.
     pub(crate) fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
-            cause = error.source();
-        }
-        text
+        chain(self)
     }
+}
+
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
 }

@@ -1,110 +1,107 @@
 //! `sail eval features`.
 
-use std::io::{Write, stdout};
+use std::io::Write;
 
 use clap::Args;
 use sail_vl::burn::tensor::{Device, Tensor};
 use sail_vl::core::{FeatureSource, Modality, gather_tensor};
-use sail_vl::device;
 use sail_vl::probe::{Labelled, LabelledConfig};
 
+use crate::device_args::DeviceArgs;
 use crate::error::CliError;
-use crate::{inputs, labels};
+use crate::inputs::VerifyArgs;
+use crate::labels;
+use crate::output::print;
 
-/// How well frozen features cluster and separate by class, without any head.
 #[derive(Args)]
 pub(crate) struct FeaturesArgs {
-    /// Features of the known images: a store, FILE.safetensors or FILE.safetensors:TENSOR.
+    /// Features of the training images: a store, FILE.safetensors or FILE.safetensors:TENSOR.
     #[arg(long, value_name = "FEATURES")]
     train: String,
-    /// Features of the images to classify.
+    /// Features of the test images.
     #[arg(long, value_name = "FEATURES")]
     test: String,
-    /// Classes of the known images: an integer tensor, FILE.safetensors:TENSOR, or `folders` for keys such as
-    /// CLASS/NAME, as stores of image folders have them.
+    /// Classes of the training images: an integer tensor, FILE.safetensors:TENSOR, or `folders` for keys such as
+    /// CLASS/NAME, which stores of image folders have.
     #[arg(long, value_name = "CLASSES", default_value = "folders")]
     train_labels: String,
-    /// Classes of the images to classify, in the same way.
+    /// Classes of the test images, in the same format.
     #[arg(long, value_name = "CLASSES", default_value = "folders")]
     test_labels: String,
-    /// Neighbours that vote.
+    /// Number of neighbours of k-NN.
     #[arg(long, default_value_t = 20, value_name = "K")]
     knn_k: usize,
-    /// Penalty of the linear layer's weights.
+    /// L2 penalty of linear probing.
     #[arg(long, default_value_t = 1e-2)]
     l2: f64,
-    /// Source of the starts of k-means and of random classes.
+    /// Seed of the k-means initialization and of the random classes.
     #[arg(long, default_value_t = 42)]
     seed: u64,
-    /// Random classes that the agreement of clusters is held against.
+    /// Number of random class assignments that the chance level of NMI is estimated from.
     #[arg(long, default_value_t = 20)]
     permutations: usize,
-    /// Use features as they are, without checking checksums and every row first.
-    #[arg(long)]
-    no_verify: bool,
-    /// Device to compute on.
-    #[arg(long, default_value = "flex")]
-    device: String,
+    #[command(flatten)]
+    verify: VerifyArgs,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) fn run(args: &FeaturesArgs) -> Result<(), CliError> {
-    let device = device::parse(&args.device)?;
-    let open = |spec: &str| inputs::features(spec, Modality::Image, !args.no_verify);
+    let device = args.device.open()?;
+    let open = |spec: &str| args.verify.open(spec, Modality::Image);
     let (train, test) = (open(&args.train)?, open(&args.test)?);
-    let (known, held, classes) = match (args.train_labels.as_str(), args.test_labels.as_str()) {
+    let (train_labels, test_labels, classes) = match (args.train_labels.as_str(), args.test_labels.as_str()) {
         ("folders", "folders") => by_folder(args, &*train, &*test)?,
-        (known, held) => {
-            let known = labels::read(known, &args.train, &*train)?;
-            let held = labels::read(held, &args.test, &*test)?;
-            let classes = known.iter().chain(&held).max().map_or(0, |&class| class + 1);
-            (known, held, classes)
+        (train_labels, test_labels) => {
+            let train_labels = labels::read(train_labels, &args.train, &*train)?;
+            let test_labels = labels::read(test_labels, &args.test, &*test)?;
+            let classes = train_labels.iter().chain(&test_labels).max().map_or(0, |&class| class + 1);
+            (train_labels, test_labels, classes)
         }
     };
     let config =
         LabelledConfig { knn_k: args.knn_k, l2: args.l2, permutations: args.permutations, seed: args.seed };
     let (train_rows, test_rows) = (read(&args.train, &*train, &device)?, read(&args.test, &*test, &device)?);
-    let found = Labelled::measure(train_rows, &known, test_rows, &held, classes, &config)?;
-    let mut out = stdout().lock();
-    if args.json {
-        let mut json = serde_json::to_value(&found)?;
-        json["n_train"] = known.len().into();
-        json["n_test"] = held.len().into();
-        json["n_classes"] = classes.into();
-        writeln!(out, "{json}")?;
-        return Ok(());
-    }
-    writeln!(out, "{} known images, {} to classify, {classes} classes", known.len(), held.len())?;
-    writeln!(out, "k-NN                 {:>7.2}", found.knn)?;
-    writeln!(out, "linear probing       {:>7.2}", found.linear)?;
-    writeln!(out, "most frequent class  {:>7.2}", found.majority)?;
-    writeln!(out, "silhouette           {:>7.3}", found.silhouette)?;
-    let chance = found.nmi.chance.map_or(String::new(), |chance| format!("  (chance {chance:.3})"));
-    writeln!(out, "k-means NMI          {:>7.3}{chance}", found.nmi.value)?;
-    writeln!(out, "k-means ARI          {:>7.3}", found.ari)?;
-    Ok(())
+    let result = Labelled::measure(train_rows, &train_labels, test_rows, &test_labels, classes, &config)?;
+    let mut json = serde_json::to_value(&result)?;
+    json["n_train"] = train_labels.len().into();
+    json["n_test"] = test_labels.len().into();
+    json["n_classes"] = classes.into();
+    print(args.json, &json, |out| {
+        let (train, test) = (train_labels.len(), test_labels.len());
+        writeln!(out, "{train} training images, {test} test images, {classes} classes")?;
+        writeln!(out, "k-NN                 {:>7.2}", result.knn)?;
+        writeln!(out, "linear probing       {:>7.2}", result.linear)?;
+        writeln!(out, "most frequent class  {:>7.2}", result.majority)?;
+        writeln!(out, "silhouette           {:>7.3}", result.silhouette)?;
+        let chance = result.nmi.chance.map_or(String::new(), |chance| format!("  (chance {chance:.3})"));
+        writeln!(out, "k-means NMI          {:>7.3}{chance}", result.nmi.value)?;
+        writeln!(out, "k-means ARI          {:>7.3}", result.ari)
+    })
 }
 
-/// Classes by the folders of both, numbered by the folders of the known images.
+/// Returns the classes of both by the folders in their keys, and the number of classes; the training images define
+/// the class indices.
 fn by_folder(
     args: &FeaturesArgs,
     train: &dyn FeatureSource,
     test: &dyn FeatureSource,
 ) -> Result<(Vec<usize>, Vec<usize>, usize), CliError> {
-    let known = labels::folder_of_rows(&args.train, train)?;
-    let numbers = labels::numbered(&known);
-    let number = |name: &String| {
+    let train_folders = labels::folder_of_rows(&args.train, train)?;
+    let indices = labels::class_indices(&train_folders);
+    let index = |name: &String| {
         let unknown = || {
             let message = format!("the class `{name}` of {} has no image in {}", args.test, args.train);
             CliError::Usage(message)
         };
-        numbers.get(name).copied().ok_or_else(unknown)
+        indices.get(name).copied().ok_or_else(unknown)
     };
-    let held = labels::folder_of_rows(&args.test, test)?;
-    let of = |names: &[String]| names.iter().map(number).collect::<Result<Vec<_>, _>>();
-    Ok((of(&known)?, of(&held)?, numbers.len()))
+    let test_folders = labels::folder_of_rows(&args.test, test)?;
+    let of = |names: &[String]| names.iter().map(index).collect::<Result<Vec<_>, _>>();
+    Ok((of(&train_folders)?, of(&test_folders)?, indices.len()))
 }
 
 fn read(spec: &str, source: &dyn FeatureSource, device: &Device) -> Result<Tensor<2>, CliError> {

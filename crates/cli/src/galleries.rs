@@ -1,4 +1,4 @@
-//! Images that were wrong and right, with what they found: the same for a report and for `--json`.
+//! Samples of correct and incorrect images with their candidates, for a report and for `--json`.
 
 use sail_vl::report::{Gallery, GalleryItem, Image, Report, Section};
 use sail_vl::tasks::Candidate;
@@ -6,14 +6,14 @@ use serde::Serialize;
 
 use crate::error::CliError;
 
-/// How many candidates an image is shown with.
+/// Candidates that are shown with an image.
 pub(crate) const CANDIDATES: usize = 5;
 /// Images in each gallery.
 const IMAGES: usize = 12;
-/// The longer side of an image.
+/// Longer side of an image.
 pub(crate) const SIDE: u32 = 240;
 
-/// Some of the images that were wrong and right, spread over all of them.
+/// Samples of the correct and incorrect images, evenly spread over all of them.
 #[derive(Serialize)]
 pub(crate) struct Galleries<A> {
     n_wrong: usize,
@@ -23,7 +23,7 @@ pub(crate) struct Galleries<A> {
 }
 
 impl<A> Galleries<A> {
-    /// Chooses among so many images.
+    /// Samples from `count` images.
     pub(crate) fn new(count: usize, is_right: impl Fn(usize) -> bool, answer: impl Fn(usize) -> A) -> Self {
         let (right, wrong): (Vec<usize>, Vec<usize>) = (0..count).partition(|&image| is_right(image));
         let chosen = |all: &[usize]| spread(all, IMAGES).map(&answer).collect();
@@ -38,11 +38,11 @@ impl<A> Galleries<A> {
         item: impl Fn(&A) -> Result<GalleryItem, CliError>,
     ) -> Result<Report, CliError> {
         for (verdict, count, chosen) in
-            [("wrong", self.n_wrong, &self.wrong), ("right", self.n_right, &self.right)]
+            [("incorrect", self.n_wrong, &self.wrong), ("correct", self.n_right, &self.right)]
         {
             let gallery = chosen.iter().map(&item).collect::<Result<Gallery, _>>()?;
-            let text = format!("{} of {count}, spread over all of them, with what they find.", chosen.len());
-            let heading = format!("{what} that were {verdict}");
+            let text = format!("{} of {count}, evenly spread, with their best candidates.", chosen.len());
+            let heading = format!("{what}: {verdict}");
             report = report.section(Section::new(heading).text(text).gallery(gallery));
         }
         Ok(report)
@@ -58,8 +58,8 @@ pub(crate) fn item(image: Image, title: &str, candidates: &[Candidate]) -> Galle
         })
 }
 
-/// At most so many of many, at equal distances.
+/// Returns at most `most` items, evenly spread.
 pub(crate) fn spread<T: Copy>(all: &[T], most: usize) -> impl Iterator<Item = T> {
     let count = all.len().min(most);
-    (0..count).map(move |place| all[place * all.len() / count])
+    (0..count).map(move |index| all[index * all.len() / count])
 }

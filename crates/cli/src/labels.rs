@@ -7,11 +7,11 @@ use sail_vl::data::{read_indices, split_tensor_spec};
 
 use crate::error::CliError;
 
-/// What stands for the folders in the keys of a store.
+/// Selects the folders in the keys of a store as classes.
 const FOLDERS: &str = "folders";
 
-/// The class of every row: from an integer tensor, or, for `folders`, from the folder part of the keys, in the order of
-/// their names.
+/// Returns the class index of every row: from an integer tensor, or, for `folders`, from the folder part of the keys,
+/// in alphabetical order.
 pub(crate) fn read(spec: &str, features: &str, source: &dyn FeatureSource) -> Result<Vec<usize>, CliError> {
     if spec == FOLDERS {
         return folders(features, source);
@@ -36,17 +36,17 @@ pub(crate) fn read(spec: &str, features: &str, source: &dyn FeatureSource) -> Re
 
 fn folders(features: &str, source: &dyn FeatureSource) -> Result<Vec<usize>, CliError> {
     let of_rows = folder_of_rows(features, source)?;
-    let numbers = numbered(&of_rows);
-    Ok(of_rows.iter().map(|name| numbers[name]).collect())
+    let indices = class_indices(&of_rows);
+    Ok(of_rows.iter().map(|name| indices[name]).collect())
 }
 
-/// The number of every class, in the order of their names.
-pub(crate) fn numbered(of_rows: &[String]) -> BTreeMap<&String, usize> {
+/// Returns the index of every class, in alphabetical order.
+pub(crate) fn class_indices(of_rows: &[String]) -> BTreeMap<&String, usize> {
     let names: BTreeSet<&String> = of_rows.iter().collect();
     names.into_iter().zip(0..).collect()
 }
 
-/// The folder part of every key.
+/// Returns the folder part of every key.
 pub(crate) fn folder_of_rows(features: &str, source: &dyn FeatureSource) -> Result<Vec<String>, CliError> {
     let rows: Vec<usize> = (0..source.rows()).collect();
     let keys =

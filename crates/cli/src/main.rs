@@ -1,79 +1,186 @@
 //! The `sail` command.
 //!
-//! It parses, calls the library and prints: a result for people or, with `--json`, one JSON object on standard
-//! output; progress and errors on standard error. Exit code 0, 1 when something failed, 2 for wrong usage.
+//! It parses arguments, calls the library and prints the result: text, or one JSON object with `--json`, on standard
+//! output; progress, logs and errors on standard error. Exit code 0 for success, 1 for a failure, 2 for invalid usage,
+//! 130 if interrupted.
 
 mod benchmark;
 mod benchmark_report;
+mod choices;
 mod confusion;
+mod device_args;
+mod devices;
 mod encode;
+mod encode_plan;
 mod encode_progress;
 mod error;
 mod eval;
+mod examples;
 mod features;
 mod galleries;
+mod generate;
+mod global;
 mod head;
 mod inputs;
+mod interrupt;
 mod labels;
+mod models;
 mod named;
+mod output;
 mod probe;
 mod probe_report;
+mod progress;
+mod recipe_args;
+mod retrieval;
 mod retrieval_report;
+mod score_tables;
 mod segment;
+mod sources;
 mod store;
 mod sweep;
-mod towers;
 mod train;
+mod train_args;
 mod train_report;
+mod train_run;
+mod zero_shot;
 
 use std::io::{Write, stderr};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::error::CliError;
 
 /// Align a frozen vision encoder with a frozen text encoder.
 #[derive(Parser)]
-#[command(name = "sail", version, arg_required_else_help = true)]
+#[command(name = "sail", version, arg_required_else_help = true, after_long_help = examples::SAIL)]
 struct Cli {
+    #[command(flatten)]
+    global: global::GlobalArgs,
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run images or captions through a frozen model once and keep the features.
-    #[command(subcommand)]
+    /// Encode images or captions with a frozen model, into an embedding store.
+    #[command(subcommand, after_long_help = examples::ENCODE)]
     Encode(encode::EncodeCommand),
-    /// Train a head on frozen features.
-    Train(Box<train::TrainArgs>),
-    /// Tell which encoders to pair: measures before training, and the linear alignment probe.
+    /// Train a head on the features of image-caption pairs.
+    #[command(after_long_help = examples::TRAIN)]
+    Train(Box<train_args::TrainArgs>),
+    /// Measure which image and text encoders align best.
+    ///
+    /// Trains a linear layer on either side of every pair of encoders and scores it by retrieval (alignment probing),
+    /// beside measures that need no training.
+    #[command(after_long_help = examples::PROBE)]
     Probe(Box<probe::ProbeArgs>),
-    /// Measure how well a head works.
-    #[command(subcommand)]
+    /// Evaluate a head, or frozen features.
+    #[command(subcommand, after_long_help = examples::EVAL)]
     Eval(eval::EvalCommand),
-    /// Look at a head file.
-    #[command(subcommand)]
+    /// Inspect head files.
+    #[command(subcommand, after_long_help = examples::HEAD_SHOW)]
     Head(head::HeadCommand),
-    /// Look at, check or join embedding stores.
-    #[command(subcommand)]
+    /// Inspect, verify or merge embedding stores.
+    #[command(subcommand, after_long_help = examples::STORE)]
     Store(store::StoreCommand),
+    /// List the devices to compute on.
+    #[command(after_long_help = examples::DEVICES)]
+    Devices(devices::DevicesArgs),
+    /// Print a completion script for a shell.
+    #[command(after_long_help = examples::COMPLETIONS)]
+    Completions(generate::CompletionsArgs),
+    /// Write the manual pages to a folder.
+    #[command(after_long_help = examples::MAN)]
+    Man(generate::ManArgs),
 }
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
-        Command::Encode(command) => encode::run(&command),
-        Command::Train(args) => train::run(&args),
-        Command::Probe(args) => probe::run(&args),
-        Command::Eval(command) => eval::run(&command),
-        Command::Head(command) => head::run(&command),
-        Command::Store(command) => store::run(&command),
-    };
-    match result {
+    let Cli { global, command } = Cli::parse();
+    match global.apply().and_then(|()| run(&command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Where nobody can be told, the exit code still says it.
+            // Without standard error there is still the exit code.
             let _ = writeln!(stderr(), "error: {}", error.chain());
             ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+#[cfg(test)]
+mod documented;
+
+fn run(command: &Command) -> Result<(), CliError> {
+    match command {
+        Command::Encode(command) => encode::run(command),
+        Command::Train(args) => train::run(args),
+        Command::Probe(args) => probe::run(args),
+        Command::Eval(command) => eval::run(command),
+        Command::Head(command) => head::run(command),
+        Command::Store(command) => store::run(command),
+        Command::Devices(args) => devices::run(args),
+        Command::Completions(args) => generate::completions(args, Cli::command()),
+        Command::Man(args) => generate::man(args, Cli::command()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every command without subcommands, with its full name.
+    fn leaves(command: &clap::Command, path: &str, found: &mut Vec<(String, clap::Command)>) {
+        let path = format!("{path} {}", command.get_name()).trim().to_owned();
+        let subcommands: Vec<_> = command.get_subcommands().filter(|sub| sub.get_name() != "help").collect();
+        if subcommands.is_empty() {
+            found.push((path.clone(), command.clone()));
+        }
+        subcommands.into_iter().for_each(|sub| leaves(sub, &path, found));
+    }
+
+    /// Splits a command line at spaces outside double quotes.
+    fn words(line: &str) -> Vec<String> {
+        let parts = line.split('"').enumerate().flat_map(|(index, part)| match index % 2 {
+            0 => part.split_whitespace().map(str::to_owned).collect(),
+            _ => vec![part.to_owned()],
+        });
+        parts.collect()
+    }
+
+    #[test]
+    fn arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn long_help_of_every_command_has_examples_that_parse() {
+        let mut found = Vec::new();
+        leaves(&Cli::command(), "", &mut found);
+        assert!(found.len() > 15, "{}", found.len());
+        for (path, command) in found {
+            let help = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
+            let examples = help.replace("\\\n", " ");
+            let lines: Vec<&str> =
+                examples.lines().map(str::trim).filter(|line| line.starts_with("sail ")).collect();
+            assert!(lines.iter().any(|line| line.starts_with(&path)), "`{path}` has no example:\n{help}");
+            for line in lines {
+                let line = line.split(" > ").next().unwrap_or(line);
+                if let Err(error) = Cli::try_parse_from(words(line)) {
+                    panic!("`{line}` in the help of `{path}`: {error}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn help_describes_every_argument() {
+        let mut found = Vec::new();
+        leaves(&Cli::command(), "", &mut found);
+        for (path, command) in found {
+            assert!(command.get_about().is_some(), "{path}");
+            for argument in command.get_arguments().filter(|argument| !argument.is_hide_set()) {
+                assert!(argument.get_help().is_some(), "`{}` of `{path}`", argument.get_id());
+            }
         }
     }
 }

@@ -1,116 +1,117 @@
 //! `sail probe`.
 
 use std::collections::HashSet;
-use std::io::{Write, stdout};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use sail_vl::core::{Check, Modality};
-use sail_vl::device;
 use sail_vl::probe::{Grid, NamedFeatures, Probe, ProbeConfig, ProbeError, Progress, probe};
 use sail_vl::train::RunFolder;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use crate::device_args::DeviceArgs;
 use crate::error::CliError;
-use crate::{inputs, labels, probe_report};
+use crate::inputs::{VerifyArgs, check_folder};
+use crate::interrupt::interrupter;
+use crate::output::print;
+use crate::progress::bar;
+use crate::{labels, probe_report};
 
-// A negative number is a value that can be called wrong, not an option that is not known.
+// Negative numbers are parsed as values, to be rejected with a message about the value.
 #[derive(Args)]
 #[command(allow_negative_numbers = true)]
 pub(crate) struct ProbeArgs {
-    /// Image features by one encoder, FEATURES or NAME=FEATURES; once for each encoder.
+    /// Image features of an encoder, FEATURES or NAME=FEATURES; repeat it for each encoder.
     #[arg(long, value_name = "FEATURES", required = true)]
     images: Vec<String>,
-    /// Text features by one encoder, FEATURES or NAME=FEATURES; once for each encoder.
+    /// Text features of an encoder, FEATURES or NAME=FEATURES; repeat it for each encoder.
     #[arg(long, value_name = "FEATURES", required = true)]
     texts: Vec<String>,
     /// Classes of the images, for k-NN, linear probing and clustering: an integer tensor with a class for each row of
-    /// the first images, FILE.safetensors:TENSOR, or `folders` for keys such as CLASS/NAME.
+    /// the first `--images`, FILE.safetensors:TENSOR, or `folders` for keys such as CLASS/NAME.
     #[arg(long, value_name = "CLASSES")]
     labels: Option<String>,
-    /// Use features as they are, without checking checksums and every row first.
-    #[arg(long)]
-    no_verify: bool,
+    #[command(flatten)]
+    verify: VerifyArgs,
 
-    /// Folder to keep finished parts in.
+    /// Folder to keep the results of finished parts in.
     #[arg(long, value_name = "PROBE")]
     out: Option<String>,
-    /// Continue the probe in that folder.
+    /// Resume the probe in that folder.
     #[arg(long, requires = "out")]
     resume: bool,
-    /// Write a report for people, one HTML file.
+    /// Write an HTML report.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
 
-    /// Pairs kept out of all fits and used to judge them [default: a fifth, 1000 at most].
+    /// Number of pairs that are held out of training and evaluated [default: a fifth, at most 1000].
     #[arg(long, value_name = "ROWS")]
     holdout: Option<usize>,
-    /// Source of holdout, initial weights, permutations and bootstrap samples.
+    /// Seed of the holdout, the initial weights, the permutations and the bootstrap samples.
     #[arg(long, default_value_t = 42)]
     seed: u64,
     /// Dimension of the space that the linear layers map into.
-    #[arg(long, default_value_t = 512)]
+    #[arg(long, default_value_t = 2048)]
     dim: usize,
-    /// Rows of a batch [default: a third of the training pairs, 8192 at most].
-    #[arg(long)]
-    batch: Option<usize>,
+    /// Batch size, at most the number of training pairs.
+    #[arg(long, default_value_t = 32_768)]
+    batch: usize,
     /// Passes over the data.
-    #[arg(long, default_value_t = 50)]
+    #[arg(long, default_value_t = 100)]
     epochs: usize,
-    /// Peak learning rate.
-    #[arg(long, default_value_t = 3e-4)]
+    /// Peak learning rate; the default is for millions of pairs, for thousands use about 3e-4.
+    #[arg(long, default_value_t = 1e-5)]
     lr: f64,
-    /// Neighbours of mutual k-NN.
+    /// Number of neighbours of mutual k-NN.
     #[arg(long, default_value_t = 10, value_name = "K")]
     mutual_k: usize,
-    /// Neighbours of k-NN classification.
+    /// Number of neighbours of k-NN classification.
     #[arg(long, default_value_t = 20, value_name = "K")]
     knn_k: usize,
-    /// Ridge of CCA and ridge regression, in units of the mean variance of a column.
+    /// Regularization of CCA and ridge regression, relative to the mean variance of a column.
     #[arg(long, default_value_t = 0.1)]
     regularization: f64,
-    /// Random pairings that measures are held against; 0 for none.
+    /// Number of random pairings that the chance levels are estimated from; 0 for none.
     #[arg(long, default_value_t = 20)]
     permutations: usize,
-    /// Samples of the held-out pairs that intervals come from.
+    /// Number of bootstrap samples of the held-out pairs that the intervals are computed from.
     #[arg(long, default_value_t = 1000)]
     resamples: usize,
-    /// Training pairs that the measures before training look at, at most.
+    /// Maximum number of training pairs that the measures before training use.
     #[arg(long, default_value_t = 50_000)]
     rows: usize,
-    /// Device to compute on.
-    #[arg(long, default_value = "flex")]
-    device: String,
+    #[command(flatten)]
+    device: DeviceArgs,
 }
 
-/// What `config.json` holds: all that decides the result.
-#[derive(Serialize)]
-struct Recorded<'a> {
-    images: &'a [String],
-    texts: &'a [String],
-    labels: &'a Option<String>,
+/// The content of `config.json`: everything that determines the result.
+#[derive(Serialize, Deserialize)]
+struct Recorded {
+    images: Vec<String>,
+    texts: Vec<String>,
+    labels: Option<String>,
     rows: usize,
-    probe: &'a ProbeConfig,
+    probe: ProbeConfig,
 }
 
 impl ProbeArgs {
     fn config(&self, pairs: usize) -> ProbeConfig {
         let holdout = self.holdout.unwrap_or((pairs / 5).clamp(2, 1000));
-        let train_pairs = pairs.saturating_sub(holdout);
-        let config = ProbeConfig::new(self.batch.unwrap_or((train_pairs / 3).clamp(2, 8192)));
+        let config = ProbeConfig::default();
         ProbeConfig {
             holdout,
             seed: self.seed,
             dim: self.dim,
-            train: sail_vl::train::TrainConfig {
-                epochs: self.epochs,
-                learning_rate: self.lr,
-                seed: self.seed,
-                ..config.train
-            },
+            train: config
+                .train
+                .with_epochs(self.epochs)
+                .with_batch_size(self.batch)
+                .with_learning_rate(self.lr)
+                .with_seed(self.seed),
             mutual_k: self.mutual_k,
             knn_k: self.knn_k,
             regularization: self.regularization,
@@ -122,7 +123,7 @@ impl ProbeArgs {
     }
 }
 
-/// A set and its name: what stands before `=`, or the tensor, or the folder or file.
+/// Returns the features and their name: the part before `=`, or the tensor, or the stem of the path.
 fn named(spec: &str) -> (String, &str) {
     if let Some((name, features)) = spec.split_once('=')
         && !name.is_empty()
@@ -134,43 +135,47 @@ fn named(spec: &str) -> (String, &str) {
     (tensor.map(str::to_owned).or_else(stem).unwrap_or_else(|| spec.to_owned()), spec)
 }
 
-fn open(specs: &[String], modality: Modality, verify: bool) -> Result<Vec<NamedFeatures>, CliError> {
+fn open(specs: &[String], modality: Modality, verify: &VerifyArgs) -> Result<Vec<NamedFeatures>, CliError> {
     let mut names = HashSet::new();
     let named: Vec<(String, &str)> = specs.iter().map(|spec| named(spec)).collect();
     for (name, spec) in &named {
         if !names.insert(name) {
-            let message = format!("two sets of features are called `{name}`: call one NAME={spec}");
+            let message = format!("two sets of features have the name `{name}`: rename one with NAME={spec}");
             return Err(CliError::Usage(message));
         }
     }
-    let open = |(name, spec): (String, &str)| {
-        Ok(NamedFeatures { name, source: inputs::features(spec, modality, verify)? })
-    };
+    let open =
+        |(name, spec): (String, &str)| Ok(NamedFeatures { name, source: verify.open(spec, modality)? });
     named.into_iter().map(open).collect()
 }
 
 pub(crate) fn run(args: &ProbeArgs) -> Result<(), CliError> {
-    let device = device::parse(&args.device)?;
-    // Everything that can be wrong with the settings alone is said before a file is read.
+    let device = args.device.open()?;
+    // The settings are checked before a file is read, with a number of pairs that is large enough.
     args.config(args.holdout.unwrap_or(0).saturating_add(1 << 20)).check()?;
     if let Some(out) = &args.out {
-        inputs::check_folder(Path::new(out), args.resume)?;
+        check_folder(Path::new(out), args.resume)?;
     }
-    let images = open(&args.images, Modality::Image, !args.no_verify)?;
-    let texts = open(&args.texts, Modality::Text, !args.no_verify)?;
+    let images = open(&args.images, Modality::Image, &args.verify)?;
+    let texts = open(&args.texts, Modality::Text, &args.verify)?;
     let classes = args.labels.as_ref().map(|spec| labels::read(spec, &args.images[0], &*images[0].source));
     let grid = Grid::new(images, texts, classes.transpose()?)?;
     let config = args.config(grid.len());
     config.check()?;
-    let (images, texts, labels) = (&args.images, &args.texts, &args.labels);
-    let recorded = Recorded { images, texts, labels, rows: grid.len(), probe: &config };
+    let recorded = Recorded {
+        images: args.images.clone(),
+        texts: args.texts.clone(),
+        labels: args.labels.clone(),
+        rows: grid.len(),
+        probe: config.clone(),
+    };
     let folder = match &args.out {
         Some(out) if args.resume => Some(RunFolder::resume(out, &recorded)?),
         Some(out) => Some(RunFolder::create(out, &recorded)?),
         None => None,
     };
-    let interrupter = inputs::interrupter();
-    let bar = inputs::bar(0, "probe", "{pos}/{len}  {msg}");
+    let interrupter = interrupter();
+    let bar = bar(0, "probe", "{pos}/{len}  {msg}");
     let observe = |at: Progress<'_>| {
         bar.set_length(at.parts as u64);
         bar.set_position(at.done as u64);
@@ -190,15 +195,16 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<(), CliError> {
     if let Some(path) = &args.report {
         probe_report::report(&found, &config, args.labels.is_some()).save(path)?;
     }
-    print(args, &found)
+    print(args.json, &found, |out| {
+        write_tables(out, &found)?;
+        match &args.report {
+            Some(path) => writeln!(out, "report: {}", path.display()),
+            None => Ok(()),
+        }
+    })
 }
 
-fn print(args: &ProbeArgs, found: &Probe) -> Result<(), CliError> {
-    let mut out = stdout().lock();
-    if args.json {
-        writeln!(out, "{}", serde_json::to_string(found)?)?;
-        return Ok(());
-    }
+fn write_tables(out: &mut impl Write, found: &Probe) -> io::Result<()> {
     let width = |names: &mut dyn Iterator<Item = &String>| {
         names.map(|name| name.chars().count()).max().unwrap_or(0).max(6) + 2
     };
@@ -206,7 +212,7 @@ fn print(args: &ProbeArgs, found: &Probe) -> Result<(), CliError> {
     let texts = width(&mut found.texts.iter().map(|set| &set.name));
     writeln!(
         out,
-        "{} pairs to train on, {} held out; score: mean R@10 of trained linear layers",
+        "{} training pairs, {} held out; score: mean R@10 of trained linear layers",
         found.train_pairs, found.holdout
     )?;
     writeln!(
@@ -242,7 +248,7 @@ fn print(args: &ProbeArgs, found: &Probe) -> Result<(), CliError> {
             )?;
         }
     }
-    // Two points lie on a line whatever they are.
+    // Two points are always on a line.
     if found.pairs.len() > 2 {
         writeln!(out, "correlation with the score over {} pairs:", found.pairs.len())?;
         for predictor in &found.predictors {
@@ -251,9 +257,6 @@ fn print(args: &ProbeArgs, found: &Probe) -> Result<(), CliError> {
             let spearman = probe_report::correlation(predictor.spearman, predictor.spearman_interval);
             writeln!(out, "  {name:<36}Pearson {pearson:<26}Spearman {spearman}")?;
         }
-    }
-    if let Some(path) = &args.report {
-        writeln!(out, "report: {}", path.display())?;
     }
     Ok(())
 }

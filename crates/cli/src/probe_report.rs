@@ -1,17 +1,17 @@
-//! What a probe found, as a page for people.
+//! The HTML report of a probe.
 
 use sail_vl::eval::{Interval, Measured, Retrieval};
 use sail_vl::probe::{Basis, PairResult, Predictor, Probe, ProbeConfig};
 use sail_vl::report::{Facts, LineChart, Matrix, Report, Section, Table};
 
-/// The pairs, best first.
+/// Returns the pairs, best first.
 pub(crate) fn ranked(found: &Probe) -> Vec<&PairResult> {
     let mut pairs: Vec<&PairResult> = found.pairs.iter().collect();
     pairs.sort_by(|a, b| b.score.total_cmp(&a.score));
     pairs
 }
 
-/// The mean recall at 10 of each aligner that needs no training.
+/// Returns the mean recall at 10 of each closed-form aligner.
 pub(crate) fn closed_form(pair: &PairResult) -> [f64; 3] {
     let score = |found: &Retrieval| (found.i2t.r10 + found.t2i.r10) / 2.0;
     [&pair.aligners.ridge, &pair.aligners.cca, &pair.aligners.asif].map(score)
@@ -27,7 +27,7 @@ pub(crate) fn name_of(predictor: &Predictor) -> String {
     format!("{}, {of}", predictor.name)
 }
 
-/// Two decimals, without the sign of a zero.
+/// Formats two decimals, without a negative zero.
 fn rounded(value: f64) -> String {
     format!("{:.2}", (100.0 * value).round() / 100.0 + 0.0)
 }
@@ -94,8 +94,8 @@ fn scores(found: &Probe) -> Section {
         .caption("In percent. Intervals come from resampling the held-out pairs.");
     let mut section = Section::new("Alignment scores")
         .text(
-            "For each pair a linear layer was trained on either side, and the held-out images and captions were \
-             searched with it. The score is the mean recall at 10 of both directions.",
+            "For each pair a linear layer was trained on either side, and retrieval was evaluated on the held-out \
+             images and captions. The score is the mean recall at 10 of both directions.",
         )
         .table(table);
     if found.images.len() > 1 && found.texts.len() > 1 {
@@ -108,10 +108,10 @@ fn scores(found: &Probe) -> Section {
     section
 }
 
-/// A measure, and how much of it is chance.
-fn beside_chance(measured: &Measured) -> String {
+/// Formats a measure with its chance level.
+fn with_chance(measured: &Measured) -> String {
     match measured.chance {
-        // Without the sign of a zero.
+        // Without a negative zero.
         Some(chance) => format!("{:.3} ({:.3})", measured.value, (1000.0 * chance).round() / 1000.0 + 0.0),
         None => format!("{:.3}", measured.value),
     }
@@ -125,9 +125,9 @@ fn before(found: &Probe) -> Section {
         table = table.row([
             pair.images.clone(),
             pair.texts.clone(),
-            beside_chance(&pair.measures.mutual_knn),
-            beside_chance(&pair.measures.cka.debiased),
-            beside_chance(&pair.measures.cca),
+            with_chance(&pair.measures.mutual_knn),
+            with_chance(&pair.measures.cka.debiased),
+            with_chance(&pair.measures.cca),
             format!("{ridge:.1}"),
             format!("{cca:.1}"),
             format!("{asif:.1}"),
@@ -135,12 +135,12 @@ fn before(found: &Probe) -> Section {
     }
     Section::new("Before training")
         .text(
-            "How alike the features are as they come, from 0 to 1, and in brackets what the same measure gives when \
-             images and captions are paired at random: a measure is worth what it has above that. The last three \
-             columns are retrieval through aligners that are solved for instead of trained.",
+            "The similarity of the frozen features, from 0 to 1, with the chance level in brackets: the same measure \
+             with images and captions paired at random. The last three columns are retrieval with closed-form \
+             aligners, which need no training.",
         )
         .table(
-            table.higher_is_better(["ridge R@10", "CCA R@10", "ASIF R@10"]).caption("In the order of the scores."),
+            table.higher_is_better(["ridge R@10", "CCA R@10", "ASIF R@10"]).caption("Ordered by the scores."),
         )
 }
 
@@ -166,7 +166,7 @@ fn by_class(found: &Probe) -> Section {
                 format!("{:.1}", labelled.linear),
                 format!("{:.1}", labelled.majority),
                 format!("{:.3}", labelled.silhouette),
-                beside_chance(&labelled.nmi),
+                with_chance(&labelled.nmi),
             ]);
         }
     }
@@ -179,8 +179,8 @@ fn by_class(found: &Probe) -> Section {
 }
 
 fn prediction(found: &Probe) -> Section {
-    let mut table = Table::new(["known before", "Pearson", "95% interval", "Spearman", "95% interval "]);
-    let number = |value: Option<f64>| value.map_or("-".to_owned(), rounded);
+    let mut table = Table::new(["measure", "Pearson", "95% interval", "Spearman", "95% interval "]);
+    let value = |value: Option<f64>| value.map_or("-".to_owned(), rounded);
     let range = |interval: Option<Interval>| match interval {
         Some(Interval { low, high }) => format!("{} to {}", rounded(low), rounded(high)),
         None => "-".to_owned(),
@@ -188,16 +188,16 @@ fn prediction(found: &Probe) -> Section {
     for predictor in &found.predictors {
         table = table.row([
             name_of(predictor),
-            number(predictor.pearson),
+            value(predictor.pearson),
             range(predictor.pearson_interval),
-            number(predictor.spearman),
+            value(predictor.spearman),
             range(predictor.spearman_interval),
         ]);
     }
     let charts = found.predictors.iter().filter(|predictor| predictor.pearson.is_some()).map(|predictor| {
         let title = format!("{}: r = {:.2}", name_of(predictor), predictor.pearson.unwrap_or(f64::NAN));
         let mut chart = LineChart::new(title, name_of(predictor), "score, percent").scatter();
-        // A mark for each image encoder, a point for each text encoder.
+        // A series for each image encoder, a point for each text encoder.
         let width = found.texts.len();
         for (index, set) in found.images.iter().enumerate() {
             let points = (index * width..(index + 1) * width)
@@ -208,9 +208,9 @@ fn prediction(found: &Probe) -> Section {
     });
     Section::new("What predicts the score")
         .text(format!(
-            "The correlation over the {} pairs of what is known before training with the score after it. Spearman's is 1 \
-             where both rank the pairs alike. Intervals say how sure the scores of these pairs are; they say nothing \
-             about encoders that are not here.",
+            "The correlation between each measure before training and the score after it, over the {} pairs. \
+             Spearman's correlation is 1 if both rank the pairs equally. The intervals reflect the uncertainty of the \
+             scores of these pairs, not of other encoders.",
             found.pairs.len()
         ))
         .table(table.higher_is_better(["Pearson", "Spearman"]))
@@ -221,12 +221,12 @@ fn settings(found: &Probe, config: &ProbeConfig) -> Section {
     let train = &config.train;
     Section::new("Settings").facts(
         Facts::new()
-            .fact("pairs to train on", found.train_pairs.to_string())
-            .fact("of these, measured before", found.measured_pairs.to_string())
+            .fact("training pairs", found.train_pairs.to_string())
+            .fact("training pairs measured", found.measured_pairs.to_string())
             .fact("held out", found.holdout.to_string())
             .fact("head", format!("linear, {} dimensions", config.dim))
             .fact("loss", "sigmoid")
-            .fact("batch", train.batch.to_string())
+            .fact("batch", found.batch_size.to_string())
             .fact("epochs", train.epochs.to_string())
             .fact("learning rate", train.learning_rate.to_string())
             .fact("seed", config.seed.to_string())

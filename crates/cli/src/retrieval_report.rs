@@ -1,4 +1,4 @@
-//! A report of retrieval between stores: what images find, and how alike they and the texts are.
+//! The HTML report of a retrieval: the best texts of images, and similarities of images and texts.
 
 use std::fs;
 use std::path::Path;
@@ -13,20 +13,20 @@ use serde::Serialize;
 use crate::error::CliError;
 use crate::galleries::{self, CANDIDATES, Galleries, SIDE, spread};
 
-/// Images and texts of the matrix.
+/// Images and texts in the matrix.
 const MATRIX: usize = 10;
 
-/// What was embedded, and what it is called.
+/// Embeddings with their keys.
 pub(crate) struct Embedded<'a> {
     pub(crate) images: Tensor<2>,
     pub(crate) texts: Tensor<2>,
-    /// For each text, its image.
+    /// The index of each text's image.
     pub(crate) text_to_image: &'a [usize],
     pub(crate) image_keys: Vec<String>,
     pub(crate) text_keys: Vec<String>,
 }
 
-/// The recalls of both directions.
+/// Builds a table of the scores in both directions.
 pub(crate) fn table(scores: &Retrieval) -> Table {
     let mut table = Table::new(["direction", "R@1", "R@5", "R@10", "mean rank", "median rank"]);
     for (direction, scores) in [("image to text", &scores.i2t), ("text to image", &scores.t2i)] {
@@ -37,7 +37,7 @@ pub(crate) fn table(scores: &Retrieval) -> Table {
     table
 }
 
-/// An image and the texts that it finds.
+/// An image with its best texts.
 #[derive(Serialize)]
 struct Found {
     key: String,
@@ -54,14 +54,14 @@ impl Embedded<'_> {
     }
 }
 
-/// What a report shows beside the scores.
+/// The values of a report that are not in the result.
 #[derive(Serialize)]
 pub(crate) struct Shown {
     galleries: Galleries<Found>,
     similarities: Similarities,
 }
 
-/// Cosines of some images with the first text of each.
+/// Cosine similarities of some images with the first text of each.
 #[derive(Serialize)]
 struct Similarities {
     images: Vec<String>,
@@ -70,8 +70,8 @@ struct Similarities {
     cosines: Vec<Vec<f64>>,
 }
 
-/// A report, and the figures in it that are not in the result; `images` is the folder that the keys of the images are
-/// files of, where there is one.
+/// Builds a report, and returns the values in it that are not in the result. The keys of the images are file names in the
+/// folder `images`, if it is given.
 pub(crate) fn report(
     facts: Facts,
     result: &Retrieval,
@@ -98,9 +98,9 @@ pub(crate) fn report(
     for (image, row) in similarities.images.iter().zip(&similarities.cosines) {
         matrix = matrix.row(image, row.iter().map(|cosine| (100.0 * cosine).round() / 100.0));
     }
-    let caption = "Images down, the first text of each across: the diagonal should stand out.";
+    let caption = "Images in rows, the first text of each in columns; matching pairs are on the diagonal.";
     let section = Section::new("Similarities").matrix(matrix.caption(caption));
-    report = report.section(section).section(Section::new("What was run").facts(facts));
+    report = report.section(section).section(Section::new("Settings").facts(facts));
     Ok((report, Shown { galleries, similarities }))
 }
 

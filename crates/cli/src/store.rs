@@ -1,27 +1,32 @@
 //! `sail store`.
 
-use std::io::{Write, stdout};
+use std::io::Write;
 use std::path::Path;
 
 use clap::{Args, Subcommand};
 use sail_vl::core::FeatureSource;
 use sail_vl::data::{EmbeddingStore, scan};
 use sail_vl::extract::{ExtractError, merge};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::error::CliError;
-use crate::inputs;
+use crate::examples;
+use crate::output::print;
+use crate::progress::{ROWS, bar};
 
-/// How many keys are shown.
+/// Keys that are shown.
 const KEYS: usize = 5;
 
 #[derive(Subcommand)]
 pub(crate) enum StoreCommand {
-    /// Join the parts of an encoding into one store.
+    /// Merge the parts of an encoding into one store.
+    #[command(after_long_help = examples::STORE_MERGE)]
     Merge(MergeArgs),
-    /// Read a store from end to end: checksums, and rows that cannot be used.
+    /// Verify the checksums of a store, and that every row is finite and not zero.
+    #[command(after_long_help = examples::STORE_VERIFY)]
     Verify(StoreArgs),
-    /// Print what a store holds.
+    /// Print the size, origin and first keys of a store.
+    #[command(after_long_help = examples::STORE_SHOW)]
     Show(StoreArgs),
 }
 
@@ -49,7 +54,7 @@ pub(crate) struct StoreArgs {
 
 pub(crate) fn run(command: &StoreCommand) -> Result<(), CliError> {
     match command {
-        StoreCommand::Merge(args) => join(args),
+        StoreCommand::Merge(args) => run_merge(args),
         StoreCommand::Verify(args) => verify(args),
         StoreCommand::Show(args) => show(args),
     }
@@ -59,33 +64,33 @@ fn open(path: &str) -> Result<EmbeddingStore, CliError> {
     EmbeddingStore::open(path).map_err(|source| CliError::Input { spec: path.to_owned(), source })
 }
 
-fn join(args: &MergeArgs) -> Result<(), CliError> {
+fn run_merge(args: &MergeArgs) -> Result<(), CliError> {
     let out = Path::new(&args.out);
     if out.exists() {
         return Err(ExtractError::Exists { path: out.to_owned() }.into());
     }
-    // Opened twice: the number of rows is what a bar shows.
+    // Opened twice, because the bar needs the number of rows.
     let rows = args.parts.iter().map(|part| Ok(open(part)?.rows() as u64)).sum::<Result<u64, CliError>>()?;
-    let bar = inputs::bar(rows, "merges", inputs::ROWS);
+    let bar = bar(rows, "merge", ROWS);
     let store = merge(&args.parts, out, &mut |rows| bar.inc(rows)).map_err(CliError::Merge)?;
     bar.finish_and_clear();
     let out = args.out.trim_end_matches('/');
-    print(args.json, &json!({"rows": store.rows(), "dim": store.dim(), "store": out}), || {
-        format!("{} rows of {} parts\nstore: {out}", store.rows(), args.parts.len())
+    print(args.json, &json!({"rows": store.rows(), "dim": store.dim(), "store": out}), |text| {
+        writeln!(text, "{} rows of {} parts\nstore: {out}", store.rows(), args.parts.len())
     })
 }
 
 fn verify(args: &StoreArgs) -> Result<(), CliError> {
     let spec = &args.store;
     let store = open(spec)?;
-    let bar = inputs::bar(store.rows() as u64, &format!("checks {spec}"), inputs::ROWS);
+    let bar = bar(store.rows() as u64, &format!("verify {spec}"), ROWS);
     store.verify(|_bytes| ()).map_err(|source| CliError::Input { spec: spec.clone(), source })?;
     let scanned = scan(&store, |rows| bar.inc(rows as u64));
     scanned.map_err(|source| CliError::Features { spec: spec.clone(), source })?;
     bar.finish_and_clear();
     let (rows, shards, bytes) = (store.rows(), store.shards(), store.bytes());
-    print(args.json, &json!({"rows": rows, "shards": shards, "bytes": bytes, "sound": true}), || {
-        format!("{spec} is sound: {rows} rows in {shards} files of {bytes} bytes")
+    print(args.json, &json!({"rows": rows, "shards": shards, "bytes": bytes, "sound": true}), |out| {
+        writeln!(out, "{spec} is valid: {rows} rows in {shards} files of {bytes} bytes")
     })
 }
 
@@ -97,12 +102,10 @@ fn show(args: &StoreArgs) -> Result<(), CliError> {
         "modality": store.modality(), "rows": store.rows(), "dim": store.dim(), "dtype": store.dtype(),
         "bytes": store.bytes(), "shards": store.shards(), "provenance": provenance, "keys": keys,
     });
-    print(args.json, &shown, || {
-        let mut lines = vec![
-            format!("modality    {}", store.modality()),
-            format!("rows        {} of {} numbers in {}", store.rows(), store.dim(), store.dtype()),
-            format!("files       {} of {} bytes", store.shards(), store.bytes()),
-        ];
+    print(args.json, &shown, |out| {
+        writeln!(out, "modality    {}", store.modality())?;
+        writeln!(out, "rows        {} of dimension {} in {}", store.rows(), store.dim(), store.dtype())?;
+        writeln!(out, "files       {} of {} bytes", store.shards(), store.bytes())?;
         if let Some(provenance) = provenance {
             let fields = [
                 ("model", Some(&provenance.model)),
@@ -111,22 +114,11 @@ fn show(args: &StoreArgs) -> Result<(), CliError> {
                 ("input", provenance.preprocessing.as_ref()),
                 ("pooling", provenance.pooling.as_ref()),
             ];
-            let known = fields.into_iter().filter_map(|(name, value)| Some(format!("{name:<11} {}", value?)));
-            lines.extend(known);
+            for (name, value) in fields.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+                writeln!(out, "{name:<11} {value}")?;
+            }
         }
         let more = if store.rows() > KEYS { ", ..." } else { "" };
-        lines.push(format!("keys        {}{more}", keys.join(", ")));
-        lines.join("\n")
+        writeln!(out, "keys        {}{more}", keys.join(", "))
     })
-}
-
-/// Prints a result as JSON or for people.
-fn print(as_json: bool, value: &Value, text: impl FnOnce() -> String) -> Result<(), CliError> {
-    let mut out = stdout().lock();
-    if as_json {
-        writeln!(out, "{value}")?
-    } else {
-        writeln!(out, "{}", text())?
-    }
-    Ok(())
 }

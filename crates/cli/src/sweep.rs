@@ -1,43 +1,30 @@
-//! `sail train --sweep`: a run for every combination of some settings, and which of them did best.
+//! `sail train --sweep`: a run for every combination of values, ranked by their results.
 
-use std::ffi::OsString;
-use std::io::{Write, stdout};
+use std::io::Write;
 use std::path::Path;
 
 use clap::{Args, Command, FromArgMatches};
+use sail_vl::eval::Retrieval;
 use sail_vl::layers::Head;
+use sail_vl::recipe::Recipe;
 use sail_vl::train::{EvaluationRecord, Finish, Outcome};
 use serde_json::json;
 
 use crate::error::CliError;
-use crate::inputs;
-use crate::train::{TrainArgs, execute};
+use crate::interrupt::interrupter;
+use crate::output;
+use crate::recipe_args::RecipeArgs;
+use crate::train_args::TrainArgs;
 use crate::train_report;
+use crate::train_run::execute;
 
-/// The options whose values decide what a run learns.
-const OPTIONS: [&str; 16] = [
-    "head",
-    "width",
-    "dim",
-    "loss",
-    "normalization",
-    "blocks",
-    "batch",
-    "precision",
-    "epochs",
-    "lr",
-    "weight-decay",
-    "optimizer",
-    "warmup",
-    "seed",
-    "evaluate-every",
-    "patience",
-];
+/// Options that name data or files and cannot be swept.
+const FIXED: [&str; 5] = ["config", "images", "texts", "extra-texts", "holdout"];
 
-/// One combination: what differs, the name of its folder, and its command line.
+/// One combination of values, and the recipe of its run.
 struct Setting {
     values: Vec<(String, String)>,
-    args: TrainArgs,
+    recipe: Recipe,
 }
 
 impl Setting {
@@ -49,28 +36,30 @@ impl Setting {
 }
 
 pub(crate) fn run(args: &TrainArgs) -> Result<(), CliError> {
-    if args.holdout == 0 {
+    let settings = settings(args)?;
+    if settings.iter().any(|setting| setting.recipe.holdout == 0) {
         return Err(CliError::Usage("`--sweep` needs a `--holdout` to rank the settings by".into()));
     }
-    let settings = settings(args)?;
     let out = Path::new(&args.out);
     match (args.resume, out.exists()) {
         (false, true) => {
-            return Err(CliError::Usage(format!("{} exists: continue it with `--resume`", args.out)));
+            return Err(CliError::Usage(format!("{} exists: use `--resume` to continue it", args.out)));
         }
         (true, false) => {
-            return Err(CliError::Usage(format!("{} does not exist: leave out `--resume`", args.out)));
+            return Err(CliError::Usage(format!("{} does not exist: omit `--resume`", args.out)));
         }
         _ => {}
     }
-    let interrupter = inputs::interrupter();
+    let interrupter = interrupter();
     let mut done: Vec<(String, &Setting, Outcome<Head>)> = Vec::new();
     for (index, setting) in settings.iter().enumerate() {
-        let mut args = setting.args.clone();
-        // Read and checked once.
-        args.pairs.no_verify |= index > 0;
-        args.resume = Path::new(&args.out).exists();
-        let outcome = execute(&args, &interrupter)?;
+        let mut args = args.clone();
+        // The features are verified once.
+        args.verify.no_verify |= index > 0;
+        let folder = format!("{}/{}", args.out.trim_end_matches('/'), setting.name());
+        args.tensorboard = args.tensorboard.map(|folder| folder.join(setting.name()));
+        let resume = Path::new(&folder).exists();
+        let outcome = execute(&args, &setting.recipe, &folder, resume, &interrupter)?;
         if outcome.finish == Finish::Interrupted {
             return Err(CliError::SweepInterrupted { done: index, settings: settings.len() });
         }
@@ -84,13 +73,19 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), CliError> {
     print(args, &done)
 }
 
-/// What runs are ranked by: the mean recall at the end.
+/// The score that runs are ranked by: the final mean recall.
 fn recall(outcome: &Outcome<Head>) -> f64 {
-    outcome.history.evaluations.last().map_or(f64::NEG_INFINITY, EvaluationRecord::mean_recall)
+    outcome.history.evaluations.last().map_or(f64::NEG_INFINITY, EvaluationRecord::score)
 }
 
-/// Every combination, each parsed and checked as a command line of its own before anything runs.
+/// Returns every combination, parsed and checked before anything runs.
 fn settings(args: &TrainArgs) -> Result<Vec<Setting>, CliError> {
+    let options: Vec<String> = RecipeArgs::augment_args(Command::new("train"))
+        .get_arguments()
+        .flat_map(|argument| argument.get_long_and_visible_aliases().unwrap_or_default())
+        .filter(|name| !FIXED.contains(name))
+        .map(str::to_owned)
+        .collect();
     let mut combinations: Vec<Vec<(String, String)>> = vec![Vec::new()];
     let mut named = Vec::new();
     for sweep in &args.sweep {
@@ -98,8 +93,9 @@ fn settings(args: &TrainArgs) -> Result<Vec<Setting>, CliError> {
         let Some((option, values)) = sweep.split_once('=') else {
             return Err(usage("expected OPTION=VALUE,VALUE,...".into()));
         };
-        if !OPTIONS.contains(&option) {
-            return Err(usage(format!("`{option}` cannot be swept, expected one of {}", OPTIONS.join(", "))));
+        // `head` is the former name of `projector`.
+        if !options.iter().any(|known| known == option) && option != "head" {
+            return Err(usage(format!("`{option}` cannot be swept, expected one of {}", options.join(", "))));
         }
         if named.contains(&option) {
             return Err(usage(format!("`{option}` is swept twice")));
@@ -109,7 +105,7 @@ fn settings(args: &TrainArgs) -> Result<Vec<Setting>, CliError> {
         let count = values.len();
         values.dedup();
         if values.len() != count || values.iter().any(|value| value.is_empty()) {
-            return Err(usage("a value is empty or there twice".into()));
+            return Err(usage("a value is empty or given twice".into()));
         }
         combinations = combinations
             .into_iter()
@@ -125,82 +121,74 @@ fn settings(args: &TrainArgs) -> Result<Vec<Setting>, CliError> {
     combinations.into_iter().map(|values| setting(args, values)).collect()
 }
 
+/// The recipe of the command line with some options replaced.
 fn setting(args: &TrainArgs, values: Vec<(String, String)>) -> Result<Setting, CliError> {
-    // The command line as it was given, with the values of this combination after it; a later value takes the place of
-    // an earlier one.
-    let words = std::env::args_os().skip(1);
-    let values_of = values.iter().map(|(option, value)| OsString::from(format!("--{option}={value}")));
-    let command = TrainArgs::augment_args(Command::new("train").args_override_self(true));
-    let matches = command.try_get_matches_from(words.chain(values_of));
-    let parsed = matches.and_then(|matches| TrainArgs::from_arg_matches(&matches)).map_err(|error| {
+    let command = RecipeArgs::augment_args_for_update(Command::new("train").no_binary_name(true));
+    let options = values.iter().map(|(option, value)| format!("--{option}={value}"));
+    let mut changed = args.recipe.clone();
+    let updated = command.try_get_matches_from(options);
+    updated.and_then(|matches| changed.update_from_arg_matches(&matches)).map_err(|error| {
         let message = error.to_string();
         let line = message.lines().next().unwrap_or_default();
         CliError::Usage(format!("a setting of the sweep: {}", line.trim_start_matches("error: ")))
     })?;
-    let mut setting = Setting { values, args: parsed };
-    setting.args.sweep.clear();
-    setting.args.report = None;
-    setting.args.out = format!("{}/{}", args.out.trim_end_matches('/'), setting.name());
-    setting.args.check()?;
-    Ok(setting)
+    Ok(Setting { recipe: changed.recipe()?, values })
 }
 
 fn print(args: &TrainArgs, done: &[(String, &Setting, Outcome<Head>)]) -> Result<(), CliError> {
-    let mut out = stdout().lock();
     let head = |name: &str| format!("{}/{name}/head.safetensors", args.out.trim_end_matches('/'));
     let last = |outcome: &Outcome<Head>| outcome.history.evaluations.last().cloned();
-    if args.json {
-        let settings: Vec<_> = done
-            .iter()
-            .map(|(name, setting, outcome)| {
-                let evaluation = last(outcome);
-                let values: serde_json::Map<_, _> = setting
-                    .values
-                    .iter()
-                    .map(|(option, value)| (option.clone(), value.as_str().into()))
-                    .collect();
-                json!({
-                    "setting": values,
-                    "mean_recall": evaluation.as_ref().map(EvaluationRecord::mean_recall),
-                    "holdout": evaluation.map(|evaluation| evaluation.holdout),
-                    "loss": outcome.history.steps.last().map(|step| step.loss),
-                    "steps": outcome.history.steps.len(),
-                    "seconds": outcome.seconds,
-                    "head": head(name),
-                })
+    let settings: Vec<_> = done
+        .iter()
+        .map(|(name, setting, outcome)| {
+            let evaluation = last(outcome);
+            let values: serde_json::Map<_, _> = setting
+                .values
+                .iter()
+                .map(|(option, value)| (option.clone(), value.as_str().into()))
+                .collect();
+            json!({
+                "setting": values,
+                "mean_recall": evaluation.as_ref().and_then(EvaluationRecord::mean_recall),
+                "holdout": evaluation.and_then(|evaluation| evaluation.holdout),
+                "loss": outcome.history.steps.last().map(|step| step.loss),
+                "steps": outcome.history.steps.len(),
+                "seconds": outcome.seconds,
+                "head": head(name),
             })
-            .collect();
-        let mut result = json!({"settings": settings, "best": done.first().map(|(name, ..)| head(name))});
-        if args.report.is_some() {
-            let runs: Vec<_> = done.iter().map(|(name, _, outcome)| (name.clone(), outcome)).collect();
-            result["curves"] = train_report::curves(&runs);
+        })
+        .collect();
+    let mut result = json!({"settings": settings, "best": done.first().map(|(name, ..)| head(name))});
+    if args.report.is_some() {
+        let runs: Vec<_> = done.iter().map(|(name, _, outcome)| (name.clone(), outcome)).collect();
+        result["curves"] = train_report::curves(&runs);
+    }
+    output::print(args.json, &result, |out| {
+        let width = done.iter().map(|(name, ..)| name.chars().count()).max().unwrap_or(0).max(7) + 2;
+        writeln!(
+            out,
+            "{:<width$}{:>11}{:>10}{:>10}{:>11}{:>11}{:>9}",
+            "setting", "mean recall", "i2t R@1", "t2i R@1", "i2t R@10", "t2i R@10", "seconds"
+        )?;
+        for (name, _, outcome) in done {
+            if let Some(evaluation) = last(outcome)
+                && let Some(Retrieval { i2t, t2i, .. }) = &evaluation.holdout
+            {
+                writeln!(
+                    out,
+                    "{name:<width$}{:>11.2}{:>10.2}{:>10.2}{:>11.2}{:>11.2}{:>9.1}",
+                    evaluation.score(),
+                    i2t.r1,
+                    t2i.r1,
+                    i2t.r10,
+                    t2i.r10,
+                    outcome.seconds
+                )?;
+            }
         }
-        writeln!(out, "{result}")?;
-        return Ok(());
-    }
-    let width = done.iter().map(|(name, ..)| name.chars().count()).max().unwrap_or(0).max(7) + 2;
-    writeln!(
-        out,
-        "{:<width$}{:>11}{:>10}{:>10}{:>11}{:>11}{:>9}",
-        "setting", "mean recall", "i2t R@1", "t2i R@1", "i2t R@10", "t2i R@10", "seconds"
-    )?;
-    for (name, _, outcome) in done {
-        if let Some(evaluation) = last(outcome) {
-            let (i2t, t2i) = (&evaluation.holdout.i2t, &evaluation.holdout.t2i);
-            writeln!(
-                out,
-                "{name:<width$}{:>11.2}{:>10.2}{:>10.2}{:>11.2}{:>11.2}{:>9.1}",
-                evaluation.mean_recall(),
-                i2t.r1,
-                t2i.r1,
-                i2t.r10,
-                t2i.r10,
-                outcome.seconds
-            )?;
+        match done.first() {
+            Some((name, ..)) => writeln!(out, "best head: {}", head(name)),
+            None => Ok(()),
         }
-    }
-    if let Some((name, ..)) = done.first() {
-        writeln!(out, "best head: {}", head(name))?;
-    }
-    Ok(())
+    })
 }

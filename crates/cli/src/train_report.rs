@@ -1,14 +1,14 @@
-//! What trainings did, as a page for people.
+//! The HTML report of one or several runs.
 
 use sail_vl::layers::Head;
 use sail_vl::report::{LineChart, Report, Section, Table};
 use sail_vl::train::{EvaluationRecord, Outcome};
 use serde_json::{Value, json};
 
-/// Curves of more runs than this cannot be told apart; the best ones are drawn.
+/// Runs whose curves are drawn, the best ones; more could not be told apart.
 const DRAWN: usize = 6;
 
-/// What the curves of a report are drawn from, run by run.
+/// Returns the points of the curves in a report, run by run.
 pub(crate) fn curves(runs: &[(String, &Outcome<Head>)]) -> Value {
     let drawn = runs.iter().take(DRAWN).map(|(name, outcome)| {
         let recall = |at: &EvaluationRecord| json!({"steps": at.steps, "mean_recall": at.mean_recall()});
@@ -21,10 +21,10 @@ pub(crate) fn curves(runs: &[(String, &Outcome<Head>)]) -> Value {
     drawn.collect()
 }
 
-/// A report on runs, best first, each with its name.
+/// Builds a report on runs, best first, each with its name.
 pub(crate) fn report(runs: &[(String, &Outcome<Head>)]) -> Report {
     let several = runs.len() > 1;
-    let title = if several { "Which settings do best?" } else { "A training" };
+    let title = if several { "Sweep" } else { "Training run" };
     let mut report = Report::new(title);
     let mut table = Table::new([
         "run",
@@ -36,7 +36,7 @@ pub(crate) fn report(runs: &[(String, &Outcome<Head>)]) -> Report {
         "seconds",
     ]);
     for (name, outcome) in runs {
-        let holdout = outcome.history.evaluations.last().map(|evaluation| &evaluation.holdout);
+        let holdout = outcome.history.evaluations.last().and_then(|evaluation| evaluation.holdout.as_ref());
         let recall = |score: Option<f64>| score.map_or("-".to_owned(), |score| format!("{score:.2}"));
         table = table.row([
             name.clone(),
@@ -50,12 +50,13 @@ pub(crate) fn report(runs: &[(String, &Outcome<Head>)]) -> Report {
     }
     if let Some((name, best)) = runs.first()
         && let Some(evaluation) = best.history.evaluations.last()
+        && let Some(holdout) = &evaluation.holdout
     {
         let of = if several { format!(" of {name}, the best setting") } else { String::new() };
         report = report
-            .subtitle(format!("Judged by {} held-out images.", evaluation.holdout.n_images))
-            .key_figure(format!("{:.1} %", evaluation.mean_recall()), format!("mean recall{of}"))
-            .key_figure(format!("{:.1} %", evaluation.holdout.i2t.r1), format!("R@1, image to text{of}"));
+            .subtitle(format!("Evaluated on {} held-out images.", holdout.n_images))
+            .key_figure(format!("{:.1} %", evaluation.score()), format!("mean recall{of}"))
+            .key_figure(format!("{:.1} %", holdout.i2t.r1), format!("R@1, image to text{of}"));
     }
     let ranked = ["R@1 to text", "R@1 to image", "R@10 to text", "R@10 to image"];
     let table =
@@ -70,7 +71,7 @@ pub(crate) fn report(runs: &[(String, &Outcome<Head>)]) -> Report {
         outcome.history.steps.iter().map(|step| (step.step as f64, step.loss)).collect()
     });
     let recall = chart("Mean recall on held-out pairs", "percent", |outcome| {
-        outcome.history.evaluations.iter().map(|at| (at.steps as f64, at.mean_recall())).collect()
+        outcome.history.evaluations.iter().map(|at| (at.steps as f64, at.score())).collect()
     });
     let rate = chart("Learning rate", "rate", |outcome| {
         outcome.history.steps.iter().map(|step| (step.step as f64, step.learning_rate)).collect()

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::named::{Named, display_and_parse_by_name};
+
 /// The layer whose states are the features.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -28,6 +30,19 @@ pub enum Attention {
     /// Applies to the last block that is run, whose states are the features.
     QueryQuery,
 }
+
+impl Named for Attention {
+    const ALL: &'static [Self] = &[Self::Standard, Self::QueryQuery];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Standard => "standard",
+            Self::QueryQuery => "query-query",
+        }
+    }
+}
+
+display_and_parse_by_name!(Attention, "attention");
 
 /// The features that an [`ImageEncoder`](crate::ImageEncoder) returns for every patch.
 ///

@@ -20,6 +20,16 @@ pub enum Dtype {
     F32,
 }
 
+impl From<sail_core::Dtype> for Dtype {
+    fn from(dtype: sail_core::Dtype) -> Self {
+        match dtype {
+            sail_core::Dtype::F16 => Self::F16,
+            sail_core::Dtype::BF16 => Self::BF16,
+            sail_core::Dtype::F32 => Self::F32,
+        }
+    }
+}
+
 impl Dtype {
     /// The name in manifests and on the command line.
     pub fn name(self) -> &'static str {

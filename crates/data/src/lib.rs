@@ -49,6 +49,7 @@
 //! assert_eq!((batch.rows, batch.images.len(), batch.texts[0].len()), (2, 4, 2));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod concat;
 mod decode;

@@ -23,6 +23,7 @@ const BLOCK: usize = 1 << 18;
 /// ```
 pub fn scan(source: &dyn FeatureSource, progress: impl Fn(usize) + Sync) -> Result<(), FeatureError> {
     let (total, dim) = (source.rows(), source.dim());
+    let _span = tracing::info_span!("scan", rows = total, dim).entered();
     let block = (BLOCK / dim.max(1)).max(1);
     (0..total.div_ceil(block))
         .into_par_iter()

@@ -11,6 +11,7 @@
 //! | `bert`, `distilbert`, `roberta`, `xlm-roberta`, `camembert`, `mpnet` | MiniLM, BGE, E5, MPNet and others | token states, sentence embedding |
 //!
 //! All backbones are for inference only. A custom backbone just implements [`ImageEncoder`] or [`TextEncoder`].
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod activation;
 mod attention;

@@ -1,23 +1,22 @@
-//! How much is computed at once.
+//! Block sizes of score matrices.
 
 use sail_core::{Check, ConfigError, ensure};
 
-/// The size of the blocks in which a matrix of scores is computed. It changes memory and speed, not results.
+/// The size of the blocks in which a matrix of scores is computed. It affects memory and speed, not results.
 ///
-/// The default, 512 by 2,048, makes 4 MiB of scores at a time: large enough for a matrix product at full speed, small
-/// enough for a cache, for a device's spare memory, and for an allocator that returns larger pieces to the system, from
-/// where they would come back page by page.
+/// The default, 512 by 2,048, is 4 MiB of scores: large enough for matrix products at full speed, small enough for a
+/// cache and for an allocator that returns larger allocations to the system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BlockSize {
-    /// Rows of a block: images, or queries. At least 1.
+    /// Rows of a block (images or queries), at least 1.
     pub rows: usize,
-    /// Columns of a block: texts, or the gallery. At least 1.
+    /// Columns of a block (texts or the gallery), at least 1.
     pub columns: usize,
 }
 
 impl BlockSize {
-    /// What suits a search, where little is done with a score: 2,048 by 512, as much memory as the default. The more
-    /// queries a block has, the less often the gallery is put in order for the product.
+    /// Block size for searches, which do little work per score: 2,048 by 512. With more queries per block, the gallery is
+    /// packed for the matrix product less often.
     pub const SEARCH: Self = Self { rows: 2048, columns: 512 };
 }
 

@@ -1,23 +1,23 @@
-//! The cosines of chosen pairs.
+//! Cosines of selected pairs.
 
 use burn::tensor::Tensor;
 
 use crate::EvalError;
 use crate::unit_rows::{UnitRows, dot, same_dim};
 
-/// Pairs whose rows are in memory at once.
+/// Pairs per gather.
 const CHUNK: usize = 4096;
 
-/// The cosine of every pair, in f64: what benchmarks of a few candidates an image are scored from.
+/// Computes the cosine of every pair in f64, for benchmarks with a few candidates per image.
 ///
 /// # Shapes
 /// - images: `[n_images, dim]`, not necessarily normalised
 /// - texts: `[n_texts, dim]`, not necessarily normalised
-/// - pairs: the rows of an image and of a text
+/// - pairs: the index of an image and of a text
 ///
 /// # Errors
-/// [`EvalError`] when a side is empty or the two differ in dimension, when a pair names a row that is not there, when
-/// an embedding of a pair is not finite or all zeros, and when the device fails.
+/// [`EvalError`] if a side is empty or the two differ in dimension, if an index is out of range, if an embedding of a
+/// pair is not finite or all zeros, and if the device fails.
 ///
 /// # Examples
 /// ```
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pair_beyond_the_rows_is_named() {
+    fn rejects_indices_out_of_range() {
         let rows = || Tensor::<2>::from_floats([[1.0, 0.0], [0.0, 1.0]], &Device::flex());
         assert_eq!(cosines(rows(), rows(), &[]).unwrap(), [0.0; 0]);
         for (pair, side) in [([2, 0], "image"), ([0, 2], "text")] {

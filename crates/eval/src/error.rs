@@ -1,28 +1,30 @@
-//! What can be wrong with embeddings and labels.
+//! Errors of evaluations.
 
 use burn::tensor::TensorReadError;
 use sail_core::{ConfigError, FeatureError, HeadError};
 
-/// An evaluation that cannot be computed.
+/// An error of an evaluation.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EvalError {
-    /// Nothing to evaluate.
-    #[error("there are no {what}s, expected at least one of at least one dimension")]
+    /// An empty input.
+    #[error("no {what}s, expected at least one with at least one dimension")]
     Empty {
-        /// What there is none of: `image`, `text`, `query`, `gallery row`, ...
+        /// What is missing: `image`, `text`, `query`, `gallery row`, ...
         what: &'static str,
     },
-    /// Two sides that cannot be compared.
-    #[error("{first}s have {first_dim} dimensions and {second}s {second_dim}: project both with one head")]
+    /// Inputs of different dimensions.
+    #[error(
+        "{first}s have {first_dim} dimensions and {second}s {second_dim}: project both with the same head"
+    )]
     Dimension {
-        /// What the rows of the first side are.
+        /// What the rows of the first input are.
         first: &'static str,
-        /// Their size.
+        /// Their dimension.
         first_dim: usize,
-        /// What the rows of the second side are.
+        /// What the rows of the second input are.
         second: &'static str,
-        /// Their size.
+        /// Their dimension.
         second_dim: usize,
     },
     /// An embedding with a NaN or an infinity.
@@ -30,101 +32,101 @@ pub enum EvalError {
     NotFinite {
         /// What the row is: `image`, `text`, ...
         what: &'static str,
-        /// The row.
+        /// Index of the row.
         row: usize,
-        /// The first such column.
+        /// Index of the first such column.
         column: usize,
         /// NaN or an infinity.
         value: f32,
     },
-    /// An embedding of zeros, which has no direction.
-    #[error("{what} {row} is all zeros and has no direction: check the features and the head")]
+    /// An embedding of all zeros, which has no direction.
+    #[error("{what} {row} is all zeros: check the features and the head")]
     ZeroNorm {
         /// What the row is: `image`, `text`, ...
         what: &'static str,
-        /// The row.
+        /// Index of the row.
         row: usize,
     },
-    /// A list that should say one thing for every row has another length.
-    #[error("there are {found} {what}, expected {expected}: one for each {of}")]
+    /// A list whose length is not the number of rows.
+    #[error("found {found} {what}, expected {expected}: one for each {of}")]
     Length {
-        /// What the list holds.
+        /// What the list contains.
         what: &'static str,
         /// Its length.
         found: usize,
-        /// How many rows there are.
+        /// The number of rows.
         expected: usize,
         /// What the rows are.
         of: &'static str,
     },
-    /// An index beyond the end.
-    #[error("{of} {row} belongs to {what} {found}, expected less than {expected}")]
+    /// An index out of range.
+    #[error("{of} {row} has {what} index {found}, expected less than {expected}")]
     OutOfRange {
-        /// What the index is of: `image` or `class`.
+        /// What the index refers to: `image` or `class`.
         what: &'static str,
         /// The index.
         found: usize,
-        /// How many there are.
+        /// The number of them.
         expected: usize,
-        /// What carries the index: `text`, `prompt` or `image`.
+        /// What has the index: `text`, `prompt` or `image`.
         of: &'static str,
-        /// Which one carries it.
+        /// Its row.
         row: usize,
     },
-    /// An image that cannot be found because no text describes it.
+    /// An image without a text.
     #[error("image {image} has no text: leave it out")]
     ImageWithoutText {
         /// The image.
         image: usize,
     },
-    /// A class that cannot be found because no prompt names it.
-    #[error("class {class} has no prompt: give it one or leave it out")]
+    /// A class without a prompt.
+    #[error("class {class} has no prompt: add one or leave the class out")]
     ClassWithoutPrompt {
         /// The class.
         class: usize,
     },
-    /// The prompts of a class point in opposite directions, so that their mean has none.
-    #[error("the prompt embeddings of class {class} cancel out: their mean is zero")]
+    /// Prompt embeddings of a class with a mean of zero.
+    #[error("the prompt embeddings of class {class} cancel: their mean is zero")]
     PromptsCancel {
         /// The class.
         class: usize,
     },
-    /// Too little to compute a measure from.
-    #[error("there are {found} {what}s, expected at least {expected}")]
+    /// Too few values for a measure.
+    #[error("found {found} {what}s, expected at least {expected}")]
     TooFew {
-        /// What there is too little of.
+        /// What there are too few of.
         what: &'static str,
-        /// How many there are.
+        /// Their number.
         found: usize,
-        /// How many it takes.
+        /// The minimum.
         expected: usize,
     },
-    /// Rows that are all the same, so that nothing varies with them.
-    #[error("the {what}s all have the same direction: check the features")]
+    /// Rows that are all equal.
+    #[error("all {what}s have the same direction: check the features")]
     Constant {
         /// What the rows are.
         what: &'static str,
     },
-    /// A covariance that cannot be inverted.
-    #[error("the covariance of the {what}s cannot be inverted: raise the regularization")]
+    /// A singular covariance.
+    #[error("the covariance of the {what}s is singular: increase the regularization")]
     Singular {
         /// What the rows are.
         what: &'static str,
     },
     /// A fit whose loss is not finite.
-    #[error("the fit of the {what} diverged: raise its penalty")]
+    #[error("the fit of the {what} diverged: increase its penalty")]
     Diverged {
         /// What was fitted.
         what: &'static str,
     },
-    /// An option out of its range.
+    /// An option out of range.
     #[error("invalid evaluation options")]
     Config(#[from] ConfigError),
-    /// The head cannot take the features.
+    /// The head rejects the features.
     #[error("cannot project the features")]
     Head(#[from] HeadError),
-    /// The features cannot be read or used.
-    #[error("cannot use the features")]
+    /// The features cannot be read or are invalid.
+    #[error("invalid features")]
     Features(#[from] FeatureError),
     /// The device failed.
     #[error("cannot read a result from the device")]

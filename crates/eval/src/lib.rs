@@ -1,42 +1,49 @@
-//! How good is an alignment, and how good can it get? Measures of embeddings and of pairs of encoders, in blocks.
+//! Evaluation of embeddings, of heads and of pairs of encoders, computed in blocks.
 //!
 //! | question | function | result |
 //! |---|---|---|
-//! | does an image find its captions, and a caption its image? | [`retrieval`] | [`Retrieval`] |
-//! | does an image find the name of its class? | [`class_weights`], [`zero_shot`] | [`ZeroShot`] |
-//! | which of two is right? | [`winoground`], [`statements_pick_images`], [`prefers_true_caption`], [`group_accuracy`] | [`Winoground`], [`GroupAccuracy`] |
-//! | what is where in an image? | [`LogitMap`], [`SlidingWindow`], [`Confusion`] | [`Segmentation`] |
-//! | what does a query find? | [`top_k`] | [`Match`]es, for galleries of results |
-//! | what does a head make of stored features? | [`project_images`], [`project_texts`] | embeddings |
-//! | do two encoders see the same neighbours, the same similarities? | [`mutual_knn`], [`cka`], [`cca`] | [`Measured`], with what chance gives |
-//! | do features cluster by class? | [`knn_classify`], [`silhouette`], [`k_means`] with [`normalized_mutual_information`] | predictions, a number |
-//! | are classes linearly separable? | [`LinearProbe`] | predictions |
-//! | how far does alignment get without training? | [`ridge_aligner`], [`cca_aligner`], [`Asif`] | embeddings for [`retrieval`] |
-//! | does one number predict another, and how sure is it? | [`pearson`], [`spearman`], [`Bootstrap`] | a number, an [`Interval`] |
+//! | does an image retrieve its captions, and a caption its image? | [`retrieval`] | [`Retrieval`] |
+//! | is an image classified by the names of the classes? | [`class_weights`], [`zero_shot`] | [`ZeroShot`] |
+//! | which of two candidates is correct? | [`winoground`], [`statements_pick_images`], [`prefers_true_caption`], [`group_accuracy`] | [`Winoground`], [`GroupAccuracy`] |
+//! | which class does each pixel have? | [`LogitMap`], [`SlidingWindow`], [`Confusion`] | [`Segmentation`] |
+//! | what are the best matches of a query? | [`top_k`] | [`Match`]es |
+//! | what are the embeddings of stored features? | [`project_images`], [`project_texts`] | embeddings |
+//! | are two values correlated, and how certain is a score? | [`pearson`], [`spearman`], [`Bootstrap`] | a correlation, an [`Interval`] |
 //!
-//! # Ranks, not sorts
-//! A recall needs the *rank* of the right answer, and a rank is a count: one more than the number of wrong
-//! answers that score at least as high. So nothing is sorted, and the matrix of all scores never exists: it is
-//! multiplied out a block at a time ([`BlockSize`]), and every block updates the ranks of its rows and of its
-//! columns before the next one takes its place. Memory beyond the inputs is a few blocks, whatever their size.
+//! With the feature `measures`:
 //!
-//! # Ties count against
-//! A head that maps everything to one point must score 0, not 100. Scores that differ by less than
-//! [`TIE_TOLERANCE`] are a tie, and a tie with the right answer counts against it.
+//! | question | function | result |
+//! |---|---|---|
+//! | do two encoders have the same neighbours, the same similarities? | `mutual_knn`, `cka`, `cca` | `Measured`, with a chance level |
+//! | do features cluster by class? | `knn_classify`, `silhouette`, `k_means` with `normalized_mutual_information` | predictions, a score |
+//! | are classes linearly separable? | `LinearProbe` | predictions |
+//! | how good is an alignment without training? | `ridge_aligner`, `cca_aligner`, `Asif` | embeddings for [`retrieval`] |
 //!
-//! For that to mean anything, the comparison has to be finer than the error of an f32 product, which for 1,024
-//! dimensions may reach 6e-5. A block's product is therefore only a filter: whatever lies clear of the threshold
-//! is counted from it, and the few pairs that lie within its error are computed again in f64. The ranks are
-//! those of f64 arithmetic on unit rows, whichever device multiplied and in whatever order.
+//! # Ranks without sorting
+//! Recall depends on the *rank* of the correct answer, which is a count: one more than the number of incorrect answers
+//! that score at least as high. So nothing is sorted, and the matrix of all scores is never held: it is computed in
+//! blocks ([`BlockSize`]), each of which updates the ranks of its rows and columns. Memory beyond the inputs is a few
+//! blocks.
 //!
-//! # Deliberate absences
-//! No model, no file, no choice of device. Embeddings come in as they are: every function here normalises, and
-//! refuses rows that have no direction (NaN, infinity, all zeros) by name.
+//! # Ties count as errors
+//! A head that maps everything to one point must score 0, not 100. Scores that differ by less than [`TIE_TOLERANCE`] are
+//! tied, and a tie with the correct answer counts against it.
+//!
+//! This requires comparisons that are more precise than an f32 product, whose error reaches 6e-5 for 1,024 dimensions. A
+//! block's product is therefore only a filter: scores that are clear of the threshold are counted, and the few pairs
+//! within the error bound are computed again in f64. The ranks are those of f64 arithmetic on unit rows, whatever the
+//! device and the order of its sums.
+//!
+//! # Scope
+//! No models, no files, no choice of device. Embeddings need not be normalised: every function normalises them, and
+//! rejects rows without a direction (NaN, infinity, all zeros), with their index.
 
-mod assess;
 mod block;
 mod cosines;
 mod error;
+mod groups;
+#[cfg(feature = "measures")]
+mod measures;
 mod pair_choice;
 mod project;
 mod ranks;
@@ -49,14 +56,15 @@ mod unit_rows;
 mod winoground;
 mod zero_shot;
 
-pub use assess::{
+pub use block::BlockSize;
+pub use cosines::cosines;
+pub use error::EvalError;
+#[cfg(feature = "measures")]
+pub use measures::{
     Asif, Cka, KMeansOptions, KnnOptions, LinearAligner, LinearProbe, LinearProbeOptions, Measured,
     Permutations, Vote, accuracy, adjusted_rand_index, cca, cca_aligner, cka, k_means, knn_classify,
     mutual_knn, normalized_mutual_information, ridge_aligner, silhouette,
 };
-pub use block::BlockSize;
-pub use cosines::cosines;
-pub use error::EvalError;
 pub use pair_choice::{GroupAccuracy, group_accuracy, prefers_true_caption, statements_pick_images};
 pub use project::{project_images, project_texts};
 pub use ranks::{RetrievalScores, TIE_TOLERANCE, rank};

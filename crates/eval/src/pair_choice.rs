@@ -1,12 +1,12 @@
-//! Right or wrong in groups: MMVP-VLM and SugarCrepe.
+//! Choices between two candidates, and accuracies by group: MMVP-VLM and SugarCrepe.
 
 use serde::{Deserialize, Serialize};
 
 use crate::EvalError;
 use crate::winoground::{exceeds, texts_pick_images};
 
-/// Whether both statements of a pair pick their own image, as MMVP-VLM asks (Tong et al., 2024, arXiv 2401.06209,
-/// section 3.2): `s(t0, i0) > s(t0, i1)` and `s(t1, i1) > s(t1, i0)`. A tie counts against, as does a NaN.
+/// Returns true if both statements of a pair score higher with the matching image, the criterion of MMVP-VLM (Tong et al.
+/// 2024, arXiv 2401.06209, section 3.2): `s(t0, i0) > s(t0, i1)` and `s(t1, i1) > s(t1, i0)`. False for ties and NaN.
 ///
 /// # Shapes
 /// - scores: `[[s(t0, i0), s(t0, i1)], [s(t1, i0), s(t1, i1)]]`
@@ -21,8 +21,8 @@ pub fn statements_pick_images(scores: [[f64; 2]; 2]) -> bool {
     texts_pick_images(scores)
 }
 
-/// Whether an image scores its true caption above a false one, as SugarCrepe asks (Hsieh et al., 2023, arXiv
-/// 2306.14610). A tie counts against, as does a NaN.
+/// Returns true if the true caption of an image scores higher than the false one, the criterion of SugarCrepe (Hsieh et al.
+/// 2023, arXiv 2306.14610). False for ties and NaN.
 ///
 /// # Examples
 /// ```
@@ -33,28 +33,28 @@ pub fn prefers_true_caption(of_true: f64, of_false: f64) -> bool {
     exceeds(of_true, of_false)
 }
 
-/// Accuracies in percent, by group.
+/// Accuracies by group, in percent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GroupAccuracy {
-    /// The mean over the groups that have items, each counting alike.
+    /// Unweighted mean over the groups that have items.
     pub mean: f64,
-    /// The accuracy over all items.
+    /// Accuracy over all items.
     pub overall: f64,
-    /// The accuracy of every group; `None` (`null`) for one without items.
+    /// Accuracy of every group; `None` (`null`) if it has no items.
     pub per_group: Vec<Option<f64>>,
-    /// How many items each group has.
+    /// Number of items of each group.
     pub counts: Vec<usize>,
 }
 
-/// Counts what is right, group by group: the categories of MMVP-VLM, the subsets of SugarCrepe.
+/// Computes the accuracy of each group: the categories of MMVP-VLM, the subsets of SugarCrepe.
 ///
 /// # Shapes
-/// - correct: for each item, whether it is right
-/// - group_of_item: for each item, its group
+/// - correct: for each item, whether it is correct
+/// - group_of_item: for each item, the index of its group
 ///
 /// # Errors
 /// [`EvalError::Empty`] without an item, [`EvalError::Length`] for lists of different lengths, and
-/// [`EvalError::OutOfRange`] for a group that is not there.
+/// [`EvalError::OutOfRange`] for a group index that is not less than `n_groups`.
 ///
 /// # Examples
 /// ```
@@ -74,25 +74,22 @@ pub fn group_accuracy(
         let (found, expected) = (group_of_item.len(), correct.len());
         return Err(EvalError::Length { what: "groups", found, expected, of: "item" });
     }
-    let (mut right, mut counts) = (vec![0usize; n_groups], vec![0usize; n_groups]);
+    let (mut hits, mut counts) = (vec![0usize; n_groups], vec![0usize; n_groups]);
     for (row, (&correct, &group)) in correct.iter().zip(group_of_item).enumerate() {
         if group >= n_groups {
             let (found, expected) = (group, n_groups);
             return Err(EvalError::OutOfRange { what: "group", found, expected, of: "item", row });
         }
         counts[group] += 1;
-        right[group] += usize::from(correct);
+        hits[group] += usize::from(correct);
     }
-    let percent = |right: usize, count: usize| 100.0 * right as f64 / count as f64;
-    let per_group: Vec<Option<f64>> = right
-        .iter()
-        .zip(&counts)
-        .map(|(&right, &count)| (count > 0).then(|| percent(right, count)))
-        .collect();
+    let percent = |hits: usize, count: usize| 100.0 * hits as f64 / count as f64;
+    let per_group: Vec<Option<f64>> =
+        hits.iter().zip(&counts).map(|(&hits, &count)| (count > 0).then(|| percent(hits, count))).collect();
     let occurring = per_group.iter().flatten().count();
     Ok(GroupAccuracy {
         mean: per_group.iter().flatten().sum::<f64>() / occurring as f64,
-        overall: percent(right.iter().sum(), correct.len()),
+        overall: percent(hits.iter().sum(), correct.len()),
         per_group,
         counts,
     })
@@ -103,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pair_is_right_only_as_a_whole() {
+    fn both_statements_have_to_be_correct() {
         assert!(statements_pick_images([[0.9, 0.1], [0.1, 0.9]]));
         assert!(!statements_pick_images([[0.9, 0.1], [0.9, 0.1]]));
         assert!(!statements_pick_images([[0.1, 0.9], [0.1, 0.9]]));
@@ -114,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_count_alike_and_empty_ones_not() {
+    fn the_mean_is_over_groups_with_items() {
         let accuracy = group_accuracy(&[true, false, false, true, true], &[2, 0, 0, 2, 0], 4).unwrap();
         assert_eq!(accuracy.counts, [3, 0, 2, 0]);
         let third = 100.0 / 3.0;
@@ -123,11 +120,11 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_an_error() {
+    fn rejects_empty_input_and_invalid_groups() {
         assert!(matches!(group_accuracy(&[], &[], 1), Err(EvalError::Empty { what: "item" })));
         let error = group_accuracy(&[true], &[], 1).unwrap_err().to_string();
-        assert_eq!(error, "there are 0 groups, expected 1: one for each item");
+        assert_eq!(error, "found 0 groups, expected 1: one for each item");
         let error = group_accuracy(&[true], &[3], 3).unwrap_err().to_string();
-        assert_eq!(error, "item 0 belongs to group 3, expected less than 3");
+        assert_eq!(error, "item 0 has group index 3, expected less than 3");
     }
 }

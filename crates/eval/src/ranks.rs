@@ -1,17 +1,16 @@
-//! From scores to ranks, and from ranks to recalls: pure functions.
+//! Ranks from scores, and recalls from ranks.
 
 use serde::{Deserialize, Serialize};
 
 use crate::EvalError;
 
-/// Cosines that differ by less than this are a tie.
+/// Cosines that differ by less than this are tied.
 ///
-/// An f32 cosine of one pair comes out differently by about this much when its terms are summed in another
-/// order, so a smaller difference does not say which of two pairs is closer.
+/// It is about the rounding error of an f32 cosine, so a smaller difference has no meaning.
 pub const TIE_TOLERANCE: f64 = 1e-6;
 
-/// The rank of the right answer: 1 plus the number of wrong answers that score at least as high, up to
-/// [`TIE_TOLERANCE`]. Ties count against the right answer, and so does a NaN.
+/// Returns the rank of the correct answer: 1 plus the number of other answers that score at least as high, up to
+/// [`TIE_TOLERANCE`]. Ties and NaN count against the correct answer.
 ///
 /// # Examples
 /// ```
@@ -19,37 +18,37 @@ pub const TIE_TOLERANCE: f64 = 1e-6;
 /// assert_eq!(rank(0.8, [0.9, 0.8, 0.7]), 3);
 /// assert_eq!(rank(0.8, []), 1);
 /// ```
-pub fn rank(own: f64, others: impl IntoIterator<Item = f64>) -> usize {
-    let threshold = own - TIE_TOLERANCE;
+pub fn rank(target: f64, others: impl IntoIterator<Item = f64>) -> usize {
+    let threshold = target - TIE_TOLERANCE;
     let below = |other: &f64| *other < threshold;
     1 + others.into_iter().filter(|other| !below(other)).count()
 }
 
-/// Recalls at 1, 5 and 10 in percent, and the mean and the median rank, of one direction of retrieval.
+/// Recalls at 1, 5 and 10 in percent, mean rank and median rank of one direction of retrieval.
 ///
 /// Serialises as `{"r@1": .., "r@5": .., "r@10": .., "mean_rank": .., "median_rank": ..}`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct RetrievalScores {
-    /// Percentage of queries whose right answer has rank 1.
+    /// Percentage of queries whose correct answer has rank 1.
     #[serde(rename = "r@1")]
     pub r1: f64,
-    /// Percentage of queries whose right answer has rank 5 or better.
+    /// Percentage of queries whose correct answer has rank 5 or better.
     #[serde(rename = "r@5")]
     pub r5: f64,
-    /// Percentage of queries whose right answer has rank 10 or better.
+    /// Percentage of queries whose correct answer has rank 10 or better.
     #[serde(rename = "r@10")]
     pub r10: f64,
     /// Mean rank, at least 1.
     pub mean_rank: f64,
-    /// Median rank, at least 1; the mean of the middle two where their number is even.
+    /// Median rank, at least 1; the mean of the middle two for an even number of queries.
     pub median_rank: f64,
 }
 
 impl RetrievalScores {
-    /// Summarises the ranks of the right answers, one for each query, counted from 1.
+    /// Summarises the ranks of the correct answers, one per query, counted from 1.
     ///
     /// # Errors
-    /// [`EvalError::Empty`] without a query.
+    /// [`EvalError::Empty`] without queries.
     ///
     /// # Examples
     /// ```
@@ -86,20 +85,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tie_within_the_tolerance_counts_against() {
+    fn ties_within_the_tolerance_count_against_the_target() {
         assert_eq!(rank(0.5, [0.5 - 0.9e-6, 0.5 - 1.1e-6, -1.0]), 2);
         assert_eq!(rank(0.5, [f64::NAN]), 2);
     }
 
     #[test]
-    fn an_odd_number_of_ranks_has_one_median() {
+    fn median_of_an_odd_number_of_ranks() {
         let scores = RetrievalScores::from_ranks(&[7, 1, 3]).unwrap();
         assert_eq!(scores.median_rank, 3.0);
         assert!(RetrievalScores::from_ranks(&[]).is_err());
     }
 
     #[test]
-    fn serialises_under_the_usual_names() {
+    fn serializes_with_the_documented_names() {
         let scores = RetrievalScores::from_ranks(&[1]).unwrap();
         let json = serde_json::to_string(&scores).unwrap();
         assert_eq!(json, r#"{"r@1":100.0,"r@5":100.0,"r@10":100.0,"mean_rank":1.0,"median_rank":1.0}"#);

@@ -1,4 +1,4 @@
-//! Correlations, and how sure a number is: pure functions.
+//! Correlations and bootstrap intervals.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::EvalError;
 
-/// Pearson's correlation of paired values, in -1 to 1; `None` for fewer than two pairs, lists of different lengths, or
-/// values of one side that are all the same.
+/// Returns the Pearson correlation of paired values, in -1 to 1; `None` for fewer than two pairs, lists of different
+/// lengths, or if the values of one list are all equal.
 ///
 /// # Examples
 /// ```
@@ -27,7 +27,7 @@ pub fn pearson(x: &[f64], y: &[f64]) -> Option<f64> {
         a.iter().zip(b).map(|(a, b)| (a - ma) * (b - mb)).sum()
     };
     let (xx, yy) = (product(x, mx, x, mx), product(y, my, y, my));
-    // Equal values leave a sum of squares of rounding.
+    // The sum of squares of equal values is rounding error.
     let rounding = |mean: f64| x.len() as f64 * (1e-14 * mean).powi(2);
     if !(xx > rounding(mx) && yy > rounding(my)) {
         return None;
@@ -35,8 +35,8 @@ pub fn pearson(x: &[f64], y: &[f64]) -> Option<f64> {
     Some((product(x, mx, y, my) / (xx.sqrt() * yy.sqrt())).clamp(-1.0, 1.0))
 }
 
-/// Spearman's rank correlation: Pearson's of the ranks, equal values sharing the mean of theirs. `None` as for
-/// [`pearson`], and where a value is NaN.
+/// Returns Spearman's rank correlation: the Pearson correlation of the ranks, where equal values have their mean rank.
+/// `None` as for [`pearson`], and if a value is NaN.
 ///
 /// # Examples
 /// ```
@@ -57,29 +57,29 @@ fn ranks(values: &[f64]) -> Vec<f64> {
     let mut start = 0;
     for equal in order.chunk_by(|&a, &b| values[a] == values[b]) {
         let mean = start as f64 + (equal.len() as f64 + 1.0) / 2.0;
-        for &place in equal {
-            ranks[place] = mean;
+        for &index in equal {
+            ranks[index] = mean;
         }
         start += equal.len();
     }
     ranks
 }
 
-/// An interval that holds a value with 95% confidence.
+/// A 95% confidence interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
-    /// Its lower end: the 2.5th percentile.
+    /// Lower bound: the 2.5th percentile.
     pub low: f64,
-    /// Its upper end: the 97.5th percentile.
+    /// Upper bound: the 97.5th percentile.
     pub high: f64,
 }
 
-/// The percentile bootstrap (Efron, 1979): how far a statistic varies over samples like the one at hand.
+/// The percentile bootstrap (Efron 1979).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bootstrap {
-    /// How many samples are drawn; at least 1.
+    /// Number of samples; at least 1.
     pub resamples: usize,
-    /// Where they come from.
+    /// Seed of the samples.
     pub seed: u64,
 }
 
@@ -90,8 +90,7 @@ impl Default for Bootstrap {
 }
 
 impl Bootstrap {
-    /// Draws `rows` of `rows` rows with replacement, again and again, and gives the statistics of each sample, in the
-    /// order of the draws.
+    /// Draws samples of `rows` of `rows` indices with replacement, and returns the statistic of each sample.
     ///
     /// # Errors
     /// [`EvalError::Empty`] without rows, [`EvalError::Config`] without resamples.
@@ -114,30 +113,30 @@ impl Bootstrap {
         if rows == 0 {
             return Err(EvalError::Empty { what: "row" });
         }
-        let one = |draw: u64| {
+        let sample = |draw: u64| {
             let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
-            // A stream for each sample, so that threads do not matter.
+            // One stream per sample, so the result does not depend on the number of threads.
             rng.set_stream(draw);
             // The bias of the high half of a product is below one part in 2^32.
             let mut row = || ((u128::from(rng.next_u64()) * rows as u128) >> 64) as usize;
             let sample: Vec<usize> = (0..rows).map(|_| row()).collect();
             statistic(&sample)
         };
-        Ok((0..self.resamples as u64).into_par_iter().map(one).collect())
+        Ok((0..self.resamples as u64).into_par_iter().map(sample).collect())
     }
 }
 
 impl Interval {
-    /// The middle 95% of values, with linear interpolation between them; `None` without any, or with a NaN.
+    /// Returns the central 95% of values, with linear interpolation; `None` without values or with a NaN.
     pub fn of(mut values: Vec<f64>) -> Option<Self> {
         if values.is_empty() || values.iter().any(|value| value.is_nan()) {
             return None;
         }
         values.sort_by(f64::total_cmp);
         let at = |share: f64| {
-            let place = share * (values.len() - 1) as f64;
-            let (below, above) = (values[place.floor() as usize], values[place.ceil() as usize]);
-            below + (above - below) * place.fract()
+            let position = share * (values.len() - 1) as f64;
+            let (below, above) = (values[position.floor() as usize], values[position.ceil() as usize]);
+            below + (above - below) * position.fract()
         };
         Some(Self { low: at(0.025), high: at(0.975) })
     }
@@ -148,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn equal_values_share_their_ranks() {
+    fn equal_values_have_their_mean_rank() {
         assert_eq!(ranks(&[3.0, 1.0, 3.0, 2.0]), [3.5, 1.0, 3.5, 2.0]);
         assert_eq!(spearman(&[1.0, f64::NAN], &[1.0, 2.0]), None);
         // scipy.stats.spearmanr([1, 2, 2, 5], [3, 1, 4, 4])
@@ -157,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn percentiles_interpolate() {
+    fn percentiles_are_interpolated() {
         let interval = Interval::of((0..=100).rev().map(f64::from).collect()).unwrap();
         assert_eq!((interval.low, interval.high), (2.5, 97.5));
         assert_eq!(Interval::of(vec![]), None);
@@ -165,11 +164,11 @@ mod tests {
     }
 
     #[test]
-    fn samples_have_the_spread_of_the_mean() {
+    fn bootstrap_intervals_have_the_standard_error() {
         let rows = 400;
         let mean = |sample: &[usize]| sample.iter().map(|&row| (row % 2) as f64).sum::<f64>() / rows as f64;
         let interval = Interval::of(Bootstrap::default().samples(rows, mean).unwrap()).unwrap();
-        // 1.96 standard errors of 0.025 each way.
+        // 0.5 plus or minus 1.96 standard errors of 0.025.
         assert!(
             (interval.low - 0.451).abs() < 0.006 && (interval.high - 0.549).abs() < 0.006,
             "{interval:?}"

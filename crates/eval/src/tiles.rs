@@ -1,4 +1,4 @@
-//! The ranks of right answers in both directions, from one matrix product that is never held whole.
+//! Ranks of correct answers in both directions, from a score matrix computed in tiles.
 
 use burn::tensor::Tensor;
 use rayon::prelude::*;
@@ -8,25 +8,24 @@ use crate::ranks::TIE_TOLERANCE;
 use crate::unit_rows::{UnitRows, dot, product};
 use crate::{BlockSize, EvalError};
 
-/// Columns that one thread counts at a time: their thresholds and counts stay in the first-level cache.
+/// Columns per task, whose thresholds and counts fit in the L1 cache.
 const CHUNK: usize = 512;
-/// Scores between two looks for undecided ones.
+/// Scores between two checks for undecided ones.
 const SEGMENT: usize = 64;
-/// Pairs of a tile whose score is computed exactly to see how precise the product is.
+/// Pairs of a tile whose score is computed in f64 to estimate the error of the product.
 const PROBES: usize = 256;
 
-/// Ranks of right answers, counted from 1.
+/// Ranks of correct answers, counted from 1.
 pub(crate) struct Ranks {
-    /// For each row: of the best of its columns among the columns of other rows. Without meaning for a row that
-    /// has no column.
+    /// For each row, the rank of its best column among the columns of other rows; undefined for rows without a column.
     pub(crate) rows: Vec<usize>,
-    /// For each column: of its row among all rows.
+    /// For each column, the rank of its row among all rows.
     pub(crate) columns: Vec<usize>,
 }
 
 /// Ranks rows against columns and columns against rows, where column `j` belongs to row `row_of[j]`.
 ///
-/// `row_of` is as long as there are columns and holds valid rows; the sizes of both sides agree.
+/// `row_of` must have a valid row index for every column, and both sides the same dimension.
 pub(crate) fn rank_both_ways(
     rows: &UnitRows,
     columns: &UnitRows,
@@ -38,7 +37,7 @@ pub(crate) fn rank_both_ways(
     for (&row, &score) in row_of.iter().zip(&own_columns) {
         own_rows[row] = own_rows[row].max(score);
     }
-    // A stretch of columns is scaled once and meets every stretch of rows.
+    // A block of columns is normalised once for all blocks of rows.
     let mut better_in_row = vec![0u32; rows.len()];
     let mut better_in_column = vec![0u32; columns.len()];
     for c in ranges(columns.len(), block.columns) {
@@ -68,7 +67,7 @@ pub(crate) fn rank_both_ways(
     Ok(Ranks { rows: ranks(better_in_row), columns: ranks(better_in_column) })
 }
 
-/// The exact score of every column with its own row. Visits every row that has a column, and every column.
+/// The f64 score of every column with its row. Validates every column and every row that has one.
 fn own_scores(
     rows: &UnitRows,
     columns: &UnitRows,
@@ -89,7 +88,7 @@ fn own_scores(
     Ok(own)
 }
 
-/// The scores of some rows with some columns.
+/// The scores of a block of rows with a block of columns.
 struct Tile<'a> {
     /// Row-major.
     scores: &'a mut [f32],
@@ -97,9 +96,9 @@ struct Tile<'a> {
     dim: usize,
     row_vectors: &'a [f32],
     column_vectors: &'a [f32],
-    /// For each row, the score that others are compared with.
+    /// For each row, the score of its best column.
     own_rows: &'a [f64],
-    /// For each column, the score that others are compared with.
+    /// For each column, the score of its row.
     own_columns: &'a [f64],
 }
 
@@ -109,10 +108,10 @@ impl Tile<'_> {
         dot(&self.row_vectors[vector(row)], &self.column_vectors[vector(column)])
     }
 
-    /// How far a score may be from the exact one.
+    /// A bound on the error of a score.
     ///
-    /// The bound of a sum of `dim` products in f32, or four times the largest error of some pairs where the
-    /// device multiplies less precisely than that.
+    /// The bound of a sum of `dim` products in f32, or four times the largest error of some probed pairs for devices with
+    /// less precise products.
     fn error_bound(&self) -> f64 {
         let height = self.own_rows.len();
         let unit_roundoff = f64::from(f32::EPSILON) / 2.0;
@@ -125,14 +124,14 @@ impl Tile<'_> {
             .fold((self.dim + 8) as f64 * unit_roundoff, f64::max)
     }
 
-    /// Takes pairs out of the comparison.
+    /// Excludes pairs from the comparison.
     fn exclude(&mut self, pairs: impl Iterator<Item = (usize, usize)>) {
         for (row, column) in pairs {
             self.scores[row * self.width + column] = f32::NEG_INFINITY;
         }
     }
 
-    /// Adds to the counts the scores that tie with or beat a row's own score, and a column's own score.
+    /// Adds the number of scores that tie with or exceed the own score of each row and each column.
     fn count(&self, error: f64, better_in_row: &mut [u32], better_in_column: &mut [u32]) {
         let bounds = |own: &[f64]| -> (Vec<f32>, Vec<f32>) {
             own.iter()
@@ -170,7 +169,7 @@ impl Tile<'_> {
         }
     }
 
-    /// Counts part of a row, from column `first` on: returns the row's count, adds to the columns'.
+    /// Counts part of a row, starting at column `first`: returns the count of the row and adds to those of the columns.
     fn count_row(
         &self,
         (row, row_low, row_high): (usize, f32, f32),
@@ -183,7 +182,7 @@ impl Tile<'_> {
         for start in (0..scores.len()).step_by(SEGMENT) {
             let segment = start..(start + SEGMENT).min(scores.len());
             let mut undecided = 0;
-            // Without a branch, so that it vectorises.
+            // Without branches, so that it vectorises.
             for (((&score, &low), &high), better) in scores[segment.clone()]
                 .iter()
                 .zip(&low[segment.clone()])
@@ -224,7 +223,7 @@ mod tests {
     use super::*;
     use crate::rank;
 
-    /// Unit rows around one direction, so that their scores crowd together.
+    /// Unit rows around one direction, so their scores are close to each other.
     fn unit_rows(n: usize, dim: usize, seed: u32) -> Vec<f32> {
         let mut state = seed;
         let mut rows: Vec<f32> = (0..n * dim)
@@ -241,13 +240,13 @@ mod tests {
     }
 
     #[test]
-    fn a_less_precise_product_gives_the_same_ranks() {
+    fn ranks_do_not_depend_on_the_precision_of_the_product() {
         let (height, width, dim) = (70, 700, 24);
         let (row_vectors, column_vectors) = (unit_rows(height, dim, 1), unit_rows(width, dim, 2));
         let exact = |row: usize, column: usize| {
             dot(&row_vectors[row * dim..][..dim], &column_vectors[column * dim..][..dim])
         };
-        // Ten bits after the leading one, as the tensor cores of a GPU keep.
+        // Ten explicit mantissa bits, as TF32.
         let coarse = |score: f64| f32::from_bits((score as f32).to_bits() & !0x1fff);
         let own_rows: Vec<f64> = (0..height).map(|row| exact(row, 10 * row + 3)).collect();
         let own_columns: Vec<f64> = (0..width).map(|column| exact(column / 10, column)).collect();
@@ -263,7 +262,7 @@ mod tests {
             own_columns: &own_columns,
         };
         let error = tile.error_bound();
-        assert!(error > 5e-4, "the probes see the coarse product: {error}");
+        assert!(error > 5e-4, "the error bound includes the coarse product: {error}");
         let own = |row: usize, column: usize| column / 10 == row;
         tile.exclude((0..width).map(|column| (column / 10, column)));
         let (mut better_in_row, mut better_in_column) = (vec![0; height], vec![0; width]);

@@ -1,4 +1,4 @@
-//! What a query finds.
+//! Nearest-neighbour search by cosine.
 
 use std::cmp::Ordering;
 
@@ -11,29 +11,29 @@ use serde::{Deserialize, Serialize};
 use crate::unit_rows::{UnitRows, product_transposed, same_dim};
 use crate::{BlockSize, EvalError};
 
-/// A row of the gallery that a query found.
+/// A match of a query in the gallery.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Match {
-    /// The row.
+    /// Index of the gallery row.
     pub index: usize,
-    /// Its cosine with the query, in -1 to 1 up to rounding.
+    /// Cosine with the query, in -1 to 1 up to rounding.
     pub score: f32,
 }
 
-/// The `k` rows of the gallery with the highest cosine for every query, best first; all of them where the
-/// gallery has fewer. Equal scores are ordered by index, the lower one first.
+/// Finds the `k` rows of the gallery with the highest cosine for every query, best first. Equal scores are ordered by
+/// index.
 ///
-/// The embeddings need not be normalised. Memory beyond them and the result is some blocks and `2 k` matches
-/// for each query of them.
+/// The embeddings need not be normalised. Memory beyond them and the result is a few blocks, and `2 k` matches for each
+/// of their queries.
 ///
 /// # Shapes
 /// - queries: `[n_queries, dim]`
 /// - gallery: `[n_gallery, dim]`
-/// - result: `n_queries` lists of `min(k, n_gallery)` matches
+/// - output: `n_queries` lists of `min(k, n_gallery)` matches
 ///
 /// # Errors
-/// [`EvalError`] when `k` is 0, a side is empty or the two differ in dimension, when an embedding is not finite or
-/// all zeros, and when the device fails.
+/// [`EvalError`] if `k` is 0, if a side is empty or the two differ in dimension, if an embedding is not finite or all
+/// zeros, and if the device fails.
 ///
 /// # Examples
 /// ```
@@ -71,23 +71,22 @@ pub fn top_k(
     Ok(found)
 }
 
-/// Scores that are looked at together.
+/// Scores that are compared with the floor at a time.
 const SEGMENT: usize = 64;
-/// Blocks of queries that meet a block of the gallery one after the other, so that it is read, scaled and transposed once
-/// for all.
-const TOGETHER: usize = 8;
+/// Blocks of queries per block of the gallery, which is read, normalised and transposed once for all of them.
+const QUERY_BLOCKS: usize = 8;
 
-/// Hands the `k` best matches of each query to `take`, query by query and best first. With `others`, queries and
-/// gallery are the same rows and a row is no match of itself. `k` is at most the number of rows it can match.
+/// Calls `take` with the `k` best matches of each query, query by query and best first. With `exclude_self`, queries and
+/// gallery are the same rows and a row does not match itself. `k` must not exceed the number of candidates.
 pub(crate) fn search(
     queries: &UnitRows,
     gallery: &UnitRows,
     k: usize,
-    others: bool,
+    exclude_self: bool,
     block: &BlockSize,
     mut take: impl FnMut(Match),
 ) -> Result<(), EvalError> {
-    for together in ranges(queries.len(), block.rows.saturating_mul(TOGETHER)) {
+    for together in ranges(queries.len(), block.rows.saturating_mul(QUERY_BLOCKS)) {
         let (first, count) = (together.start, together.len());
         let mut running: Vec<Running> = together.map(|_| Running::new(k)).collect();
         let query_tensors = ranges(count, block.rows)
@@ -100,8 +99,7 @@ pub(crate) fn search(
             for ((query_tensor, running), q) in tiles {
                 let mut scores = product_transposed(query_tensor, &gallery_tensor)?;
                 let scores = scores.values()?;
-                for row in q.filter(|row| others && g.contains(&(first + row))) {
-                    // No match is that bad, so it is never taken.
+                for row in q.filter(|row| exclude_self && g.contains(&(first + row))) {
                     scores[row % block.rows * g.len() + (first + row - g.start)] = f32::NEG_INFINITY;
                 }
                 running
@@ -116,11 +114,11 @@ pub(crate) fn search(
     Ok(())
 }
 
-/// The best `k` of the matches seen so far, among at most `2 k`.
+/// The best `k` matches so far, among at most `2 k`.
 struct Running {
     k: usize,
     matches: Vec<Match>,
-    /// The score that a later match must exceed.
+    /// The score that further matches must exceed.
     floor: f32,
 }
 
@@ -131,7 +129,7 @@ impl Running {
 
     fn extend(&mut self, first: usize, scores: &[f32]) {
         for (part, scores) in scores.chunks(SEGMENT).enumerate() {
-            // Most segments hold nothing new, and to see that takes vector instructions alone.
+            // Most segments have no new match, which this vectorised check finds out.
             let any = scores.iter().fold(false, |any, &score| any | (score > self.floor));
             if any {
                 self.take(first + part * SEGMENT, scores);
@@ -142,13 +140,13 @@ impl Running {
     fn take(&mut self, first: usize, scores: &[f32]) {
         for (offset, &score) in scores.iter().enumerate() {
             if score > self.floor {
-                // Adding zero turns -0.0 into 0.0, which `total_cmp` would tell apart.
+                // Adding zero turns -0.0 into 0.0, which `total_cmp` distinguishes.
                 let (index, score) = (first + offset, score + 0.0);
                 self.matches.push(Match { index, score });
                 if self.matches.len() == 2 * self.k {
                     self.matches.select_nth_unstable_by(self.k - 1, best_first);
                     self.matches.truncate(self.k);
-                    // Indices rise, so a later match with this very score loses the tie.
+                    // Indices increase, so a later match with an equal score loses the tie.
                     self.floor = self.matches[self.k - 1].score;
                 }
             }
@@ -172,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_score_of_zero_ties_whatever_its_sign() {
+    fn zeros_of_both_signs_are_tied() {
         let mut running = Running::new(3);
         running.extend(10, &[-0.0, 0.0, -0.5, -0.0]);
         running.extend(14, &[0.0, 0.5]);

@@ -1,4 +1,4 @@
-//! Embeddings, read a block at a time, checked, and scaled to unit length.
+//! Embeddings, read in blocks, validated and normalised.
 
 use std::ops::Range;
 
@@ -7,13 +7,12 @@ use rayon::prelude::*;
 
 use crate::EvalError;
 
-/// Numbers that are transposed together: as many as a line of a cache holds.
+/// Values per block of a transposition: those of a cache line.
 const LINE: usize = 16;
 
-/// A matrix of embeddings whose rows come out with unit length.
+/// A matrix of embeddings whose rows are normalised when they are read.
 ///
-/// Rows are scaled on the way out, so that no second copy of the whole matrix is made, and in f64, so that no
-/// finite row is too long or too short.
+/// So the matrix is not copied. The norm is computed in f64, which neither overflows nor underflows for finite rows.
 pub(crate) struct UnitRows {
     embeddings: Tensor<2>,
     what: &'static str,
@@ -30,7 +29,8 @@ impl UnitRows {
         Ok(Self { embeddings, what })
     }
 
-    /// What a row is called.
+    /// The name of a row in errors.
+    #[cfg(feature = "measures")]
     pub(crate) fn what(&self) -> &'static str {
         self.what
     }
@@ -47,14 +47,14 @@ impl UnitRows {
         self.embeddings.device()
     }
 
-    /// Consecutive rows, row-major.
+    /// Reads consecutive rows, row-major.
     pub(crate) fn read(&self, rows: Range<usize>) -> Result<Vec<f32>, EvalError> {
         let start = rows.start;
         let block = self.embeddings.clone().slice([rows, 0..self.dim()]);
         self.unit(block, |index| start + index)
     }
 
-    /// Any rows in any order, row-major.
+    /// Reads rows by index, row-major.
     pub(crate) fn gather(&self, rows: &[usize]) -> Result<Vec<f32>, EvalError> {
         let indices: Vec<i64> = rows.iter().map(|&row| row as i64).collect();
         let indices = TensorData::new(indices, [rows.len()]);
@@ -62,15 +62,15 @@ impl UnitRows {
         self.unit(self.embeddings.clone().select(0, indices), |index| rows[index])
     }
 
-    /// Rows that were read, back on the device, always in f32.
+    /// Creates a tensor of rows on the device, in f32.
     pub(crate) fn upload(&self, rows: Vec<f32>) -> Tensor<2> {
         let shape = [rows.len() / self.dim(), self.dim()];
         Tensor::from_data(TensorData::new(rows, shape), (&self.device(), DType::F32))
     }
 
-    /// Rows that were read, as the columns of a matrix in row-major order.
+    /// Creates the transposed tensor of rows on the device, contiguous.
     ///
-    /// A matrix product puts its operands in order first. Where one meets several others, it is put in order here, once.
+    /// A matrix product packs its operands. An operand of several products is packed here, once.
     pub(crate) fn upload_transposed(&self, rows: &[f32]) -> Tensor<2> {
         let (dim, count) = (self.dim(), rows.len() / self.dim());
         let mut columns = vec![0.0; rows.len()];
@@ -78,8 +78,8 @@ impl UnitRows {
             for first in (0..count).step_by(LINE) {
                 for (offset, column) in columns.chunks_exact_mut(count).enumerate() {
                     let component = band * LINE + offset;
-                    let places = column[first..count.min(first + LINE)].iter_mut().enumerate();
-                    places.for_each(|(row, place)| *place = rows[(first + row) * dim + component]);
+                    let values = column[first..count.min(first + LINE)].iter_mut().enumerate();
+                    values.for_each(|(row, value)| *value = rows[(first + row) * dim + component]);
                 }
             }
         });
@@ -89,7 +89,7 @@ impl UnitRows {
     fn unit(&self, block: Tensor<2>, row: impl Fn(usize) -> usize + Sync) -> Result<Vec<f32>, EvalError> {
         let mut values = block.try_into_vec_as::<f32>()?;
         let what = self.what;
-        let unusable =
+        let invalid =
             values.par_chunks_exact_mut(self.dim()).enumerate().find_map_first(|(index, values)| {
                 let norm = dot(values, values).sqrt();
                 if norm.is_finite() && norm > 0.0 {
@@ -106,11 +106,11 @@ impl UnitRows {
                     None => EvalError::ZeroNorm { what, row },
                 })
             });
-        unusable.map_or(Ok(values), Err)
+        invalid.map_or(Ok(values), Err)
     }
 }
 
-/// Fails unless the rows of both have one size.
+/// Fails if the dimensions differ.
 pub(crate) fn same_dim(first: &UnitRows, second: &UnitRows) -> Result<(), EvalError> {
     if first.dim() == second.dim() {
         return Ok(());
@@ -123,16 +123,15 @@ pub(crate) fn same_dim(first: &UnitRows, second: &UnitRows) -> Result<(), EvalEr
     })
 }
 
-/// All scores of two uploaded blocks, row-major, where the device left them: a copy would cost as much as a good part of
-/// the product.
+/// The scores of two blocks, row-major, without a copy of the data read from the device.
 pub(crate) struct Scores(TensorData);
 
-/// Multiplies two uploaded blocks.
+/// Computes the scores of two uploaded blocks.
 pub(crate) fn product(rows: &Tensor<2>, columns: &Tensor<2>) -> Result<Scores, EvalError> {
     product_transposed(rows, &columns.clone().transpose())
 }
 
-/// Multiplies an uploaded block and one that was uploaded transposed.
+/// Computes the scores of an uploaded block and a block that was uploaded transposed.
 pub(crate) fn product_transposed(rows: &Tensor<2>, columns: &Tensor<2>) -> Result<Scores, EvalError> {
     let scores = rows.clone().matmul(columns.clone());
     Ok(Scores(scores.try_into_data_as::<f32>()?))
@@ -144,9 +143,9 @@ impl Scores {
     }
 }
 
-/// The dot product in f64. Products of two f32 are exact there.
+/// The dot product in f64, where products of two f32 are exact.
 pub(crate) fn dot(a: &[f32], b: &[f32]) -> f64 {
-    // Eight sums instead of one, because a compiler may not reorder a single floating-point sum to vectorise it.
+    // Eight sums, because the compiler must not reorder a single floating-point sum to vectorise it.
     let mut sums = [0.0f64; 8];
     let (a_lanes, a_rest) = a.as_chunks::<8>();
     let (b_lanes, b_rest) = b.as_chunks::<8>();

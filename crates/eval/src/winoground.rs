@@ -1,20 +1,20 @@
-//! Two images and two captions of the same words.
+//! Winoground: two images and two captions with the same words.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{EvalError, rank};
 
-/// Whether a score exceeds another. A tie does not, nor does a NaN.
+/// Returns true if a score exceeds another, false for ties and NaN.
 pub(crate) fn exceeds(own: f64, other: f64) -> bool {
     rank(own, [other]) == 1
 }
 
-/// Whether both texts prefer their own image, `scores[text][image]`.
+/// Returns true if both texts score higher with the matching image; `scores[text][image]`.
 pub(crate) fn texts_pick_images([[c0_i0, c0_i1], [c1_i0, c1_i1]]: [[f64; 2]; 2]) -> bool {
     exceeds(c0_i0, c0_i1) && exceeds(c1_i1, c1_i0)
 }
 
-/// Whether both images prefer their own text, `scores[text][image]`.
+/// Returns true if both images score higher with the matching text; `scores[text][image]`.
 fn images_pick_texts([[c0_i0, c0_i1], [c1_i0, c1_i1]]: [[f64; 2]; 2]) -> bool {
     exceeds(c0_i0, c1_i0) && exceeds(c1_i1, c0_i1)
 }
@@ -22,31 +22,31 @@ fn images_pick_texts([[c0_i0, c0_i1], [c1_i0, c1_i1]]: [[f64; 2]; 2]) -> bool {
 /// The three scores of Winoground, in percent of the examples.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Winoground {
-    /// Each image prefers its own caption: `s(c0, i0) > s(c1, i0)` and `s(c1, i1) > s(c0, i1)`.
+    /// Both images score higher with the matching caption: `s(c0, i0) > s(c1, i0)` and `s(c1, i1) > s(c0, i1)`.
     pub text: f64,
-    /// Each caption prefers its own image: `s(c0, i0) > s(c0, i1)` and `s(c1, i1) > s(c1, i0)`.
+    /// Both captions score higher with the matching image: `s(c0, i0) > s(c0, i1)` and `s(c1, i1) > s(c1, i0)`.
     pub image: f64,
-    /// Both of these.
+    /// Both conditions hold.
     pub group: f64,
-    /// How many examples there are.
+    /// Number of examples.
     pub n_examples: usize,
 }
 
-/// The scores of Winoground (Thrush et al., 2022, arXiv 2204.03162, section 3.2) from the four similarities of every
-/// example. Chance is 25, 25 and 16.67.
+/// Computes the scores of Winoground (Thrush et al. 2022, arXiv 2204.03162, section 3.2) from the four similarities of
+/// every example. The chance levels are 25, 25 and 16.67.
 ///
-/// The inequalities are strict: scores within [`TIE_TOLERANCE`](crate::TIE_TOLERANCE) of each other are a tie, which
-/// counts against, and so does a NaN.
+/// The inequalities are strict: they do not hold for scores within [`TIE_TOLERANCE`](crate::TIE_TOLERANCE) of each other,
+/// nor for NaN.
 ///
 /// # Shapes
 /// - scores: for every example `[[s(c0, i0), s(c0, i1)], [s(c1, i0), s(c1, i1)]]`
 ///
 /// # Errors
-/// [`EvalError::Empty`] without an example.
+/// [`EvalError::Empty`] without examples.
 ///
 /// # Examples
 /// ```
-/// // Both images prefer their caption, but the second caption prefers the first image.
+/// // Both images score higher with their caption, but the second caption scores higher with the first image.
 /// let scores = sail_eval::winoground(&[[[0.9, 0.2], [0.6, 0.5]]])?;
 /// assert_eq!([scores.text, scores.image, scores.group], [100.0, 0.0, 0.0]);
 /// # Ok::<(), sail_eval::EvalError>(())
@@ -55,8 +55,8 @@ pub fn winoground(scores: &[[[f64; 2]; 2]]) -> Result<Winoground, EvalError> {
     if scores.is_empty() {
         return Err(EvalError::Empty { what: "example" });
     }
-    let percent = |right: &dyn Fn([[f64; 2]; 2]) -> bool| {
-        let count = scores.iter().filter(|&&example| right(example)).count();
+    let percent = |correct: &dyn Fn([[f64; 2]; 2]) -> bool| {
+        let count = scores.iter().filter(|&&example| correct(example)).count();
         100.0 * count as f64 / scores.len() as f64
     };
     Ok(Winoground {
@@ -78,17 +78,17 @@ mod tests {
     }
 
     #[test]
-    fn each_score_asks_its_own_question() {
+    fn text_image_and_group_scores_differ() {
         assert_eq!(scores(&[[[0.9, 0.1], [0.2, 0.8]]]), [100.0, 100.0, 100.0]);
         assert_eq!(scores(&[[[0.9, 0.2], [0.6, 0.5]]]), [100.0, 0.0, 0.0]);
         assert_eq!(scores(&[[[0.5, 0.2], [0.6, 0.9]]]), [0.0, 100.0, 0.0]);
         assert_eq!(scores(&[[[0.1, 0.9], [0.8, 0.2]]]), [0.0, 0.0, 0.0]);
-        // Right by text in one example and by image in another is not right by both in either.
+        // The group score requires both conditions in the same example.
         assert_eq!(scores(&[[[0.9, 0.2], [0.6, 0.5]], [[0.5, 0.2], [0.6, 0.9]]]), [50.0, 50.0, 0.0]);
     }
 
     #[test]
-    fn ties_and_nan_count_against() {
+    fn ties_and_nan_are_incorrect() {
         assert_eq!(scores(&[[[0.5, 0.5], [0.5, 0.5]]]), [0.0, 0.0, 0.0]);
         assert_eq!(scores(&[[[0.5, 0.4], [0.5 - 0.5e-6, 0.6]]]), [0.0, 100.0, 0.0]);
         assert_eq!(scores(&[[[f64::NAN, 0.1], [0.2, 0.8]]]), [0.0, 0.0, 0.0]);

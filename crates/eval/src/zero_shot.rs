@@ -1,9 +1,9 @@
-//! Classification by the names of the classes.
+//! Zero-shot classification by class names.
 
 use burn::tensor::{DType, Tensor, TensorData};
-use sail_support::ranges;
 use serde::{Deserialize, Serialize};
 
+use crate::groups::{count_classes, group_sums};
 use crate::ranks::hit_rate;
 use crate::tiles::rank_both_ways;
 use crate::unit_rows::{UnitRows, same_dim};
@@ -12,35 +12,34 @@ use crate::{BlockSize, EvalError};
 /// Accuracies of zero-shot classification, in percent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ZeroShot {
-    /// Images whose own class scores highest.
+    /// Percentage of images whose class scores highest.
     pub top1: f64,
-    /// Images whose own class is among the first five.
+    /// Percentage of images whose class is among the first five.
     pub top5: f64,
-    /// Mean of the top-1 accuracies of the classes that occur, each class counting alike.
+    /// Unweighted mean of the top-1 accuracies of the classes that occur.
     pub per_class_mean: f64,
-    /// Top-1 accuracy of every class; `None` (`null`) for a class that does not occur.
+    /// Top-1 accuracy of every class; `None` (`null`) if it does not occur.
     pub per_class: Vec<Option<f64>>,
-    /// How many images there are.
+    /// Number of images.
     pub n_images: usize,
-    /// How many classes there are.
+    /// Number of classes.
     pub n_classes: usize,
 }
 
-/// The weight of every class from the embeddings of its prompts ("a photo of a dog.", "a sketch of a dog.", ...):
-/// `w = u / |u|`, `u` the mean of the class's `e / |e|`.
+/// Computes class weights from the embeddings of prompts ("a photo of a dog.", "a sketch of a dog.", ...): `w = u / |u|`,
+/// with `u` the mean of the normalised prompt embeddings `e / |e|` of a class.
 ///
-/// This is the prompt ensemble of CLIP (Radford et al., 2021, arXiv 2103.00020, section 3.1.4). A class may have
-/// any number of prompts, in any order.
+/// This is the prompt ensemble of CLIP (Radford et al. 2021, arXiv 2103.00020, section 3.1.4). Classes may have different
+/// numbers of prompts, in any order.
 ///
 /// # Shapes
 /// - prompt_embeddings: `[n_prompts, dim]`, not necessarily normalised
-/// - class_of_prompt: for each prompt, its class
-/// - result: `[n_classes, dim]` in f32, of unit length, on the device of the prompts
+/// - class_of_prompt: for each prompt, the index of its class
+/// - output: `[n_classes, dim]` in f32, normalised, on the device of the prompts
 ///
 /// # Errors
-/// [`EvalError`] when there is no prompt; when `class_of_prompt` has another length or names a class that is not
-/// there; when a class has no prompt, or prompts that cancel out; when an embedding is not finite or all zeros;
-/// and when the device fails.
+/// [`EvalError`] without prompts, if `class_of_prompt` has the wrong length or an index out of range, if a class has no
+/// prompt or prompts whose mean is zero, if an embedding is not finite or all zeros, and if the device fails.
 ///
 /// # Examples
 /// ```
@@ -62,19 +61,11 @@ pub fn class_weights(
     if let Some(class) = counts.iter().position(|&count| count == 0) {
         return Err(EvalError::ClassWithoutPrompt { class });
     }
-    let mut sums = vec![0.0f64; n_classes * dim];
-    for range in ranges(prompts.len(), BlockSize::default().rows) {
-        let block = prompts.read(range.clone())?;
-        for (&class, prompt) in class_of_prompt[range].iter().zip(block.chunks_exact(dim)) {
-            for (sum, &value) in sums[class * dim..][..dim].iter_mut().zip(prompt) {
-                *sum += f64::from(value);
-            }
-        }
-    }
+    let sums = group_sums(&prompts, n_classes, |prompt| class_of_prompt[prompt])?;
     let mut weights = Vec::with_capacity(sums.len());
     for (class, sum) in sums.chunks_exact(dim).enumerate() {
         let norm = sum.iter().map(|value| value * value).sum::<f64>().sqrt();
-        // Unit rows are exact to about 1e-7; a mean shorter than that is rounding and points nowhere.
+        // A shorter mean of unit rows is rounding error.
         if norm <= 1e-6 * counts[class] as f64 {
             return Err(EvalError::PromptsCancel { class });
         }
@@ -84,21 +75,20 @@ pub fn class_weights(
     Ok(Tensor::from_data(weights, (&prompts.device(), DType::F32)))
 }
 
-/// Classifies images by their cosine with the weights of the classes, see [`class_weights`].
+/// Classifies images by their cosine with [`class_weights`] and computes accuracies.
 ///
-/// The rank of an image is 1 plus the number of other classes that score at least as high as its own, up to
-/// [`TIE_TOLERANCE`](crate::TIE_TOLERANCE): a tie with the true class counts against it. Memory is that of a few
-/// blocks of the default [`BlockSize`].
+/// The rank of an image is 1 plus the number of other classes that score at least as high as its class, up to
+/// [`TIE_TOLERANCE`](crate::TIE_TOLERANCE): a tie with the true class counts against it. Memory is that of a few blocks of
+/// the default [`BlockSize`].
 ///
 /// # Shapes
 /// - images: `[n_images, dim]`, not necessarily normalised
 /// - class_weights: `[n_classes, dim]`, not necessarily normalised
-/// - labels: for each image, its class
+/// - labels: for each image, the index of its class
 ///
 /// # Errors
-/// [`EvalError`] when a side is empty or the two differ in dimension; when `labels` has another length than the
-/// images or names a class that is not there; when an embedding is not finite or all zeros; and when the device
-/// fails.
+/// [`EvalError`] if a side is empty or the two differ in dimension, if `labels` has the wrong length or an index out of
+/// range, if an embedding is not finite or all zeros, and if the device fails.
 ///
 /// # Examples
 /// ```
@@ -117,11 +107,12 @@ pub fn zero_shot(
     class_weights: Tensor<2>,
     labels: &[usize],
 ) -> Result<ZeroShot, EvalError> {
+    let _span = tracing::info_span!("zero_shot", images = images.dims()[0]).entered();
     let images = UnitRows::new(images, "image")?;
     let classes = UnitRows::new(class_weights, "class weight")?;
     same_dim(&images, &classes)?;
     let counts = count_classes(labels, classes.len(), images.len(), "image")?;
-    // An image among classes is what a text is among images: a column that belongs to one row.
+    // Classes are rows and images are columns, each of which belongs to one row.
     let ranks = rank_both_ways(&classes, &images, labels, &BlockSize::default())?.columns;
     let mut hits = vec![0usize; classes.len()];
     for (&label, _) in labels.iter().zip(&ranks).filter(|(_, rank)| **rank == 1) {
@@ -141,27 +132,4 @@ pub fn zero_shot(
         n_images: images.len(),
         n_classes: classes.len(),
     })
-}
-
-/// How often each class occurs, once the labels are known to fit.
-pub(crate) fn count_classes(
-    labels: &[usize],
-    n_classes: usize,
-    rows: usize,
-    of: &'static str,
-) -> Result<Vec<usize>, EvalError> {
-    if labels.len() != rows {
-        return Err(EvalError::Length { what: "class labels", found: labels.len(), expected: rows, of });
-    }
-    let mut counts = vec![0; n_classes];
-    for (row, &class) in labels.iter().enumerate() {
-        *counts.get_mut(class).ok_or(EvalError::OutOfRange {
-            what: "class",
-            found: class,
-            expected: n_classes,
-            of,
-            row,
-        })? += 1;
-    }
-    Ok(counts)
 }

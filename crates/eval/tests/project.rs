@@ -1,4 +1,4 @@
-//! Features through a head that is not one of this workspace's own.
+//! Projection with a head that is implemented outside the workspace's crates.
 
 use std::borrow::Cow;
 
@@ -71,12 +71,12 @@ fn head(device: &Device) -> ImageOnly {
 }
 
 #[test]
-fn rows_keep_their_order_whatever_the_chunk() {
-    // The second device is what a head in training lives on.
+fn rows_keep_their_order_for_every_chunk_size() {
+    // A head in training is on an autodiff device.
     for device in [Device::flex(), Device::flex().autodiff()] {
         for chunk in [1, 2, 3, 100] {
             let rows = [4, 0, 2, 2, 7];
-            let found = project_images(&head(&device), &Counting(9), &rows, &device, chunk).unwrap();
+            let found = project_images(&head(&device), &Counting(9), &rows, chunk).unwrap();
             assert!(!found.is_autodiff(), "the result has no graph");
             let expected: Vec<f32> = rows
                 .iter()
@@ -89,15 +89,13 @@ fn rows_keep_their_order_whatever_the_chunk() {
 }
 
 #[test]
-fn what_cannot_be_projected_is_an_error() {
+fn rejects_invalid_rows_and_missing_sides() {
     let device = Device::flex();
-    let run = |rows: &[usize], chunk| {
-        project_images(&head(&device), &Counting(3), rows, &device, chunk).unwrap_err()
-    };
+    let run = |rows: &[usize], chunk| project_images(&head(&device), &Counting(3), rows, chunk).unwrap_err();
     assert!(matches!(run(&[], 1), EvalError::Empty { .. }));
     assert!(matches!(run(&[0], 0), EvalError::Config(error) if error.field == "chunk"));
     assert!(matches!(run(&[0, 3], 1), EvalError::Features(FeatureError::OutOfRange { row: 3, rows: 3 })));
     assert!(matches!(run(&[0, 2], 2), EvalError::Features(FeatureError::ZeroNorm { row: 2, .. })));
-    let error = project_texts(&head(&device), &Counting(3), &[0], &device, 1).unwrap_err();
+    let error = project_texts(&head(&device), &Counting(3), &[0], 1).unwrap_err();
     assert!(matches!(error, EvalError::Head(HeadError::MissingSide { side: Side::Text })));
 }

@@ -1,4 +1,4 @@
-//! Retrieval against hand-made cases and an oracle that sorts everything.
+//! Retrieval against small cases and an oracle that sorts all candidates.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use proptest::prelude::*;
@@ -25,8 +25,8 @@ fn cosine(a: &[f32], b: &[f32]) -> f64 {
     dot(a, b) / (dot(a, a).sqrt() * dot(b, b).sqrt())
 }
 
-/// Ranks by sorting all candidates of a query, those that tie with the right answer ahead of it. `None` where a
-/// score lies so close to the tolerance that f32 input rows of unit length cannot decide.
+/// Ranks by sorting all candidates of a query, ties before the correct answer. `None` if a score is so close to the
+/// tolerance that it depends on the rounding of the unit rows.
 fn oracle_ranks(
     queries: usize,
     candidates: usize,
@@ -82,13 +82,13 @@ fn oracle(images: &Rows, texts: &Rows, text_to_image: &[usize]) -> Option<Retrie
 fn assert_same(found: &Retrieval, expected: &Retrieval) {
     let numbers = |r: &Retrieval| [r.i2t, r.t2i].map(|s| [s.r1, s.r5, s.r10, s.mean_rank, s.median_rank]);
     for (found, expected) in numbers(found).concat().iter().zip(numbers(expected).concat()) {
-        assert!((found - expected).abs() < 1e-9, "{found} is not {expected}");
+        assert!((found - expected).abs() < 1e-9, "{found}, expected {expected}");
     }
     assert_eq!((found.n_images, found.n_texts), (expected.n_images, expected.n_texts));
 }
 
-/// A case with any number of captions an image (at least one), in any order. Small integers tie often, and their
-/// cosines are either equal or further apart than the tolerance.
+/// A case with one or more captions per image, in any order. Small integers tie often, and their cosines are either equal
+/// or differ by more than the tolerance.
 fn case() -> impl Strategy<Value = (Rows, Rows, Vec<usize>, BlockSize)> {
     let integers = (-2i8..=2).prop_map(f32::from).boxed();
     let reals = (-1f32..1.0).boxed();
@@ -123,7 +123,7 @@ proptest! {
     }
 }
 
-/// Pseudo-random numbers in -1 to 1, the same everywhere.
+/// Pseudo-random values in -1 to 1.
 fn noise(seed: u64) -> impl FnMut() -> f32 {
     let mut state = seed;
     move || {
@@ -133,8 +133,8 @@ fn noise(seed: u64) -> impl FnMut() -> f32 {
 }
 
 #[test]
-fn agrees_with_sorting_everything_across_inner_boundaries() {
-    // More texts than one thread counts at a time, in a tile that does not divide, with rows of very unequal length.
+fn agrees_with_sorting_everything_for_many_texts() {
+    // More texts than one task counts, block sizes that do not divide them, and rows of very different norms.
     let mut noise = noise(7);
     let (n_images, dim) = (130, 48);
     let text_to_image: Vec<usize> = (0..n_images).flat_map(|i| vec![i; 1 + i % 11]).collect();
@@ -158,21 +158,21 @@ fn agrees_with_sorting_everything_across_inner_boundaries() {
 }
 
 #[test]
-fn any_own_text_in_the_first_k_is_a_hit() {
-    // Image 0 scores 0.8 and 0.0 with its own texts, 0.6 with the other: rank 1. Image 1 has 0.8 of its own, but
-    // 0.6 and 1.0 of the others: rank 2.
+fn any_text_of_the_image_in_the_first_k_is_a_hit() {
+    // Image 0 scores 0.8 and 0.0 with its texts, 0.6 with the other: rank 1. Image 1 scores 0.8 with its text, but 0.6 and
+    // 1.0 with the others: rank 2.
     let images = vec![vec![1.0, 0.0], vec![0.0, 1.0]];
     let texts = vec![vec![0.8, 0.6], vec![0.0, 1.0], vec![0.6, 0.8]];
     let found = run(&images, &texts, &[0, 0, 1], BlockSize::default()).unwrap();
     assert_eq!((found.i2t.r1, found.i2t.mean_rank, found.i2t.r5), (50.0, 1.5, 100.0));
-    // Text 1 prefers image 1 to its own.
+    // Text 1 scores higher with image 1.
     assert!((found.t2i.r1 - 200.0 / 3.0).abs() < 1e-9);
     assert_eq!((found.n_images, found.n_texts), (2, 3));
 }
 
 #[test]
-fn a_collapsed_head_scores_nothing() {
-    // Sums of equal terms are where f32 errs most, each step to the same side: by 6e-6 with 2,000 dimensions.
+fn a_collapsed_head_scores_zero() {
+    // Sums of equal terms have the largest f32 error, 6e-6 for 2,000 dimensions.
     let blocks = [BlockSize::default(), BlockSize { rows: 7, columns: 13 }];
     let collapsed = [(1, 1.0), (3, 0.1), (1000, 0.7), (2000, 1.3), (4096, -0.3)];
     for ((dim, value), block) in collapsed.into_iter().flat_map(|c| blocks.map(|block| (c, block))) {
@@ -190,8 +190,8 @@ fn a_collapsed_head_scores_nothing() {
 }
 
 #[test]
-fn duplicates_tie_against_each_other() {
-    // Images 0 and 1 are the same image, and texts 0 and 1 say the same.
+fn duplicates_are_tied() {
+    // Images 0 and 1 are equal, and so are texts 0 and 1.
     let images = vec![vec![1.0, 2.0, 0.0], vec![2.0, 4.0, 0.0], vec![0.0, 0.0, 1.0]];
     let texts = vec![vec![1.0, 1.0, 0.0], vec![3.0, 3.0, 0.0], vec![0.0, 0.1, 1.0]];
     let found = run(&images, &texts, &[0, 1, 2], BlockSize::default()).unwrap();
@@ -202,13 +202,13 @@ fn duplicates_tie_against_each_other() {
 }
 
 #[test]
-fn one_image_cannot_be_confused() {
+fn a_single_image_scores_100() {
     let found = run(&vec![vec![1.0]], &vec![vec![-1.0], vec![2.0]], &[0, 0], BlockSize::default()).unwrap();
     assert_eq!((found.i2t.r1, found.t2i.r1), (100.0, 100.0));
 }
 
 #[test]
-fn extreme_lengths_do_not_matter() {
+fn norms_near_the_limits_of_f32_are_valid() {
     let images = vec![vec![3e38, 0.0], vec![0.0, 1e-44]];
     let texts = vec![vec![1e-40, 0.0], vec![1e38, 3e38]];
     let found = run(&images, &texts, &[0, 1], BlockSize::default()).unwrap();
@@ -216,17 +216,17 @@ fn extreme_lengths_do_not_matter() {
 }
 
 #[test]
-fn unusable_input_is_an_error_that_says_where() {
+fn errors_name_the_invalid_row() {
     let message = |images: &Rows, texts: &Rows, map: &[usize]| {
         run(images, texts, map, BlockSize { rows: 1, columns: 1 }).unwrap_err().to_string()
     };
     let good = vec![vec![1.0, 0.0], vec![0.0, 1.0]];
     assert_eq!(
         message(&vec![vec![1.0], vec![2.0]], &good, &[0, 1]),
-        "images have 1 dimensions and texts 2: project both with one head"
+        "images have 1 dimensions and texts 2: project both with the same head"
     );
-    assert_eq!(message(&good, &good, &[0]), "there are 1 image indices, expected 2: one for each text");
-    assert_eq!(message(&good, &good, &[0, 2]), "text 1 belongs to image 2, expected less than 2");
+    assert_eq!(message(&good, &good, &[0]), "found 1 image indices, expected 2: one for each text");
+    assert_eq!(message(&good, &good, &[0, 2]), "text 1 has image index 2, expected less than 2");
     assert_eq!(message(&good, &good, &[0, 0]), "image 1 has no text: leave it out");
     let zero = vec![vec![1.0, 0.0], vec![0.0, -0.0]];
     assert!(message(&good, &zero, &[0, 1]).starts_with("text 1 is all zeros"));
@@ -246,7 +246,7 @@ fn unusable_input_is_an_error_that_says_where() {
 }
 
 #[test]
-fn serialises_under_the_usual_names() {
+fn serializes_with_the_documented_names() {
     let image = vec![vec![1.0]];
     let found = run(&image, &image, &[0], BlockSize::default()).unwrap();
     let direction = r#"{"r@1":100.0,"r@5":100.0,"r@10":100.0,"mean_rank":1.0,"median_rank":1.0}"#;

@@ -1,4 +1,4 @@
-//! Segmentation against mmsegmentation's rules in PyTorch, and what is refused.
+//! Segmentation against a PyTorch implementation of mmsegmentation's rules, and invalid input.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -20,12 +20,12 @@ fn of<T: serde::de::DeserializeOwned>(case: &Value, name: &str) -> T {
 fn assert_close(found: &[f32], expected: &[f32]) {
     assert_eq!(found.len(), expected.len());
     for (found, expected) in found.iter().zip(expected) {
-        assert!((found - expected).abs() < 1e-5, "{found} for {expected}");
+        assert!((found - expected).abs() < 1e-5, "{found}, expected {expected}");
     }
 }
 
 #[test]
-fn resizing_is_pytorchs() {
+fn resize_matches_pytorch() {
     for case in cases("resizes") {
         let map = LogitMap::new(of(&case, "size"), of(&case, "classes"), of(&case, "values")).unwrap();
         let resized = map.resize(of(&case, "to")).unwrap();
@@ -34,7 +34,7 @@ fn resizing_is_pytorchs() {
 }
 
 #[test]
-fn sliding_windows_are_mmsegmentations() {
+fn sliding_windows_match_mmsegmentation() {
     for case in cases("slides") {
         let (size, classes): ([usize; 2], usize) = (of(&case, "size"), of(&case, "classes"));
         let (window, stride) = (of(&case, "window"), of(&case, "stride"));
@@ -64,7 +64,7 @@ fn sliding_windows_are_mmsegmentations() {
 }
 
 #[test]
-fn scores_are_mmsegmentations() {
+fn scores_match_mmsegmentation() {
     for case in cases("confusions") {
         let mut confusion = Confusion::new(of(&case, "classes")).unwrap();
         for maps in of::<Vec<Value>>(&case, "maps") {
@@ -73,7 +73,7 @@ fn scores_are_mmsegmentations() {
         }
         assert_eq!(confusion.counts(), of::<Vec<u64>>(&case, "counts"));
         let (found, expected) = (confusion.scores(), of::<Segmentation>(&case, "expected"));
-        let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-6, "{a} for {b}");
+        let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-6, "{a}, expected {b}");
         close(found.miou, expected.miou);
         close(found.pixel_accuracy, expected.pixel_accuracy);
         close(found.baseline.miou, expected.baseline.miou);
@@ -97,7 +97,7 @@ fn scores_are_mmsegmentations() {
 }
 
 #[test]
-fn nothing_counted_scores_nothing() {
+fn scores_without_pixels_are_zero() {
     let mut confusion = Confusion::new(2).unwrap();
     let ignored = LabelMap::new([1, 2], vec![IGNORED; 2]).unwrap();
     confusion.add(&LabelMap::new([1, 2], vec![0, 1]).unwrap(), &ignored).unwrap();
@@ -107,7 +107,7 @@ fn nothing_counted_scores_nothing() {
 }
 
 #[test]
-fn maps_that_do_not_fit_are_refused_and_not_counted() {
+fn rejects_invalid_maps_without_counting_them() {
     let map = |size, labels: &[u8]| LabelMap::new(size, labels.to_vec()).unwrap();
     let mut confusion = Confusion::new(2).unwrap();
     let prediction = map([1, 2], &[0, 1]);
@@ -126,19 +126,19 @@ fn maps_that_do_not_fit_are_refused_and_not_counted() {
 }
 
 #[test]
-fn settings_out_of_range_are_refused() {
+fn rejects_settings_out_of_range() {
     let config = |result: Result<(), SegmentationError>, field: &str| match result.unwrap_err() {
         SegmentationError::Config(error) => assert_eq!(error.field, field),
         other => panic!("{other}"),
     };
     let sliding = SlidingWindow::default();
-    for (wrong, field) in [
+    for (invalid, field) in [
         (SlidingWindow { short_side: 0, ..sliding }, "short_side"),
         (SlidingWindow { window: 449, ..sliding }, "window"),
         (SlidingWindow { stride: 0, ..sliding }, "stride"),
         (SlidingWindow { window: 100, ..sliding }, "stride"),
     ] {
-        config(wrong.windows([448, 448]).map(drop), field);
+        config(invalid.windows([448, 448]).map(drop), field);
     }
     assert_eq!(sliding.resized([300, 500]).unwrap(), [448, 747]);
     for size in [[0, 9], [1, 1000], [9, usize::MAX]] {
@@ -157,7 +157,7 @@ fn settings_out_of_range_are_refused() {
 }
 
 #[test]
-fn windows_must_cover_the_map_and_lie_in_it() {
+fn windows_must_be_inside_the_map_and_cover_it() {
     let mut sum = WindowSum::new([2, 3], 1).unwrap();
     let logits = LogitMap::new([1, 1], 1, vec![1.0]).unwrap();
     for window in [Window { place: [0, 2], size: [1, 2] }, Window { place: [usize::MAX, 0], size: [1, 1] }] {

@@ -1,4 +1,4 @@
-//! The best matches against scores computed in f64.
+//! Matches against scores computed in f64.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use proptest::prelude::*;
@@ -24,7 +24,7 @@ fn rows(n: usize, dim: usize) -> impl Strategy<Value = Rows> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
     #[test]
-    fn nothing_better_is_left_out(
+    fn finds_the_best_matches(
         (queries, gallery, k, block) in (1usize..9, 1usize..40, 1usize..5).prop_flat_map(|(n, m, dim)| {
             let block = (1usize..5, 1usize..9).prop_map(|(rows, columns)| BlockSize { rows, columns });
             (rows(n, dim), rows(m, dim), 1usize..50, block)
@@ -52,7 +52,7 @@ proptest! {
 }
 
 #[test]
-fn equal_rows_come_in_the_order_of_the_gallery() {
+fn equal_rows_are_ordered_by_index() {
     let mut gallery = vec![vec![0.3, -0.7, 0.1]; 100];
     gallery[60] = vec![0.3, 0.7, 0.1];
     for columns in [1, 7, 100] {
@@ -66,7 +66,7 @@ fn equal_rows_come_in_the_order_of_the_gallery() {
 }
 
 #[test]
-fn unusable_input_is_an_error() {
+fn rejects_invalid_input() {
     let good = vec![vec![1.0, 0.0]];
     let block = BlockSize::default();
     let error = top_k(tensor(&good), tensor(&good), 0, &block).unwrap_err();

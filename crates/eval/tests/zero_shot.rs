@@ -21,7 +21,7 @@ fn wide(row: &[f32]) -> Vec<f64> {
 }
 
 fn rows(n: usize, dim: usize) -> impl Strategy<Value = Rows> {
-    // Away from zero, so that rows have a direction.
+    // Away from zero, so rows have a direction.
     let value = prop_oneof![0.05f32..1.0, -1f32..-0.05];
     prop::collection::vec(prop::collection::vec(value, dim), n)
 }
@@ -39,7 +39,7 @@ proptest! {
         let mut right = vec![0.0; classes.len()];
         let mut seen = vec![0.0; classes.len()];
         for (image, &label) in images.iter().zip(&labels) {
-            // Sort the classes by score; a class within the tolerance of the true one goes ahead of it.
+            // Sort the classes by score, ties before the true class.
             let mut scores: Vec<(f64, usize)> = classes.iter().enumerate().map(|(class, weights)| {
                 let cosine: f64 = unit(&wide(image)).iter().zip(unit(&wide(weights))).map(|(a, b)| a * b).sum();
                 (cosine + if class == label { 0.0 } else { TIE_TOLERANCE }, class)
@@ -100,7 +100,7 @@ proptest! {
 
 #[test]
 fn a_tie_with_the_true_class_counts_against_it() {
-    // Class weights that have collapsed: six classes tie, so the true one is not even among the first five.
+    // Collapsed class weights: six classes are tied, so the true one is not among the first five.
     let found =
         zero_shot(tensor(&vec![vec![0.3; 700]; 4]), tensor(&vec![vec![0.9; 700]; 6]), &[0, 1, 2, 5]).unwrap();
     assert_eq!((found.top1, found.top5, found.per_class_mean), (0.0, 0.0, 0.0));
@@ -108,11 +108,11 @@ fn a_tie_with_the_true_class_counts_against_it() {
 }
 
 #[test]
-fn unusable_input_is_an_error_that_says_where() {
+fn errors_name_the_invalid_row() {
     let good = vec![vec![1.0, 0.0], vec![0.0, 1.0]];
     let message = |labels: &[usize]| zero_shot(tensor(&good), tensor(&good), labels).unwrap_err().to_string();
-    assert_eq!(message(&[0, 2]), "image 1 belongs to class 2, expected less than 2");
-    assert_eq!(message(&[0]), "there are 1 class labels, expected 2: one for each image");
+    assert_eq!(message(&[0, 2]), "image 1 has class index 2, expected less than 2");
+    assert_eq!(message(&[0]), "found 1 class labels, expected 2: one for each image");
     let nan = vec![vec![f32::NAN, 0.0], vec![0.0, 1.0]];
     let error = zero_shot(tensor(&good), tensor(&nan), &[0, 1]).unwrap_err();
     assert!(matches!(error, EvalError::NotFinite { what: "class weight", row: 0, column: 0, .. }));
@@ -127,7 +127,7 @@ fn unusable_input_is_an_error_that_says_where() {
 }
 
 #[test]
-fn serialises_absent_classes_as_null() {
+fn serializes_missing_classes_as_null() {
     let good = vec![vec![1.0, 0.0], vec![0.0, 1.0]];
     let found = zero_shot(tensor(&good), tensor(&good), &[1, 1]).unwrap();
     assert_eq!(

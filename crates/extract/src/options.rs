@@ -113,7 +113,7 @@ impl Part {
 
     /// The positions of this part in a source of `records`: whole blocks, so that no batch differs from the one that
     /// an unsplit job embeds. Parts follow each other without gap or overlap, and differ by one block at most.
-    pub(crate) fn range(self, records: u64, block: u64) -> Range<u64> {
+    pub fn range(self, records: u64, block: u64) -> Range<u64> {
         let blocks = u128::from(records.div_ceil(block));
         let cut = |parts: u64| {
             let blocks = blocks * u128::from(parts) / u128::from(self.of);

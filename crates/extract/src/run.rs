@@ -49,6 +49,7 @@ pub(crate) fn run<T: Send, P: Send>(
     observer: &mut dyn Observer,
 ) -> Result<Extraction, ExtractError> {
     let begun = Instant::now();
+    let _span = tracing::info_span!("extract", modality = %task.modality, out = %out.display()).entered();
     options.check_output(out)?;
     let count = source.count().map_err(ExtractError::Source)?;
     let records = options.limit.map_or(count, |limit| limit.min(count));

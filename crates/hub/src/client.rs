@@ -72,6 +72,8 @@ impl<'a> Client<'a> {
 
     /// Downloads a file to `partial`, resuming an earlier attempt, and verifies it.
     pub(super) fn download(&self, commit: &str, file: &RemoteFile, partial: &Path) -> Result<(), HubError> {
+        let _span =
+            tracing::info_span!("download", repo = self.id, file = file.name, bytes = file.size).entered();
         let url = format!("{}/resolve/{commit}/{}", self.page(), encode(&file.name));
         let io = |source| write_error(partial, source);
         let mut out = OpenOptions::new()

@@ -1,14 +1,14 @@
-//! What a head is made of.
+//! The configuration of a head.
 
 use sail_core::{Check, ConfigError, Provenance, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::ProjectorConfig;
 
-/// Features wider than this are taken for a mistake in a file, not for a backbone.
+/// Wider features are assumed to come from an invalid file.
 const MAX_DIM: usize = 1 << 20;
 
-/// More weights than this on one side are taken for a mistake, not for a head; the paper's largest side has 302 M.
+/// More weights per side are assumed to come from an invalid file; the paper's largest side has 302 M.
 const MAX_WEIGHTS: u128 = 1 << 36;
 
 /// One side of a head.
@@ -19,15 +19,15 @@ pub struct SideConfig {
     pub input: usize,
     /// Whether a LayerNorm precedes the projector.
     pub norm: bool,
-    /// The layer.
+    /// The projector.
     pub projector: ProjectorConfig,
-    /// The backbone that the side was trained on, where that is known.
+    /// The backbone that the side was trained on, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trained_on: Option<Provenance>,
 }
 
 impl SideConfig {
-    /// A side with the usual LayerNorm; the identity goes without one and leaves the features as they are.
+    /// Creates a side with a LayerNorm, or without one for the identity, which leaves the features unchanged.
     pub fn new(input: usize, projector: ProjectorConfig) -> Self {
         let norm = projector != ProjectorConfig::Identity {};
         Self { input, norm, projector, trained_on: None }
@@ -45,7 +45,7 @@ impl SideConfig {
         ensure(weights <= MAX_WEIGHTS, self.projector.name(), format!("{weights} weights"), expected)
     }
 
-    /// How many numbers the side's matrices hold.
+    /// The number of parameters of the side's matrices.
     fn weights(&self, dim: usize) -> u128 {
         let (input, dim) = (self.input as u128, dim as u128);
         match self.projector {
@@ -79,22 +79,23 @@ impl SideConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HeadConfig {
-    /// Dimension of the shared space; 1024 in the paper, 2048 for its linear probes.
+    /// Embedding dimension of the shared space; 1024 in the paper, 2048 for its linear probes.
     pub dim: usize,
-    /// The image side, or none.
+    /// The image side, if any.
     pub image: Option<SideConfig>,
-    /// The text side, or none.
+    /// The text side, if any.
     pub text: Option<SideConfig>,
     /// Initial logit scale.
     pub initial_scale: f64,
     /// Initial logit bias.
     pub initial_bias: f64,
-    /// Bound on the logit scale.
+    /// Upper bound of the logit scale.
     pub max_scale: f64,
 }
 
 impl HeadConfig {
-    /// A head with the same kind of layer on both sides and the paper's scalars: scale 20 (at most 100), bias -10.
+    /// Creates a configuration with the same projector on both sides and the paper's scalars: scale 20 (at most 100), bias
+    /// -10.
     pub fn new(image_input: usize, text_input: usize, dim: usize, projector: ProjectorConfig) -> Self {
         Self {
             dim,
@@ -106,7 +107,7 @@ impl HeadConfig {
         }
     }
 
-    /// The least a file of such a head weighs, in bytes.
+    /// The size of the head's matrices in bytes, a lower bound of the size of its file.
     pub(crate) fn weight_bytes(&self) -> u128 {
         let sides = self.image.iter().chain(&self.text);
         4 * sides.map(|side| side.weights(self.dim)).sum::<u128>()
@@ -116,7 +117,7 @@ impl HeadConfig {
 impl Check for HeadConfig {
     fn check(&self) -> Result<(), ConfigError> {
         ensure((1..=MAX_DIM).contains(&self.dim), "dim", self.dim, format!("1 to {MAX_DIM}"))?;
-        ensure(self.image.is_some() || self.text.is_some(), "image", "absent", "at least one side")?;
+        ensure(self.image.is_some() || self.text.is_some(), "image", "missing", "at least one side")?;
         for side in self.image.iter().chain(&self.text) {
             side.check(self.dim)?;
         }
@@ -133,7 +134,7 @@ impl Check for HeadConfig {
             scale,
             format!("1 to {}", self.max_scale),
         )?;
-        ensure(self.initial_bias.is_finite(), "initial_bias", self.initial_bias, "a finite number")
+        ensure(self.initial_bias.is_finite(), "initial_bias", self.initial_bias, "a finite value")
     }
 }
 
@@ -146,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn check_names_the_invalid_field() {
         let valid = HeadConfig::new(8, 6, 4, ProjectorConfig::GLU);
         valid.check().unwrap();
         let with = |projector| HeadConfig::new(8, 6, 4, projector);
@@ -164,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_keys_and_kinds_are_refused() {
+    fn rejects_unknown_fields_and_kinds() {
         let json = serde_json::to_value(HeadConfig::new(8, 6, 4, ProjectorConfig::GLU)).unwrap();
         assert!(serde_json::from_value::<HeadConfig>(json.clone()).is_ok());
         let mut extra = json.clone();

@@ -1,4 +1,4 @@
-//! A head and its configuration in one safetensors file.
+//! Saving and loading of heads.
 
 use std::path::Path;
 
@@ -12,11 +12,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Head, HeadConfig};
 
-/// The one entry of the file's metadata. A single entry, because a map of several has no fixed order and the
-/// same head must give the same bytes.
+/// The only entry of the file's metadata. The order of several entries would not be deterministic, and a head must
+/// always serialise to the same bytes.
 const METADATA: &str = "sail_head";
 
-/// Raised when the meaning of the file changes.
+/// Version of the format, incremented by incompatible changes.
 const VERSION: u32 = 1;
 
 #[derive(Serialize, Deserialize)]
@@ -30,7 +30,7 @@ fn format(reason: impl std::fmt::Display) -> HeadError {
     HeadError::Format { reason: reason.to_string() }
 }
 
-/// Tensor names and layouts are PyTorch's (`weight` of shape `[out, in]`), without the name of the layer's kind.
+/// Tensor names and layouts are those of PyTorch (`weight` of shape `[out, in]`), without names of enum variants.
 fn store(bytes: Option<Vec<u8>>) -> SafetensorsStore {
     SafetensorsStore::from_bytes(bytes)
         .clear_metadata()
@@ -48,13 +48,13 @@ pub(crate) fn to_bytes(head: &Head) -> Result<Vec<u8>, HeadError> {
 }
 
 impl Head {
-    /// Saves the head and its configuration as one file, whole or not at all.
+    /// Saves the head and its configuration to one file, atomically.
     ///
     /// The tensors are `{image,text}.norm.{weight,bias}`, `{image,text}.projector.*` with PyTorch's names and
     /// `[out, in]` layout, `logit.log_scale` and `logit.bias`; the configuration is JSON in the metadata.
     ///
     /// # Errors
-    /// [`HeadError::Io`] when the file cannot be written; an existing file is then untouched.
+    /// [`HeadError::Io`] if the file cannot be written; an existing file is then left unchanged.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), HeadError> {
         let path = path.as_ref();
         let bytes = self.to_bytes()?;
@@ -62,12 +62,12 @@ impl Head {
             .map_err(|source| HeadError::Io { path: path.to_owned(), source })
     }
 
-    /// Loads a head that [`save`](Head::save) wrote.
+    /// Loads a head from a file written by [`save`](Head::save).
     ///
     /// # Errors
-    /// [`HeadError::Io`], [`HeadError::Format`] for another kind of file, [`HeadError::Config`] for an invalid
-    /// configuration, and [`HeadError::Tensors`] naming every tensor that is missing, unused, of another shape or
-    /// type, or not finite.
+    /// [`HeadError::Io`], [`HeadError::Format`] if the file is not a head, [`HeadError::Config`] if its configuration is
+    /// invalid, and [`HeadError::Tensors`] with every tensor that is missing, unexpected, not finite, or has the wrong
+    /// shape or dtype.
     ///
     /// # Examples
     /// ```
@@ -87,32 +87,30 @@ impl Head {
         Self::from_bytes(bytes, device)
     }
 
-    /// Loads a head from the bytes of its file.
+    /// Loads a head from the contents of a file.
     ///
     /// # Errors
-    /// As [`load`](Head::load), without [`HeadError::Io`].
+    /// Those of [`load`](Head::load), except [`HeadError::Io`].
     pub fn from_bytes(bytes: Vec<u8>, device: &Device) -> Result<Self, HeadError> {
         let (_, header) = SafeTensors::read_metadata(&bytes).map_err(format)?;
         let json = header.metadata().as_ref().and_then(|metadata| metadata.get(METADATA));
-        let json = json.ok_or_else(|| {
-            format(format_args!("a safetensors file without the metadata entry `{METADATA}`"))
-        })?;
+        let json = json.ok_or_else(|| format(format_args!("missing metadata entry `{METADATA}`")))?;
         let description: Description = serde_json::from_str(json).map_err(format)?;
         if description.version != VERSION {
             return Err(format(format_args!(
-                "version {} of the format, expected {VERSION}: use a newer release",
+                "unsupported format version {}, expected {VERSION}: use a newer release",
                 description.version
             )));
         }
         description.config.check()?;
-        // A configuration may promise more than the file holds; believe the file before allocating.
+        // The configuration may declare more weights than the file holds: check before allocating them.
         let mut problems = Vec::new();
         let tensors = SafeTensors::deserialize(&bytes).map_err(format)?;
         for (name, tensor) in tensors.iter() {
             if tensor.dtype() != Dtype::F32 {
-                problems.push(format!("`{name}` has type {:?}, expected F32", tensor.dtype()));
-            } else if !tensor.data().chunks_exact(4).all(finite) {
-                problems.push(format!("`{name}` is not finite"));
+                problems.push(format!("`{name}` has dtype {:?}, expected F32", tensor.dtype()));
+            } else if !tensor.data().chunks_exact(4).all(is_finite) {
+                problems.push(format!("`{name}` has non-finite values"));
             }
         }
         let expected = description.config.weight_bytes();
@@ -128,7 +126,7 @@ impl Head {
         let mut store = store(Some(bytes)).validate(false).allow_partial(true);
         let result = head.load_from(&mut store).map_err(format)?;
         problems.extend(result.missing.iter().map(|(name, _)| format!("`{name}` is missing")));
-        problems.extend(result.unused.iter().map(|name| format!("`{name}` is not part of this head")));
+        problems.extend(result.unused.iter().map(|name| format!("`{name}` is unexpected")));
         problems.extend(result.errors.iter().map(|error| match error {
             ApplyError::ShapeMismatch { path, expected, found } => {
                 format!("`{path}` has shape {found:?}, expected {expected:?}")
@@ -143,6 +141,6 @@ impl Head {
     }
 }
 
-fn finite(bytes: &[u8]) -> bool {
+fn is_finite(bytes: &[u8]) -> bool {
     bytes.try_into().is_ok_and(|bytes| f32::from_le_bytes(bytes).is_finite())
 }

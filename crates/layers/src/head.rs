@@ -5,19 +5,19 @@ use burn::nn::{LayerNorm, LayerNormConfig};
 use burn::tensor::{Device, FloatDType, Tensor};
 use sail_core::{AlignmentHead, Check, ConfigError, HeadError, Provenance, Side};
 
-use crate::{HeadConfig, LogitScale, Projector, ProjectorConfig, SideConfig, WeightInit};
+use crate::{HeadConfig, LogitScale, Projector, SideConfig, WeightInit};
 
 /// One side of a head: LayerNorm (optional) and projector.
 #[derive(Module, Debug)]
 pub struct HeadSide {
     norm: Option<LayerNorm>,
     projector: Projector,
-    /// What the projector computes in.
+    /// The dtype that the projector computes in.
     #[module(skip)]
     dtype: FloatDType,
 }
 
-/// Casts parameters within the graph: gradients reach those that were cast.
+/// Casts parameters within the graph, so that gradients reach the original parameters.
 struct Cast(FloatDType);
 
 impl ModuleMapper for Cast {
@@ -40,7 +40,7 @@ impl HeadSide {
     ///
     /// # Shapes
     /// - features: `[batch, input]`
-    /// - result: `[batch, dim]`, not normalised
+    /// - output: `[batch, dim]`, not normalised
     pub fn forward(&self, features: Tensor<2>) -> Tensor<2> {
         let features = match &self.norm {
             Some(norm) => norm.forward(features),
@@ -49,12 +49,11 @@ impl HeadSide {
         self.projector.forward(features.cast(self.dtype)).cast(FloatDType::F32)
     }
 
-    /// A copy whose projector computes in `dtype`. The norm does not: a mean of squares may leave the range of f16.
-    fn computing_in(&self, dtype: FloatDType) -> Option<Self> {
+    /// Returns a copy whose projector computes in `dtype`. The norm stays in f32: a mean of squares may overflow f16.
+    pub(crate) fn computing_in(&self, dtype: FloatDType) -> Option<Self> {
         match &self.projector {
-            // Nothing to compute.
             Projector::Identity(_) => Some(self.clone()),
-            // Batch norm gathers its statistics in its parameters' type.
+            // Batch norm accumulates its statistics in the dtype of its parameters.
             Projector::ShareLock(_) => None,
             projector => {
                 let projector = projector.clone().map(&mut Cast(dtype));
@@ -64,7 +63,7 @@ impl HeadSide {
     }
 }
 
-/// The head that SAIL trains between two frozen backbones.
+/// The alignment head that SAIL trains between two frozen backbones.
 ///
 /// # Examples
 /// ```
@@ -81,21 +80,21 @@ impl HeadSide {
 /// ```
 #[derive(Module, Debug)]
 pub struct Head {
-    image: Option<HeadSide>,
-    text: Option<HeadSide>,
-    logit: LogitScale,
+    pub(crate) image: Option<HeadSide>,
+    pub(crate) text: Option<HeadSide>,
+    pub(crate) logit: LogitScale,
     #[module(skip)]
-    config: HeadConfig,
+    pub(crate) config: HeadConfig,
 }
 
 impl Head {
-    /// A head with the initial weights of `seed`.
+    /// Creates a head with initial weights drawn from `seed`.
     ///
     /// # Errors
-    /// [`ConfigError`] for an invalid configuration, before anything is built.
+    /// [`ConfigError`] if the configuration is invalid.
     pub fn new(config: &HeadConfig, seed: u64, device: &Device) -> Result<Self, ConfigError> {
         config.check()?;
-        // A stream a side, so that a change to one side leaves the other's weights as they were.
+        // One stream per side, so that the configuration of one side does not affect the weights of the other.
         let side = |side: &Option<SideConfig>, stream| {
             let build = |side| HeadSide::new(side, config.dim, &mut WeightInit::new(seed, stream, device));
             side.as_ref().map(build)
@@ -108,19 +107,19 @@ impl Head {
         })
     }
 
-    /// What the head is made of.
+    /// Returns the configuration.
     pub fn config(&self) -> &HeadConfig {
         &self.config
     }
 
-    fn side(&self, side: Side) -> Option<&SideConfig> {
+    pub(crate) fn side(&self, side: Side) -> Option<&SideConfig> {
         match side {
             Side::Image => self.config.image.as_ref(),
             Side::Text => self.config.text.as_ref(),
         }
     }
 
-    /// Records which backbones the head is trained on; a side whose backbone is unknown keeps what it has.
+    /// Records the backbones that the head is trained on; `None` keeps the recorded one.
     pub fn with_provenance(mut self, image: Option<&Provenance>, text: Option<&Provenance>) -> Self {
         let sides = [(&mut self.config.image, image), (&mut self.config.text, text)];
         for (side, provenance) in sides {
@@ -131,9 +130,9 @@ impl Head {
         self
     }
 
-    /// Checks that features of this size and origin are what a side was made for.
+    /// Checks that a side accepts features of this dimension and provenance.
     ///
-    /// Features or heads that do not state their backbone are compared by size alone.
+    /// Without a provenance of the features or of the head, only the dimension is checked.
     ///
     /// # Errors
     /// [`HeadError::MissingSide`], [`HeadError::Dimension`] or [`HeadError::Provenance`].
@@ -143,69 +142,5 @@ impl Head {
             return Err(HeadError::Dimension { side, found: dim, expected: config.input });
         }
         provenance.map_or(Ok(()), |found| self.accepts_provenance(side, found))
-    }
-
-    fn project(
-        &self,
-        side: Side,
-        layers: &Option<HeadSide>,
-        features: Tensor<2>,
-    ) -> Result<Tensor<2>, HeadError> {
-        self.accepts(side, features.dims()[1], None)?;
-        let layers = layers.as_ref().ok_or(HeadError::MissingSide { side })?;
-        Ok(layers.forward(features))
-    }
-}
-
-impl AlignmentHead for Head {
-    fn project_images(&self, features: Tensor<2>) -> Result<Tensor<2>, HeadError> {
-        self.project(Side::Image, &self.image, features)
-    }
-
-    fn project_texts(&self, features: Tensor<2>) -> Result<Tensor<2>, HeadError> {
-        self.project(Side::Text, &self.text, features)
-    }
-
-    fn log_scale(&self) -> Tensor<1> {
-        self.logit.log_scale()
-    }
-
-    fn bias(&self) -> Tensor<1> {
-        self.logit.bias()
-    }
-
-    fn clamp_parameters(mut self) -> Self {
-        self.logit = self.logit.clamp();
-        self
-    }
-
-    fn rows_are_independent(&self) -> bool {
-        let sides = self.config.image.iter().chain(&self.config.text);
-        !sides.into_iter().any(|side| matches!(side.projector, ProjectorConfig::ShareLock { .. }))
-    }
-
-    fn computing_in(&self, dtype: FloatDType) -> Option<Self> {
-        let side = |side: &Option<HeadSide>| match side {
-            Some(side) => side.computing_in(dtype).map(Some),
-            None => Some(None),
-        };
-        Some(Self { image: side(&self.image)?, text: side(&self.text)?, ..self.clone() })
-    }
-
-    fn activations(&self, side: Side) -> Option<usize> {
-        // LayerNorm keeps the deviations, their squares and what it makes of them; l2_normalize as much of the result.
-        let of_side = |side: &SideConfig| {
-            let norm = if side.norm { 6 * side.input } else { 0 };
-            norm + side.projector.activations(side.input, self.config.dim) + 5 * self.config.dim
-        };
-        Some(self.side(side).map_or(0, of_side))
-    }
-
-    fn trained_on(&self, side: Side) -> Option<&Provenance> {
-        self.side(side)?.trained_on.as_ref()
-    }
-
-    fn to_bytes(&self) -> Result<Vec<u8>, HeadError> {
-        crate::file::to_bytes(self)
     }
 }

@@ -1,7 +1,7 @@
 //! Alignment layers and the SAIL head.
 //!
-//! A [`Head`] has two [sides](HeadSide), one for each frozen backbone. A side is an optional LayerNorm and a
-//! [`Projector`]; two learned scalars, [`LogitScale`], turn the cosine of two projections into a logit.
+//! A [`Head`] has two [sides](HeadSide), one per frozen backbone. A side is an optional LayerNorm and a [`Projector`];
+//! two learned scalars, [`LogitScale`], turn the cosine of two projections into a logit.
 //!
 //! ```text
 //! image features [B, d_image] ─ LayerNorm ─ projector ─ [B, dim] ┐
@@ -9,17 +9,19 @@
 //! text features  [B, d_text]  ─ LayerNorm ─ projector ─ [B, dim] ┘
 //! ```
 //!
-//! Everything is built from a [`HeadConfig`], which is checked first, and a seed: the same seed gives the same
-//! weights on every machine and device, because they are drawn on the host from a specified generator.
-//! [`Head::save`] and [`Head::load`] keep a head and its configuration in one safetensors file with PyTorch's
-//! tensor layout, so that it can be used from Python too.
+//! A head is built from a [`HeadConfig`], which is validated first, and a seed. The same seed gives the same weights on
+//! every machine and device, because they are drawn on the host from a specified generator. [`Head::save`] and
+//! [`Head::load`] store a head and its configuration in one safetensors file with PyTorch's tensor layout, which Python
+//! can read as well.
 //!
-//! A layer is one file here and one variant of [`ProjectorConfig`] and [`Projector`]. A layer from outside the
-//! workspace needs neither: implement [`sail_core::AlignmentHead`] for a module of your own.
+//! A layer is a module here and a variant of [`ProjectorConfig`] and [`Projector`]. A layer of another crate needs
+//! neither: implement [`sail_core::AlignmentHead`] for its module.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod alignment;
 mod config;
 mod file;
-mod glu;
+mod gated_mlp;
 mod head;
 mod init;
 mod linear;
@@ -27,10 +29,9 @@ mod logit_scale;
 mod mlp;
 mod projector;
 mod sharelock;
-mod swiglu;
 
 pub use config::{HeadConfig, SideConfig};
-pub use glu::Glu;
+pub use gated_mlp::{GateActivation, GatedMlp};
 pub use head::{Head, HeadSide};
 pub use init::WeightInit;
 pub use linear::linear;
@@ -38,4 +39,3 @@ pub use logit_scale::LogitScale;
 pub use mlp::Mlp;
 pub use projector::{Projector, ProjectorConfig};
 pub use sharelock::ShareLock;
-pub use swiglu::SwiGlu;

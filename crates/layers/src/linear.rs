@@ -1,4 +1,4 @@
-//! One linear layer: the projector of alignment probing, and the part that all others are made of.
+//! The linear layer: the projector of alignment probing and the building block of the others.
 
 use burn::module::Param;
 use burn::nn::Linear;
@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 
 use crate::WeightInit;
 
-/// `x W + b` with Xavier-uniform weights and zero bias, as every linear layer of a head starts.
+/// Creates a linear layer, `x W + b`, with Xavier-uniform weights and zero bias.
 ///
 /// # Shapes
 /// - input: `[batch, d_input]`

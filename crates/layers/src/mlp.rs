@@ -15,7 +15,7 @@ pub struct Mlp {
 }
 
 impl Mlp {
-    /// A perceptron of hidden width `expansion * d_input` (4 in the paper).
+    /// Creates a perceptron of hidden width `expansion * d_input` (4 in the paper).
     pub fn new(d_input: usize, d_output: usize, expansion: usize, init: &mut WeightInit) -> Self {
         let width = expansion * d_input;
         Self { hidden: linear(d_input, width, init), output: linear(width, d_output, init) }

@@ -1,4 +1,4 @@
-//! Any of the layers, chosen by a configuration.
+//! The layers of a side, selected by configuration.
 
 use burn::module::Module;
 use burn::nn::{Identity, Linear};
@@ -6,28 +6,28 @@ use burn::tensor::Tensor;
 use sail_core::{Check, ConfigError, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::{Glu, Mlp, ShareLock, SwiGlu, WeightInit, linear};
+use crate::{GateActivation, GatedMlp, Mlp, ShareLock, WeightInit, linear};
 
-/// Which layer a side of the head uses.
+/// The layer of one side of a head.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum ProjectorConfig {
-    /// The features as they are; the side's input must have the head's dimension.
+    /// The unchanged features, which must have the head's embedding dimension.
     Identity {},
-    /// One linear layer, for probing.
+    /// A linear layer, as in alignment probing.
     Linear {},
     /// A perceptron with one hidden layer.
     Mlp {
         /// Hidden width as a multiple of the input; 4 in the paper.
         expansion: usize,
     },
-    /// The gated unit of SAIL.
+    /// SAIL's gated perceptron, with ReLU6.
     Glu {
         /// Hidden width as a multiple of the input; 8 in the paper.
         width: usize,
     },
-    /// The gated unit with SiLU.
+    /// The gated perceptron with SiLU.
     SwiGlu {
         /// Hidden width as a multiple of the input.
         width: usize,
@@ -44,14 +44,14 @@ pub enum ProjectorConfig {
 }
 
 impl ProjectorConfig {
-    /// The perceptron with the paper's hidden width.
+    /// The perceptron with the hidden width of SAIL's paper.
     pub const MLP: Self = Self::Mlp { expansion: 4 };
-    /// The gated unit with the paper's width.
+    /// SAIL's gated perceptron with the width of the paper.
     pub const GLU: Self = Self::Glu { width: 8 };
-    /// ShareLock's layer with its paper's sizes.
+    /// The perceptron of ShareLock with the sizes of its paper.
     pub const SHARELOCK: Self = Self::ShareLock { hidden: 4096, layers: 4, dropout: 0.2 };
 
-    /// The name of the layer, as it is spelled in a configuration.
+    /// Returns the value of `kind` in a configuration.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Identity {} => "identity",
@@ -63,8 +63,8 @@ impl ProjectorConfig {
         }
     }
 
-    /// About how many numbers a row leaves behind in training; see `AlignmentHead::activations`. The factors are
-    /// counts of the tensors of each width that the graph keeps and that its way back adds.
+    /// Estimates the values held per row in training; see `AlignmentHead::activations`. The factors count the tensors of
+    /// each width that the graph keeps and that the backward pass adds.
     pub(crate) fn activations(&self, d_input: usize, d_output: usize) -> usize {
         let ends = d_input + 2 * d_output;
         match *self {
@@ -76,14 +76,18 @@ impl ProjectorConfig {
         }
     }
 
-    /// Builds the layer. Callers check the configuration first; the head does.
+    /// Builds the layer of a valid configuration.
     pub(crate) fn init(&self, d_input: usize, d_output: usize, init: &mut WeightInit) -> Projector {
         match *self {
             Self::Identity {} => Projector::Identity(Identity),
             Self::Linear {} => Projector::Linear(linear(d_input, d_output, init)),
             Self::Mlp { expansion } => Projector::Mlp(Mlp::new(d_input, d_output, expansion, init)),
-            Self::Glu { width } => Projector::Glu(Glu::new(d_input, d_output, width, init)),
-            Self::SwiGlu { width } => Projector::SwiGlu(SwiGlu::new(d_input, d_output, width, init)),
+            Self::Glu { width } => {
+                Projector::Glu(GatedMlp::new(d_input, d_output, width, GateActivation::Relu6, init))
+            }
+            Self::SwiGlu { width } => {
+                Projector::SwiGlu(GatedMlp::new(d_input, d_output, width, GateActivation::Silu, init))
+            }
             Self::ShareLock { hidden, layers, dropout } => {
                 Projector::ShareLock(ShareLock::new(d_input, d_output, hidden, layers, dropout, init))
             }
@@ -107,9 +111,11 @@ impl Check for ProjectorConfig {
     }
 }
 
-/// A layer that maps one backbone's features into the shared space.
+/// A layer that maps the features of one backbone into the shared embedding space.
+///
+/// Checkpoints of training contain the names of the variants.
 #[derive(Module, Debug)]
-// The sizes differ, but a head holds two of them in all, so boxing would buy nothing.
+// A head holds only two of them, so boxing would gain nothing.
 #[allow(clippy::large_enum_variant)]
 pub enum Projector {
     /// See [`ProjectorConfig::Identity`].
@@ -119,9 +125,9 @@ pub enum Projector {
     /// See [`ProjectorConfig::Mlp`].
     Mlp(Mlp),
     /// See [`ProjectorConfig::Glu`].
-    Glu(Glu),
+    Glu(GatedMlp),
     /// See [`ProjectorConfig::SwiGlu`].
-    SwiGlu(SwiGlu),
+    SwiGlu(GatedMlp),
     /// See [`ProjectorConfig::ShareLock`].
     ShareLock(ShareLock),
 }
@@ -137,8 +143,7 @@ impl Projector {
             Self::Identity(layer) => layer.forward(x),
             Self::Linear(layer) => layer.forward(x),
             Self::Mlp(layer) => layer.forward(x),
-            Self::Glu(layer) => layer.forward(x),
-            Self::SwiGlu(layer) => layer.forward(x),
+            Self::Glu(layer) | Self::SwiGlu(layer) => layer.forward(x),
             Self::ShareLock(layer) => layer.forward(x),
         }
     }

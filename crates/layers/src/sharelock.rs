@@ -7,11 +7,11 @@ use burn::tensor::activation::relu;
 
 use crate::{WeightInit, linear};
 
-/// A deep perceptron, `layers` linear layers with batch norm, ReLU and dropout after each but the last
-/// (Ruthardt et al., "Better Language Models Exhibit Higher Visual Alignment", arXiv 2410.07173).
+/// A deep perceptron: `layers` linear layers, each but the last followed by batch norm, ReLU and dropout
+/// (Ruthardt et al. 2024, "Better Language Models Exhibit Higher Visual Alignment", arXiv 2410.07173).
 ///
-/// ShareLock trains the text side only: pair it with an identity image side, so that the output has the image
-/// features' dimension. Batch norm sees the whole batch, so a step over this layer cannot be cut into chunks.
+/// ShareLock trains the text side only: combine it with an identity image side, so the output has the dimension of the
+/// image features. Batch norm depends on the whole batch, so a step with this layer cannot be split into micro-batches.
 #[derive(Module, Debug)]
 pub struct ShareLock {
     hidden: Vec<ShareLockBlock>,
@@ -26,7 +26,7 @@ struct ShareLockBlock {
 }
 
 impl ShareLock {
-    /// A perceptron of `layers` linear layers (4 in the paper) of hidden width `hidden` (4096) with the given
+    /// Creates a perceptron of `layers` linear layers (4 in the paper) of hidden width `hidden` (4096) with the given
     /// dropout probability (0.2).
     pub fn new(
         d_input: usize,
@@ -46,8 +46,8 @@ impl ShareLock {
         Self { hidden: blocks, output: linear(last_input, d_output, init) }
     }
 
-    /// Applies the layer; batch norm and dropout act as in training on a device with gradients and as in
-    /// inference otherwise.
+    /// Applies the layer. Batch norm and dropout are in training mode on an autodiff device and in inference mode
+    /// otherwise.
     ///
     /// # Shapes
     /// - input: `[batch, d_input]`

@@ -1,4 +1,4 @@
-//! Heads survive the way to disk and back, and no file can do harm.
+//! Round trips of head files, and invalid files.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -48,7 +48,7 @@ fn problems(bytes: Vec<u8>) -> Vec<String> {
 }
 
 #[test]
-fn a_head_comes_back_byte_for_byte() {
+fn heads_round_trip_byte_for_byte() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("head.safetensors");
     for projector in [
@@ -70,8 +70,25 @@ fn a_head_comes_back_byte_for_byte() {
     }
 }
 
+/// FNV-1a of files written by the first release, when GLU and SwiGLU were separate layers.
 #[test]
-fn a_side_may_be_absent_or_the_identity() {
+fn files_of_gated_heads_are_golden() {
+    let fnv = |bytes: &[u8]| {
+        bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, &byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        })
+    };
+    for (projector, expected) in [
+        (ProjectorConfig::Glu { width: 3 }, 0xef42_d62a_992b_56ac),
+        (ProjectorConfig::SwiGlu { width: 2 }, 0xab50_44d0_3803_7232),
+    ] {
+        let head = Head::new(&HeadConfig::new(8, 6, 4, projector), 5, &Device::flex()).unwrap();
+        assert_eq!(fnv(&head.to_bytes().unwrap()), expected);
+    }
+}
+
+#[test]
+fn a_side_may_be_missing_or_the_identity() {
     let mut config = config();
     config.text = None;
     config.image = Some(SideConfig::new(4, ProjectorConfig::Identity {}));
@@ -82,7 +99,7 @@ fn a_side_may_be_absent_or_the_identity() {
 }
 
 #[test]
-fn a_head_refuses_another_backbone() {
+fn rejects_features_of_another_backbone() {
     let head = load(head().to_bytes().unwrap()).unwrap();
     let dimension = head.project_images(Tensor::ones([1, 7], &Device::flex())).unwrap_err().to_string();
     assert_eq!(
@@ -102,7 +119,7 @@ fn a_head_refuses_another_backbone() {
 }
 
 #[test]
-fn every_tensor_that_does_not_fit_is_named() {
+fn errors_name_every_invalid_tensor() {
     let bytes = edited(|tensors, _| {
         tensors.retain(|(name, ..)| name != "image.norm.bias");
         for (name, shape, _) in tensors.iter_mut() {
@@ -114,31 +131,31 @@ fn every_tensor_that_does_not_fit_is_named() {
     });
     let problems = problems(bytes);
     assert_eq!(problems.len(), 3, "{problems:?}");
-    assert_eq!(problems[0], "`extra` is not part of this head");
+    assert_eq!(problems[0], "`extra` is unexpected");
     assert!(problems[1].contains("image.norm") && problems[1].ends_with("is missing"));
     assert!(problems[2].contains("text.projector.output.weight") && problems[2].contains("has shape"));
 }
 
 #[test]
-fn numbers_that_are_not_finite_are_refused() {
+fn rejects_non_finite_weights() {
     let bytes = edited(|tensors, _| {
         let (_, _, data) = tensors.iter_mut().find(|(name, ..)| name == "logit.bias").unwrap();
         data.copy_from_slice(&f32::NAN.to_le_bytes());
     });
-    assert_eq!(problems(bytes), ["`logit.bias` is not finite"]);
+    assert_eq!(problems(bytes), ["`logit.bias` has non-finite values"]);
 }
 
 #[test]
-fn a_configuration_that_promises_more_than_the_file_holds_allocates_nothing() {
+fn a_config_larger_than_the_file_allocates_nothing() {
     let bytes = edited(|_, json| *json = json.replace("\"width\":2", "\"width\":2000000"));
     assert!(problems(bytes)[0].contains("bytes of weights"));
 }
 
 #[test]
-fn other_files_are_not_heads() {
+fn rejects_other_files() {
     let reason = |bytes| load(bytes).unwrap_err().to_string();
     assert!(reason(vec![]).starts_with("not a head file"));
-    assert!(reason(b"an image, perhaps, or a text".to_vec()).starts_with("not a head file"));
+    assert!(reason(b"neither safetensors nor a head".to_vec()).starts_with("not a head file"));
     let plain = safetensors::serialize::<&str, TensorView, _>([], None).unwrap();
     assert!(reason(plain).contains("`sail_head`"));
     assert!(
@@ -156,7 +173,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn damaged_files_never_panic(at in 0usize..4000, byte: u8, cut in 0usize..4000) {
+    fn corrupt_files_never_panic(at in 0usize..4000, byte: u8, cut in 0usize..4000) {
         let mut bytes = head().to_bytes().unwrap();
         let length = bytes.len();
         bytes[at % length] = byte;

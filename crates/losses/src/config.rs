@@ -1,13 +1,13 @@
-//! The choice of a loss as a configuration.
+//! A loss as configuration.
 
 use sail_core::{Check, ConfigError, ContrastiveLoss, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::{BarlowTwinsLoss, Blocks, Direction, InfoNceLoss, Normalization, SigmoidLoss};
 
-/// Which loss to train with, and its settings; those left out of a file have their defaults.
+/// The loss to train with, and its settings; missing settings have their defaults.
 ///
-/// The default is SAIL's: the sigmoid loss divided by the pair count, extra captions averaged.
+/// The default is SAIL's: the sigmoid loss divided by the number of pairs, with the mean over caption sets.
 ///
 /// # Examples
 /// ```
@@ -27,22 +27,22 @@ use crate::{BarlowTwinsLoss, Blocks, Direction, InfoNceLoss, Normalization, Sigm
 pub enum LossConfig {
     /// [`SigmoidLoss`].
     Sigmoid {
-        /// What a block of pairs is divided by.
+        /// The divisor of a block of pairs.
         #[serde(default)]
         normalization: Normalization,
-        /// How the blocks of several caption sets are combined.
+        /// The reduction over the blocks of several caption sets.
         #[serde(default)]
         blocks: Blocks,
     },
     /// [`InfoNceLoss`].
     InfoNce {
-        /// Which side looks for its partner.
+        /// Which side provides the queries.
         #[serde(default)]
         direction: Direction,
     },
     /// [`BarlowTwinsLoss`].
     BarlowTwins {
-        /// The weight of the off-diagonal term, finite and not negative.
+        /// The weight of the off-diagonal term, a finite value of at least 0.
         #[serde(default = "default_lambda")]
         lambda: f64,
     },
@@ -59,7 +59,7 @@ impl Default for LossConfig {
 }
 
 impl LossConfig {
-    /// The kind as it is spelled in a configuration.
+    /// Returns the value of `kind` in a configuration.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Sigmoid { .. } => "sigmoid",
@@ -68,10 +68,10 @@ impl LossConfig {
         }
     }
 
-    /// The loss.
+    /// Creates the loss.
     ///
     /// # Errors
-    /// [`ConfigError`] when a setting is out of its range.
+    /// [`ConfigError`] if a setting is out of range.
     pub fn build(&self) -> Result<Box<dyn ContrastiveLoss>, ConfigError> {
         self.check()?;
         Ok(match *self {
@@ -89,7 +89,7 @@ impl Check for LossConfig {
         match *self {
             Self::Sigmoid { .. } | Self::InfoNce { .. } => Ok(()),
             Self::BarlowTwins { lambda } => {
-                ensure(lambda.is_finite() && lambda >= 0.0, "lambda", lambda, "a finite number of at least 0")
+                ensure(lambda.is_finite() && lambda >= 0.0, "lambda", lambda, "a finite value of at least 0")
             }
         }
     }
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_the_tags_and_configurations_survive_a_file() {
+    fn names_are_the_serde_tags_and_configs_round_trip() {
         for config in [
             LossConfig::default(),
             LossConfig::Sigmoid { normalization: Normalization::Batch, blocks: Blocks::Sum },
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_left_out_have_their_defaults() {
+    fn missing_settings_have_defaults() {
         let parse = |json| serde_json::from_str::<LossConfig>(json).unwrap();
         assert_eq!(parse(r#"{"kind": "sigmoid"}"#), LossConfig::default());
         assert_eq!(parse(r#"{"kind": "info-nce"}"#), LossConfig::InfoNce { direction: Direction::Both });
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_settings_and_kinds_are_errors() {
+    fn rejects_unknown_settings_and_kinds() {
         for (json, named) in [
             (r#"{"kind": "sigmoid", "lambda": 1.0}"#, "lambda"),
             (r#"{"kind": "info-nce", "blocks": "sum"}"#, "blocks"),
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_setting_out_of_its_range_is_not_built() {
+    fn build_rejects_settings_out_of_range() {
         for lambda in [-1.0, f64::NAN, f64::INFINITY] {
             let Err(error) = LossConfig::BarlowTwins { lambda }.build() else {
                 panic!("built with lambda {lambda}");

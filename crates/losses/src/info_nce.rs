@@ -9,23 +9,23 @@ use sail_core::{ContrastiveLoss, EmbeddingBatch, LossError, LossGradients};
 use serde::{Deserialize, Serialize};
 
 use crate::diagonal::{diagonal, with_diagonal};
-use crate::softmax::{Choice, LogSumExp, probabilities};
-use crate::tiles::{TILE, carry, rows, sums, tiles, workspace};
+use crate::softmax::{LogSumExp, Weighted, log_sum_exp, weighted_softmax};
+use crate::tiles::{TILE_SIZE, accumulators, backpropagate, rows, tiles, workspace};
 
-/// Which side looks for its partner among the other side's rows.
+/// Which side provides the queries of the cross-entropy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Direction {
     /// The mean of both directions, as in CLIP.
     #[default]
     Both,
-    /// Each image among all texts.
+    /// Each image is classified among all texts.
     ImageToText,
-    /// Each text among all images.
+    /// Each text is classified among all images.
     TextToImage,
 }
 
-/// InfoNCE: the cross-entropy of picking the right text for an image among the batch, and the right image for
+/// InfoNCE: the cross-entropy of the matching text of an image against in-batch negatives, and of the matching image of
 /// a text.
 ///
 /// With `logit_ij = exp(log_scale) * <image_i, text_j>`,
@@ -35,16 +35,16 @@ pub enum Direction {
 /// text to image: 1 / batch * sum_i -log(exp(logit_ii) / sum_j exp(logit_ji))
 /// ```
 ///
-/// and the loss is their mean, unless a [`Direction`] is chosen. With several caption sets it is the mean of
-/// the loss of each. The batch's bias is not used: it would shift all logits alike and cancel.
+/// and the loss is their mean, unless a single [`Direction`] is selected. With several caption sets it is the mean over
+/// the sets. The bias of the batch is not used: it would shift all logits alike and cancel.
 ///
 /// From van den Oord et al. 2018 (arXiv 1807.03748); both ways in Radford et al. 2021, CLIP
 /// (arXiv 2103.00020).
 ///
-/// Training calls [`gradients`](ContrastiveLoss::gradients), which goes over the pairs in tiles as Cheng et al. 2024,
-/// Inf-CL (arXiv 2410.17243) do: once for the sum of each row and column, and once more for the derivatives, which
-/// need these sums. It computes the logits twice and never holds more than a few tiles of them.
-/// [`forward`](ContrastiveLoss::forward) is the plain expression over the whole matrix.
+/// Training calls [`gradients`](ContrastiveLoss::gradients), which processes the pairs in tiles as Inf-CL does (Cheng et
+/// al. 2024, arXiv 2410.17243): one pass for the normalisers of rows and columns, a second one for the gradients. The
+/// logits are computed twice, and only a few tiles of them are held at a time.
+/// [`forward`](ContrastiveLoss::forward) materialises the whole matrix.
 ///
 /// # Shapes
 /// - images and each caption set: `[batch, dim]`, `batch` at least 2
@@ -64,7 +64,7 @@ pub enum Direction {
 ///     log_scale: Tensor::zeros([1], &device),
 ///     bias: Tensor::zeros([1], &device),
 /// };
-/// // The right text has the logit 1, the wrong one 0.
+/// // The logit of the matching text is 1, that of the other text 0.
 /// let loss = InfoNceLoss::new().forward(batch)?.into_scalar::<f32>();
 /// assert!((loss - (1.0 + (-1f32).exp()).ln()).abs() < 1e-6);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -72,35 +72,35 @@ pub enum Direction {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InfoNceLoss {
     direction: Direction,
-    tile: NonZeroUsize,
+    tile_size: NonZeroUsize,
 }
 
 impl Default for InfoNceLoss {
     fn default() -> Self {
-        Self { direction: Direction::default(), tile: TILE }
+        Self { direction: Direction::default(), tile_size: TILE_SIZE }
     }
 }
 
 impl InfoNceLoss {
-    /// The symmetric loss, [`Direction::Both`].
+    /// Creates the symmetric loss, [`Direction::Both`].
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets which side looks for its partner.
+    /// Sets which side provides the queries.
     pub fn with_direction(mut self, direction: Direction) -> Self {
         self.direction = direction;
         self
     }
 
-    /// Sets the side of the tiles in which [`gradients`](ContrastiveLoss::gradients) goes over the pairs; 2048 at
-    /// first. It changes memory and speed, and the result by no more than rounding.
-    pub fn with_tile(mut self, rows: NonZeroUsize) -> Self {
-        self.tile = rows;
+    /// Sets the tile size of [`gradients`](ContrastiveLoss::gradients), 2048 rows and columns by default. It affects
+    /// memory and speed, and the result only by rounding.
+    pub fn with_tile_size(mut self, tile_size: NonZeroUsize) -> Self {
+        self.tile_size = tile_size;
         self
     }
 
-    /// How much each direction counts, image to text and text to image.
+    /// The weights of image to text and text to image.
     fn weights(self) -> [f64; 2] {
         match self.direction {
             Direction::Both => [0.5, 0.5],
@@ -134,35 +134,36 @@ impl ContrastiveLoss for InfoNceLoss {
         let scaled = images.clone() * scale.clone();
 
         let weights = self.weights();
-        let tiles = tiles(batch_rows, self.tile);
+        let tiles = tiles(batch_rows, self.tile_size);
         let mut value = bias.zeros_like();
-        let mut d_images = sums(&images, &tiles);
+        let mut d_images = accumulators(&images, &tiles);
         let mut d_texts = Vec::with_capacity(texts.len());
         for texts in texts {
-            let Totals { of, own } = Totals::new(&scaled, &texts, &tiles, weights);
-            for (totals, weight) in of.iter().zip(weights) {
-                for (total, own) in totals.iter().zip(&own) {
-                    if let Some(total) = total {
-                        value = value + total.cross_entropy(own.clone()) * weight;
+            let FirstPass { normalizers, positives } = FirstPass::new(&scaled, &texts, &tiles, weights);
+            for (normalizers, weight) in normalizers.iter().zip(weights) {
+                for (normalizer, positives) in normalizers.iter().zip(&positives) {
+                    if let Some(normalizer) = normalizer {
+                        value = value + normalizer.cross_entropy(positives.clone()) * weight;
                     }
                 }
             }
-            let mut d_set = sums(&texts, &tiles);
+            let mut d_set = accumulators(&texts, &tiles);
             for (r, row) in tiles.iter().enumerate() {
                 let scaled = rows(&scaled, row);
                 for (c, column) in tiles.iter().enumerate() {
                     let texts = rows(&texts, column);
                     let logits = scaled.clone().matmul(texts.clone().transpose());
-                    let choice = |direction: usize, index: usize| {
-                        let total = of[direction][index].as_ref()?;
-                        Some(Choice { total, weight: weights[direction] })
+                    let weighted = |direction: usize, index: usize| {
+                        let normalizer = normalizers[direction][index].as_ref()?;
+                        Some(Weighted { normalizer, weight: weights[direction] })
                     };
-                    let mut gradients = probabilities(logits, choice(0, r), choice(1, c));
+                    let mut d_logits = weighted_softmax(logits, weighted(0, r), weighted(1, c));
                     if r == c {
-                        let own = diagonal(gradients.clone()) - 1.0;
-                        gradients = with_diagonal(gradients, own);
+                        // The gradient of a cross-entropy is the softmax minus the one-hot target.
+                        let positives = diagonal(d_logits.clone()) - 1.0;
+                        d_logits = with_diagonal(d_logits, positives);
                     }
-                    carry(gradients, [scaled.clone(), texts], &mut d_images[r], &mut d_set[c]);
+                    backpropagate(d_logits, [scaled.clone(), texts], &mut d_images[r], &mut d_set[c]);
                 }
             }
             d_texts.push(Tensor::cat(d_set, 0) / divisor);
@@ -184,45 +185,45 @@ impl ContrastiveLoss for InfoNceLoss {
     }
 
     fn workspace(&self, rows: usize, dim: usize, caption_sets: usize) -> Option<usize> {
-        Some(workspace(self.tile, rows, dim, caption_sets))
+        Some(workspace(self.tile_size, rows, dim, caption_sets))
     }
 }
 
-/// What the derivatives need to know of the whole matrix.
-struct Totals {
-    /// For either direction, the sums over the whole rows or columns of each tile; nothing for one without weight.
-    of: [Vec<Option<LogSumExp>>; 2],
-    /// The logits on the diagonal, of each tile there.
-    own: Vec<Tensor<1>>,
+/// What the second pass needs of the whole matrix.
+struct FirstPass {
+    /// For both directions, the normalisers of the rows or columns of each tile; `None` if the direction has no weight.
+    normalizers: [Vec<Option<LogSumExp>>; 2],
+    /// The logits of the positives, for each tile on the diagonal.
+    positives: Vec<Tensor<1>>,
 }
 
-impl Totals {
+impl FirstPass {
     fn new(scaled: &Tensor<2>, texts: &Tensor<2>, tiles: &[Range<usize>], weights: [f64; 2]) -> Self {
-        let mut of = [vec![None; tiles.len()], vec![None; tiles.len()]];
-        let mut own = Vec::with_capacity(tiles.len());
+        let mut normalizers = [vec![None; tiles.len()], vec![None; tiles.len()]];
+        let mut positives = Vec::with_capacity(tiles.len());
         for (r, row) in tiles.iter().enumerate() {
             for (c, column) in tiles.iter().enumerate() {
                 let logits = rows(scaled, row).matmul(rows(texts, column).transpose());
                 if r == c {
-                    own.push(diagonal(logits.clone()));
+                    positives.push(diagonal(logits.clone()));
                 }
                 for (direction, (index, dim)) in [(r, 1), (c, 0)].into_iter().enumerate() {
                     if weights[direction] > 0.0 {
-                        let total: &mut Option<LogSumExp> = &mut of[direction][index];
-                        let of_tile = LogSumExp::new(logits.clone(), dim);
-                        *total = Some(match total.take() {
-                            Some(before) => before.join(of_tile),
+                        let normalizer: &mut Option<LogSumExp> = &mut normalizers[direction][index];
+                        let of_tile = log_sum_exp(logits.clone(), dim);
+                        *normalizer = Some(match normalizer.take() {
+                            Some(previous) => previous.merge(of_tile),
                             None => of_tile,
                         });
                     }
                 }
             }
         }
-        Self { of, own }
+        Self { normalizers, positives }
     }
 }
 
-/// The mean cross-entropy of the diagonal, with the choices laid out along `dim`.
+/// The mean cross-entropy with targets on the diagonal and classes along `dim`.
 fn cross_entropy(logits: Tensor<2>, dim: usize) -> Tensor<1> {
     -diagonal(log_softmax(logits, dim)).mean()
 }

@@ -1,31 +1,32 @@
-//! Contrastive losses that pull matching image and text embeddings together and push the others apart.
+//! Contrastive losses between matching image and text embeddings.
 //!
 //! | loss | what it compares | paper |
 //! |---|---|---|
 //! | [`SigmoidLoss`] | every pair on its own, against a learned bias | Zhai et al. 2023; Zhang et al. 2024 |
-//! | [`InfoNceLoss`] | a pair with all others of its row and column | Radford et al. 2021 |
+//! | [`InfoNceLoss`] | every pair with the other pairs of its row and column | Radford et al. 2021 |
 //! | [`BarlowTwinsLoss`] | every embedding dimension with every other | Zbontar et al. 2021 |
 //!
-//! All implement [`ContrastiveLoss`](sail_core::ContrastiveLoss), so any of them, or one of your own, can be
-//! handed to training; [`LossConfig`] is the choice as it stands in a configuration file.
+//! All implement [`ContrastiveLoss`](sail_core::ContrastiveLoss), as can a loss of another crate; [`LossConfig`] selects
+//! one of them in a configuration file.
 //!
 //! # Design
-//! - *Losses hold no parameters.* The logit scale and bias arrive with the batch, because they belong to the
-//!   head: they are saved, clamped and optimised with it.
-//! - *Extra positives are a property of the batch, not of the loss.* A batch has one caption set or several,
-//!   and each loss says how it combines them; there is no separate multi-positive loss.
-//! - *Closed form, in tiles.* The sigmoid loss and InfoNCE override
-//!   [`gradients`](sail_core::ContrastiveLoss::gradients), which is what training calls: value and derivatives tile by
-//!   tile, without a graph and without ever holding a `[batch, batch]` matrix. Memory grows with `batch * dim`; a test
-//!   watches the peak. Their differentiated [`forward`](sail_core::ContrastiveLoss::forward), the plain expression over
-//!   the whole matrix, is the oracle in the tests. Barlow Twins is differentiated automatically; its matrix is
-//!   `[dim, dim]`.
-//! - *Any device, and the CPU at full speed.* All is written with tensor operations. With the feature `flex`,
-//!   what happens to each number of a tile in the CPU's memory is one fused, vectorised, parallel pass instead.
-//! - *Stable in single precision.* No exponential overflows into a result, and the sigmoid loss stays exact
-//!   where it is far smaller than its logits. (CubeCL devices compute `log1p(x)` as `log(1 + x)`: there a pair's share
-//!   of the value is exact to 1e-7 only. Gradients do not pass through it.)
+//! - *Losses hold no parameters.* Logit scale and bias arrive with the batch, because they belong to the head, which
+//!   saves, clamps and optimises them.
+//! - *Extra positives are a property of the batch, not of the loss.* A batch has one or more caption sets, and each loss
+//!   documents its reduction over them; there is no separate multi-positive loss.
+//! - *Closed-form gradients, in tiles.* The sigmoid loss and InfoNCE override
+//!   [`gradients`](sail_core::ContrastiveLoss::gradients), which training calls: value and gradients tile by tile,
+//!   without a graph and without a `[batch, batch]` matrix, so memory grows with `batch * dim`. Their differentiable
+//!   [`forward`](sail_core::ContrastiveLoss::forward), over the whole matrix, is the oracle of the tests. Barlow Twins
+//!   is differentiated automatically; its matrix is `[dim, dim]`.
+//! - *Every device.* A tile is processed by tensor operations or, with the feature `flex` and for f32 in host memory, by
+//!   a fused, vectorised, parallel pass. The two implementations are independent of each other, and the tests compare
+//!   them.
+//! - *Stable in single precision.* No exponential overflows into a result, and the sigmoid loss keeps its relative
+//!   precision where it is many orders of magnitude smaller than the logits.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod artanh;
 mod barlow_twins;
 mod config;
 mod diagonal;
@@ -36,7 +37,11 @@ mod logistic;
 mod sigmoid;
 mod softmax;
 mod statistics;
+#[cfg(all(test, feature = "flex"))]
+mod testing;
 mod tiles;
+#[cfg(feature = "flex")]
+mod vector_math;
 
 pub use barlow_twins::BarlowTwinsLoss;
 pub use config::LossConfig;

@@ -1,18 +1,17 @@
-//! The sigmoid loss, for one caption set or several.
+//! The sigmoid loss, with one or more caption sets.
 
 use std::num::NonZeroUsize;
 
 use burn::tensor::Tensor;
-use burn::tensor::activation::softplus;
-use sail_core::{ContrastiveLoss, EmbeddingBatch, LossError, LossGradients, LossStatistics};
+use sail_core::{ContrastiveLoss, EmbeddingBatch, LossError, LossGradients, LossStatistics, Named};
 use serde::{Deserialize, Serialize};
 
 use crate::diagonal::flip_diagonal;
-use crate::logistic::Decisions;
+use crate::logistic::{LogisticTerms, logistic_terms, softplus};
 use crate::statistics::sigmoid_statistics;
-use crate::tiles::{TILE, carry, rows, sums, tiles, workspace};
+use crate::tiles::{TILE_SIZE, accumulators, backpropagate, rows, tiles, workspace};
 
-/// What the sum over a `[batch, batch]` block of pairs is divided by.
+/// The divisor of the sum over a `[batch, batch]` block of pairs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Normalization {
@@ -23,19 +22,41 @@ pub enum Normalization {
     Batch,
 }
 
-/// How the blocks of several caption sets are combined. Without extra captions both are the same.
+/// The reduction over the blocks of several caption sets. With a single caption set both are equal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Blocks {
-    /// Their mean, as in SAIL's reference code: the loss keeps its size however many captions there are.
+    /// The mean, as in SAIL's published code: the scale of the loss does not depend on the number of caption sets.
     #[default]
     Mean,
-    /// Their sum, as in the text of SAIL's paper: `sets` times the mean, hence as much more learning rate for
-    /// an optimiser that sees the size of gradients.
+    /// The sum, as in SAIL's paper: `sets` times the mean, which is a `sets` times larger learning rate for optimisers
+    /// that depend on the scale of gradients.
     Sum,
 }
 
-/// The sigmoid loss: every image-text pair is a binary decision of its own.
+impl Named for Normalization {
+    const ALL: &'static [Self] = &[Self::PairCount, Self::Batch];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::PairCount => "pair-count",
+            Self::Batch => "batch",
+        }
+    }
+}
+
+impl Named for Blocks {
+    const ALL: &'static [Self] = &[Self::Mean, Self::Sum];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Mean => "mean",
+            Self::Sum => "sum",
+        }
+    }
+}
+
+/// The sigmoid loss: an independent binary classification of every image-text pair.
 ///
 /// With `logit_ij = exp(log_scale) * <image_i, text_j> + bias` and `label_ij` +1 for `i = j` and -1
 /// elsewhere,
@@ -45,14 +66,13 @@ pub enum Blocks {
 /// ```
 ///
 /// where `n` is `batch^2` or `batch` ([`Normalization`]). Each extra caption set adds a block of pairs with
-/// the images and positives on its own diagonal ([`Blocks`]); captions are never compared with captions.
+/// the images, whose positives are on its own diagonal ([`Blocks`]); captions are never compared with captions.
 ///
 /// From Zhai et al. 2023, "Sigmoid Loss for Language Image Pre-Training" (arXiv 2303.15343); divided by the
 /// pair count and with extra positives in Zhang et al. 2024, SAIL (arXiv 2412.04616).
 ///
-/// Training calls [`gradients`](ContrastiveLoss::gradients), which holds a few tiles of the pairs at a time and never
-/// all of them: its memory grows with `batch * dim`, not with `batch^2`. [`forward`](ContrastiveLoss::forward) is the
-/// plain expression over the whole matrix.
+/// Training calls [`gradients`](ContrastiveLoss::gradients), which processes the pairs in tiles: its memory grows with
+/// `batch * dim`, not with `batch^2`. [`forward`](ContrastiveLoss::forward) materialises the whole matrix.
 ///
 /// # Shapes
 /// - images and each caption set: `[batch, dim]`, `batch` at least 2
@@ -72,7 +92,7 @@ pub enum Blocks {
 ///     log_scale: Tensor::from_floats([20f32.ln()], &device),
 ///     bias: Tensor::from_floats([-10.0], &device),
 /// };
-/// // Positives have the logit 10 and negatives -10: each pair costs ln(1 + exp(-10)).
+/// // The logits of positives are 10, those of negatives -10: the loss of every pair is ln(1 + exp(-10)).
 /// let loss = SigmoidLoss::new().gradients(batch)?.value.into_scalar::<f32>();
 /// assert!((loss - 4.5399e-5).abs() < 1e-9);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -81,41 +101,41 @@ pub enum Blocks {
 pub struct SigmoidLoss {
     normalization: Normalization,
     blocks: Blocks,
-    tile: NonZeroUsize,
+    tile_size: NonZeroUsize,
 }
 
 impl Default for SigmoidLoss {
     fn default() -> Self {
-        Self { normalization: Normalization::default(), blocks: Blocks::default(), tile: TILE }
+        Self { normalization: Normalization::default(), blocks: Blocks::default(), tile_size: TILE_SIZE }
     }
 }
 
 impl SigmoidLoss {
-    /// The loss as SAIL trains with it: [`Normalization::PairCount`], [`Blocks::Mean`].
+    /// Creates the loss with SAIL's reductions: [`Normalization::PairCount`], [`Blocks::Mean`].
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets what a block is divided by.
+    /// Sets the divisor of a block.
     pub fn with_normalization(mut self, normalization: Normalization) -> Self {
         self.normalization = normalization;
         self
     }
 
-    /// Sets how the blocks of several caption sets are combined.
+    /// Sets the reduction over the blocks of several caption sets.
     pub fn with_blocks(mut self, blocks: Blocks) -> Self {
         self.blocks = blocks;
         self
     }
 
-    /// Sets the side of the tiles in which [`gradients`](ContrastiveLoss::gradients) goes over the pairs; 2048 at
-    /// first. It changes memory and speed, and the result by no more than rounding.
-    pub fn with_tile(mut self, rows: NonZeroUsize) -> Self {
-        self.tile = rows;
+    /// Sets the tile size of [`gradients`](ContrastiveLoss::gradients), 2048 rows and columns by default. It affects
+    /// memory and speed, and the result only by rounding.
+    pub fn with_tile_size(mut self, tile_size: NonZeroUsize) -> Self {
+        self.tile_size = tile_size;
         self
     }
 
-    /// What the sum over the pairs of all blocks is divided by.
+    /// The divisor of the sum over the pairs of all blocks.
     fn divisor(self, rows: usize, sets: usize) -> f64 {
         let rows = rows as f64;
         let block = match self.normalization {
@@ -133,7 +153,7 @@ impl ContrastiveLoss for SigmoidLoss {
     fn forward(&self, batch: EmbeddingBatch) -> Result<Tensor<1>, LossError> {
         let divisor = self.divisor(batch.checked_rows()?, batch.texts.len());
         let images = batch.images * batch.log_scale.exp().unsqueeze();
-        let block = |texts| softplus(mistakes(images.clone(), texts, batch.bias.clone()), 1.0).sum();
+        let block = |texts| softplus(signed_logits(images.clone(), texts, batch.bias.clone())).sum();
         let blocks = batch.texts.into_iter().map(block).collect();
         Ok(Tensor::cat(blocks, 0).sum() / divisor)
     }
@@ -144,22 +164,23 @@ impl ContrastiveLoss for SigmoidLoss {
         let scale = log_scale.exp().unsqueeze::<2>();
         let scaled = images.clone() * scale.clone();
 
-        let tiles = tiles(images.dims()[0], self.tile);
+        let tiles = tiles(images.dims()[0], self.tile_size);
         let mut value = bias.zeros_like();
         let mut d_bias = bias.zeros_like();
-        let mut d_images = sums(&images, &tiles);
+        let mut d_images = accumulators(&images, &tiles);
         let mut d_texts = Vec::with_capacity(texts.len());
         for texts in texts {
-            let mut d_set = sums(&texts, &tiles);
+            let mut d_set = accumulators(&texts, &tiles);
             for (r, row) in tiles.iter().enumerate() {
                 let scaled = rows(&scaled, row);
                 for (c, column) in tiles.iter().enumerate() {
                     let texts = rows(&texts, column);
                     let logits = scaled.clone().matmul(texts.clone().transpose());
-                    let Decisions { loss, gradients, gradient_sum } = Decisions::new(logits, &bias, r == c);
+                    let LogisticTerms { loss, d_logits, d_bias: d_bias_of_tile } =
+                        logistic_terms(logits, &bias, r == c);
                     value = value + loss;
-                    d_bias = d_bias + gradient_sum;
-                    carry(gradients, [scaled.clone(), texts], &mut d_images[r], &mut d_set[c]);
+                    d_bias = d_bias + d_bias_of_tile;
+                    backpropagate(d_logits, [scaled.clone(), texts], &mut d_images[r], &mut d_set[c]);
                 }
             }
             d_texts.push(Tensor::cat(d_set, 0) / divisor);
@@ -178,22 +199,21 @@ impl ContrastiveLoss for SigmoidLoss {
     }
 
     fn statistics(&self, batch: EmbeddingBatch) -> Result<Option<LossStatistics>, LossError> {
-        sigmoid_statistics(batch, self.tile).map(Some)
+        sigmoid_statistics(batch, self.tile_size).map(Some)
     }
 
     fn describe(&self) -> String {
-        // The tile size changes the result by rounding alone.
+        // The tile size affects the result only by rounding.
         let Self { normalization, blocks, .. } = self;
         format!("sigmoid {normalization:?} {blocks:?}")
     }
 
     fn workspace(&self, rows: usize, dim: usize, caption_sets: usize) -> Option<usize> {
-        Some(workspace(self.tile, rows, dim, caption_sets))
+        Some(workspace(self.tile_size, rows, dim, caption_sets))
     }
 }
 
-/// `-label * logit` for every pair, `[batch, batch]`: the logit, with its sign flipped on the diagonal. The loss of a
-/// pair is the softplus of it.
-fn mistakes(scaled_images: Tensor<2>, texts: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
+/// `-label * logit` of every pair, `[batch, batch]`, whose softplus is the loss of the pair.
+fn signed_logits(scaled_images: Tensor<2>, texts: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
     flip_diagonal(scaled_images.matmul(texts.transpose()) + bias.unsqueeze())
 }

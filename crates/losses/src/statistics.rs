@@ -1,31 +1,30 @@
-//! How the sigmoid loss divides between positives and negatives, in tiles.
-
-use burn::tensor::Tensor;
-use burn::tensor::activation::softplus;
-use sail_core::{EmbeddingBatch, LossError, LossStatistics};
+//! Losses and accuracies of positives and negatives, in tiles.
 
 use std::num::NonZeroUsize;
 
+use sail_core::{EmbeddingBatch, LossError, LossStatistics};
+
 use crate::diagonal::{diagonal, with_diagonal};
+use crate::logistic::softplus;
 use crate::tiles::{rows, tiles};
 
-/// A logit whose softplus is 0 and that counts as a correct negative: it takes the positives out of a sum.
+/// A logit with a softplus of 0 that counts as a correct negative, which excludes positives from the sums of negatives.
 const EXCLUDED: f32 = -1e4;
 
-/// Means of `softplus(-logit)` over the positives and of `softplus(logit)` over the negatives of all caption sets, and
-/// the shares of both whose logit has the right sign.
+/// Computes the means of `softplus(-logit)` over the positives and of `softplus(logit)` over the negatives of all caption
+/// sets, and the shares of both whose logit has the correct sign.
 pub(crate) fn sigmoid_statistics(
     batch: EmbeddingBatch,
-    tile: NonZeroUsize,
+    tile_size: NonZeroUsize,
 ) -> Result<LossStatistics, LossError> {
     let count = batch.checked_rows()? as f64;
     let sets = batch.texts.len() as f64;
     let EmbeddingBatch { images, texts, log_scale, bias } = batch;
     let scaled = images * log_scale.exp().unsqueeze();
-    let tiles = tiles(scaled.dims()[0], tile);
+    let tiles = tiles(scaled.dims()[0], tile_size);
     let zero = || bias.zeros_like();
-    let [mut positive, mut negative, mut found, mut confused] = [zero(), zero(), zero(), zero()];
-    let share = |wrong_or_right: Tensor<1>, of: f64| wrong_or_right / of;
+    let [mut positive_loss, mut negative_loss, mut true_positives, mut false_positives] =
+        [zero(), zero(), zero(), zero()];
     for texts in &texts {
         for (r, row) in tiles.iter().enumerate() {
             let scaled = rows(&scaled, row);
@@ -33,33 +32,32 @@ pub(crate) fn sigmoid_statistics(
                 let mut logits =
                     scaled.clone().matmul(rows(texts, column).transpose()) + bias.clone().unsqueeze();
                 if r == c {
-                    let own = diagonal(logits.clone());
-                    logits = with_diagonal(logits, own.full_like(EXCLUDED));
-                    positive = positive + softplus(-own.clone(), 1.0).sum();
-                    found = found + own.greater_elem(0.0).float().sum();
+                    let positives = diagonal(logits.clone());
+                    logits = with_diagonal(logits, positives.full_like(EXCLUDED));
+                    positive_loss = positive_loss + softplus(-positives.clone()).sum();
+                    true_positives = true_positives + positives.greater_elem(0.0).float().sum();
                 }
-                confused = confused + logits.clone().greater_equal_elem(0.0).float().sum();
-                negative = negative + softplus(logits, 1.0).sum();
+                false_positives = false_positives + logits.clone().greater_equal_elem(0.0).float().sum();
+                negative_loss = negative_loss + softplus(logits).sum();
             }
         }
     }
     let (positives, negatives) = (count * sets, count * (count - 1.0) * sets);
     Ok(LossStatistics {
-        positive_loss: share(positive, positives),
-        negative_loss: share(negative, negatives),
-        positive_accuracy: share(found, positives),
-        negative_accuracy: -share(confused, negatives) + 1.0,
+        positive_loss: positive_loss / positives,
+        negative_loss: negative_loss / negatives,
+        positive_accuracy: true_positives / positives,
+        negative_accuracy: -(false_positives / negatives) + 1.0,
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::{Device, TensorData};
-    use sail_core::ContrastiveLoss;
+    use burn::tensor::{Device, Tensor, TensorData};
 
     #[test]
-    fn means_and_shares_are_those_of_plain_loops() {
+    fn statistics_match_plain_loops() {
         let device = Device::flex();
         let (batch, dim, scale, bias) = (7, 3, 6.0f64, -1.0f64);
         let values = |phase: f64| -> Vec<f64> {
@@ -69,7 +67,7 @@ mod tests {
         };
         let images = values(0.0);
         let texts = [values(0.4), values(2.0)];
-        let (mut losses, mut right, mut counts) = ([0.0; 2], [0.0; 2], [0.0; 2]);
+        let (mut losses, mut correct, mut counts) = ([0.0; 2], [0.0; 2], [0.0; 2]);
         for texts in &texts {
             for i in 0..batch {
                 for j in 0..batch {
@@ -77,7 +75,7 @@ mod tests {
                     let logit = scale * dot + bias;
                     let (kind, margin) = if i == j { (0, logit) } else { (1, -logit) };
                     losses[kind] += (-margin).exp().ln_1p();
-                    right[kind] += f64::from(u8::from(margin > 0.0));
+                    correct[kind] += f64::from(u8::from(margin > 0.0));
                     counts[kind] += 1.0;
                 }
             }
@@ -92,18 +90,18 @@ mod tests {
             log_scale: Tensor::from_floats([(scale as f32).ln()], &device),
             bias: Tensor::from_floats([bias as f32], &device),
         };
-        // Both kinds have right and wrong members, or the shares would say nothing.
-        assert!((0..2).all(|kind| right[kind] > 0.0 && right[kind] < counts[kind]));
-        for tile in [1, 3, 7, 100] {
-            let loss = crate::SigmoidLoss::new().with_tile(NonZeroUsize::new(tile).unwrap());
-            let found = loss.statistics(embeddings.clone()).unwrap().unwrap();
+        // Both kinds have correctly and incorrectly classified pairs.
+        assert!((0..2).all(|kind| correct[kind] > 0.0 && correct[kind] < counts[kind]));
+        for tile_size in [1, 3, 7, 100] {
+            let tile_size = NonZeroUsize::new(tile_size).unwrap();
+            let found = sigmoid_statistics(embeddings.clone(), tile_size).unwrap();
             let found = [
                 [found.positive_loss, found.negative_loss],
                 [found.positive_accuracy, found.negative_accuracy],
             ]
             .map(|pair| pair.map(|x| f64::from(x.into_scalar::<f32>())));
             for kind in 0..2 {
-                let expected = [losses[kind] / counts[kind], right[kind] / counts[kind]];
+                let expected = [losses[kind] / counts[kind], correct[kind] / counts[kind]];
                 assert!((found[0][kind] - expected[0]).abs() < 1e-5, "{found:?}, expected {expected:?}");
                 assert!((found[1][kind] - expected[1]).abs() < 1e-6, "{found:?}, expected {expected:?}");
             }

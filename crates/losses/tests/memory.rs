@@ -1,4 +1,4 @@
-//! The sigmoid loss never holds all pairs at once. A test binary of its own: the peak is that of the process.
+//! Tiled losses never hold all pairs at once. A separate binary, because peak memory is per process.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
@@ -6,7 +6,7 @@ use burn::tensor::{Device, Distribution, Tensor};
 use sail_core::{ContrastiveLoss, EmbeddingBatch, l2_normalize};
 use sail_losses::{InfoNceLoss, SigmoidLoss};
 
-/// The largest resident size of this process so far, in MiB.
+/// Peak resident memory of this process, in MiB.
 fn peak() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
@@ -14,7 +14,7 @@ fn peak() -> usize {
 }
 
 #[test]
-fn memory_does_not_grow_with_the_square_of_the_batch() {
+fn memory_is_not_quadratic_in_the_batch_size() {
     let device = Device::flex();
     let rows = 8192;
     let random = || l2_normalize(Tensor::random([rows, 8], Distribution::Normal(0.0, 1.0), &device));
@@ -29,7 +29,7 @@ fn memory_does_not_grow_with_the_square_of_the_batch() {
         let before = peak();
         let gradients = loss.gradients(batch.clone()).unwrap();
         assert!(gradients.value.into_scalar::<f32>() > 0.0);
-        // One matrix of all pairs would take 256 MiB.
+        // One matrix of all pairs takes 256 MiB.
         let grown = peak() - before;
         assert!(grown < 128, "{grown} MiB");
     }

@@ -1,4 +1,4 @@
-//! What can go wrong in a probe.
+//! Errors of a probe.
 
 use std::path::PathBuf;
 
@@ -7,55 +7,55 @@ use sail_data::DataError;
 use sail_eval::EvalError;
 use sail_train::TrainError;
 
-/// A probe that cannot be run.
+/// An error of a probe.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProbeError {
-    /// A setting out of its range.
+    /// A setting out of range.
     #[error("invalid probe")]
     Config(#[from] ConfigError),
-    /// Nothing to probe.
-    #[error("there are no {what} features, expected at least one set")]
+    /// No features of a modality.
+    #[error("no {what} features, expected at least one set")]
     Empty {
         /// `image` or `text`.
         what: &'static str,
     },
-    /// Two sets of one name.
-    #[error("two sets of features are called `{name}`: give each a name of its own")]
+    /// Two sets with the same name.
+    #[error("two sets of features are named `{name}`, expected unique names")]
     Name {
         /// The name.
         name: String,
     },
-    /// Sets that are not of the same images.
-    #[error("`{second}` does not go with `{first}`: every set of a grid has to hold the same keys")]
+    /// Sets with different keys.
+    #[error("`{second}` does not match `{first}`: every set of a grid must have the same keys")]
     Mismatch {
-        /// The first set of images.
+        /// The first image set.
         first: String,
         /// The set that differs.
         second: String,
-        /// How.
+        /// The cause.
         #[source]
         source: Box<DataError>,
     },
-    /// Classes that do not fit the images.
-    #[error("there are {found} class labels, expected {expected}: one for each row of `{first}`")]
+    /// Class labels that differ in number from the images.
+    #[error("found {found} class labels, expected {expected}: one for each row of `{first}`")]
     Labels {
-        /// How many there are.
+        /// Number of labels.
         found: usize,
-        /// How many rows there are.
+        /// Number of rows.
         expected: usize,
-        /// The first set of images.
+        /// The first image set.
         first: String,
     },
     /// Pairs that cannot be split or read.
-    #[error("cannot use the pairs")]
+    #[error("invalid pairs")]
     Data(#[from] DataError),
-    /// Rows that cannot be read or used.
-    #[error("cannot use the features `{name}`")]
+    /// Features that cannot be read or are invalid.
+    #[error("invalid features `{name}`")]
     Features {
         /// The set.
         name: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: FeatureError,
     },
@@ -64,45 +64,54 @@ pub enum ProbeError {
     Measure {
         /// The set, or the pair.
         of: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: EvalError,
     },
-    /// The head of the probe cannot be made.
-    #[error("cannot make the linear head")]
+    /// The linear head cannot be created.
+    #[error("cannot create the linear head")]
     Head(#[from] HeadError),
     /// The training of a pair failed.
     #[error("cannot train {of}")]
     Train {
         /// The pair.
         of: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: Box<TrainError>,
     },
-    /// A part of an earlier probe that cannot be read.
-    #[error("{path} is damaged ({reason}): remove it, and it is computed again")]
+    /// A part file that cannot be parsed.
+    #[error("{path} is corrupt ({reason}): remove it to compute it again")]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// Message of the parser.
         reason: String,
     },
-    /// The folder of the probe cannot be written.
+    /// A part file that cannot be read.
+    #[error("cannot read {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The I/O error.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A part file that cannot be written.
     #[error("cannot write {path}")]
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The I/O error.
         #[source]
         source: std::io::Error,
     },
-    /// Somebody stopped it; what is finished is in the folder, if there is one.
+    /// Interruption; the finished parts are in the folder, if there is one.
     #[error("interrupted after {done} of {parts} parts")]
     Interrupted {
-        /// Finished parts.
+        /// Number of finished parts.
         done: usize,
-        /// Parts in all.
+        /// Number of parts.
         parts: usize,
     },
 }

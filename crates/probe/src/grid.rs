@@ -1,4 +1,4 @@
-//! Sets of features of the same images and captions, by several encoders.
+//! Features of the same pairs by several encoders.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -9,19 +9,18 @@ use sail_data::{DataError, Pairs};
 
 use crate::ProbeError;
 
-/// A set of features and what to call it.
+/// Features with a name.
 #[derive(Clone)]
 pub struct NamedFeatures {
-    /// What tables and charts call it, such as the model.
+    /// Name in tables and charts, such as that of the model.
     pub name: String,
-    /// The rows.
+    /// The features.
     pub source: Arc<dyn FeatureSource>,
 }
 
-/// The features that several vision encoders and several text encoders made of the same pairs.
+/// The features of several vision encoders and several text encoders for the same pairs.
 ///
-/// Rows join by key, as everywhere; the order of the pairs is that of the first set of images. All sets have to hold the
-/// same keys.
+/// Rows are joined by key; the pairs have the order of the first image set. All sets must have the same keys.
 ///
 /// # Examples
 /// ```
@@ -45,37 +44,40 @@ pub struct Grid {
 
 pub(crate) struct ImageSet {
     pub(crate) features: NamedFeatures,
-    /// For each pair, its row.
+    /// The row of each pair.
     rows: Vec<usize>,
 }
 
 pub(crate) struct TextSet {
     pub(crate) features: NamedFeatures,
-    /// The first set of images with these texts.
+    /// The first image set, paired with these texts.
     pairs: Pairs,
 }
 
-/// The class of every pair.
+/// Class labels of the pairs.
 pub(crate) struct Labels {
     pub(crate) of_pair: Vec<usize>,
     pub(crate) classes: usize,
 }
 
-/// Pairs by their numbers: those to fit on, those to look at before, and those to judge by.
-pub(crate) struct Parts {
+/// Indices of pairs.
+pub(crate) struct Split {
+    /// Pairs to train on.
     pub(crate) train: Vec<usize>,
+    /// Training pairs that the measures before training are computed on.
     pub(crate) measured: Vec<usize>,
+    /// Held-out pairs.
     pub(crate) holdout: Vec<usize>,
 }
 
 impl Grid {
     /// Joins sets of features.
     ///
-    /// `labels` are the classes of the images, for each row of the first set of images.
+    /// `labels` are class labels, one for each row of the first image set.
     ///
     /// # Errors
-    /// [`ProbeError`] without images or texts, for sets of one name, for sets whose keys differ, and for labels of
-    /// another number.
+    /// [`ProbeError`] without images or texts, if two sets of a side have the same name, if keys differ, and if the number
+    /// of labels is not that of the rows.
     pub fn new(
         images: Vec<NamedFeatures>,
         texts: Vec<NamedFeatures>,
@@ -102,9 +104,9 @@ impl Grid {
         let image_set = |set: NamedFeatures| {
             let pairs = joined(&set)?;
             if set.source.rows() != pairs.len() {
-                // An image twice. Said as it is said of any images.
-                let twice = Pairs::new(set.source.clone(), vec![first.source.clone()]);
-                let source = Box::new(twice.err().unwrap_or(DataError::Empty));
+                // A duplicate key, which pairing with these images reports.
+                let duplicate = Pairs::new(set.source.clone(), vec![first.source.clone()]);
+                let source = Box::new(duplicate.err().unwrap_or(DataError::Empty));
                 let (first, second) = (first.name.clone(), set.name.clone());
                 return Err(ProbeError::Mismatch { first, second, source });
             }
@@ -127,30 +129,30 @@ impl Grid {
         Ok(Self { images, texts, labels })
     }
 
-    /// How many pairs there are.
+    /// Returns the number of pairs.
     pub fn len(&self) -> usize {
         self.images[0].rows.len()
     }
 
-    /// Never true: a set of features has rows.
+    /// Returns false: a feature source has at least one row.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Splits the pairs by their keys, and samples down those to look at.
-    pub(crate) fn split(&self, holdout: usize, seed: u64, most: usize) -> Result<Parts, ProbeError> {
+    /// Splits the pairs by their keys, with at most `max_measured` pairs to measure.
+    pub(crate) fn split(&self, holdout: usize, seed: u64, max_measured: usize) -> Result<Split, ProbeError> {
         let split = self.texts[0].pairs.split(holdout, seed)?;
-        let numbers = |pairs: &Pairs| (0..pairs.len()).map(|pair| pairs.image_row(pair)).collect::<Vec<_>>();
-        let (train, holdout) = (numbers(&split.train), numbers(&split.holdout));
-        let measured = match train.len() > most {
-            // Which keys these are depends on keys and seed alone, as with the holdout.
-            true => numbers(&split.train.split(most, seed)?.holdout),
+        let indices = |pairs: &Pairs| (0..pairs.len()).map(|pair| pairs.image_row(pair)).collect::<Vec<_>>();
+        let (train, holdout) = (indices(&split.train), indices(&split.holdout));
+        let measured = match train.len() > max_measured {
+            // The sample depends only on keys and seed, like the holdout.
+            true => indices(&split.train.split(max_measured, seed)?.holdout),
             false => train.clone(),
         };
-        Ok(Parts { train, measured, holdout })
+        Ok(Split { train, measured, holdout })
     }
 
-    /// The pairs of two sets, for training on them.
+    /// The given pairs of two sets, for training.
     pub(crate) fn pairs(&self, image: usize, text: usize, pairs: &[usize]) -> Result<Pairs, ProbeError> {
         let (images, texts) = (&self.images[image], &self.texts[text]);
         let joined = Pairs::new(images.features.source.clone(), vec![texts.features.source.clone()])?;
@@ -160,7 +162,7 @@ impl Grid {
 }
 
 impl ImageSet {
-    /// The features of some pairs, `[pairs, dim]`.
+    /// Reads the features of pairs, `[pairs, dim]`.
     pub(crate) fn read(&self, pairs: &[usize], device: &Device) -> Result<Tensor<2>, ProbeError> {
         let rows: Vec<usize> = pairs.iter().map(|&pair| self.rows[pair]).collect();
         self.features.read(&rows, device)
@@ -168,27 +170,28 @@ impl ImageSet {
 }
 
 impl TextSet {
-    /// The features of the first caption of some pairs, `[pairs, dim]`.
+    /// Reads the features of the first caption of pairs, `[pairs, dim]`.
     pub(crate) fn read_first(&self, pairs: &[usize], device: &Device) -> Result<Tensor<2>, ProbeError> {
         let rows: Vec<usize> =
             pairs.iter().map(|&pair| self.pairs.caption_rows(0, pair)[0] as usize).collect();
         self.features.read(&rows, device)
     }
 
-    /// The features of all captions of some pairs, and for each the place of its pair.
+    /// Reads the features of all captions of pairs, `[captions, dim]`, and the position of each caption's pair in
+    /// `pairs`.
     pub(crate) fn read_all(
         &self,
         pairs: &[usize],
         device: &Device,
     ) -> Result<(Tensor<2>, Vec<usize>), ProbeError> {
-        let (rows, places): (Vec<usize>, Vec<usize>) = pairs
+        let (rows, positions): (Vec<usize>, Vec<usize>) = pairs
             .iter()
             .enumerate()
-            .flat_map(|(place, &pair)| {
-                self.pairs.caption_rows(0, pair).iter().map(move |&row| (row as usize, place))
+            .flat_map(|(position, &pair)| {
+                self.pairs.caption_rows(0, pair).iter().map(move |&row| (row as usize, position))
             })
             .unzip();
-        Ok((self.features.read(&rows, device)?, places))
+        Ok((self.features.read(&rows, device)?, positions))
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the classes of the images say of one encoder's features.
+//! Measures of one encoder's features by class.
 
 use burn::tensor::Tensor;
 use sail_eval::{
@@ -11,33 +11,33 @@ use crate::hits::Hits;
 
 /// How well the features of one encoder cluster and separate by class.
 ///
-/// Accuracies are of held-out rows, in percent, by rows that were not held out; the rest is of the latter.
+/// Accuracies are those of held-out rows, in percent; the other measures are computed on the training rows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Labelled {
     /// Accuracy of k-nearest-neighbour classification.
     pub knn: f64,
-    /// Accuracy of a linear layer.
+    /// Accuracy of linear probing.
     pub linear: f64,
-    /// Accuracy of always saying the most frequent class.
+    /// Accuracy of always predicting the most frequent class.
     pub majority: f64,
-    /// How well classes keep apart, -1 to 1.
+    /// Mean silhouette of the classes, -1 to 1.
     pub silhouette: f64,
-    /// Normalised mutual information of classes and as many clusters, with what random classes give.
+    /// Normalised mutual information of the classes and as many k-means clusters, with its chance level.
     pub nmi: Measured,
-    /// Adjusted Rand index of the same; 0 by chance.
+    /// Adjusted Rand index of the same partitions; 0 by chance.
     pub ari: f64,
 }
 
-/// How [`Labelled`] is measured.
+/// Options of [`Labelled::measure`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LabelledConfig {
     /// The `k` of k-NN classification; at least 1.
     pub knn_k: usize,
-    /// The penalty of linear probing; 0 or more.
+    /// L2 penalty of linear probing; at least 0.
     pub l2: f64,
-    /// Random classes that the mutual information is held against.
+    /// Number of permutations that estimate the chance level of the mutual information.
     pub permutations: usize,
-    /// Where these and the starts of k-means come from.
+    /// Seed of the permutations and the initialisation of k-means.
     pub seed: u64,
 }
 
@@ -45,26 +45,26 @@ impl Labelled {
     /// Measures the features of one encoder.
     ///
     /// # Shapes
-    /// - known: `[n, dim]`, with a label each
-    /// - held: `[m, dim]`, with a label each, to be classified
+    /// - train: `[n, dim]`, with a label for each row
+    /// - holdout: `[m, dim]`, with a label for each row
     ///
     /// # Errors
-    /// [`EvalError`] for settings out of their range, sides that are empty or differ in dimension, labels of another
-    /// number or not less than `classes`, a single class, embeddings that are not finite or all zeros, and when the
-    /// device fails.
+    /// [`EvalError`] for options out of range, inputs that are empty or differ in dimension, labels that differ in number
+    /// from the rows or are not less than `classes`, a single class, features that are not finite or all zeros, and if
+    /// the device fails.
     pub fn measure(
-        known: Tensor<2>,
-        known_labels: &[usize],
-        held: Tensor<2>,
-        held_labels: &[usize],
+        train: Tensor<2>,
+        train_labels: &[usize],
+        holdout: Tensor<2>,
+        holdout_labels: &[usize],
         classes: usize,
         config: &LabelledConfig,
     ) -> Result<Self, EvalError> {
-        Ok(measure(known, known_labels, held, held_labels, classes, config)?.measures)
+        Ok(measure(train, train_labels, holdout, holdout_labels, classes, config)?.measures)
     }
 }
 
-/// The measures, and the hits that two of them are means of.
+/// The measures, with the predictions behind the accuracies.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct LabelledHits {
     pub(crate) measures: Labelled,
@@ -73,42 +73,42 @@ pub(crate) struct LabelledHits {
 }
 
 pub(crate) fn measure(
-    known: Tensor<2>,
-    known_labels: &[usize],
-    held: Tensor<2>,
-    held_labels: &[usize],
+    train: Tensor<2>,
+    train_labels: &[usize],
+    holdout: Tensor<2>,
+    holdout_labels: &[usize],
     classes: usize,
     config: &LabelledConfig,
 ) -> Result<LabelledHits, EvalError> {
-    // Predictions are compared with these; they are checked as the known ones are.
-    accuracy(&vec![0; held.dims()[0]], held_labels)?;
+    // Checks the number of labels.
+    accuracy(&vec![0; holdout.dims()[0]], holdout_labels)?;
     let options = KnnOptions { k: config.knn_k, ..KnnOptions::default() };
     let block = BlockSize::SEARCH;
-    let found = knn_classify(known.clone(), known_labels, classes, held.clone(), &options, &block)?;
-    let knn = Hits::of_classes(&found, held_labels);
+    let predictions = knn_classify(train.clone(), train_labels, classes, holdout.clone(), &options, &block)?;
+    let knn = Hits::of_classes(&predictions, holdout_labels);
     let options = LinearProbeOptions { l2: config.l2, ..LinearProbeOptions::default() };
-    let layer = LinearProbe::fit(known.clone(), known_labels, classes, &options)?;
-    let linear = Hits::of_classes(&layer.predict(held)?, held_labels);
+    let layer = LinearProbe::fit(train.clone(), train_labels, classes, &options)?;
+    let linear = Hits::of_classes(&layer.predict(holdout)?, holdout_labels);
     let mut counts = vec![0usize; classes];
-    known_labels.iter().for_each(|&class| counts[class] += 1);
+    train_labels.iter().for_each(|&class| counts[class] += 1);
     let occurring = counts.iter().filter(|&&count| count > 0).count();
-    // The first of several that are as frequent.
-    let most = (0..classes).rev().max_by_key(|&class| counts[class]).unwrap_or(0);
+    // The first of several equally frequent classes.
+    let majority = (0..classes).rev().max_by_key(|&class| counts[class]).unwrap_or(0);
     let clusters =
-        k_means(known.clone(), &KMeansOptions { seed: config.seed, ..KMeansOptions::new(occurring) })?;
-    let nmi = normalized_mutual_information(&clusters, known_labels)?;
+        k_means(train.clone(), &KMeansOptions { seed: config.seed, ..KMeansOptions::new(occurring) })?;
+    let nmi = normalized_mutual_information(&clusters, train_labels)?;
     let permutations = Permutations { count: config.permutations, seed: config.seed };
-    let nmi = permutations.test(nmi, known_labels.len(), |order| {
-        let shuffled: Vec<usize> = order.iter().map(|&row| known_labels[row]).collect();
+    let nmi = permutations.test(nmi, train_labels.len(), |order| {
+        let shuffled: Vec<usize> = order.iter().map(|&row| train_labels[row]).collect();
         normalized_mutual_information(&clusters, &shuffled)
     })?;
     let measures = Labelled {
         knn: knn.mean(),
         linear: linear.mean(),
-        majority: Hits::of_classes(&vec![most; held_labels.len()], held_labels).mean(),
-        silhouette: silhouette(known, known_labels, classes)?,
+        majority: Hits::of_classes(&vec![majority; holdout_labels.len()], holdout_labels).mean(),
+        silhouette: silhouette(train, train_labels, classes)?,
         nmi,
-        ari: adjusted_rand_index(&clusters, known_labels)?,
+        ari: adjusted_rand_index(&clusters, train_labels)?,
     };
     Ok(LabelledHits { measures, knn, linear })
 }

@@ -1,19 +1,19 @@
-//! Which vision encoder goes with which text encoder? Asked of features that lie in stores, in seconds to minutes.
+//! Which vision encoder goes with which text encoder? A diagnosis from stored features, in seconds to minutes.
 //!
-//! The paper answers by *alignment probing*: train linear layers on the frozen features of a pair, and take the retrieval
-//! score as the measure of how alignable the two are (arXiv 2412.04616, section 3). [`probe`] does so for every pair of a
-//! [`Grid`] of encoders, and sets beside it what could have been known before any training:
+//! The paper answers with *alignment probing*: train linear layers on the frozen features of a pair of encoders, and take
+//! the retrieval score as a measure of how well the two can be aligned (arXiv 2412.04616, section 3). [`probe`] does so
+//! for every pair of a [`Grid`] of encoders, and compares the scores with what is known before training:
 //!
 //! | | of | from |
 //! |---|---|---|
-//! | mutual k-NN, CKA, CCA, each with its value on random pairings | a pair | [`sail_eval`] |
-//! | k-NN accuracy, linear probing, silhouette, k-means against classes | one encoder, if its images have classes | [`sail_eval`] |
-//! | retrieval through ridge regression, CCA and ASIF | a pair | closed form, no training |
+//! | mutual k-NN, CKA, CCA, each with its chance level | a pair | [`sail_eval`] |
+//! | k-NN accuracy, linear probing, silhouette, k-means against classes | one encoder, with class labels | [`sail_eval`] |
+//! | retrieval with ridge regression, CCA and ASIF | a pair | closed form, no training |
 //!
-//! With several pairs it says how each of these [predicts](Predictor) the trained score: the correlation over the pairs,
-//! with an interval that comes from resampling the held-out pairs.
+//! With several pairs it computes how well each of these [predicts](Predictor) the trained score: the correlation over
+//! the pairs, with a bootstrap interval over the held-out pairs.
 //!
-//! Every finished part is kept in the folder of the probe, so that an interrupted one goes on where it was.
+//! Every finished part is stored in the folder of the probe, so an interrupted probe can be resumed.
 
 mod config;
 mod error;
@@ -21,13 +21,18 @@ mod grid;
 mod hits;
 mod labelled;
 mod pair;
+mod parts;
 mod predict;
-mod run;
+mod probe;
+mod result;
+mod summary;
 
 pub use config::ProbeConfig;
 pub use error::ProbeError;
 pub use grid::{Grid, NamedFeatures};
 pub use labelled::{Labelled, LabelledConfig};
 pub use pair::{Aligners, PairMeasures};
+pub use parts::Progress;
 pub use predict::{Basis, Predictor};
-pub use run::{FeatureSet, PairResult, Probe, Progress, probe};
+pub use probe::probe;
+pub use result::{FeatureSet, PairResult, Probe};

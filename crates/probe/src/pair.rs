@@ -1,4 +1,4 @@
-//! One pair of encoders: measured, aligned in closed form, and trained.
+//! One pair of encoders: measures, closed-form aligners, and training.
 
 use std::sync::Arc;
 
@@ -13,33 +13,33 @@ use sail_losses::SigmoidLoss;
 use sail_train::{Finish, Interrupter, Trainer};
 use serde::{Deserialize, Serialize};
 
-use crate::grid::{Grid, Parts};
+use crate::grid::{Grid, Split};
 use crate::hits::Hits;
 use crate::{ProbeConfig, ProbeError};
 
-/// How alike the features of a pair are as they come, on pairs that were not held out.
+/// Similarity of the unaligned features of a pair of encoders, on training pairs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PairMeasures {
-    /// Share of common nearest neighbours.
+    /// Mutual k-nearest neighbours.
     pub mutual_knn: Measured,
-    /// Centred kernel alignment.
+    /// Centred kernel alignment (CKA).
     pub cka: Cka,
     /// Mean squared canonical correlation.
     pub cca: Measured,
 }
 
-/// Retrieval on the held-out pairs through aligners that are solved for instead of trained.
+/// Retrieval on the held-out pairs with closed-form aligners.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Aligners {
-    /// Ridge regression of text features on image features.
+    /// Ridge regression from image features to text features.
     pub ridge: Retrieval,
     /// Canonical correlation analysis.
     pub cca: Retrieval,
-    /// Similarities to known pairs.
+    /// ASIF: similarities to training pairs.
     pub asif: Retrieval,
 }
 
-/// All that is known of a pair, and the hits that scores are means of.
+/// All results of a pair, with the hits behind the scores.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct PairHits {
     pub(crate) measures: PairMeasures,
@@ -51,16 +51,16 @@ pub(crate) struct PairHits {
     pub(crate) trained_hits: Hits,
 }
 
-/// Known pairs beyond this number are no anchors of ASIF, whose rows are as long as there are anchors.
+/// Maximum number of ASIF's anchors, which is the dimension of its embeddings.
 const ANCHORS: usize = 4096;
-/// The power that ASIF raises similarities to, as in its paper.
+/// Exponent of ASIF's similarities, from its paper.
 const POWER: i32 = 8;
 
-/// `None` where somebody stopped the training.
+/// Returns `None` if the training was interrupted.
 pub(crate) fn run(
     grid: &Grid,
     [image, text]: [usize; 2],
-    parts: &Parts,
+    split: &Split,
     config: &ProbeConfig,
     device: &Device,
     interrupter: &Interrupter,
@@ -69,38 +69,43 @@ pub(crate) fn run(
     let of = format!("`{}` with `{}`", image_set.features.name, text_set.features.name);
     let failed = |source| ProbeError::Measure { of: of.clone(), source };
 
-    let images = image_set.read(&parts.measured, device)?;
-    let texts = text_set.read_first(&parts.measured, device)?;
-    let held_images = image_set.read(&parts.holdout, device)?;
-    let (held_texts, places) = text_set.read_all(&parts.holdout, device)?;
+    let images = image_set.read(&split.measured, device)?;
+    let texts = text_set.read_first(&split.measured, device)?;
+    let holdout_images = image_set.read(&split.holdout, device)?;
+    let (holdout_texts, positions) = text_set.read_all(&split.holdout, device)?;
     let measures = measure(images.clone(), texts.clone(), config).map_err(failed)?;
-    let judge = |images: Tensor<2>, texts: Tensor<2>| {
-        let ranks = RetrievalRanks::new(images, texts, &places, &BlockSize::default())?;
-        Ok::<_, EvalError>((ranks.scores()?, Hits::of_ranks(&ranks, &places)))
+    let evaluate = |images: Tensor<2>, texts: Tensor<2>| {
+        let ranks = RetrievalRanks::new(images, texts, &positions, &BlockSize::default())?;
+        Ok::<_, EvalError>((ranks.scores()?, Hits::of_ranks(&ranks, &positions)))
     };
-    let solve = || {
+    let align = || {
         let regularization = config.regularization;
         let linear = ridge_aligner(images.clone(), texts.clone(), regularization)?;
-        let ridge =
-            judge(linear.project_images(held_images.clone())?, linear.project_texts(held_texts.clone())?)?;
+        let ridge = evaluate(
+            linear.project_images(holdout_images.clone())?,
+            linear.project_texts(holdout_texts.clone())?,
+        )?;
         let rank = images.dims()[1].min(texts.dims()[1]).min(config.dim);
         let linear = cca_aligner(images.clone(), texts.clone(), rank, regularization)?;
-        let cca =
-            judge(linear.project_images(held_images.clone())?, linear.project_texts(held_texts.clone())?)?;
+        let cca = evaluate(
+            linear.project_images(holdout_images.clone())?,
+            linear.project_texts(holdout_texts.clone())?,
+        )?;
         let anchors = images.dims()[0].min(ANCHORS);
-        // The paper keeps 800 of 1.6 million; of a few thousand a tenth does as well.
+        // The paper keeps 800 of 1.6 million; with a few thousand anchors a tenth works as well.
         let k = anchors.div_ceil(10).max(10).min(anchors);
         let [first, second] = [&images, &texts].map(|rows| rows.clone().narrow(0, 0, anchors));
         let asif = Asif::new(first, second, k, POWER)?;
-        let asif = judge(asif.embed_images(held_images.clone())?, asif.embed_texts(held_texts.clone())?)?;
+        let asif =
+            evaluate(asif.embed_images(holdout_images.clone())?, asif.embed_texts(holdout_texts.clone())?)?;
         Ok([ridge, cca, asif])
     };
-    let [(ridge, ridge_hits), (cca, cca_hits), (asif, asif_hits)] = solve().map_err(failed)?;
+    let [(ridge, ridge_hits), (cca, cca_hits), (asif, asif_hits)] = align().map_err(failed)?;
 
     let dims = [images.dims()[1], texts.dims()[1]];
     let head = HeadConfig::new(dims[0], dims[1], config.dim, ProjectorConfig::Linear {});
     let head = Head::new(&head, config.seed, device)?;
-    let pairs = grid.pairs(image, text, &parts.train)?;
+    let pairs = grid.pairs(image, text, &split.train)?;
     let trainer = Trainer::new(config.train.clone(), head, Arc::new(SigmoidLoss::new()), pairs);
     let outcome = trainer
         .interrupter(interrupter.clone())
@@ -109,10 +114,10 @@ pub(crate) fn run(
     if outcome.finish == Finish::Interrupted {
         return Ok(None);
     }
-    // Ready for inference, as the outcome has it.
+    // Already in inference mode.
     let head = outcome.head;
     let (trained, trained_hits) =
-        judge(head.project_images(held_images)?, head.project_texts(held_texts)?).map_err(failed)?;
+        evaluate(head.project_images(holdout_images)?, head.project_texts(holdout_texts)?).map_err(failed)?;
     let aligners = Aligners { ridge, cca, asif };
     Ok(Some(PairHits { measures, aligners, trained, ridge_hits, cca_hits, asif_hits, trained_hits }))
 }

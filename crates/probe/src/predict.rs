@@ -1,46 +1,47 @@
-//! Does a number that is known before the training predict what the training gives?
+//! How well values known before training predict the trained score.
 
 use sail_eval::{Bootstrap, Interval, pearson, spearman};
 use serde::{Deserialize, Serialize};
 
 use crate::hits::Hits;
 
-/// What a predictor takes.
+/// What a predictor is computed from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Basis {
-    /// The features of a pair as they are.
+    /// The unaligned features of a pair.
     Pair,
-    /// The classes of the images, and the image features alone.
+    /// Image features and class labels.
     ImageClasses,
-    /// The classes of the images, and the text features alone.
+    /// Text features and class labels.
     TextClasses,
-    /// An aligner in closed form.
+    /// A closed-form aligner.
     ClosedForm,
 }
 
-/// A number that every pair has before it is trained, and how it goes with the trained score over all pairs.
+/// A value of every pair that is known before training, and its correlation with the trained score over the pairs.
 ///
-/// Intervals come from samples of the held-out pairs: they say how sure the scores are, not how other encoders would do.
+/// Intervals are bootstrapped over the held-out pairs: they reflect the uncertainty of the scores, not the choice of
+/// encoders.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Predictor {
-    /// What it is.
+    /// Name of the measure.
     pub name: String,
-    /// What it takes.
+    /// What it is computed from.
     pub basis: Basis,
-    /// Its value for every pair, in their order.
+    /// Its value for every pair, in the order of the pairs.
     pub values: Vec<f64>,
-    /// Pearson's correlation with the trained score; `None` where all values are the same or there is one pair.
+    /// Pearson correlation with the trained score; `None` if all values are equal or there is a single pair.
     pub pearson: Option<f64>,
-    /// Its interval.
+    /// Bootstrap interval of the Pearson correlation.
     pub pearson_interval: Option<Interval>,
-    /// Spearman's correlation: 1 where it ranks the pairs as training does.
+    /// Spearman correlation: 1 if it ranks the pairs like the trained score.
     pub spearman: Option<f64>,
-    /// Its interval.
+    /// Bootstrap interval of the Spearman correlation.
     pub spearman_interval: Option<Interval>,
 }
 
-/// A predictor before it is judged: a number for each pair, or what it is the mean of.
+/// A predictor without its correlations.
 pub(crate) struct Candidate<'a> {
     pub(crate) name: &'static str,
     pub(crate) basis: Basis,
@@ -48,9 +49,9 @@ pub(crate) struct Candidate<'a> {
 }
 
 pub(crate) enum Values<'a> {
-    /// Measured on other rows than the held-out ones.
+    /// A value for each pair of encoders, not computed on the held-out pairs.
     Fixed(Vec<f64>),
-    /// Measured on the held-out pairs, with which they are resampled.
+    /// Means over the held-out pairs, which are resampled with them.
     Means(Vec<&'a Hits>),
 }
 
@@ -63,8 +64,8 @@ impl Values<'_> {
     }
 }
 
-/// The intervals of the trained scores, and every predictor with its correlations.
-pub(crate) fn judge(
+/// Returns the intervals of the trained scores, and every predictor with its correlations.
+pub(crate) fn evaluate(
     trained: &[&Hits],
     candidates: &[Candidate<'_>],
     bootstrap: &Bootstrap,
@@ -88,7 +89,7 @@ pub(crate) fn judge(
     let predictor = |(index, candidate): (usize, &Candidate<'_>)| {
         let values = candidate.values.of(Hits::mean);
         let correlation = pearson(&values, &scores);
-        // A sample in which all scores come out the same has no correlation and says nothing.
+        // A sample in which all scores are equal has no correlation and is left out.
         let interval = |which: usize| {
             let found = samples.iter().filter_map(|(_, correlations)| correlations[index][which]).collect();
             correlation.and(Interval::of(found))

@@ -1,23 +1,25 @@
-//! Scales: from values to positions, with round numbers to read them by.
+//! Axes of charts: from values to positions, with round ticks.
 
-/// Values of a larger magnitude are not drawn: differences of two of them could overflow.
+use crate::number::{exponent_of, plain, power_of_ten, significant};
+
+/// Maximum magnitude of values that are drawn. Differences of larger values could overflow.
 pub(crate) const LIMIT: f64 = 1e150;
 
 /// A chart axis: a range of values and the ticks within it.
 #[derive(Clone, Debug)]
 pub(crate) struct Axis {
-    /// Ends of the range; their logarithms on a logarithmic axis. Always `low < high`.
+    /// Bounds of the range, or their logarithms on a logarithmic axis; `low < high`.
     low: f64,
     high: f64,
     logarithmic: bool,
-    /// Values and their labels, ascending.
+    /// Values and labels, in ascending order.
     pub(crate) ticks: Vec<(f64, String)>,
 }
 
 impl Axis {
-    /// A linear axis over drawable `values` with up to `count + 1` ticks; `None` without values.
+    /// Creates a linear axis over drawable `values` with up to `count + 1` ticks; `None` without values.
     ///
-    /// With `whole`, ticks are whole numbers only; with `rounded`, the range is widened to its ticks.
+    /// With `whole`, ticks are integers; with `rounded`, the range is extended to the outer ticks.
     pub(crate) fn linear(
         values: impl Iterator<Item = f64>,
         count: usize,
@@ -35,22 +37,21 @@ impl Axis {
         Some(Self { low, high, logarithmic: false, ticks: step.ticks(low, high) })
     }
 
-    /// A logarithmic axis over drawable, positive `values`.
+    /// Creates a logarithmic axis over drawable, positive `values`.
     ///
-    /// Ticks are 1, 2 and 5 times the powers of ten, the powers alone where that would be too many, and
-    /// equal steps where even the former are fewer than three.
+    /// Ticks are 1, 2 and 5 times the powers of ten, or powers of ten if these would be too many, or equal steps if there
+    /// are fewer than three of the former.
     pub(crate) fn logarithmic(values: impl Iterator<Item = f64>, count: usize) -> Option<Self> {
         let (low, high) = range(values.map(f64::log10))?;
         let margin = 0.03 * (high - low);
         let (low, high) = (low - margin, high + margin);
         let (from, to) = (10f64.powf(low), 10f64.powf(high));
-        // The 1-2-5 series while it stays readable, then whole decades or multiples of them.
         let (first, last) = (low.floor() as i32, high.floor() as i32);
         let series = (first..=last)
             .flat_map(|exponent| [1.0, 2.0, 5.0].map(|mantissa| Step { mantissa, exponent }.size()))
             .filter(|value| (from..=to).contains(value));
         let series: Vec<f64> = series.collect();
-        // Five steps or more, so that two ticks at least lie inside.
+        // At least five steps, so that at least two ticks are inside.
         let count = count.max(5);
         let labelled = |value: f64| (value, significant(value));
         let ticks = if series.len() >= 2 * count {
@@ -64,19 +65,19 @@ impl Axis {
         Some(Self { low, high, logarithmic: true, ticks })
     }
 
-    /// Where `value` lies, from 0 at the low end to 1 at the high end.
+    /// Returns the position of `value`, 0 at the low end and 1 at the high end.
     pub(crate) fn position(&self, value: f64) -> f64 {
         let value = if self.logarithmic { value.log10() } else { value };
         (value - self.low) / (self.high - self.low)
     }
 
-    /// Whether the axis has a place for `value`.
+    /// Returns true if `value` can be drawn.
     pub(crate) fn draws(value: f64, logarithmic: bool) -> bool {
         value.abs() <= LIMIT && (!logarithmic || value >= 1.0 / LIMIT)
     }
 }
 
-/// Lowest and highest value, widened by a tenth where all are (nearly) the same.
+/// The range of values, extended by a tenth if all are (nearly) equal.
 fn range(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
     let ends = values.fold(None, |ends: Option<(f64, f64)>, value| {
         Some(ends.map_or((value, value), |(low, high)| (low.min(value), high.max(value))))
@@ -90,7 +91,7 @@ fn range(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
     Some((low - half, high + half))
 }
 
-/// A round distance between ticks: 1, 2 or 5 times a power of ten.
+/// The distance between ticks: 1, 2 or 5 times a power of ten.
 #[derive(Clone, Copy, Debug)]
 struct Step {
     mantissa: f64,
@@ -98,14 +99,14 @@ struct Step {
 }
 
 impl Step {
-    /// The smallest round step of which at most `count` go into `span`.
+    /// Returns the smallest round step that fits at most `count` times into `span`.
     fn over(span: f64, count: usize) -> Self {
         let raw = span / count.max(1) as f64;
-        // One below the estimate, because the logarithm may be rounded up.
+        // One less, because the logarithm may be rounded up.
         let exponent = raw.log10().floor() as i32 - 1;
         let steps = (exponent..exponent + 4)
             .flat_map(|exponent| [1.0, 2.0, 5.0].map(|mantissa| Self { mantissa, exponent }));
-        // A hair of tolerance, so that a span of 1 takes ten steps of 0.1.
+        // With a tolerance, so that a span of 1 has ten steps of 0.1.
         let fits = |step: &Self| step.size() >= raw * (1.0 - 1e-9);
         steps.into_iter().find(fits).unwrap_or(Self { mantissa: 1.0, exponent: exponent + 4 })
     }
@@ -118,7 +119,7 @@ impl Step {
         self.times(1.0)
     }
 
-    /// `index` steps; exact decimal fractions where a product with 0.1 would not be.
+    /// Returns `index` steps, without the rounding error of a product with 0.1.
     fn times(self, index: f64) -> f64 {
         let power = 10f64.powi(self.exponent.abs());
         if self.exponent < 0 { index * self.mantissa / power } else { index * self.mantissa * power }
@@ -151,66 +152,6 @@ impl Step {
     }
 }
 
-/// A number to six significant digits, as short as it can be: `0.25`, `12,500`, `3.2×10⁻⁵`, `NaN`.
-pub(crate) fn significant(value: f64) -> String {
-    if !value.is_finite() {
-        return value.to_string().replace('-', "\u{2212}");
-    }
-    if value == 0.0 {
-        return "0".to_owned();
-    }
-    let exponent = exponent_of(value);
-    if !(-4..6).contains(&exponent) {
-        return power_of_ten(value, 5);
-    }
-    let digits = plain(value, (5 - exponent) as usize);
-    if digits.contains('.') { digits.trim_end_matches('0').trim_end_matches('.').to_owned() } else { digits }
-}
-
-/// The decimal exponent of a value as it prints, rounded to six significant digits.
-fn exponent_of(value: f64) -> i32 {
-    let scaled = format!("{value:.5e}");
-    scaled.split('e').nth(1).and_then(|exponent| exponent.parse().ok()).unwrap_or(0)
-}
-
-/// Fixed decimals, a true minus sign, and commas between thousands from 10,000 on.
-fn plain(value: f64, decimals: usize) -> String {
-    let digits = format!("{:.decimals$}", value.abs());
-    let (whole, fraction) = digits.split_at(digits.find('.').unwrap_or(digits.len()));
-    let sign = if value < 0.0 { "\u{2212}" } else { "" };
-    if whole.len() < 5 {
-        return format!("{sign}{whole}{fraction}");
-    }
-    let mut grouped = String::new();
-    for (index, digit) in whole.chars().enumerate() {
-        if index > 0 && (whole.len() - index) % 3 == 0 {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    format!("{sign}{grouped}{fraction}")
-}
-
-/// `2.5×10⁻⁵` with at most `digits` after the point; a mantissa of one is left out.
-fn power_of_ten(value: f64, digits: usize) -> String {
-    let scaled = format!("{:.digits$e}", value.abs());
-    let (mantissa, exponent) = scaled.split_once('e').unwrap_or((&scaled, "0"));
-    let mantissa = if digits > 0 { mantissa.trim_end_matches('0').trim_end_matches('.') } else { mantissa };
-    let sign = if value < 0.0 { "\u{2212}" } else { "" };
-    let raised: String = exponent.chars().map(superscript).collect();
-    if mantissa == "1" { format!("{sign}10{raised}") } else { format!("{sign}{mantissa}×10{raised}") }
-}
-
-fn superscript(character: char) -> char {
-    match character {
-        '1' => '¹',
-        '2' => '²',
-        '3' => '³',
-        '0' | '4'..='9' => char::from_u32(u32::from(character) - 0x30 + 0x2070).unwrap_or(character),
-        _ => '⁻',
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -221,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn ticks_are_the_round_numbers_a_person_would_choose() {
+    fn ticks_are_round() {
         let linear = |low, high, whole| Axis::linear([low, high].into_iter(), 5, whole, false).unwrap();
         assert_eq!(labels(&linear(0.0, 1.0, false)), ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]);
         assert_eq!(labels(&linear(-3.0, 7.0, false)), ["−2", "0", "2", "4", "6"]);
@@ -239,24 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_print_short() {
-        let cases = [
-            (0.25, "0.25"),
-            (f64::from(0.3_f32), "0.3"),
-            (12_500.0, "12,500"),
-            (-1e7, "−10⁷"),
-            (3.2e-5, "3.2×10⁻⁵"),
-            (999_999.9, "10⁶"),
-            (f64::NAN, "NaN"),
-            (f64::NEG_INFINITY, "−inf"),
-        ];
-        for (value, expected) in cases {
-            assert_eq!(significant(value), expected);
-        }
-    }
-
-    #[test]
-    fn one_value_has_room_on_both_sides() {
+    fn a_single_value_has_margins() {
         for value in [0.0, 3.0, -1e-200, 1e150] {
             let axis = Axis::linear([value].into_iter(), 5, false, true).unwrap();
             let position = axis.position(value);
@@ -265,7 +189,7 @@ mod tests {
         assert!(Axis::linear(std::iter::empty(), 5, false, false).is_none());
     }
 
-    /// Any drawable value, over all magnitudes rather than mostly huge ones.
+    /// Drawable values of all magnitudes.
     fn value() -> impl Strategy<Value = f64> {
         (-1.0..1.0_f64, -149..149_i32).prop_map(|(mantissa, exponent)| mantissa * 10f64.powi(exponent))
     }
@@ -292,7 +216,7 @@ mod tests {
         }
 
         #[test]
-        fn a_rounded_axis_holds_its_values_between_its_outer_ticks(a in value(), b in value()) {
+        fn a_rounded_axis_contains_its_values_between_the_outer_ticks(a in value(), b in value()) {
             let axis = Axis::linear([a, b].into_iter(), 5, false, true).unwrap();
             let (first, last) = (axis.ticks[0].0, axis.ticks[axis.ticks.len() - 1].0);
             prop_assert!(axis.position(first).abs() < 1e-6 && (axis.position(last) - 1.0).abs() < 1e-6);

@@ -1,4 +1,4 @@
-//! What can be wrong with a report.
+//! Errors of reports.
 
 use std::path::PathBuf;
 
@@ -7,11 +7,9 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum ReportError {
     /// A table row does not have one cell for each column.
-    #[error(
-        "row {row} of the table [{columns}] has {found} cells, expected {expected}: give one cell a column"
-    )]
+    #[error("row {row} of the table [{columns}] has {found} cells, expected {expected}, one per column")]
     RowLength {
-        /// The table's column names, joined.
+        /// Column names of the table, joined.
         columns: String,
         /// Index of the row, counted from 1.
         row: usize,
@@ -20,28 +18,28 @@ pub enum ReportError {
         /// Number of cells in the row.
         found: usize,
     },
-    /// A column named for emphasis is not in the table.
-    #[error("no column {found:?} in the table [{columns}]: name one of its columns")]
+    /// A column to emphasise is not in the table.
+    #[error("unknown column {found:?}, expected one of [{columns}]")]
     UnknownColumn {
-        /// The table's column names, joined.
+        /// Column names of the table, joined.
         columns: String,
-        /// The name that was asked for.
+        /// The unknown column name.
         found: String,
     },
     /// Image bytes that are neither PNG nor JPEG.
     #[error(
-        "expected the bytes of a PNG or JPEG image, found a file that starts with [{found}]: convert it first"
+        "unsupported image format, expected PNG or JPEG, found a file that starts with [{found}]: convert it first"
     )]
     ImageFormat {
         /// The first bytes, in hexadecimal.
         found: String,
     },
-    /// The file could not be written; whatever was there before is untouched.
+    /// The file could not be written; an existing file is left unchanged.
     #[error("cannot write the report {}", path.display())]
     Save {
-        /// The file asked for.
+        /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The I/O error.
         #[source]
         source: std::io::Error,
     },

@@ -1,10 +1,10 @@
-//! Text as HTML.
+//! Escaping of HTML.
 
 use std::fmt::{self, Display, Formatter, Write};
 
-/// Text that displays as HTML character data, safe in an element and in a double-quoted attribute.
+/// Text that displays as escaped HTML, valid in elements and in double-quoted attributes.
 ///
-/// Characters that XML cannot carry in any form (most control characters) become U+FFFD.
+/// Characters that XML cannot represent (most control characters) become U+FFFD.
 pub(crate) struct Escaped<'a>(pub(crate) &'a str);
 
 impl Display for Escaped<'_> {
@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn markup_and_control_characters_lose_their_meaning() {
+    fn markup_and_control_characters_are_escaped() {
         let escaped = Escaped("<a b=\"c\" d='e'>&\0\u{1b}\u{ffff}\n🦊").to_string();
         let expected = "&lt;a b=&quot;c&quot; d=&#39;e&#39;&gt;&amp;\u{fffd}\u{fffd}\u{fffd}\n🦊";
         assert_eq!(escaped, expected);

@@ -1,4 +1,4 @@
-//! Names and values.
+//! Lists of names and values.
 
 use std::fmt::{self, Formatter};
 
@@ -16,7 +16,7 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// An empty list.
+    /// Creates an empty list.
     pub fn new() -> Self {
         Self::default()
     }

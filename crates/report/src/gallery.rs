@@ -1,15 +1,15 @@
-//! Images with the answers a model ranked for them.
+//! Galleries of images with ranked predictions.
 
 use std::fmt::{self, Formatter};
 
-use crate::axis::significant;
 use crate::escape::Escaped;
 use crate::image::Image;
+use crate::number::significant;
 
 /// A grid of images, each with its ranked candidates.
 ///
-/// Score bars run from zero to the highest score in the gallery, so that they compare between images;
-/// a score that is negative or not finite has an empty bar.
+/// Score bars are relative to the highest score in the gallery, so they are comparable between images. Negative and
+/// non-finite scores have empty bars.
 #[derive(Clone, Debug, Default)]
 pub struct Gallery {
     items: Vec<GalleryItem>,
@@ -32,7 +32,7 @@ struct Candidate {
 }
 
 impl Gallery {
-    /// An empty gallery.
+    /// Creates an empty gallery.
     pub fn new() -> Self {
         Self::default()
     }
@@ -64,24 +64,24 @@ impl FromIterator<GalleryItem> for Gallery {
 }
 
 impl GalleryItem {
-    /// An image without a title or candidates.
+    /// Creates an item without title and candidates.
     pub fn new(image: Image) -> Self {
         Self { image, title: String::new(), note: String::new(), candidates: Vec::new() }
     }
 
-    /// What the image shows; also what a screen reader says for it.
+    /// Sets the title, which is also the text alternative of the image.
     pub fn title(mut self, title: impl Into<String>) -> Self {
         self.title = title.into();
         self
     }
 
-    /// A remark under the title, such as the rank of the right answer.
+    /// Sets a note below the title, such as the rank of the correct answer.
     pub fn note(mut self, note: impl Into<String>) -> Self {
         self.note = note.into();
         self
     }
 
-    /// Adds the next-best candidate: its text, its score, and whether it is a right answer.
+    /// Adds the next candidate: its text, its score, and whether it is correct.
     pub fn candidate(mut self, label: impl Into<String>, score: f64, correct: bool) -> Self {
         self.candidates.push(Candidate { label: label.into(), score, correct });
         self
@@ -127,7 +127,7 @@ impl Candidate {
     }
 }
 
-/// A score to two decimals; scores too large for that in scientific notation.
+/// A score with two decimals, or in scientific notation if it is large.
 struct Score(f64);
 
 impl fmt::Display for Score {
@@ -136,7 +136,7 @@ impl fmt::Display for Score {
         if !score.is_finite() || score.abs() >= 1e6 {
             return out.write_str(&significant(score));
         }
-        // Rounding must not leave the sign of a small negative score on a zero.
+        // A small negative score must not become -0.00.
         match format!("{score:.2}").as_str() {
             "-0.00" => out.write_str("0.00"),
             rounded => out.write_str(&rounded.replace('-', "\u{2212}")),

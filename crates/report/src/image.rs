@@ -1,4 +1,4 @@
-//! Images inside the page.
+//! Embedded images.
 
 use std::fmt::{self, Formatter};
 
@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use crate::error::ReportError;
 use crate::escape::Escaped;
 
-/// An image of a gallery: a character shown large, or a PNG or JPEG file carried inside the page.
+/// An image: text such as an emoji, or an embedded PNG or JPEG file.
 #[derive(Clone, Debug)]
 pub struct Image(Kind);
 
@@ -19,24 +19,24 @@ enum Kind {
 }
 
 impl Image {
-    /// Text in place of an image: an emoji or another sign is set large, words in the size of text.
+    /// Creates an image of text: an emoji or another symbol is displayed large, words in text size.
     pub fn text(text: impl Into<String>) -> Self {
         Self(Kind::Text(text.into()))
     }
 
-    /// The bytes of a PNG or JPEG file, embedded as they are.
+    /// Creates an image from the contents of a PNG or JPEG file, which are embedded unchanged.
     ///
-    /// The format is read from the first bytes, never from a name. SVG is refused on purpose: it can carry
-    /// scripts and references to other files.
+    /// The format is detected from the first bytes. SVG is not supported, because it can contain scripts and references to
+    /// other files.
     ///
     /// # Errors
-    /// [`ReportError::ImageFormat`] when the bytes are of neither format.
+    /// [`ReportError::ImageFormat`] for other formats.
     ///
     /// # Examples
     /// ```
     /// use sail_report::{Image, ReportError};
-    /// let refused = Image::encoded(b"GIF89a".to_vec());
-    /// assert!(matches!(refused, Err(ReportError::ImageFormat { .. })));
+    /// let gif = Image::encoded(b"GIF89a".to_vec());
+    /// assert!(matches!(gif, Err(ReportError::ImageFormat { .. })));
     /// ```
     pub fn encoded(bytes: impl Into<Vec<u8>>) -> Result<Self, ReportError> {
         let bytes = bytes.into();
@@ -51,12 +51,12 @@ impl Image {
         Ok(Self(Kind::Encoded { media_type, bytes }))
     }
 
-    /// Writes the image; `name` is what a screen reader says.
+    /// Writes the image; `name` is its text alternative.
     pub(crate) fn render(&self, name: &str, out: &mut Formatter<'_>) -> fmt::Result {
         let name = Escaped(if name.is_empty() { "image" } else { name });
         match &self.0 {
             Kind::Text(text) => {
-                // A sign or two are set large; words would not fit.
+                // Symbols are displayed large; words would not fit.
                 let words = text.chars().filter(|character| character.is_alphanumeric()).count() > 2;
                 let (class, text) = (if words { "image words" } else { "image" }, Escaped(text));
                 writeln!(out, "<span class=\"{class}\" role=\"img\" aria-label=\"{name}\">{text}</span>")

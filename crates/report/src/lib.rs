@@ -1,23 +1,18 @@
-//! One HTML file that tells what a training run did: its figures, its curves, its images.
+//! Self-contained HTML reports of training and evaluation: tables, charts, matrices and images.
 //!
-//! A report outlives the program that wrote it. It is opened years later from a mail, on a telephone, or
-//! on a cluster's file browser, so the file must need nothing: the style is inline, the charts are inline
-//! SVG, images are data URIs, and there is no script. A content security policy in the page forbids
-//! the browser to load or run anything, whatever the text says.
+//! A report is one file without dependencies: inline style, inline SVG, images as data URIs, and no script. A content
+//! security policy keeps browsers from loading or running anything.
 //!
-//! A [`Report`] is plain data put together by builders; nothing is checked or written until
-//! [`Report::to_html`] or [`Report::save`], which are the only calls on it that can fail. The same report
-//! always gives the same bytes: no clock, no random identifiers. Put a date in
-//! [`Report::footer`] if one is wanted.
+//! A [`Report`] is plain data assembled by builders; [`Report::to_html`] and [`Report::save`] validate it and are the only
+//! calls on it that can fail. The same report always has the same bytes: no clock, no random identifiers. Add a date with
+//! [`Report::footer`] if needed.
 //!
-//! What holds for every part:
-//!
-//! * All text is data. It is escaped for where it stands, and control characters become U+FFFD.
-//! * Nothing rests on colour alone (but [`Panels`], whose images are colours): series differ by dash and marker too, answers carry a sign, the best
-//!   value of a column is bold and underlined. Colours are told apart with any of the three colour-vision
-//!   deficiencies and hold the WCAG AA contrast on the light and on the dark page (both are tested).
-//! * Every chart has a text alternative and its numbers in a table below it.
-//! * The page is well-formed XML, so that other programs can read it.
+//! * All text is escaped, and control characters become U+FFFD.
+//! * Information is not conveyed by colour alone (except in the images of [`Panels`]): series also differ by dash and
+//!   marker, answers have a symbol, and the best value of a column is bold and underlined. Colours are distinguishable with
+//!   the three types of colour vision deficiency and have WCAG AA contrast in light and dark mode.
+//! * Every chart has a text alternative and a table of its values.
+//! * The page is well-formed XML.
 //!
 //! # Examples
 //! ```
@@ -53,9 +48,11 @@ mod chart;
 mod error;
 mod escape;
 mod facts;
+mod figure;
 mod gallery;
 mod image;
 mod matrix;
+mod number;
 mod panels;
 mod plot;
 mod report;

@@ -1,14 +1,14 @@
-//! A matrix of numbers, shaded by how high they are.
+//! Heat maps.
 
 use std::fmt::{self, Formatter};
 
-use crate::axis::significant;
 use crate::error::ReportError;
 use crate::escape::Escaped;
+use crate::number::significant;
 
-/// A matrix with named rows and columns: similarities, scores of pairs, a confusion.
+/// A heat map with named rows and columns: similarities, scores of pairs, a confusion matrix.
 ///
-/// The shade of a cell runs from the lowest to the highest finite number; every cell shows its number as well.
+/// Cells are shaded between the lowest and the highest finite value, and show their values.
 ///
 /// # Examples
 /// ```
@@ -26,25 +26,25 @@ pub struct Matrix {
 }
 
 impl Matrix {
-    /// A matrix with these columns and no rows.
+    /// Creates a matrix with these columns and no rows.
     pub fn new<C: Into<String>>(columns: impl IntoIterator<Item = C>) -> Self {
         let columns = columns.into_iter().map(Into::into).collect();
         Self { corner: String::new(), columns, rows: Vec::new(), caption: String::new() }
     }
 
-    /// Adds a row, one number a column. One that is not finite is shown as a dash.
+    /// Adds a row with one value per column. Non-finite values are displayed as a dash.
     pub fn row(mut self, name: impl Into<String>, values: impl IntoIterator<Item = f64>) -> Self {
         self.rows.push((name.into(), values.into_iter().collect()));
         self
     }
 
-    /// What stands in the corner: what the numbers are, or what the rows are.
+    /// Sets the label of the top left corner: the quantity of the cells or of the rows.
     pub fn corner(mut self, corner: impl Into<String>) -> Self {
         self.corner = corner.into();
         self
     }
 
-    /// A line under the matrix.
+    /// Sets the caption.
     pub fn caption(mut self, caption: impl Into<String>) -> Self {
         self.caption = caption.into();
         self
@@ -88,7 +88,7 @@ impl Matrix {
                     out.write_str("<td style=\"--depth:0\">–</td>")?;
                     continue;
                 }
-                // Halves first: a difference of two huge numbers may overflow.
+                // Halved first, because the difference of two large values may overflow.
                 let span = high / 2.0 - low / 2.0;
                 let depth = if span > 0.0 { (value / 2.0 - low / 2.0) / span } else { 0.5 };
                 write!(out, "<td style=\"--depth:{depth:.3}\">{}</td>", significant(value))?;
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn shades_run_from_the_lowest_to_the_highest() {
+    fn shades_span_the_range_of_values() {
         let html = html(&Matrix::new(["a", "b"]).row("x", [1.0, 3.0]).row("y", [2.0, f64::NAN]));
         for cell in ["--depth:0.000\">1<", "--depth:1.000\">3<", "--depth:0.500\">2<", "--depth:0\">–<"] {
             assert!(html.contains(cell), "{cell} in {html}");
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_of_any_size_and_equal_ones_have_a_shade() {
+    fn extreme_and_equal_values_have_a_shade() {
         for values in [[f64::MAX, f64::MIN], [5.0, 5.0], [f64::NAN, f64::INFINITY]] {
             let html = html(&Matrix::new(["a", "b"]).row("x", values));
             assert!(!html.contains("NaN") && !html.contains("depth:inf"), "{html}");
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_of_another_length_is_an_error() {
+    fn rejects_rows_of_another_length() {
         let error = Matrix::new(["a", "b"]).row("x", [1.0]).check().unwrap_err();
         assert!(matches!(error, ReportError::RowLength { row: 1, expected: 2, found: 1, .. }));
     }

@@ -1,11 +1,11 @@
-//! Images side by side: what went in, what came out, what should have.
+//! Rows of images: input, prediction, target.
 
 use std::fmt::{self, Formatter};
 
 use crate::escape::Escaped;
 use crate::image::Image;
 
-/// Rows of images that are compared with each other, and a legend of the colours in them.
+/// Rows of images to compare, with a legend of their colours.
 ///
 /// # Examples
 /// ```
@@ -31,12 +31,12 @@ pub struct Panel {
 }
 
 impl Panels {
-    /// No images.
+    /// Creates panels without images.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Says what a colour means, in red, green and blue.
+    /// Adds an RGB colour to the legend.
     pub fn legend(mut self, name: impl Into<String>, colour: [u8; 3]) -> Self {
         self.legend.push((name.into(), colour));
         self
@@ -70,18 +70,18 @@ impl Panels {
 }
 
 impl Panel {
-    /// A row without images.
+    /// Creates a row without images.
     pub fn new(title: impl Into<String>) -> Self {
         Self { title: title.into(), note: String::new(), images: Vec::new() }
     }
 
-    /// A remark under the title, such as a score.
+    /// Sets a note below the title, such as a score.
     pub fn note(mut self, note: impl Into<String>) -> Self {
         self.note = note.into();
         self
     }
 
-    /// Adds the next image with what it is.
+    /// Adds an image with a caption.
     pub fn image(mut self, caption: impl Into<String>, image: Image) -> Self {
         self.images.push((caption.into(), image));
         self

@@ -1,4 +1,4 @@
-//! Charts: the drawing.
+//! Drawing of charts as SVG.
 
 use std::fmt::{self, Formatter};
 
@@ -7,27 +7,27 @@ use crate::chart::{LineChart, Series};
 use crate::escape::Escaped;
 use crate::thin::thin;
 
-/// The size a chart is drawn at, in CSS pixels at its natural size.
+/// The size of a drawing, in CSS pixels.
 pub(crate) struct Frame {
     class: &'static str,
     width: f64,
     height: f64,
 }
 
-/// For a chart that has the whole width of a desktop page.
+/// The full width of a desktop page.
 pub(crate) const WIDE: Frame = Frame { class: "wide", width: 800.0, height: 340.0 };
-/// For half of that width, or a telephone.
+/// Half of that width, or a phone.
 pub(crate) const NARROW: Frame = Frame { class: "narrow", width: 390.0, height: 280.0 };
 
 const FONT: f64 = 12.5;
 const LINE: f64 = 16.0;
-/// Room above the plot for the label of the y axis, and below for ticks and the label of the x axis.
+/// Margins: above the plot for the label of the y axis, below for ticks and the label of the x axis.
 const TOP: f64 = 30.0;
 const BOTTOM: f64 = 42.0;
 
 const COLOURS: usize = 6;
 const DASHES: [&str; 5] = ["", "7 4", "2 4", "10 4 2 4", "5 3 1.5 3 1.5 3"];
-/// Outlines about the origin: circle, square, triangle, diamond, triangle downwards, plus.
+/// Outlines centred at the origin: circle, square, triangle, diamond, triangle downwards, plus.
 const MARKS: [&str; 6] = [
     "m-3.2 0a3.2 3.2 0 1 0 6.4 0a3.2 3.2 0 1 0-6.4 0z",
     "m-2.9-2.9h5.8v5.8h-5.8z",
@@ -36,10 +36,10 @@ const MARKS: [&str; 6] = [
     "m0 3.9 3.6-6.4h-7.2z",
     "m-3.6 0h7.2m-3.6-3.6v7.2",
 ];
-/// A line of few points has a mark on each; a longer one has about this many, to tell it by.
+/// Lines with more points than this have about this many marks, others a mark on every point.
 const FEW: usize = 12;
 
-/// Writes the key of series `index`: its dash, unless points stand alone, its mark and its name.
+/// Writes the legend entry of series `index`: its dash (unless in a scatter plot), its mark and its name.
 pub(crate) fn legend_entry(index: usize, name: &str, scatter: bool, out: &mut Formatter<'_>) -> fmt::Result {
     let (colour, dash, mark) = look(index);
     let line = if scatter { String::new() } else { format!("<path class=\"line\"{dash} d=\"M1 6H33\"/>") };
@@ -51,7 +51,7 @@ pub(crate) fn legend_entry(index: usize, name: &str, scatter: bool, out: &mut Fo
     )
 }
 
-/// Colour, dash attribute and mark of series `index`; together they repeat after thirty series.
+/// Colour, dash attribute and mark of series `index`, which are unique for thirty series.
 fn look(index: usize) -> (usize, String, &'static str) {
     let dash = match DASHES[index % DASHES.len()] {
         "" => String::new(),
@@ -84,7 +84,7 @@ pub(crate) fn render(
     out.write_str("</svg>\n")
 }
 
-/// A chart laid out in its frame.
+/// The layout of a chart.
 struct Plot {
     x: Axis,
     y: Axis,
@@ -94,10 +94,10 @@ struct Plot {
     labels: Vec<EndLabel>,
 }
 
-/// The name of a series beside the end of its line.
+/// The name of a series next to the end of its line.
 struct EndLabel {
     series: usize,
-    /// Height of the line's end, and of the label once it has made room for others.
+    /// Vertical positions of the end of the line, and of the label after separation from other labels.
     end: f64,
     y: f64,
 }
@@ -146,9 +146,9 @@ impl Plot {
         let right = frame.width - margin;
 
         let whole = points().all(|(x, _)| x.fract() == 0.0);
-        // As many ticks as there is room for between their labels.
+        // The maximum number of ticks whose labels fit.
         let x = (2..=(frame.width / 60.0) as usize).rev().find_map(|count| {
-            // Points alone keep off the edges.
+            // Points of scatter plots keep off the edges.
             let axis = Axis::linear(points().map(|(x, _)| x), count, whole, chart.scatter)?;
             let needed = (widest(&axis) + 14.0) * axis.ticks.len() as f64;
             (needed <= right - left || count == 2).then_some(axis)
@@ -231,8 +231,8 @@ impl Plot {
             }
             out.write_str("\"/>\n")?;
         }
-        // Marks at every point of a short line; at spaced points of a long one, so placed that the marks
-        // of lines that run together do not cover each other. A point alone is always marked.
+        // Marks at every point of a short line, and at spaced points of a long one, with an offset per series so the marks
+        // of overlapping lines do not cover each other. Isolated points are always marked.
         let drawn: usize = runs.iter().map(Vec::len).sum();
         let stride = if drawn <= FEW || chart.scatter { 1 } else { drawn.div_ceil(FEW / 2) };
         let offset = stride * (2 * index + 1) / (2 * chart.series.len()).max(1) % stride;
@@ -253,7 +253,7 @@ impl Plot {
     }
 }
 
-/// Moves labels apart, each as little as it goes; `false` where there is no room for all of them.
+/// Separates overlapping labels with small shifts; returns `false` if there is not enough space.
 fn spread(labels: &mut [EndLabel], top: f64, bottom: f64) -> bool {
     if labels.len() as f64 * LINE > bottom - top {
         return false;
@@ -272,7 +272,7 @@ fn spread(labels: &mut [EndLabel], top: f64, bottom: f64) -> bool {
     true
 }
 
-/// A generous estimate of how wide text is set, in pixels: fonts differ and cannot be asked.
+/// A conservative estimate of the width of text in pixels, since the font is unknown.
 fn width_of(text: &str) -> f64 {
     let ems = |character: char| match character {
         'i' | 'j' | 'l' | 't' | 'f' | 'r' | '.' | ',' | ' ' | '\'' | ':' | ';' | '|' | '!' => 0.36,
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn values_that_cannot_be_drawn_leave_a_gap_and_points_alone_keep_a_mark() {
+    fn invalid_values_are_gaps_and_isolated_points_are_marked() {
         let points = [
             (0.0, 1.0),
             (1.0, 2.0),
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn a_logarithmic_axis_leaves_out_what_is_not_positive() {
+    fn a_logarithmic_axis_skips_values_that_are_not_positive() {
         let points = [(0.0, 0.0), (1.0, 0.1), (2.0, 0.01), (3.0, -1.0)];
         let svg = svg(&chart(&points).log_y());
         assert_eq!(paths(&svg, "line")[0].matches('L').count(), 1);
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_one_point_and_extremes_are_drawn_without_a_number_that_is_not_finite() {
+    fn empty_single_and_extreme_points_have_finite_coordinates() {
         assert!(svg(&LineChart::new("t", "x", "y")).contains("No values to draw."));
         assert!(svg(&chart(&[])).contains("No values to draw."));
         assert!(svg(&chart(&[(f64::NAN, 1.0), (1.0, f64::MAX)])).contains("No values to draw."));
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn points_alone_have_no_line_and_all_their_marks() {
+    fn scatter_plots_have_marks_and_no_lines() {
         let points: Vec<(f64, f64)> =
             (0..50).map(|step| (f64::from(step * 7 % 50), f64::from(step))).collect();
         let svg = svg(&chart(&points).scatter());
@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_line_costs_no_more_than_its_pixels() {
+    fn the_size_of_a_long_line_is_bounded_by_its_pixels() {
         let points: Vec<(f64, f64)> =
             (0..200_000).map(|step| (f64::from(step), f64::from(step % 977))).collect();
         let svg = svg(&chart(&points));
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_at_line_ends_keep_their_distance_and_their_order() {
+    fn end_labels_keep_their_distance_and_order() {
         let label = |series, end| EndLabel { series, end, y: end };
         let mut labels =
             vec![label(0, 100.0), label(1, 98.0), label(2, 300.0), label(3, 299.0), label(4, 30.0)];
@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn thirty_series_look_different_from_each_other() {
+    fn thirty_series_have_unique_looks() {
         let looks: std::collections::BTreeSet<_> = (0..30).map(look).collect();
         assert_eq!(looks.len(), 30);
     }

@@ -9,7 +9,7 @@ use crate::section::Section;
 
 const STYLE: &str = include_str!("style.css");
 
-/// Nothing may be fetched, run, framed or submitted; only the inline style and embedded images count.
+/// Forbids everything but the inline style and embedded images.
 const POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'";
 
@@ -26,7 +26,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// An empty report.
+    /// Creates an empty report.
     pub fn new(title: impl Into<String>) -> Self {
         Self {
             title: title.into(),
@@ -37,13 +37,13 @@ impl Report {
         }
     }
 
-    /// One line under the title: what was run, on what.
+    /// Sets the line below the title.
     pub fn subtitle(mut self, subtitle: impl Into<String>) -> Self {
         self.subtitle = subtitle.into();
         self
     }
 
-    /// Adds a figure shown large under the title, with what it means. Two to four serve a reader best.
+    /// Adds a value that is displayed large below the title, with its meaning.
     pub fn key_figure(mut self, value: impl Into<String>, meaning: impl Into<String>) -> Self {
         self.key_figures.push((value.into(), meaning.into()));
         self
@@ -55,25 +55,25 @@ impl Report {
         self
     }
 
-    /// A line at the foot of the page: the program and its version, a date.
+    /// Sets the footer, such as the program with its version, or a date.
     pub fn footer(mut self, footer: impl Into<String>) -> Self {
         self.footer = footer.into();
         self
     }
 
-    /// The page as text; the same report gives the same text.
+    /// Renders the page, deterministically.
     ///
     /// # Errors
-    /// [`ReportError::RowLength`] and [`ReportError::UnknownColumn`] when a table does not fit together.
+    /// [`ReportError::RowLength`] and [`ReportError::UnknownColumn`] for invalid tables and matrices.
     pub fn to_html(&self) -> Result<String, ReportError> {
         self.sections.iter().try_for_each(Section::check)?;
         Ok(fmt::from_fn(|out| self.render(out)).to_string())
     }
 
-    /// Writes the page to `path`, whole or not at all.
+    /// Writes the page to `path`, atomically.
     ///
     /// # Errors
-    /// Those of [`to_html`](Self::to_html), and [`ReportError::Save`] when the file cannot be written.
+    /// Those of [`to_html`](Self::to_html), and [`ReportError::Save`] if the file cannot be written.
     pub fn save(&self, path: &Path) -> Result<(), ReportError> {
         let html = self.to_html()?;
         sail_support::write_atomic(path, |out| out.write_all(html.as_bytes()))

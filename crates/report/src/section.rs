@@ -1,4 +1,4 @@
-//! The parts of a report.
+//! Sections of a report.
 
 use std::fmt::{self, Formatter};
 
@@ -11,7 +11,7 @@ use crate::matrix::Matrix;
 use crate::panels::Panels;
 use crate::table::Table;
 
-/// A headed part of a report: text, tables, charts and galleries in the order they are added.
+/// A section of a report with a heading: text, tables, charts and images in the order they are added.
 #[derive(Clone, Debug)]
 pub struct Section {
     heading: String,
@@ -31,17 +31,17 @@ enum Block {
 }
 
 impl Section {
-    /// An empty section under `heading`.
+    /// Creates an empty section.
     pub fn new(heading: impl Into<String>) -> Self {
         Self { heading: heading.into(), blocks: Vec::new() }
     }
 
-    /// Adds prose; blank lines part paragraphs.
+    /// Adds prose; blank lines separate paragraphs.
     pub fn text(self, text: impl Into<String>) -> Self {
         self.block(Block::Text(text.into()))
     }
 
-    /// Adds text kept as it is, in a fixed-width face: a command line, a log.
+    /// Adds preformatted text in a monospaced font, such as a command line or a log.
     pub fn preformatted(self, text: impl Into<String>) -> Self {
         self.block(Block::Preformatted(text.into()))
     }
@@ -56,27 +56,27 @@ impl Section {
         self.block(Block::Table(table))
     }
 
-    /// Adds a chart of the full width.
+    /// Adds a chart of full width.
     pub fn chart(self, chart: LineChart) -> Self {
         self.charts([chart])
     }
 
-    /// Adds charts that stand side by side where there is room.
+    /// Adds charts in rows, as many per row as fit.
     pub fn charts(self, charts: impl IntoIterator<Item = LineChart>) -> Self {
         self.block(Block::Charts(charts.into_iter().collect()))
     }
 
-    /// Adds images.
+    /// Adds a gallery.
     pub fn gallery(self, gallery: Gallery) -> Self {
         self.block(Block::Gallery(gallery))
     }
 
-    /// Adds a matrix of shaded numbers.
+    /// Adds a heat map.
     pub fn matrix(self, matrix: Matrix) -> Self {
         self.block(Block::Matrix(matrix))
     }
 
-    /// Adds images side by side.
+    /// Adds rows of images.
     pub fn panels(self, panels: Panels) -> Self {
         self.block(Block::Panels(panels))
     }

@@ -1,16 +1,15 @@
-//! Tables of results.
+//! Tables.
 
 use std::fmt::{self, Formatter};
 
 use crate::error::ReportError;
 use crate::escape::Escaped;
 
-/// A table whose first column names its rows.
+/// A table whose first column contains the names of the rows.
 ///
-/// A column of numbers is set right-aligned in figures of equal width. A number may carry a sign, a
-/// percent sign, commas between thousands, or a spread after `±`; cells that are empty, a dash or `n/a`
-/// stand for a missing number. Anything else makes the column text. Give the numbers of a column the same
-/// number of decimals and they line up.
+/// Numeric columns are right-aligned with tabular digits. A number may have a sign, a percent sign, thousands separators
+/// (commas), or a spread after `±`; empty cells, dashes and `n/a` are missing values. Any other cell makes a column a text
+/// column. Use the same number of decimals within a column to align them.
 ///
 /// # Examples
 /// ```
@@ -35,7 +34,7 @@ enum Better {
 }
 
 impl Table {
-    /// A table with these columns and no rows.
+    /// Creates a table with these columns and no rows.
     pub fn new<C: Into<String>>(columns: impl IntoIterator<Item = C>) -> Self {
         Self {
             columns: columns.into_iter().map(Into::into).collect(),
@@ -45,26 +44,25 @@ impl Table {
         }
     }
 
-    /// Adds a row, one cell a column.
+    /// Adds a row with one cell per column.
     pub fn row<C: Into<String>>(mut self, cells: impl IntoIterator<Item = C>) -> Self {
         self.rows.push(cells.into_iter().map(Into::into).collect());
         self
     }
 
-    /// Emphasises the highest number in each column so named, and says so in its heading.
+    /// Emphasises the highest value of the named columns, and marks their headings.
     ///
-    /// Equals share the emphasis; a column with fewer than two finite numbers has none.
+    /// Ties are all emphasised; columns with fewer than two finite values have no emphasis.
     pub fn higher_is_better<C: Into<String>>(self, columns: impl IntoIterator<Item = C>) -> Self {
         self.rank(columns, Better::Higher)
     }
 
-    /// Emphasises the lowest number in each column so named, as
-    /// [`higher_is_better`](Self::higher_is_better) does the highest.
+    /// Emphasises the lowest value of the named columns; see [`higher_is_better`](Self::higher_is_better).
     pub fn lower_is_better<C: Into<String>>(self, columns: impl IntoIterator<Item = C>) -> Self {
         self.rank(columns, Better::Lower)
     }
 
-    /// A line under the table.
+    /// Sets the caption.
     pub fn caption(mut self, caption: impl Into<String>) -> Self {
         self.caption = caption.into();
         self
@@ -171,14 +169,14 @@ fn is_missing(cell: &str) -> bool {
     matches!(cell.trim(), "" | "-" | "–" | "—" | "−" | "n/a" | "N/A")
 }
 
-/// The number in a cell, as [`Table`] describes it.
+/// Parses the number of a cell in the formats of [`Table`].
 fn number(cell: &str) -> Option<f64> {
     let value = cell.split('±').next().unwrap_or(cell).trim();
     let value = value.strip_suffix('%').unwrap_or(value).trim_end().replace('\u{2212}', "-");
     let digits = value.trim_start_matches(['+', '-']);
     let whole = digits.split('.').next().unwrap_or(digits);
     if whole.contains(',') {
-        // A comma counts only between thousands: "1,5" is not fifteen.
+        // A comma is valid only as thousands separator: "1,5" is not 15.
         let mut groups = whole.split(',');
         let first = groups.next().is_some_and(|group| (1..=3).contains(&group.len()));
         if !first || groups.any(|group| group.len() != 3) {
@@ -194,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_read_as_people_write_them() {
+    fn parses_formatted_numbers() {
         let read = [
             ("14.2", 14.2),
             (" +3 ", 3.0),
@@ -225,19 +223,19 @@ mod tests {
     }
 
     #[test]
-    fn the_best_of_a_column_is_marked_by_its_own_sense_and_ties_share_it() {
+    fn the_best_values_of_ranked_columns_are_emphasised() {
         let table = Table::new(["head", "R@1", "rank", "R@10", "name"])
             .row(["a", "9.5", "30", "1", "x"])
             .row(["b", "10.5", "4", "NaN", "y"])
             .row(["c", "10.50", "n/a", "inf", "z"])
             .higher_is_better(["R@1", "R@10", "name"])
             .lower_is_better(["rank"]);
-        // As text "9.5" would beat "10.5"; R@10 has one finite number, so nothing to compare with.
+        // As text "9.5" would exceed "10.5"; R@10 has a single finite value.
         assert_eq!(emphasised(&table), ["10.5", "4", "10.50"]);
     }
 
     #[test]
-    fn columns_of_numbers_are_aligned_as_numbers_and_others_are_not() {
+    fn numeric_columns_have_the_class_number() {
         let html =
             rendered(&Table::new(["head", "R@1", "seconds"]).row(["a", "1.0", "3 s"]).row(["b", "–", "4 s"]));
         assert!(html.contains("<th scope=\"col\">head</th>"));

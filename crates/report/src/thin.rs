@@ -1,10 +1,9 @@
-//! Lines of many points, drawn with few.
+//! Downsampling of lines.
 
-/// Keeps of every run of points in one pixel column the first, the last, the lowest and the highest.
+/// Keeps the first, last, lowest and highest of consecutive points in the same pixel column.
 ///
-/// These four give the same image as all of them (Jugel et al., "M4: A Visualization-Oriented Time
-/// Series Data Aggregation", VLDB 2014), so a line costs as many points as it has pixels, however long
-/// the run was. Points are (x, y) in pixels and keep their order.
+/// These four are drawn like all of them (Jugel et al., "M4: A Visualization-Oriented Time Series Data Aggregation", VLDB
+/// 2014), so the size of a line is bounded by its width. Points are (x, y) in pixels and keep their order.
 pub(crate) fn thin(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let mut kept = Vec::new();
     for column in points.chunk_by(|a, b| a.0.floor() == b.0.floor()) {
@@ -31,7 +30,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_pixel_column_keeps_its_ends_and_extremes(
+        fn pixel_columns_keep_their_first_last_and_extreme_points(
             mut points in prop::collection::vec((0.0..40.0_f64, 0.0..100.0_f64), 1..400),
         ) {
             points.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -53,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn points_that_are_pixels_apart_stay() {
+    fn points_in_different_pixel_columns_are_kept() {
         let points = [(0.5, 3.0), (1.5, 2.0), (2.5, 9.0)];
         assert_eq!(thin(&points), points);
     }

@@ -1,7 +1,7 @@
-//! The colours of the style sheet, measured: contrast on both pages, and difference between series as
-//! people with each kind of colour-vision deficiency see them.
+//! Contrast of the colours of the style sheet in light and dark mode, and distance between the colours of series for each
+//! type of colour vision deficiency.
 
-// The lints spare test functions but not the functions these share.
+// The lint exempts test functions, but not shared helpers.
 #![allow(clippy::expect_used)]
 
 const STYLE: &str = include_str!("../src/style.css");
@@ -55,7 +55,7 @@ fn lab(rgb: [f64; 3]) -> [f64; 3] {
 }
 
 #[test]
-fn text_and_lines_hold_the_contrast_of_wcag_aa_on_both_pages() {
+fn text_and_lines_have_wcag_aa_contrast_in_both_modes() {
     for scheme in [0, 1] {
         let series = SERIES.map(|name| (name, "page"));
         let texts = ["ink", "soft"].into_iter().flat_map(|name| [(name, "page"), (name, "wash")]);
@@ -68,7 +68,7 @@ fn text_and_lines_hold_the_contrast_of_wcag_aa_on_both_pages() {
 }
 
 #[test]
-fn series_differ_for_every_kind_of_colour_vision() {
+fn series_differ_for_every_type_of_colour_vision() {
     for scheme in [0, 1] {
         for (vision, matrix) in VISION {
             let seen = SERIES.map(|name| {
@@ -79,7 +79,7 @@ fn series_differ_for_every_kind_of_colour_vision() {
                 for (other, second) in seen.iter().enumerate().skip(index + 1) {
                     let distance = first.iter().zip(second).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt();
                     let (first, second) = (SERIES[index], SERIES[other]);
-                    // A difference of 2.3 is just noticeable; thin lines need several times that.
+                    // 2.3 is the just noticeable difference; thin lines need a multiple.
                     assert!(
                         distance > 15.0,
                         "{vision}, scheme {scheme}: {first} and {second} by {distance:.1}"

@@ -1,6 +1,6 @@
-//! The page as a whole: well formed, closed to the outside, the same every time.
+//! The page as a whole: well-formed, self-contained, deterministic.
 
-// The lints spare test functions but not the functions these share.
+// The lints exempt test functions, but not shared helpers.
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
 mod support;
@@ -78,7 +78,7 @@ const ATTRIBUTES: &[&str] = &[
     "stroke-dasharray",
 ];
 
-/// Nothing but inert elements and attributes, and no address of another file.
+/// Only inert elements and attributes, and no references to other files.
 fn assert_inert(page: &Element) {
     for element in page.all() {
         assert!(ELEMENTS.contains(&element.name.as_str()), "element {:?}", element.name);
@@ -109,7 +109,7 @@ fn assert_inert(page: &Element) {
 #[test]
 fn the_sample_is_well_formed_inert_and_accessible() {
     let report = sample::report();
-    // Kept in the build folder, so that a person can look at it.
+    // Kept in the build folder for inspection.
     let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("sample-report.html");
     report.save(&path).unwrap();
     let html = std::fs::read_to_string(&path).unwrap();
@@ -134,13 +134,13 @@ fn the_sample_is_well_formed_inert_and_accessible() {
 }
 
 #[test]
-fn the_same_report_gives_the_same_bytes() {
+fn rendering_is_deterministic() {
     let report = sample::report();
     assert_eq!(report.to_html().unwrap(), report.to_html().unwrap());
     assert_eq!(report.to_html().unwrap(), sample::report().to_html().unwrap());
 }
 
-/// Every place that takes text, filled with `text`.
+/// A report with `text` in every text field.
 fn filled_with(text: &str) -> Report {
     let table = || Table::new([text, text]).row([text, text]).higher_is_better([text]);
     let chart = LineChart::new(text, text, text)
@@ -167,7 +167,7 @@ fn filled_with(text: &str) -> Report {
 }
 
 #[test]
-fn hostile_text_stays_text_wherever_it_stands() {
+fn hostile_text_is_escaped_everywhere() {
     let attacks = [
         "<script>alert(1)</script>",
         "\"><img src=x onerror=alert(1)>",
@@ -180,14 +180,14 @@ fn hostile_text_stays_text_wherever_it_stands() {
         "<foreignObject><iframe srcdoc='x'></iframe></foreignObject>",
         "{{7*7}} ${7*7} `x` <% %>",
     ];
-    // What a harmless text looks like on the page tells how often, and where, each attack must appear.
+    // A harmless text has the expected number of occurrences and the expected elements.
     let harmless = parse(&filled_with("harmless").to_html().unwrap());
     let shape = |page: &Element| -> Vec<(String, Vec<String>)> {
         let attributes =
             |element: &Element| element.attributes.iter().map(|(name, _)| name.clone()).collect();
         page.all().into_iter().map(|element| (element.name.clone(), attributes(element))).collect()
     };
-    // A label at a line's end depends on how long the text is, so those are left out on both sides.
+    // End labels depend on the length of the text and are ignored.
     let is_end_label =
         |element: &&Element| element.attribute("class").is_some_and(|class| class.starts_with("end "));
     let uses = |page: &Element, text: &str| -> usize {
@@ -228,7 +228,7 @@ fn control_characters_and_empty_texts_leave_the_page_well_formed() {
 }
 
 #[test]
-fn scores_of_every_kind_give_bars_between_empty_and_full() {
+fn bars_of_all_scores_are_between_empty_and_full() {
     let scores = [0.5, -1.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MAX, 0.0, -0.0];
     for highest in [1, scores.len()] {
         let items = scores[..highest]
@@ -248,7 +248,7 @@ fn scores_of_every_kind_give_bars_between_empty_and_full() {
 }
 
 #[test]
-fn images_come_back_from_the_page_as_they_went_in() {
+fn images_round_trip_through_the_page() {
     use base64::Engine;
     let jpeg: Vec<u8> = b"\xff\xd8\xff\xe0".iter().copied().chain(0..=255).collect();
     for (bytes, media_type) in [(sample::PNG.to_vec(), "image/png"), (jpeg, "image/jpeg")] {
@@ -259,14 +259,14 @@ fn images_come_back_from_the_page_as_they_went_in() {
         let data = source.strip_prefix(&format!("data:{media_type};base64,")).unwrap();
         assert_eq!(base64::engine::general_purpose::STANDARD.decode(data).unwrap(), bytes);
     }
-    for refused in [&b""[..], b"GIF89a", b"<svg onload='x'/>", b"\x89PNG", b"RIFF....WEBP"] {
-        let error = Image::encoded(refused).unwrap_err();
+    for unsupported in [&b""[..], b"GIF89a", b"<svg onload='x'/>", b"\x89PNG", b"RIFF....WEBP"] {
+        let error = Image::encoded(unsupported).unwrap_err();
         assert!(matches!(error, ReportError::ImageFormat { .. }), "{error}");
     }
 }
 
 #[test]
-fn tables_that_do_not_fit_together_are_refused_before_a_file_is_touched() {
+fn invalid_tables_are_rejected_before_writing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("report.html");
     let save = |table| Report::new("t").section(Section::new("s").table(table)).save(&path).unwrap_err();
@@ -290,7 +290,7 @@ fn the_parts_keep_the_order_they_were_added_in() {
 }
 
 #[test]
-fn the_strict_reader_refuses_what_a_browser_would_repair() {
+fn the_test_parser_rejects_malformed_pages() {
     let faults = [
         "<p><b></p></b>",
         "<p>a & b</p>",

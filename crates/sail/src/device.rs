@@ -1,4 +1,4 @@
-//! Devices by name.
+//! Devices by name: `cpu`, `auto`, `cuda:0`, `webgpu:cpu`.
 
 use burn::tensor::Device;
 #[cfg(any(feature = "metal", feature = "vulkan", feature = "webgpu"))]
@@ -16,29 +16,32 @@ use burn::tensor::DeviceType;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeviceError {
-    /// No backend of that name is compiled in.
-    #[error("no device `{name}`, expected one of {}: other backends are features of the build", available.join(", "))]
+    /// The name is not that of a backend of this build.
+    #[error(
+        "unknown device `{name}`, expected one of {}: other backends are cargo features of the build",
+        available.join(", ")
+    )]
     Unknown {
         /// The name.
         name: String,
         /// The names that this build knows.
         available: Vec<&'static str>,
     },
-    /// What follows the colon is neither a number nor `cpu`.
-    #[error("device `{name}` has neither a number nor `cpu` after the colon, expected for instance `cuda:0`")]
+    /// The part after the colon is neither an index nor `cpu`.
+    #[error("invalid device `{name}`, expected an index or `cpu` after the colon, such as `cuda:0`")]
     Index {
         /// The name.
         name: String,
     },
     /// The backend is compiled in, but this machine has no such device, or no driver for it.
     #[error(
-        "no device `{name}` on this machine, expected {}: what has no driver installed is not found",
+        "device `{name}` not found on this machine, expected {}: a device without an installed driver is not found",
         one_of(present)
     )]
     Absent {
         /// The name.
         name: String,
-        /// The names of the devices that are there; see [`present`].
+        /// The names of the devices that were found; see [`present`].
         present: Vec<String>,
     },
 }
@@ -50,85 +53,182 @@ fn one_of(names: &[String]) -> String {
     }
 }
 
-/// The names of the backends that this build has.
+/// The backends by name, with what they run on and whether this build has them; GPUs in the order in which `auto`
+/// prefers them.
+const BACKENDS: [(&str, &str, bool); 6] = [
+    (CPU, "CPU (burn's flex backend)", cfg!(feature = "flex")),
+    ("cuda", "NVIDIA GPU (CUDA)", cfg!(feature = "cuda")),
+    ("rocm", "AMD GPU (ROCm)", cfg!(feature = "rocm")),
+    ("metal", "GPU (Metal)", cfg!(feature = "metal")),
+    ("vulkan", "GPU (Vulkan)", cfg!(feature = "vulkan")),
+    ("webgpu", "GPU (Vulkan, Direct3D 12, OpenGL or Metal)", cfg!(feature = "webgpu")),
+];
+
+const CPU: &str = "cpu";
+
+/// Stands for the first GPU, or the CPU if there is none.
+const AUTO: &str = "auto";
+
+/// Returns the names of the backends that this build has.
 pub fn available() -> Vec<&'static str> {
-    let all = [
-        ("flex", cfg!(feature = "flex")),
-        ("cuda", cfg!(feature = "cuda")),
-        ("rocm", cfg!(feature = "rocm")),
-        ("metal", cfg!(feature = "metal")),
-        ("vulkan", cfg!(feature = "vulkan")),
-        ("webgpu", cfg!(feature = "webgpu")),
-    ];
-    all.into_iter().filter_map(|(name, present)| present.then_some(name)).collect()
+    BACKENDS.into_iter().filter_map(|(name, _, built)| built.then_some(name)).collect()
 }
 
-/// The names of the devices that this machine has and this build can use, as [`parse`] takes them.
+/// Returns the names of the devices that this machine has and this build can use, as [`parse`] takes them.
 ///
 /// # Examples
 /// ```
-/// assert!(sail_vl::device::present().contains(&"flex".to_owned()));
+/// assert!(sail_vl::device::present().contains(&"cpu".to_owned()));
 /// ```
 pub fn present() -> Vec<String> {
-    let mut names = Vec::new();
-    for backend in available() {
-        let found = Found::on(backend);
-        // The CPU is one device, so a number would say nothing.
-        match backend {
-            "flex" => names.push(backend.to_owned()),
-            _ => names.extend((0..found.numbered.len()).map(|number| format!("{backend}:{number}"))),
-        }
-        names.extend(found.software.map(|_| format!("{backend}:cpu")));
-    }
+    available().into_iter().flat_map(present_on).collect()
+}
+
+fn present_on(backend: &str) -> Vec<String> {
+    let found = Found::on(backend);
+    let mut names = match backend {
+        // There is one CPU, so its index is left out.
+        CPU => found.indexed.iter().map(|_| backend.to_owned()).collect(),
+        _ => (0..found.indexed.len()).map(|index| format!("{backend}:{index}")).collect::<Vec<_>>(),
+    };
+    names.extend(found.software.map(|_| format!("{backend}:cpu")));
     names
 }
 
-/// The device of a name.
-///
-/// | name | device |
-/// |---|---|
-/// | `flex` | the CPU, in pure Rust |
-/// | `cuda`, `rocm` | the first card of NVIDIA or AMD |
-/// | `metal`, `vulkan` | the first card that this graphics API has |
-/// | `webgpu` | the first card of Vulkan, Direct3D 12, OpenGL or, on a Mac, Metal, whichever is there first |
-/// | `cuda:1` | the second card: numbers count from 0, and those of a graphics API count separate cards first |
-/// | `webgpu:cpu` | the software device of a graphics API, a driver that computes on the CPU |
-///
-/// Only the last of these names gives a software device: where there is no card, `webgpu` is absent.
-///
-/// # Errors
-/// [`DeviceError`] for a backend that this build does not have, and for a device that this machine does not have;
-/// there is no falling back to another one.
+/// Returns the name of the default device: `auto` if the build has a GPU backend, `cpu` otherwise.
+pub fn default_name() -> &'static str {
+    if available().iter().any(|name| *name != CPU) { AUTO } else { CPU }
+}
+
+/// A device as [`list`] describes it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
+pub struct DeviceInfo {
+    /// The name that [`parse`] takes.
+    pub name: String,
+    /// The hardware and the API it is used through.
+    pub description: String,
+    /// Whether this build can use it on this machine.
+    pub available: bool,
+    /// Why it is not available.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Whether `auto` stands for it.
+    pub auto: bool,
+}
+
+/// Lists the devices of this machine, and the backends without a device or not in this build.
 ///
 /// # Examples
 /// ```
-/// let device = sail_vl::device::parse("flex")?;
+/// let devices = sail_vl::device::list();
+/// assert_eq!(devices.iter().filter(|device| device.auto).count(), 1);
+/// ```
+pub fn list() -> Vec<DeviceInfo> {
+    let mut devices = Vec::new();
+    for (backend, what, built) in BACKENDS {
+        let names = if built { present_on(backend) } else { Vec::new() };
+        if names.is_empty() {
+            let reason = match built {
+                true => "no device or no driver found".to_owned(),
+                false if backend == CPU => "not in this build: enable the feature `flex`".to_owned(),
+                false => format!("not in this build: enable the feature `{backend}`"),
+            };
+            let (name, description) = (backend.to_owned(), what.to_owned());
+            devices.push(DeviceInfo {
+                name,
+                description,
+                available: false,
+                reason: Some(reason),
+                auto: false,
+            });
+        }
+        devices.extend(names.into_iter().map(|name| DeviceInfo {
+            description: match name.ends_with(":cpu") {
+                true => format!("{what}, software device on the CPU"),
+                false => what.to_owned(),
+            },
+            name,
+            available: true,
+            reason: None,
+            auto: false,
+        }));
+    }
+    if let Some(chosen) = auto() {
+        devices.iter_mut().for_each(|device| device.auto = device.name == chosen);
+    }
+    devices
+}
+
+/// Returns the name of the device that `auto` stands for: the first GPU, or else the CPU, or else a software device.
+pub fn auto() -> Option<String> {
+    choose(present())
+}
+
+fn choose(present: Vec<String>) -> Option<String> {
+    let rank = |name: &String| match name.as_str() {
+        CPU => 1,
+        name if name.ends_with(":cpu") => 2,
+        _ => 0,
+    };
+    // The first of those with the lowest rank.
+    present.into_iter().min_by_key(rank)
+}
+
+/// Returns the device of a name.
+///
+/// | name | device |
+/// |---|---|
+/// | `cpu` | the CPU, in pure Rust; `flex` is another name for it |
+/// | `auto` | the first GPU, or the CPU if there is none |
+/// | `cuda`, `rocm` | the first NVIDIA or AMD GPU |
+/// | `metal`, `vulkan` | the first GPU of this graphics API |
+/// | `webgpu` | the first GPU of Vulkan, Direct3D 12, OpenGL or, on a Mac, Metal, whichever is found first |
+/// | `cuda:1` | the second GPU: indices start at 0, and discrete GPUs of a graphics API come first |
+/// | `webgpu:cpu` | the software device of a graphics API, a driver that computes on the CPU |
+///
+/// A software device is returned for the last of these names only: on a machine without a GPU, `webgpu` is absent.
+///
+/// # Errors
+/// [`DeviceError`] for a backend that this build does not have, and for a device that this machine does not have;
+/// there is no fallback to another device, except that of `auto`.
+///
+/// # Examples
+/// ```
+/// let device = sail_vl::device::parse("cpu")?;
 /// assert!(sail_vl::device::parse("abacus").is_err());
 /// # Ok::<(), sail_vl::device::DeviceError>(())
 /// ```
 pub fn parse(name: &str) -> Result<Device, DeviceError> {
+    if name == AUTO {
+        let chosen = auto().ok_or(DeviceError::Absent { name: name.to_owned(), present: Vec::new() })?;
+        return parse(&chosen);
+    }
     let (backend, which) = match name.split_once(':') {
         Some((backend, which)) => (backend, which),
         None => (name, "0"),
     };
+    // burn's name of its CPU backend.
+    let backend = if backend == "flex" { CPU } else { backend };
     if !available().contains(&backend) {
-        return Err(DeviceError::Unknown { name: name.to_owned(), available: available() });
+        let available = available().into_iter().chain([AUTO]).collect();
+        return Err(DeviceError::Unknown { name: name.to_owned(), available });
     }
     let device = match which {
         "cpu" => Found::on(backend).software,
-        number => {
-            let number = number.parse().map_err(|_| DeviceError::Index { name: name.to_owned() })?;
-            Found::on(backend).numbered.into_iter().nth(number)
+        index => {
+            let index = index.parse().map_err(|_| DeviceError::Index { name: name.to_owned() })?;
+            Found::on(backend).indexed.into_iter().nth(index)
         }
     };
     device.ok_or_else(|| DeviceError::Absent { name: name.to_owned(), present: present() })
 }
 
-/// What this machine has of a backend. Finding a device does not open it.
+/// The devices of this machine on one backend. Finding a device does not open it.
 #[derive(Default)]
 struct Found {
-    /// The devices that go by their number.
-    numbered: Vec<Device>,
+    /// The devices that are named by their index.
+    indexed: Vec<Device>,
     /// The driver that computes on the CPU.
     software: Option<Device>,
 }
@@ -137,16 +237,16 @@ impl Found {
     fn on(backend: &str) -> Self {
         match backend {
             #[cfg(feature = "flex")]
-            "flex" => Self::cards(vec![Device::flex()]),
+            CPU => Self::indexed(vec![Device::flex()]),
             #[cfg(feature = "cuda")]
-            "cuda" => Self::cards(Device::enumerate(DeviceType::Cuda).into_vec()),
+            "cuda" => Self::indexed(Device::enumerate(DeviceType::Cuda).into_vec()),
             #[cfg(feature = "rocm")]
-            "rocm" => Self::cards(Device::enumerate(DeviceType::Rocm).into_vec()),
+            "rocm" => Self::indexed(Device::enumerate(DeviceType::Rocm).into_vec()),
             #[cfg(feature = "metal")]
             "metal" => Self::graphics(DeviceType::Metal, Device::metal),
             #[cfg(feature = "vulkan")]
             "vulkan" => Self::graphics(DeviceType::Vulkan, Device::vulkan),
-            // `Device::webgpu` is the API of browsers, which nothing outside of one has.
+            // `Device::webgpu` is the API of browsers, which is not available outside one.
             #[cfg(feature = "webgpu")]
             "webgpu" => Self::graphics(DeviceType::Wgpu, Device::wgpu),
             _ => Self::default(),
@@ -154,19 +254,19 @@ impl Found {
     }
 
     #[cfg(any(feature = "flex", feature = "cuda", feature = "rocm"))]
-    fn cards(numbered: Vec<Device>) -> Self {
-        Self { numbered, software: None }
+    fn indexed(indexed: Vec<Device>) -> Self {
+        Self { indexed, software: None }
     }
 
     #[cfg(any(feature = "metal", feature = "vulkan", feature = "webgpu"))]
     fn graphics(api: DeviceType, device: fn(DeviceKind) -> Device) -> Self {
         let software = device(DeviceKind::Cpu);
-        let (software, mut numbered): (Vec<_>, Vec<_>) =
+        let (software, mut indexed): (Vec<_>, Vec<_>) =
             Device::enumerate(api).into_vec().into_iter().partition(|found| *found == software);
-        // Drivers list cards in any order. A separate card is faster than one that is part of the CPU.
-        let separate: Vec<_> = (0..numbered.len()).map(|n| device(DeviceKind::DiscreteGpu(n))).collect();
-        numbered.sort_by_key(|found| !separate.contains(found));
-        Self { numbered, software: software.into_iter().next() }
+        // Drivers list GPUs in any order. A discrete GPU is faster than an integrated one.
+        let discrete: Vec<_> = (0..indexed.len()).map(|n| device(DeviceKind::DiscreteGpu(n))).collect();
+        indexed.sort_by_key(|found| !discrete.contains(found));
+        Self { indexed, software: software.into_iter().next() }
     }
 }
 
@@ -175,37 +275,62 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_processor_is_one_device() {
-        assert_eq!(parse("flex"), Ok(Device::flex()));
-        assert_eq!(parse("flex:0"), Ok(Device::flex()));
-        for name in ["flex:1", "flex:99999999999", "flex:cpu"] {
+    fn cpu_is_one_device_with_two_names() {
+        for name in ["cpu", "cpu:0", "flex", "flex:0"] {
+            assert_eq!(parse(name), Ok(Device::flex()), "{name}");
+        }
+        for name in ["cpu:1", "flex:99999999999", "cpu:cpu"] {
             let absent = DeviceError::Absent { name: name.to_owned(), present: present() };
             assert_eq!(parse(name), Err(absent));
         }
     }
 
     #[test]
-    fn an_absent_device_is_named_with_those_that_are_there() {
+    fn auto_prefers_gpus_to_cpu_to_software_devices() {
+        let choose = |names: &[&str]| super::choose(names.iter().map(|name| (*name).to_owned()).collect());
+        assert_eq!(choose(&["cpu", "cuda:0", "cuda:1", "webgpu:0"]).unwrap(), "cuda:0");
+        assert_eq!(choose(&["cpu", "webgpu:cpu"]).unwrap(), "cpu");
+        assert_eq!(choose(&["vulkan:cpu", "webgpu:cpu"]).unwrap(), "vulkan:cpu");
+        assert_eq!(choose(&[]), None);
+    }
+
+    #[test]
+    fn lists_every_backend_and_marks_the_choice_of_auto() {
+        let devices = list();
+        for (backend, _, built) in BACKENDS {
+            let of_backend = |info: &&DeviceInfo| info.name.split(':').next() == Some(backend);
+            let listed: Vec<_> = devices.iter().filter(of_backend).collect();
+            assert!(!listed.is_empty(), "{backend}");
+            assert!(listed.iter().all(|info| info.available == info.reason.is_none()));
+            assert!(built || !listed[0].available, "{backend}");
+        }
+        let auto: Vec<_> = devices.iter().filter(|info| info.auto).collect();
+        assert_eq!(auto.len(), 1);
+        assert_eq!(parse("auto"), parse(&auto[0].name));
+    }
+
+    #[test]
+    fn absent_device_error_lists_those_found() {
         let error = |present| DeviceError::Absent { name: "cuda:3".to_owned(), present }.to_string();
-        let found = error(vec!["flex".to_owned(), "cuda:0".to_owned()]);
+        let found = error(vec!["cpu".to_owned(), "cuda:0".to_owned()]);
         assert!(
-            found.starts_with("no device `cuda:3` on this machine, expected one of flex, cuda:0"),
+            found.starts_with("device `cuda:3` not found on this machine, expected one of cpu, cuda:0"),
             "{found}"
         );
         assert!(error(vec![]).contains("a build with another backend"));
     }
 
     #[test]
-    fn what_is_not_a_number_is_said_so() {
-        for name in ["flex:", "flex:one", "flex:-1", "flex:0:0"] {
+    fn rejects_an_invalid_index() {
+        for name in ["cpu:", "cpu:one", "cpu:-1", "flex:0:0"] {
             assert_eq!(parse(name), Err(DeviceError::Index { name: name.to_owned() }));
         }
     }
 
     #[test]
-    fn every_present_device_has_a_name_that_parses() {
+    fn parses_the_name_of_every_present_device() {
         let present = present();
-        assert!(present.contains(&"flex".to_owned()), "{present:?}");
+        assert!(present.contains(&"cpu".to_owned()), "{present:?}");
         for name in present {
             assert!(parse(&name).is_ok(), "{name}");
         }

@@ -14,15 +14,18 @@
 //! | [`data`] | embedding stores, pairing, batches |
 //! | [`extract`] | images and captions to embedding stores |
 //! | [`train`] | the [`Trainer`](train::Trainer) |
+//! | [`recipe`] | a training run as a value: from features to a trainer |
 //! | [`eval`] | retrieval, zero-shot classification, measures of a pair of encoders |
 //! | [`probe`] | which encoders to pair: a grid of them, measured and trained |
 //! | [`tasks`] | published evaluation tasks, from their files to their scores |
 //! | [`report`] | self-contained HTML reports |
 //!
 //! The [README](https://docs.rs/crate/sail-vl) has a first example; `examples/quickstart.rs` is a whole job.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod device;
 mod model;
+pub mod recipe;
 
 pub use sail_core as core;
 pub use sail_data as data;
@@ -44,12 +47,5 @@ pub use model::{
 /// burn, in the version that this workspace is built on.
 pub use burn;
 
-/// The README's examples, compiled and run as tests.
 #[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
-pub struct Readme;
-
-/// The recipes' examples, compiled and run as tests.
-#[cfg(doctest)]
-#[doc = include_str!("../../../docs/recipes.md")]
-pub struct Recipes;
+mod documentation;

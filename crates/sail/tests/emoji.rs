@@ -35,15 +35,14 @@ fn train(projector: ProjectorConfig, learning_rate: f64, extra: Option<&str>) ->
 }
 
 fn subgroup_accuracy(head: &Head, holdout: &Pairs) -> f64 {
-    let device = Device::flex();
     let prompts = open("subgroup_prompt");
     let labels = read_indices(FEATURES, Some("subgroup")).unwrap();
     let rows: Vec<usize> = (0..holdout.len()).map(|pair| holdout.image_row(pair)).collect();
     let labels: Vec<usize> = rows.iter().map(|&row| labels[row] as usize).collect();
     let classes: Vec<usize> = (0..prompts.rows()).collect();
-    let prompts = project_texts(head, &*prompts, &classes, &device, 512).unwrap();
+    let prompts = project_texts(head, &*prompts, &classes, 512).unwrap();
     let weights = class_weights(prompts, &classes, classes.len()).unwrap();
-    let images = project_images(head, &**holdout.images(), &rows, &device, 512).unwrap();
+    let images = project_images(head, &**holdout.images(), &rows, 512).unwrap();
     zero_shot(images, weights, &labels).unwrap().top1
 }
 

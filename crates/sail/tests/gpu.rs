@@ -95,7 +95,7 @@ fn losses() -> Vec<(String, Box<dyn ContrastiveLoss>)> {
         for blocks in [Blocks::Mean, Blocks::Sum] {
             configs.push(LossConfig::Sigmoid { normalization, blocks });
             let tiled = SigmoidLoss::new().with_normalization(normalization).with_blocks(blocks);
-            let tiled = tiled.with_tile(NonZeroUsize::new(16).unwrap());
+            let tiled = tiled.with_tile_size(NonZeroUsize::new(16).unwrap());
             losses.push((format!("{tiled:?}"), Box::new(tiled)));
         }
     }
@@ -218,7 +218,7 @@ fn short() -> TrainConfig {
 
 fn trainer(config: TrainConfig, projector: ProjectorConfig, device: &Device) -> Trainer<'static, Head> {
     let split = pairs(160).split(32, 0).unwrap();
-    let loss = SigmoidLoss::new().with_tile(NonZeroUsize::new(12).unwrap());
+    let loss = SigmoidLoss::new().with_tile_size(NonZeroUsize::new(12).unwrap());
     let trainer = Trainer::new(config, new_head(projector, device), Arc::new(loss), split.train);
     trainer.holdout(split.holdout)
 }
@@ -317,8 +317,8 @@ fn evaluation_is_that_of_the_processor() {
     let bytes = head.to_bytes().unwrap();
     let evaluate = |device: &Device| {
         let head = Head::from_bytes(bytes.clone(), device).unwrap();
-        let images = project_images(&head, &**pairs.images(), &rows, device, 64).unwrap();
-        let texts = project_texts(&head, &**pairs.captions(0), &rows, device, 64).unwrap();
+        let images = project_images(&head, &**pairs.images(), &rows, 64).unwrap();
+        let texts = project_texts(&head, &**pairs.captions(0), &rows, 64).unwrap();
         let block = BlockSize { rows: 48, columns: 80 };
         let result = retrieval(images.clone(), texts.clone(), &rows, &block).unwrap();
         (floats(images), floats(texts), result)

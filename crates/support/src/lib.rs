@@ -1,6 +1,7 @@
 //! Internal helpers shared by the crates of the SAIL workspace.
 //!
 //! Published only because those crates depend on it. The API may change in any release.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod atomic;
 #[cfg(feature = "cpu")]

@@ -54,8 +54,7 @@ impl<H: AlignmentHead> TaskModel<'_, H> {
         self.check()?;
         let features = cache.images(task, self.vision, images)?;
         let rows: Vec<usize> = (0..features.store.rows()).collect();
-        let device = self.head.log_scale().device();
-        let embeddings = project_images(self.head, &features.store, &rows, &device, CHUNK)?;
+        let embeddings = project_images(self.head, &features.store, &rows, CHUNK)?;
         Ok(Projected { features, embeddings })
     }
 
@@ -68,8 +67,7 @@ impl<H: AlignmentHead> TaskModel<'_, H> {
         self.check()?;
         let features = cache.texts(task, self.text, texts)?;
         let rows: Vec<usize> = (0..features.store.rows()).collect();
-        let device = self.head.log_scale().device();
-        let embeddings = project_texts(self.head, &features.store, &rows, &device, CHUNK)?;
+        let embeddings = project_texts(self.head, &features.store, &rows, CHUNK)?;
         Ok(Projected { features, embeddings })
     }
 }

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::loss_scale::LossScale;
 use crate::{Best, TrainError};
 
 const METADATA: &str = "sail_checkpoint";
@@ -53,16 +54,9 @@ pub(crate) struct Progress {
     pub(crate) stopped: bool,
     /// Seconds of training so far.
     pub(crate) seconds: f64,
-    /// Factor on the scale of f16 gradients, lowered when they overflow.
-    #[serde(default = "one")]
-    pub(crate) loss_scale: f32,
-    /// Steps since it was lowered.
+    /// The scale of f16 gradients.
     #[serde(default)]
-    pub(crate) steps_at_scale: usize,
-}
-
-fn one() -> f32 {
-    1.0
+    pub(crate) loss_scale: LossScale,
 }
 
 impl Progress {
@@ -76,8 +70,7 @@ impl Progress {
             stale: 0,
             stopped: false,
             seconds: 0.0,
-            loss_scale: 1.0,
-            steps_at_scale: 0,
+            loss_scale: LossScale::default(),
         }
     }
 }

@@ -68,11 +68,10 @@ impl HoldoutRetrieval {
 
     fn retrieval<H: AlignmentHead>(&self, head: &H) -> Result<Retrieval, TrainError> {
         let pairs = &self.pairs;
-        let device = head.log_scale().device();
         let image_rows: Vec<usize> = (0..pairs.len()).map(|pair| pairs.image_row(pair)).collect();
         let (text_rows, text_to_image) = pairs.text_to_image(0);
-        let images = project_images(head, &**pairs.images(), &image_rows, &device, ROWS)?;
-        let texts = project_texts(head, &**pairs.captions(0), &text_rows, &device, ROWS)?;
+        let images = project_images(head, &**pairs.images(), &image_rows, ROWS)?;
+        let texts = project_texts(head, &**pairs.captions(0), &text_rows, ROWS)?;
         Ok(retrieval(images, texts, &text_to_image, &BlockSize::default())?)
     }
 

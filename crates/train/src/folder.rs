@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use sail_support::{parent_folder, write_atomic};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::record::Record;
@@ -74,17 +75,24 @@ impl RunFolder {
     /// # Errors
     /// [`TrainError::NoRun`], [`TrainError::Changed`] when `config` is not what the run was started with,
     /// [`TrainError::Busy`], [`TrainError::Damaged`] and [`TrainError::Io`].
-    pub fn resume(path: impl AsRef<Path>, config: &impl Serialize) -> Result<Self, TrainError> {
+    pub fn resume<C>(path: impl AsRef<Path>, config: &C) -> Result<Self, TrainError>
+    where
+        C: Serialize + DeserializeOwned,
+    {
         let path = path.as_ref();
         let config_path = path.join(CONFIG);
         if !config_path.is_file() {
             return Err(TrainError::NoRun { path: path.to_owned() });
         }
         let json = fs::read(&config_path).map_err(TrainError::io(&config_path))?;
-        let found: Value = serde_json::from_slice(&json).map_err(TrainError::damaged(&config_path))?;
-        // Through text, as the stored one went, so that numbers compare alike.
-        let text = serde_json::to_vec(config).map_err(TrainError::damaged(&config_path))?;
-        let asked = serde_json::from_slice(&text).map_err(TrainError::damaged(&config_path))?;
+        // Read as the settings that it is and written again, so that one of an earlier version, which lacks what has been
+        // added since, compares alike.
+        let found: C = serde_json::from_slice(&json).map_err(TrainError::damaged(&config_path))?;
+        let value = |config: &C| -> Result<Value, TrainError> {
+            let text = serde_json::to_vec(config).map_err(TrainError::damaged(&config_path))?;
+            serde_json::from_slice(&text).map_err(TrainError::damaged(&config_path))
+        };
+        let (found, asked) = (value(&found)?, value(config)?);
         let fields = differences(&found, &asked);
         if !fields.is_empty() {
             return Err(TrainError::Changed { path: path.to_owned(), fields });

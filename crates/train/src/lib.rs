@@ -14,6 +14,7 @@
 //!
 //! The loop is its own, on burn's `ModuleOptimizer`: a step is [`AlignmentStep::gradients`], the optimizer, and the
 //! clamp of the logit scale.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod batch;
 mod checkpoint;
@@ -26,10 +27,15 @@ mod gradient_cache;
 mod gradients;
 mod interrupter;
 mod interval;
+mod learning_rate;
 mod lion;
+mod loss_scale;
 mod memory;
+mod model;
 mod observer;
 mod optimizer;
+mod optimizer_config;
+mod outcome;
 mod parameters;
 mod precision;
 #[cfg(feature = "progress")]
@@ -50,14 +56,17 @@ pub use evaluator::{Evaluation, Evaluator, HoldoutRetrieval};
 pub use folder::RunFolder;
 pub use interrupter::Interrupter;
 pub use interval::Interval;
+pub use learning_rate::LearningRate;
 pub use observer::{Event, Observer};
-pub use optimizer::{OptimizerConfig, optimizer};
+pub use optimizer::optimizer;
+pub use optimizer_config::OptimizerConfig;
+pub use outcome::{Best, Finish, Outcome, Plan};
 pub use parameters::ParameterGroup;
 #[cfg(feature = "progress")]
 pub use progress::Progress;
 pub use record::{EvaluationRecord, History, PairStatistics, StepRecord, StepStatistics};
-pub use schedule::{LearningRate, Schedule};
+pub use schedule::Schedule;
 pub use step::{AlignmentStep, StepGradients};
 #[cfg(feature = "tensorboard")]
 pub use tensorboard::TensorBoard;
-pub use trainer::{Best, Finish, Outcome, Plan, Trainer};
+pub use trainer::Trainer;

@@ -30,6 +30,11 @@ impl Progress {
         Self { label: label.into(), bar, steps: 0, last_line: Instant::now() }
     }
 
+    /// A display in plain lines, even on a terminal.
+    pub fn plain(label: impl Into<String>) -> Self {
+        Self { bar: None, ..Self::new(label) }
+    }
+
     /// True once an interval.
     fn line_is_due(&mut self) -> bool {
         let due = self.last_line.elapsed() >= PLAIN_INTERVAL;

@@ -1,38 +1,48 @@
 //! The training loop.
 
+use std::sync::Arc;
 use std::sync::mpsc::Receiver;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use burn::module::{ModuleVisitor, Param, ParamId};
+use burn::module::ParamId;
 use burn::optim::ModuleOptimizer;
 use burn::tensor::{Device, Tensor};
-use sail_core::{AlignmentHead, Dtype, FeatureError, LossStatistics};
-use sail_data::{BatchSampler, PairBatch};
+use sail_core::{AlignmentHead, ContrastiveLoss, Dtype, FeatureError, LossStatistics};
+use sail_data::{BatchSampler, PairBatch, Pairs};
 use serde_json::Value;
 
 use crate::checkpoint::{self, Checkpoint, Progress};
 use crate::ema::Ema;
 use crate::memory::read_ahead;
+use crate::model::{Model, check_finite};
 use crate::parameters::parameters;
 use crate::record::Record;
 use crate::signature::{differences, signature};
-use crate::trainer::{Best, Finish, Outcome, Plan, Trainer};
 use crate::{
-    AlignmentBatch, AlignmentStep, EvaluationRecord, Event, History, LearningRate, PairStatistics,
-    StepGradients, StepRecord, StepStatistics, TrainError, batch, gradients, optimizer,
+    AlignmentBatch, AlignmentStep, Best, EvaluationRecord, Evaluator, Event, Finish, History, Interrupter,
+    LearningRate, Observer, Outcome, PairStatistics, Plan, RunFolder, StepGradients, StepRecord,
+    StepStatistics, TrainConfig, TrainError, batch, gradients, optimizer,
 };
 
 /// Keeps the dropout of neighbouring seeds apart, which would else be that of neighbouring steps.
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// The least factor on the scale of f16 gradients: a gradient that overflows below it is none of the scale's.
-const LEAST_LOSS_SCALE: f32 = 1.0 / (1 << 20) as f32;
-/// Steps without overflow after which the factor is doubled again.
-const LOSS_SCALE_STEPS: usize = 2000;
+/// What a run consists of, before it starts.
+pub(crate) struct RunParts<'a, H: AlignmentHead> {
+    pub(crate) config: TrainConfig,
+    pub(crate) head: H,
+    pub(crate) loss: Arc<dyn ContrastiveLoss>,
+    pub(crate) pairs: Pairs,
+    pub(crate) evaluator: Option<Box<dyn Evaluator<H> + 'a>>,
+    pub(crate) folder: Option<RunFolder>,
+    pub(crate) checkpoint_every: Duration,
+    pub(crate) observers: Vec<Box<dyn Observer<H> + 'a>>,
+    pub(crate) interrupter: Interrupter,
+}
 
 /// A run under way.
 pub(crate) struct Run<'a, H: AlignmentHead> {
-    trainer: Trainer<'a, H>,
+    parts: RunParts<'a, H>,
     step: AlignmentStep,
     plan: Plan,
     sampler: BatchSampler,
@@ -51,47 +61,23 @@ pub(crate) struct Run<'a, H: AlignmentHead> {
     statistics_at: (Instant, usize),
 }
 
-/// What a step changes.
-pub(crate) struct Model<H: AlignmentHead> {
-    head: H,
-    optimizer: ModuleOptimizer,
-    ema: Option<Ema<H>>,
-}
-
-impl<H: AlignmentHead> Model<H> {
-    fn update(mut self, rate: f64, gradients: StepGradients) -> Self {
-        self.head = self.optimizer.step(rate, self.head, gradients.gradients).clamp_parameters();
-        self.ema = self.ema.map(|ema| ema.update(&self.head));
-        self
-    }
-
-    /// The head that is evaluated and saved: the average where there is one, ready for inference.
-    fn result(&self) -> H {
-        match &self.ema {
-            Some(ema) => ema.head.clone(),
-            None => self.head.valid(),
-        }
-    }
-}
-
 impl<'a, H: AlignmentHead> Run<'a, H> {
     /// Begins a run, or continues the one in its folder.
     pub(crate) fn start(
-        mut trainer: Trainer<'a, H>,
+        mut parts: RunParts<'a, H>,
         step: AlignmentStep,
         plan: Plan,
     ) -> Result<(Self, Model<H>), TrainError> {
-        let config = &trainer.config;
-        let sampler = BatchSampler::new(trainer.pairs.len(), config.batch_size, config.seed)?;
-        let device = trainer.head.log_scale().device().inner().autodiff();
-        let head = trainer.head.clone().fork(&device).train();
+        let config = &parts.config;
+        let sampler = BatchSampler::new(parts.pairs.len(), config.batch_size, config.seed)?;
+        let device = parts.head.log_scale().device().inner().autodiff();
+        let head = parts.head.clone().fork(&device).train();
         // Reading every key is worth it only where a checkpoint will be bound to them.
-        let signature = match &trainer.folder {
-            Some(_) => signature(config, &*trainer.loss, &head, &trainer.pairs)?,
+        let signature = match &parts.folder {
+            Some(_) => signature(config, &*parts.loss, &head, &parts.pairs)?,
             None => Value::Null,
         };
-        let path =
-            trainer.folder.as_ref().filter(|folder| folder.resumed()).map(|folder| folder.checkpoint());
+        let path = parts.folder.as_ref().filter(|folder| folder.resumed()).map(|folder| folder.checkpoint());
         let (progress, model) = match path.filter(|path| path.exists()) {
             Some(path) => {
                 let found = checkpoint::load(&path, head, |head| optimizer(config, head))?;
@@ -100,8 +86,8 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
                     return Err(TrainError::Changed { path, fields });
                 }
                 let Checkpoint { progress, head, optimizer, ema, .. } = found;
-                if progress.rows != trainer.pairs.len() || progress.steps > plan.steps {
-                    let (steps, pairs) = (plan.steps, trainer.pairs.len());
+                if progress.rows != parts.pairs.len() || progress.steps > plan.steps {
+                    let (steps, pairs) = (plan.steps, parts.pairs.len());
                     let reason = format!(
                         "made after {} steps on {} pairs, expected at most {steps} steps on {pairs} pairs: the data \
                          changed",
@@ -115,10 +101,10 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
             None => {
                 let ema = config.ema_decay.map(|decay| Ema::new(&head, decay));
                 let optimizer = optimizer(config, &head);
-                (Progress::new(trainer.pairs.len()), Model { head, optimizer, ema })
+                (Progress::new(parts.pairs.len()), Model { head, optimizer, ema })
             }
         };
-        let history = match &mut trainer.folder {
+        let history = match &mut parts.folder {
             Some(folder) => folder.rewind_metrics(progress.metrics)?,
             None => History::default(),
         };
@@ -131,7 +117,7 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
         let run = Self {
             rate: LearningRate::new(config, plan.steps),
             statistics_at: (now, progress.steps),
-            trainer,
+            parts,
             step,
             plan,
             sampler,
@@ -155,7 +141,7 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
         self.notify(Event::Started { start, steps, steps_per_epoch, parameters, micro_batch }, &model);
 
         let result = std::thread::scope(|scope| {
-            let (pairs, config) = (self.trainer.pairs.clone(), &self.trainer.config);
+            let (pairs, config) = (self.parts.pairs.clone(), &self.parts.config);
             let range = start..if self.progress.stopped { start } else { steps };
             let depth = read_ahead(&pairs, config.batch_size);
             let batches = batch::prefetch(scope, pairs, self.sampler.clone(), range, config.seed, depth);
@@ -163,7 +149,7 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
         });
         if result.is_err()
             && self.progress.steps == 0
-            && let Some(folder) = self.trainer.folder.take()
+            && let Some(folder) = self.parts.folder.take()
         {
             folder.discard();
         }
@@ -171,7 +157,7 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
 
         self.progress.seconds += self.started.elapsed().as_secs_f64();
         let head = model.result();
-        if let Some(folder) = &self.trainer.folder
+        if let Some(folder) = &self.parts.folder
             && finish != Finish::Interrupted
         {
             folder.write("head.safetensors", &head.to_bytes()?)?;
@@ -194,18 +180,18 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
         batches: Receiver<Result<PairBatch, FeatureError>>,
     ) -> Result<(Model<H>, Finish), TrainError> {
         for batch in batches {
-            let interrupted = self.trainer.interrupter.is_stopped();
+            let interrupted = self.parts.interrupter.is_stopped();
             model = self.take_step(model, batch?)?;
             let last = self.progress.steps == self.plan.steps;
             if self.evaluation_is_due() {
                 self.evaluate(&model)?;
                 self.progress.stopped &= !last;
             }
-            if self.is_due(self.trainer.config.keep_every) {
+            if self.is_due(self.parts.config.keep_every) {
                 self.keep(&model)?;
             }
             let stop = interrupted || last || self.progress.stopped;
-            if stop || self.saved.elapsed() >= self.trainer.checkpoint_every {
+            if stop || self.saved.elapsed() >= self.parts.checkpoint_every {
                 self.save(&model)?;
             }
             // A run that was asked to stop in its last step is complete.
@@ -222,13 +208,13 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
 
     /// Takes one step and records it.
     fn take_step(&mut self, mut model: Model<H>, batch: PairBatch) -> Result<Model<H>, TrainError> {
-        let (step, config) = (self.progress.steps, &self.trainer.config);
+        let (step, config) = (self.progress.steps, &self.parts.config);
         // Dropout draws from the device: the same in a step however the run came there.
         self.device.seed(config.seed.wrapping_mul(SPREAD).wrapping_add(step as u64));
         let statistics = self.is_due_after(config.statistics_every, step + 1);
         let batch = AlignmentBatch::new(batch, &self.device);
         let computation =
-            self.step.clone().with_loss_scale(self.progress.loss_scale).with_statistics(statistics);
+            self.step.clone().with_loss_scale(self.progress.loss_scale.factor()).with_statistics(statistics);
         let mut found = computation.gradients(&model.head, batch)?;
         let read = self.read(&model, &mut found)?;
         check_finite("the loss", read.loss, step)?;
@@ -236,15 +222,19 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
         let rate = self.rate.at(step);
         let skipped = !read.gradient_norm.is_finite();
         if skipped {
-            self.lower_loss_scale(read.gradient_norm)?;
+            // In f16 a gradient may overflow in the head. Elsewhere it is an error.
+            if config.precision != Dtype::F16 || !self.progress.loss_scale.halve() {
+                let value = read.gradient_norm;
+                return Err(TrainError::NotFinite { what: "the gradient", step, value });
+            }
         } else {
-            let clip = self.trainer.config.max_gradient_norm.map_or(1.0, |max| {
+            let clip = self.parts.config.max_gradient_norm.map_or(1.0, |max| {
                 // As PyTorch's `clip_grad_norm_`.
                 (max / (read.gradient_norm + 1e-6)).min(1.0)
             });
             gradients::scale(&mut found.gradients, &model.head, (f64::from(found.unscale) * clip) as f32);
             model = model.update(rate, found);
-            self.raise_loss_scale();
+            self.progress.loss_scale.count();
         }
         self.progress.steps += 1;
         let statistics = statistics.then(|| self.statistics(read.pairs));
@@ -290,30 +280,10 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
         })
     }
 
-    /// In f16 a gradient may overflow in the head: the scale is halved and the step skipped. Elsewhere it is an error.
-    fn lower_loss_scale(&mut self, norm: f64) -> Result<(), TrainError> {
-        let progress = &mut self.progress;
-        if self.trainer.config.precision != Dtype::F16 || progress.loss_scale <= LEAST_LOSS_SCALE {
-            return Err(TrainError::NotFinite { what: "the gradient", step: progress.steps, value: norm });
-        }
-        progress.loss_scale /= 2.0;
-        progress.steps_at_scale = 0;
-        Ok(())
-    }
-
-    fn raise_loss_scale(&mut self) {
-        let progress = &mut self.progress;
-        progress.steps_at_scale += 1;
-        if progress.loss_scale < 1.0 && progress.steps_at_scale >= LOSS_SCALE_STEPS {
-            progress.loss_scale *= 2.0;
-            progress.steps_at_scale = 0;
-        }
-    }
-
     fn statistics(&mut self, pairs: Option<PairStatistics>) -> StepStatistics {
         let (since, at) = std::mem::replace(&mut self.statistics_at, (Instant::now(), self.progress.steps));
         let seconds = self.statistics_at.0.duration_since(since).as_secs_f64();
-        let count = (self.progress.steps - at) * self.trainer.config.batch_size;
+        let count = (self.progress.steps - at) * self.parts.config.batch_size;
         StepStatistics {
             pairs,
             pairs_per_second: count as f64 / seconds.max(f64::MIN_POSITIVE),
@@ -331,13 +301,13 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
 
     fn evaluation_is_due(&self) -> bool {
         let last = self.progress.steps == self.plan.steps;
-        self.trainer.evaluator.is_some() && (last || self.is_due(self.trainer.config.evaluate_every))
+        self.parts.evaluator.is_some() && (last || self.is_due(self.parts.config.evaluate_every))
     }
 
     /// Evaluates the head, and stops the run when the patience is over.
     fn evaluate(&mut self, model: &Model<H>) -> Result<(), TrainError> {
-        let head = self.finite(model)?;
-        let Some(evaluator) = &mut self.trainer.evaluator else {
+        let head = model.finite(self.progress.steps)?;
+        let Some(evaluator) = &mut self.parts.evaluator else {
             return Ok(());
         };
         let found = evaluator.evaluate(&head).map_err(|error| match error.downcast::<TrainError>() {
@@ -353,7 +323,7 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
         } else {
             self.progress.stale += 1;
         }
-        let patience = self.trainer.config.patience;
+        let patience = self.parts.config.patience;
         self.progress.stopped = patience.is_some_and(|patience| self.progress.stale >= patience);
         let record = EvaluationRecord {
             steps,
@@ -368,8 +338,8 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
 
     /// Keeps a copy of the head beside the run's other files.
     fn keep(&mut self, model: &Model<H>) -> Result<(), TrainError> {
-        let head = self.finite(model)?;
-        match &self.trainer.folder {
+        let head = model.finite(self.progress.steps)?;
+        match &self.parts.folder {
             Some(folder) => folder.keep(self.progress.steps, &head.to_bytes()?),
             None => Ok(()),
         }
@@ -378,8 +348,8 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
     /// Writes a checkpoint, and the best head if it is newer than its file.
     fn save(&mut self, model: &Model<H>) -> Result<(), TrainError> {
         self.saved = Instant::now();
-        self.finite(model)?;
-        let Some(folder) = &mut self.trainer.folder else {
+        model.finite(self.progress.steps)?;
+        let Some(folder) = &mut self.parts.folder else {
             return Ok(());
         };
         // The best head goes first: a checkpoint must never speak of one that is not there.
@@ -398,19 +368,8 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
         Ok(())
     }
 
-    /// The head of the run so far, once its weights are known to be finite.
-    fn finite(&self, model: &Model<H>) -> Result<H, TrainError> {
-        let head = model.result();
-        let mut visitor = Magnitudes(Vec::new());
-        head.visit(&mut visitor);
-        for magnitude in visitor.0 {
-            check_finite("a weight", f64::from(magnitude.try_into_scalar::<f32>()?), self.progress.steps)?;
-        }
-        Ok(head)
-    }
-
     fn record(&mut self, record: Record, model: &Model<H>) -> Result<(), TrainError> {
-        if let Some(folder) = &mut self.trainer.folder {
+        if let Some(folder) = &mut self.parts.folder {
             folder.record(&record)?;
         }
         match &record {
@@ -422,7 +381,7 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
     }
 
     fn notify(&mut self, event: Event<'_>, model: &Model<H>) {
-        for observer in &mut self.trainer.observers {
+        for observer in &mut self.parts.observers {
             observer.observe(event, &model.head);
         }
     }
@@ -435,21 +394,4 @@ struct Read {
     bias: f64,
     gradient_norm: f64,
     pairs: Option<PairStatistics>,
-}
-
-/// Fails for a value that is not finite.
-pub(crate) fn check_finite(what: &'static str, value: f64, step: usize) -> Result<(), TrainError> {
-    match value.is_finite() {
-        true => Ok(()),
-        false => Err(TrainError::NotFinite { what, step, value }),
-    }
-}
-
-/// Sums of absolute values, one a parameter: finite only if every value is.
-struct Magnitudes(Vec<Tensor<1>>);
-
-impl ModuleVisitor for Magnitudes {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.0.push(param.val().without_autodiff().abs().sum());
-    }
 }

@@ -2,59 +2,21 @@
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use burn::module::Module;
 use burn::tensor::Device;
 use sail_core::{AlignmentHead, Check, ContrastiveLoss};
 use sail_data::{BatchSampler, Pairs};
-use serde::{Deserialize, Serialize};
 
 use crate::memory::{Division, StepMemory};
+use crate::model::check_finite;
 use crate::parameters::check_groups;
-use crate::run::{Run, check_finite};
+use crate::run::{Run, RunParts};
 use crate::{
-    AlignmentBatch, AlignmentStep, Evaluator, History, HoldoutRetrieval, Interrupter, Observer, RunFolder,
-    TrainConfig, TrainError, precision,
+    AlignmentBatch, AlignmentStep, Evaluator, HoldoutRetrieval, Interrupter, Observer, Outcome, Plan,
+    RunFolder, TrainConfig, TrainError, precision,
 };
-
-/// The best evaluation of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Best {
-    /// Steps taken before it.
-    pub steps: usize,
-    /// Its score: with the default evaluator the mean recall, in percent.
-    #[serde(alias = "mean_recall")]
-    pub score: f64,
-}
-
-/// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Finish {
-    /// All steps were taken.
-    Complete,
-    /// The score did not improve for as many evaluations as the patience allows.
-    Early,
-    /// The [`Interrupter`] was used; the run can be resumed.
-    Interrupted,
-}
-
-/// The result of a run.
-#[derive(Debug)]
-pub struct Outcome<H> {
-    /// The head at the end, ready for inference; the average, if the run kept one.
-    pub head: H,
-    /// The head of the best evaluation, if that was in this process.
-    pub best_head: Option<H>,
-    /// When the best evaluation was, and its score.
-    pub best: Option<Best>,
-    /// How the run ended.
-    pub finish: Finish,
-    /// Every step and evaluation, including those before a resume.
-    pub history: History,
-    /// Time spent in the loop, in seconds, including that before a resume.
-    pub seconds: f64,
-}
 
 /// Trains a head.
 ///
@@ -79,15 +41,7 @@ pub struct Outcome<H> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Trainer<'a, H: AlignmentHead> {
-    pub(crate) config: TrainConfig,
-    pub(crate) head: H,
-    pub(crate) loss: Arc<dyn ContrastiveLoss>,
-    pub(crate) pairs: Pairs,
-    pub(crate) evaluator: Option<Box<dyn Evaluator<H> + 'a>>,
-    pub(crate) folder: Option<RunFolder>,
-    pub(crate) checkpoint_every: Duration,
-    pub(crate) observers: Vec<Box<dyn Observer<H> + 'a>>,
-    pub(crate) interrupter: Interrupter,
+    parts: RunParts<'a, H>,
     division: Division,
     devices: Vec<Device>,
 }
@@ -97,7 +51,7 @@ impl<'a, H: AlignmentHead> Trainer<'a, H> {
     ///
     /// A head that was trained before is where the run starts.
     pub fn new(config: TrainConfig, head: H, loss: Arc<dyn ContrastiveLoss>, pairs: Pairs) -> Self {
-        Self {
+        let parts = RunParts {
             config,
             head,
             loss,
@@ -107,36 +61,35 @@ impl<'a, H: AlignmentHead> Trainer<'a, H> {
             checkpoint_every: Duration::from_secs(60),
             observers: Vec::new(),
             interrupter: Interrupter::new(),
-            division: Division::default(),
-            devices: Vec::new(),
-        }
+        };
+        Self { parts, division: Division::default(), devices: Vec::new() }
     }
 
     /// Evaluates retrieval and loss on these pairs in the course of the run ([`HoldoutRetrieval`]). An empty set stands
     /// for no evaluation.
     pub fn holdout(mut self, pairs: Pairs) -> Self {
-        let (loss, batch_size) = (self.loss.clone(), self.config.batch_size);
+        let (loss, batch_size) = (self.parts.loss.clone(), self.parts.config.batch_size);
         let holdout = (!pairs.is_empty()).then(|| HoldoutRetrieval::new(pairs, loss, batch_size));
-        self.evaluator = holdout.map(|evaluator| Box::new(evaluator) as _);
+        self.parts.evaluator = holdout.map(|evaluator| Box::new(evaluator) as _);
         self
     }
 
     /// Evaluates the head with an evaluator of the caller's.
     pub fn evaluator(mut self, evaluator: impl Evaluator<H> + 'a) -> Self {
-        self.evaluator = Some(Box::new(evaluator));
+        self.parts.evaluator = Some(Box::new(evaluator));
         self
     }
 
     /// Keeps the run's files in this folder, and continues from its checkpoint if there is one.
     pub fn folder(mut self, folder: RunFolder) -> Self {
-        self.folder = Some(folder);
+        self.parts.folder = Some(folder);
         self
     }
 
     /// Sets the time between checkpoints, 60 seconds by default: how much work a kill may cost. The result does not
     /// depend on it.
     pub fn checkpoint_every(mut self, interval: Duration) -> Self {
-        self.checkpoint_every = interval;
+        self.parts.checkpoint_every = interval;
         self
     }
 
@@ -170,13 +123,13 @@ impl<'a, H: AlignmentHead> Trainer<'a, H> {
 
     /// Sends the run's events to an observer.
     pub fn observer(mut self, observer: impl Observer<H> + 'a) -> Self {
-        self.observers.push(Box::new(observer));
+        self.parts.observers.push(Box::new(observer));
         self
     }
 
     /// Stops the run when this handle is used: after the step at hand, with a checkpoint.
     pub fn interrupter(mut self, interrupter: Interrupter) -> Self {
-        self.interrupter = interrupter;
+        self.parts.interrupter = interrupter;
         self
     }
 
@@ -194,20 +147,45 @@ impl<'a, H: AlignmentHead> Trainer<'a, H> {
     /// # Errors
     /// As [`check`](Trainer::check).
     pub fn plan(&self) -> Result<Plan, TrainError> {
-        let TrainConfig { epochs, batch_size, seed, .. } = self.config;
-        self.config.check()?;
-        check_groups(&self.head, &self.config.parameter_groups)?;
-        let sampler = BatchSampler::new(self.pairs.len(), batch_size, seed)?;
+        let TrainConfig { epochs, batch_size, seed, .. } = self.parts.config;
+        self.parts.config.check()?;
+        check_groups(&self.parts.head, &self.parts.config.parameter_groups)?;
+        let sampler = BatchSampler::new(self.parts.pairs.len(), batch_size, seed)?;
         self.dry_run()?;
-        let memory = StepMemory::new(&self.config, &self.head, &*self.loss, &self.pairs);
+        let memory =
+            StepMemory::new(&self.parts.config, &self.parts.head, &*self.parts.loss, &self.parts.pairs);
         let micro_batch = self.micro_batch_rows(&memory)?;
         Ok(Plan {
             steps: epochs.saturating_mul(sampler.steps_per_epoch()),
             steps_per_epoch: sampler.steps_per_epoch(),
-            parameters: Module::num_params(&self.head),
+            parameters: Module::num_params(&self.parts.head),
             micro_batch,
             memory: memory.ok().map(|memory| memory.bytes(micro_batch)),
         })
+    }
+
+    /// Computes the gradient of a first batch, twice, and returns the time of the second: about that of a step. A batch of
+    /// more than 4,096 pairs is extrapolated from that many, in proportion.
+    ///
+    /// # Errors
+    /// As [`check`](Trainer::check), and those of reading the features.
+    pub fn time_step(&self) -> Result<Duration, TrainError> {
+        let plan = self.plan()?;
+        let batch_size = self.parts.config.batch_size;
+        let rows = batch_size.min(4096);
+        let device = self.parts.head.log_scale().device().inner().autodiff();
+        let head = self.parts.head.clone().fork(&device).train();
+        let indices: Vec<usize> = (0..rows).collect();
+        let mut elapsed = Duration::ZERO;
+        for _ in 0..2 {
+            let start = Instant::now();
+            let batch =
+                AlignmentBatch::new(self.parts.pairs.batch(&indices, 0, self.parts.config.seed)?, &device);
+            let found = self.step(&plan).gradients(&head, batch)?;
+            found.loss.try_into_data()?;
+            elapsed = start.elapsed();
+        }
+        Ok(elapsed.mul_f64(batch_size as f64 / rows as f64))
     }
 
     /// Trains to the end.
@@ -217,13 +195,20 @@ impl<'a, H: AlignmentHead> Trainer<'a, H> {
     /// fails, and a loss, gradient or weight that is not finite, which is never saved. A new folder in which no step was
     /// taken is removed again.
     pub fn run(self) -> Result<Outcome<H>, TrainError> {
+        let _span =
+            tracing::info_span!("train", pairs = self.parts.pairs.len(), epochs = self.parts.config.epochs)
+                .entered();
         let plan = self.plan()?;
-        let step = AlignmentStep::new(self.loss.clone())
-            .with_micro_batch(plan.micro_batch)
-            .with_precision(self.config.precision)
-            .with_devices(self.devices.clone());
-        let (run, model) = Run::start(self, step, plan)?;
+        let step = self.step(&plan);
+        let (run, model) = Run::start(self.parts, step, plan)?;
         run.finish(model)
+    }
+
+    fn step(&self, plan: &Plan) -> AlignmentStep {
+        AlignmentStep::new(self.parts.loss.clone())
+            .with_micro_batch(plan.micro_batch)
+            .with_precision(self.parts.config.precision)
+            .with_devices(self.devices.clone())
     }
 
     /// Rows of a micro-batch; `None` if the batch passes through the head in one piece.
@@ -231,7 +216,7 @@ impl<'a, H: AlignmentHead> Trainer<'a, H> {
         &self,
         memory: &Result<StepMemory, TrainError>,
     ) -> Result<Option<NonZeroUsize>, TrainError> {
-        let (batch_size, divisible) = (self.config.batch_size, self.head.rows_are_independent());
+        let (batch_size, divisible) = (self.parts.config.batch_size, self.parts.head.rows_are_independent());
         if !self.devices.is_empty() && !divisible {
             return Err(TrainError::MicroBatch { rows: batch_size.div_ceil(1 + self.devices.len()) });
         }
@@ -242,37 +227,25 @@ impl<'a, H: AlignmentHead> Trainer<'a, H> {
             Division::MicroBatch(rows) => Err(TrainError::MicroBatch { rows: rows.get() }),
             Division::Budget(bytes) => match memory {
                 Ok(memory) => memory.micro_batch(bytes, divisible),
-                Err(_) => StepMemory::new(&self.config, &self.head, &*self.loss, &self.pairs)?
-                    .micro_batch(bytes, divisible),
+                Err(_) => StepMemory::new(
+                    &self.parts.config,
+                    &self.parts.head,
+                    &*self.parts.loss,
+                    &self.parts.pairs,
+                )?
+                .micro_batch(bytes, divisible),
             },
         }
     }
 
     /// Sends two pairs through the head and the loss, so that whatever does not fit is reported at once.
     fn dry_run(&self) -> Result<(), TrainError> {
-        let device = self.head.log_scale().device().inner();
+        let device = self.parts.head.log_scale().device().inner();
         for device in [&device].into_iter().chain(&self.devices) {
-            precision::check(self.config.precision, device)?;
+            precision::check(self.parts.config.precision, device)?;
         }
-        let batch = self.pairs.batch(&[0, 1], 0, self.config.seed)?;
-        let step = AlignmentStep::new(self.loss.clone()).with_precision(self.config.precision);
-        check_finite("the loss", step.loss(&self.head.valid(), AlignmentBatch::new(batch, &device))?, 0)
+        let batch = self.parts.pairs.batch(&[0, 1], 0, self.parts.config.seed)?;
+        let step = AlignmentStep::new(self.parts.loss.clone()).with_precision(self.parts.config.precision);
+        check_finite("the loss", step.loss(&self.parts.head.valid(), AlignmentBatch::new(batch, &device))?, 0)
     }
-}
-
-/// What a run will do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct Plan {
-    /// Steps in all.
-    pub steps: usize,
-    /// Steps of an epoch.
-    pub steps_per_epoch: usize,
-    /// Number of trainable parameters.
-    pub parameters: usize,
-    /// Rows of a micro-batch; `None` if the batch is not divided.
-    pub micro_batch: Option<NonZeroUsize>,
-    /// Estimate of the memory that a step takes, in bytes, rather too high than too low; `None` if the head or the loss
-    /// does not state its own.
-    pub memory: Option<u64>,
 }

@@ -1,15 +1,13 @@
-//! Whatever is wrong is said in one line that names it, and nothing half-made is left behind.
-
-use std::sync::Arc;
+//! Invalid input: one error message that names the cause, and no incomplete files.
 
 use safetensors::SafeTensors;
+// The derive of `Module` looks for a crate of this name.
+use sail_vl::burn;
 use sail_vl::burn::module::Module;
 use sail_vl::burn::store::ModuleRecord;
 use sail_vl::burn::tensor::{Bytes, Device};
 use sail_vl::core::{AlignmentHead, HeadError, Modality};
 use sail_vl::layers::{Head, HeadConfig, ProjectorConfig};
-use sail_vl::losses::SigmoidLoss;
-use sail_vl::train::AlignmentTask;
 
 use crate::lab::{IMAGE_DIM, Lab, TEXT_DIM, TRAIN, changed, key, row};
 
@@ -30,11 +28,11 @@ fn bare(rows: usize, edit: impl FnOnce(&mut Vec<Vec<f32>>, &mut Vec<Vec<f32>>)) 
     lab
 }
 
-const BARE: &str = "train --images data.safetensors:image --texts data.safetensors:text --head glu --width 2 \
+const BARE: &str = "train --images data.safetensors:image --texts data.safetensors:text --projector glu --width 2 \
                     --dim 32 --batch 64 --lr 1e-3 --out run";
 
 #[test]
-fn settings_out_of_their_range_are_wrong_usage() {
+fn rejects_invalid_settings() {
     let lab = Lab::new(200);
     let train = format!("{TRAIN} --out run");
     for (change, words) in [
@@ -48,33 +46,32 @@ fn settings_out_of_their_range_are_wrong_usage() {
         ("--warmup 1.5", ["`warmup` is 1.5", "0 to 1"]),
         ("--holdout 10 --patience 0", ["`patience` is 0", "at least 1"]),
         ("--checkpoint-every -1", ["--checkpoint-every", "seconds"]),
-        ("--device abacus", ["`abacus`", "flex"]),
-        ("--device flex:one", ["`flex:one`", "number"]),
-        ("--device flex,flex:1", ["`flex:1` on this machine", "one of flex"]),
-        ("--device flex:1", ["`flex:1` on this machine", "one of flex"]),
-        ("--head sharelock", ["`--width`", "`--head`"]),
+        ("--device abacus", ["`abacus`", "expected one of cpu"]),
+        ("--device cpu:one", ["`cpu:one`", "an index or `cpu`"]),
+        ("--device cpu,cpu:1", ["`cpu:1` not found", "one of cpu"]),
+        ("--device flex:1", ["`flex:1` not found", "one of cpu"]),
+        ("--projector sharelock", ["`--width`", "`--projector`"]),
         ("--patience 3", ["`--patience`", "`--holdout`"]),
         ("--loss info-nce --blocks sum", ["`--blocks`", "`--loss`"]),
     ] {
         lab.refuses(&changed(&train, change), 2, &words);
     }
-    let sharelock = "train --images images --texts texts --head sharelock --dim 32 --batch 64 --out run";
+    let sharelock = "train --images images --texts texts --projector sharelock --dim 32 --batch 64 --out run";
     lab.refuses(sharelock, 2, &["`input` is 64, expected 32", "identity"]);
-    let cut = "train --images images --texts texts --head sharelock --dim 64 --batch 64 --chunk 8 --out run";
+    let cut = "train --images images --texts texts --projector sharelock --dim 64 --batch 64 --micro-batch 8 --out run";
     lab.refuses(cut, 2, &["cannot be cut into chunks of 8 rows", "batch norm"]);
     let tight = format!("{train} --memory 1MiB");
     lab.refuses(&tight, 2, &["a memory budget of 1 MiB is too small", "at least "]);
     let unstated = changed(&tight, "--memory 1GiB --loss barlow-twins");
     lab.refuses(&unstated, 2, &["the loss does not state", "chunk"]);
-    let half =
-        "train --images images --texts texts --head sharelock --dim 64 --batch 64 --precision f16 --out run";
+    let half = "train --images images --texts texts --projector sharelock --dim 64 --batch 64 --precision f16 --out run";
     lab.refuses(half, 2, &["the head does not compute in f16", "f32"]);
-    let unknown = lab.run("train --colour blue");
-    assert_eq!((unknown.code, unknown.out.as_str()), (Some(2), ""));
+    lab.refuses(&changed(&train, "--optimizer sgd"), 2, &["'sgd'", "[possible values: lion, adamw]"]);
+    lab.refuses("train --colour blue", 2, &["--colour", "unexpected"]);
 }
 
 #[test]
-fn too_few_rows() {
+fn rejects_too_few_rows() {
     let lab = Lab::new(50);
     let train = format!("{TRAIN} --out run");
     lab.refuses(&train, 1, &["50 rows do not fill a batch of 64", "lower the batch size to at most 50"]);
@@ -85,7 +82,7 @@ fn too_few_rows() {
 }
 
 #[test]
-fn features_that_are_not_there_or_not_features() {
+fn rejects_missing_and_invalid_features() {
     let lab = Lab::new(100);
     let with = |images: &str| format!("train --images {images} --texts texts --batch 64 --out run");
     lab.refuses(&with("nowhere"), 1, &["cannot use nowhere", "not there"]);
@@ -98,12 +95,12 @@ fn features_that_are_not_there_or_not_features() {
     let several = ["`a`", "`b`", "[3, 64]", ":TENSOR"];
     lab.refuses(&with("two.safetensors"), 1, &several);
     lab.refuses(&with("two.safetensors:c"), 1, &["`c`"]);
-    // Texts where images belong.
+    // Texts instead of images.
     lab.refuses(&with("more"), 2, &["more holds text features, expected image features"]);
 }
 
 #[test]
-fn damaged_stores() {
+fn rejects_damaged_stores() {
     let lab = Lab::new(400);
     let train = format!("{TRAIN} --out run");
     let shard = lab.path("images/shard-00001.safetensors");
@@ -128,20 +125,20 @@ fn damaged_stores() {
 }
 
 #[test]
-fn rows_that_cannot_be_used_are_named() {
+fn names_rows_that_are_not_finite_or_zero() {
     for (value, words) in [(f32::NAN, "NaN"), (f32::INFINITY, "inf"), (f32::NEG_INFINITY, "-inf")] {
         let lab = bare(200, |image, _| image[137][5] = value);
         lab.refuses(BARE, 1, &["data.safetensors:image", "row 137", words, "column 5"]);
     }
     let lab = bare(200, |_, text| text[42].fill(0.0));
     lab.refuses(BARE, 1, &["data.safetensors:text", "row 42", "all zeros"]);
-    // Unchecked, the row is found when its batch comes; the folder of a run that never took a step is removed.
+    // Without verification the row is found in its batch; the folder of a run without a step is removed.
     let lab = bare(200, |image, _| image.iter_mut().for_each(|row| row[0] = f32::NAN));
     lab.refuses(&format!("{BARE} --no-verify"), 1, &["row", "NaN in column 0"]);
 }
 
 #[test]
-fn keys_that_do_not_match() {
+fn rejects_mismatched_keys() {
     let lab = Lab::new(100);
     let texts = (3..103).map(|item| (key(item), row(item, 1, TEXT_DIM)));
     lab.store("shifted", Modality::Text, "language", texts);
@@ -159,7 +156,7 @@ fn keys_that_do_not_match() {
 }
 
 #[test]
-fn heads_that_do_not_fit() {
+fn rejects_heads_that_do_not_match() {
     let lab = Lab::new(200);
     lab.run(&format!("{TRAIN} --epochs 1 --out run")).succeeded();
     let eval =
@@ -183,7 +180,7 @@ fn heads_that_do_not_fit() {
 }
 
 #[test]
-fn labels_that_do_not_fit() {
+fn rejects_invalid_labels() {
     let lab = Lab::new(100);
     lab.run(&format!("{TRAIN} --epochs 1 --out run")).succeeded();
     let prompts: Vec<Vec<f32>> = texts(4);
@@ -195,7 +192,7 @@ fn labels_that_do_not_fit() {
     let mut labels = [1; 100];
     labels[7] = 4;
     lab.labels("l", &labels);
-    lab.refuses(eval, 1, &["image 7 belongs to class 4, expected less than 4"]);
+    lab.refuses(eval, 1, &["image 7 has class index 4, expected less than 4"]);
     labels[7] = -1;
     lab.labels("l", &labels);
     lab.refuses(eval, 2, &["image 7 has the label -1"]);
@@ -205,7 +202,7 @@ fn labels_that_do_not_fit() {
 
 #[cfg(unix)]
 #[test]
-fn a_full_disk_leaves_whole_files_only() {
+fn full_disk_leaves_complete_files_only() {
     let lab = Lab::new(400);
     let train = format!("{TRAIN} --holdout 100 --epochs 40 --evaluate-every 0");
     lab.run(&format!("{train} --out calm")).succeeded();
@@ -216,7 +213,7 @@ fn a_full_disk_leaves_whole_files_only() {
     full.failed(1, &["run/checkpoint.safetensors", "File too large"]);
     assert_eq!(lab.files("run"), ["config.json", "metrics.jsonl"]);
 
-    // With a checkpoint from better days: it stays as it is, and is good to go on from.
+    // An earlier checkpoint is kept, and can be resumed from.
     std::fs::remove_dir_all(lab.path("run")).unwrap();
     let mut process = lab.start(&format!("{train} --out run --checkpoint-every 0"));
     while !lab.path("run/checkpoint.safetensors").exists() && process.try_wait().unwrap().is_none() {
@@ -233,7 +230,7 @@ fn a_full_disk_leaves_whole_files_only() {
     assert!(resumed.err.contains("continues at step"), "{}", resumed.err);
     assert!(lab.read("run/head.safetensors") == lab.read("calm/head.safetensors"));
 
-    // A folder that cannot even take its configuration is not made.
+    // A folder without space for its configuration is not created.
     let before = lab.list();
     lab.run_on_full_disk(0, &format!("{train} --out none")).failed(1, &["none/config.json"]);
     assert_eq!(lab.list(), before);
@@ -241,37 +238,42 @@ fn a_full_disk_leaves_whole_files_only() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_result_that_cannot_be_printed_is_an_error() {
+fn fails_if_the_result_cannot_be_printed() {
     let lab = Lab::new(100);
     let train = format!("{TRAIN} --epochs 1 --out run");
     let print = |arguments: &str| lab.run_printing_to("/dev/full", arguments);
     let words = ["cannot print the result", "No space left"];
     print(&train).failed(1, &words);
-    // The work is done all the same.
+    // The run itself is complete.
     print("head show run/head.safetensors").failed(1, &words);
     let eval = "eval retrieval --head run/head.safetensors --images images --texts texts";
     print(eval).failed(1, &words);
     print(&format!("{eval} --json")).failed(1, &words);
 }
 
-/// The head in a run's checkpoint.
+/// The module of a checkpoint.
+#[derive(Module, Debug)]
+struct Weights {
+    head: Head,
+}
+
+/// Returns the head in a run's checkpoint.
 fn checkpoint_head(lab: &Lab, run: &str, config: &HeadConfig) -> Result<Head, HeadError> {
     let device = Device::flex();
     let file = lab.read(&format!("{run}/checkpoint.safetensors"));
     let module = SafeTensors::deserialize(&file).unwrap().tensor("module").unwrap().data().to_vec();
     let record = ModuleRecord::from_bytes(Bytes::from_bytes_vec(module)).unwrap();
     let head = Head::new(config, 0, &device).unwrap();
-    let task = AlignmentTask::new(head, Arc::new(SigmoidLoss::new()));
-    let bytes = task.try_load_record(record).unwrap().head().to_bytes().unwrap();
-    // Which refuses a weight that is not finite.
+    let bytes = Weights { head }.try_load_record(record).unwrap().head.to_bytes().unwrap();
+    // Rejects a weight that is not finite.
     Head::from_bytes(bytes, &device)
 }
 
 #[test]
-fn a_loss_that_is_not_finite_stops_the_run_and_spoils_nothing() {
+fn nan_loss_stops_the_run_and_keeps_the_checkpoint() {
     let lab = Lab::new(400);
-    // A rate at which the squares of the outputs leave the range of f32 after some steps.
-    let train = "train --images images --texts texts --head linear --dim 32 --batch 64 --lr 3e17 --weight-decay 0 \
+    // A learning rate at which the squares of the outputs overflow f32 after some steps.
+    let train = "train --images images --texts texts --projector linear --dim 32 --batch 64 --lr 3e17 --weight-decay 0 \
                  --checkpoint-every 0 --out run";
     let ran = lab.run(train);
     let (steps, error) = (lab.steps("run"), ran.err.lines().last().unwrap().to_owned());
@@ -280,16 +282,16 @@ fn a_loss_that_is_not_finite_stops_the_run_and_spoils_nothing() {
     assert_eq!(lab.files("run"), ["checkpoint.safetensors", "config.json", "metrics.jsonl"]);
     checkpoint_head(&lab, "run", &HeadConfig::new(IMAGE_DIM, TEXT_DIM, 32, ProjectorConfig::Linear {}))
         .unwrap();
-    // A resume goes on from there and fails in the same step for the same reason.
+    // A resumed run fails at the same step with the same error.
     let again = lab.run(&format!("{train} --resume"));
     assert!(again.err.contains(&format!("continues at step {steps} ")), "{}", again.err);
     assert_eq!(again.err.lines().last().unwrap(), error);
 }
 
 #[test]
-fn a_weight_that_is_not_finite_is_not_saved() {
+fn weights_that_are_not_finite_are_not_saved() {
     let lab = Lab::new(200);
-    // Beyond the range of f32: the first step already leaves weights that are infinite.
+    // Beyond the range of f32: the weights are infinite after the first step.
     let train = changed(&format!("{TRAIN} --holdout 50 --warmup 0"), "--lr 1e39 --weight-decay 0");
     for (run, options) in [
         ("saves", "--checkpoint-every 0"),
@@ -302,8 +304,8 @@ fn a_weight_that_is_not_finite_is_not_saved() {
 }
 
 #[test]
-fn a_run_that_fails_before_its_first_step_leaves_no_folder() {
-    // Finite features whose mean is not: the sum of a row overflows.
+fn failure_before_the_first_step_leaves_no_folder() {
+    // Finite features without a finite mean: the sum of a row overflows.
     let lab = bare(200, |image, _| image.iter_mut().for_each(|row| row.fill(3e38)));
     lab.refuses(BARE, 1, &["the loss is NaN at step 0", "check the scale of the features"]);
 }

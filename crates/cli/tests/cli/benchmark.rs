@@ -1,4 +1,4 @@
-//! `sail eval` on published tasks: from files to scores through tiny random backbones.
+//! `sail eval` on benchmarks, with tiny random backbones.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -9,12 +9,13 @@ use serde_json::{Value, json};
 
 use crate::lab::{Lab, matrix};
 
-/// The tests' data of a crate beside this one.
+/// Returns the fixtures of another crate of the workspace.
 fn fixtures(of: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(of).join("tests/fixtures").canonicalize().unwrap()
 }
 
-/// A lab with the folders `vision` (24 numbers a token, so 48 an image) and `text` (36 a text), and `head.safetensors`.
+/// A lab with the models `vision` (hidden size 24, so 48 values per image) and `text` (36 values), and
+/// `head.safetensors`.
 pub(crate) fn lab() -> Lab {
     let lab = Lab::empty();
     copy(&fixtures("encoders").join("vision/dinov2"), &lab.path("vision"));
@@ -48,8 +49,8 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// A task on its data, which lies in the lab under the same name.
-fn command(lab: &Lab, task: &str, data: &str, more: &str) -> String {
+/// Returns a command on the data of a task, which is copied to the lab under the same name.
+pub(crate) fn command(lab: &Lab, task: &str, data: &str, more: &str) -> String {
     if !lab.path(data).exists() {
         copy(&fixtures("tasks").join(data), &lab.path(data));
     }
@@ -65,7 +66,7 @@ fn percent(value: &Value) -> f64 {
 }
 
 #[test]
-fn pairs_are_scored_and_what_is_left_out_is_named() {
+fn scores_pairs_and_lists_skipped_items() {
     let lab = lab();
     let winoground = command(&lab, "winoground", "winoground", "");
     let result = lab.run(&format!("{winoground} --json")).json();
@@ -74,7 +75,7 @@ fn pairs_are_scored_and_what_is_left_out_is_named() {
     assert!(group <= text.min(image), "{result}");
     let ran = lab.run(&winoground).succeeded();
     assert!(ran.out.starts_with("15 examples\ntext "), "{}", ran.out);
-    assert!(ran.out.contains("1 left out") && ran.out.contains("ex_6_img_1.png"), "{}", ran.out);
+    assert!(ran.out.contains("1 skipped") && ran.out.contains("ex_6_img_1.png"), "{}", ran.out);
 
     let result = lab.run(&command(&lab, "mmvp", "mmvp", "--json")).json();
     let categories = result["categories"].as_array().unwrap();
@@ -83,15 +84,15 @@ fn pairs_are_scored_and_what_is_left_out_is_named() {
     assert_eq!(result["n_pairs"], 11);
 
     let result =
-        lab.run(&command(&lab, "sugarcrepe", "sugarcrepe", "--images sugarcrepe/val2017 --json")).json();
+        lab.run(&command(&lab, "sugarcrepe", "sugarcrepe", "--image-dir sugarcrepe/val2017 --json")).json();
     assert_eq!((&result["n_items"], &result["subsets"][0]["name"]), (&83.into(), &"replace_obj".into()));
-    let ran = lab.run(&command(&lab, "sugarcrepe", "sugarcrepe", "--images sugarcrepe/val2017"));
+    let ran = lab.run(&command(&lab, "sugarcrepe", "sugarcrepe", "--image-dir sugarcrepe/val2017"));
     assert!(ran.succeeded().out.contains("mean over the subsets"));
 }
 
-/// Examples whose scores are known whatever the model says.
+/// Examples whose scores do not depend on the model.
 #[test]
-fn an_image_that_is_there_twice_is_never_told_apart() {
+fn identical_images_score_zero() {
     let lab = lab();
     copy(&fixtures("tasks").join("winoground"), &lab.path("twice"));
     let lines = std::fs::read_to_string(lab.path("twice/examples.jsonl")).unwrap();
@@ -109,11 +110,11 @@ fn an_image_that_is_there_twice_is_never_told_apart() {
     assert_eq!(found, [0.0, 0.0, 0.0, 16.0]);
 }
 
-/// The same numbers as from stores that `sail encode` made.
+/// The scores are those of the stores that `sail encode` writes.
 #[test]
 fn captions_and_classes_agree_with_stores_of_the_same_data() {
     let lab = lab();
-    let task = command(&lab, "captions", "karpathy", "--images karpathy/images --split val --json");
+    let task = command(&lab, "captions", "karpathy", "--image-dir karpathy/images --split val --json");
     let mut found = lab.run(&task.replace("--data karpathy", "--data karpathy/dataset_coco.json")).json();
     found.as_object_mut().unwrap().remove("skipped");
     let dataset: Value = serde_json::from_slice(&lab.read("karpathy/dataset_coco.json")).unwrap();
@@ -144,10 +145,10 @@ fn captions_and_classes_agree_with_stores_of_the_same_data() {
         json!({"key": format!("{class}"), "caption": format!("a photo of a {name}.")}).to_string()
     });
     std::fs::write(lab.path("prompts.jsonl"), prompts.collect::<Vec<_>>().join("\n")).unwrap();
-    lab.run("encode images --model vision --input image_folder --dtype f32 --out images").succeeded();
+    lab.run("encode images --model vision --input image_folder --dtype f32 --out class-images").succeeded();
     lab.run("encode texts --model text --input prompts.jsonl --dtype f32 --out prompts").succeeded();
     lab.labels("labels.safetensors", &(0..18).map(|row| row / 3).collect::<Vec<_>>());
-    let stores = "eval zero-shot --head head.safetensors --images images --prompts prompts --json";
+    let stores = "eval zero-shot --head head.safetensors --images class-images --prompts prompts --json";
     let stores = lab.run(&format!("{stores} --labels labels.safetensors:labels")).json();
     for (key, value) in stores.as_object().unwrap() {
         assert_eq!(&found[key], value, "{key}");
@@ -155,7 +156,7 @@ fn captions_and_classes_agree_with_stores_of_the_same_data() {
     assert_eq!((&found["skipped"]["count"], &found["n_templates"]), (&1.into(), &1.into()));
 }
 
-/// Puts a folder into the hub's cache as data set, as a download leaves it: files by hash, and links to them.
+/// Adds a folder to the cache of the hub as a data set, in the layout of a download: files by hash, and links to them.
 #[cfg(unix)]
 fn publish(lab: &Lab, folder: &Path, id: &str) {
     const COMMIT: &str = "00112233445566778899aabbccddeeff00112233";
@@ -190,16 +191,16 @@ fn publish(lab: &Lab, folder: &Path, id: &str) {
     }
 }
 
-/// The same numbers as from folders, and without a connection.
+/// The scores are those of folders, without a connection.
 #[cfg(unix)]
 #[test]
-fn data_sets_are_known_by_their_ids() {
+fn reads_data_sets_by_id() {
     let lab = lab();
     for (task, data, more) in [
         ("winoground", "winoground", ""),
         ("mmvp", "mmvp", ""),
-        ("sugarcrepe", "sugarcrepe", "--images sugarcrepe"),
-        ("captions", "karpathy", "--images karpathy --split val"),
+        ("sugarcrepe", "sugarcrepe", "--image-dir sugarcrepe"),
+        ("captions", "karpathy", "--image-dir karpathy --split val"),
         ("classify", "image_folder", ""),
         ("classify", "web_dataset", ""),
     ] {
@@ -211,14 +212,14 @@ fn data_sets_are_known_by_their_ids() {
         }
         let here = command(&lab, task, data, &format!("{more} --json"));
         let here = images.iter().fold(here, |here, (set, folder)| {
-            here.replace(&format!("--images {set}"), &format!("--images {folder}"))
+            here.replace(&format!("--image-dir {set}"), &format!("--image-dir {folder}"))
         });
         let there = command(&lab, task, data, &format!("{more} --json"))
             .replace(&format!("--data {data}"), &format!("--data org/{data}@main"))
-            .replace(&format!("--images {data}"), &format!("--images org/{data}-images"));
+            .replace(&format!("--image-dir {data}"), &format!("--image-dir org/{data}-images"));
         let (mut here, mut there) = (lab.run(&here).json(), lab.run(&there).json());
         if data == "image_folder" {
-            // An image outside the class folders is not even fetched.
+            // An image outside the class folders is not downloaded.
             for found in [&mut here, &mut there] {
                 found.as_object_mut().unwrap().remove("skipped");
             }
@@ -231,7 +232,7 @@ fn data_sets_are_known_by_their_ids() {
 }
 
 #[test]
-fn a_second_head_reads_the_cache() {
+fn second_head_reads_the_cache() {
     let lab = lab();
     let task = command(&lab, "classify", "web_dataset", "--json");
     let first = lab.run(&task);
@@ -241,18 +242,18 @@ fn a_second_head_reads_the_cache() {
     let files = lab.files("cache");
     head(&lab, "other.safetensors", 2);
     let second = lab.run(&task.replace("head.safetensors", "other.safetensors"));
-    assert_eq!(second.err, "", "nothing is embedded");
+    assert_eq!(second.err, "", "nothing is encoded");
     assert_ne!(second.json(), first);
     assert_eq!(lab.files("cache"), files);
     let ensemble = format!("{task} --template {{}} --template the_{{c}}");
     assert_eq!(lab.run(&ensemble).json()["n_templates"], 2);
 }
 
-/// Checks that a page shows what the JSON has of single images.
+/// Checks that a page shows the single images of the JSON.
 pub(crate) fn shown(galleries: &Value, html: &str) {
     let of = |verdict: &str| galleries[verdict].as_array().unwrap();
     for (verdict, count) in [("wrong", "n_wrong"), ("right", "n_right")] {
-        assert!(html.contains(&format!("{} of {}, spread", of(verdict).len(), galleries[count])));
+        assert!(html.contains(&format!("{} of {}, evenly spread", of(verdict).len(), galleries[count])));
         for answer in of(verdict) {
             let candidates = answer["candidates"].as_array().unwrap();
             assert_eq!(candidates[0]["correct"], verdict == "right");
@@ -266,7 +267,7 @@ pub(crate) fn shown(galleries: &Value, html: &str) {
     }
 }
 
-/// Checks the cells of a page's confusion matrix, all of them, by the classes that occur.
+/// Checks all cells of a page's confusion matrix.
 fn confusion_is_shown(found: &Value, html: &str) {
     let cells: BTreeMap<[usize; 2], f64> = found["confusion"]
         .as_array()
@@ -291,12 +292,12 @@ fn confusion_is_shown(found: &Value, html: &str) {
 }
 
 #[test]
-fn reports_show_what_was_right_and_wrong() {
+fn reports_show_correct_and_incorrect_images() {
     let lab = lab();
     for (task, data, more) in [
         ("classify", "web_dataset", ""),
         ("classify", "image_folder", ""),
-        ("captions", "karpathy/dataset_coco.json", "--images karpathy/images"),
+        ("captions", "karpathy/dataset_coco.json", "--image-dir karpathy/images"),
     ] {
         command(&lab, task, data.split('/').next().unwrap(), "");
         let command = command(&lab, task, data, more);
@@ -304,36 +305,36 @@ fn reports_show_what_was_right_and_wrong() {
         let mut reported = lab.run(&format!("{command} --json --report out.html")).json();
         let html = String::from_utf8(lab.read("out.html")).unwrap();
         let galleries = reported.as_object_mut().unwrap().remove("galleries").unwrap();
-        assert_eq!(reported, plain, "the same figures");
+        assert_eq!(reported, plain, "the same scores");
         shown(&galleries, &html);
         if task == "classify" {
             let times = |cell: &Value| cell["times"].as_u64().unwrap();
             let images: u64 = plain["confusion"].as_array().unwrap().iter().map(times).sum();
             assert_eq!(plain["n_images"], images);
-            assert!(html.contains("classes that occur, in images."));
+            assert!(html.contains(" classes, in images."));
             confusion_is_shown(&plain, &html);
         }
         let images = html.matches("data:image/jpeg;base64,").count();
         assert!((12..=24).contains(&images), "{images}");
-        let figure = if task == "classify" { &plain["top1"] } else { &plain["i2t"]["r@1"] };
-        assert!(html.contains(&format!("{:.2} %", percent(figure))));
-        for heading in ["Images that were wrong", "Images that were right", "Left out", "What was run"] {
+        let score = if task == "classify" { &plain["top1"] } else { &plain["i2t"]["r@1"] };
+        assert!(html.contains(&format!("{:.2} %", percent(score))));
+        for heading in ["Images: incorrect", "Images: correct", "Skipped", "Settings"] {
             assert!(html.contains(heading), "{heading}");
         }
-        assert_eq!(html.contains("most often taken for"), task == "classify");
+        assert_eq!(html.contains("most often confused with"), task == "classify");
     }
 }
 
 #[test]
-fn wrong_usage_and_wrong_data_are_told_apart() {
+fn exit_codes_tell_invalid_usage_from_invalid_data() {
     let lab = lab();
-    let captions = command(&lab, "captions", "karpathy", "--images karpathy/images");
+    let captions = command(&lab, "captions", "karpathy", "--image-dir karpathy/images");
     let captions = captions.replace("--data karpathy", "--data karpathy/dataset_coco.json");
     let classify = command(&lab, "classify", "image_folder", "");
     for (command, code, words) in [
         (format!("{captions} --split restval"), 2, ["`restval`", "test (14), train (2), val (14)"]),
-        (format!("{captions} --device abacus"), 2, ["`abacus`", "flex"]),
-        (format!("{captions} --dtype f8"), 2, ["`f8`", "f16"]),
+        (format!("{captions} --device abacus"), 2, ["`abacus`", "expected one of cpu"]),
+        (format!("{captions} --dtype f8"), 2, ["'f8'", "[possible values: f16, bf16, f32]"]),
         (format!("{captions} --batch 0"), 2, ["`block` is 0", "at least 1"]),
         (format!("{classify} --template image"), 2, ["`image`", "no placeholder"]),
         (
@@ -352,12 +353,12 @@ fn wrong_usage_and_wrong_data_are_told_apart() {
             ["`no/such`", "HF_HUB_OFFLINE forbids"],
         ),
         (
-            captions.replace("captions ", "winoground ").replace(" --images karpathy/images", ""),
+            captions.replace("captions ", "winoground ").replace(" --image-dir karpathy/images", ""),
             1,
             ["examples.jsonl", "Winoground"],
         ),
     ] {
         lab.refuses(&command, code, &words);
     }
-    assert_eq!(lab.run(&format!("{captions} --captions 0")).code, Some(2));
+    lab.refuses(&format!("{captions} --captions 0"), 2, &["'0' for '--captions"]);
 }

@@ -1,4 +1,4 @@
-//! What the commands do and print when all is well.
+//! Results of the commands on valid input.
 
 use sail_vl::core::Modality;
 use serde_json::Value;
@@ -16,10 +16,10 @@ fn keys(value: &Value) -> Vec<&str> {
 }
 
 #[test]
-fn train_tells_what_it_reached() {
+fn train_prints_its_result() {
     let lab = Lab::new(400);
     let ran = lab.run(&format!("{TRAIN} {FULL} --json --out run"));
-    assert!(ran.err.contains("80 steps"), "progress belongs on standard error: {}", ran.err);
+    assert!(ran.err.contains("80 steps"), "progress is on standard error: {}", ran.err);
     let result = ran.json();
     assert_eq!(keys(&result), ["head", "holdout", "loss", "seconds", "steps", "stopped_early"]);
     assert_eq!((&result["steps"], &result["head"]), (&80.into(), &"run/head.safetensors".into()));
@@ -41,8 +41,8 @@ fn train_tells_what_it_reached() {
     assert_eq!(curve["steps"].as_array().unwrap().len(), 80);
     assert_eq!(number(&curve["evaluations"].as_array().unwrap().last().unwrap()["mean_recall"]), recall);
     assert_eq!(reported["holdout"], result["holdout"]);
-    for figure in [format!("{recall:.1} %"), format!("{:.6}", number(&reported["loss"]))] {
-        assert!(page.contains(&figure), "no {figure}");
+    for score in [format!("{recall:.1} %"), format!("{:.6}", number(&reported["loss"]))] {
+        assert!(page.contains(&score), "no {score}");
     }
     let text = lab.run(&format!("{TRAIN} {FULL} --out other")).succeeded();
     assert!(
@@ -50,11 +50,14 @@ fn train_tells_what_it_reached() {
         "{}",
         text.out
     );
-    assert!(lab.read("run/head.safetensors") == lab.read("other/head.safetensors"), "a seed means one head");
+    assert!(
+        lab.read("run/head.safetensors") == lab.read("other/head.safetensors"),
+        "the head depends on the seed alone"
+    );
 }
 
 #[test]
-fn evaluation_repeats_the_figures_of_the_training() {
+fn evaluation_reproduces_the_scores_of_the_training() {
     let lab = Lab::new(400);
     let trained = lab.run(&format!("{TRAIN} {FULL} --json --out run")).json();
     let eval = "eval retrieval --head run/head.safetensors --images images --texts texts";
@@ -72,7 +75,7 @@ fn evaluation_repeats_the_figures_of_the_training() {
 }
 
 #[test]
-fn zero_shot_from_a_store_and_from_a_bare_file() {
+fn zero_shot_with_prompts_of_a_store_and_of_a_file() {
     let lab = Lab::new(200);
     lab.run(&format!("{TRAIN} --epochs 20 --out run")).succeeded();
     // Every image is its own class; a class has its captions as prompts, the last class first.
@@ -98,7 +101,7 @@ fn zero_shot_from_a_store_and_from_a_bare_file() {
 }
 
 #[test]
-fn heads_can_be_looked_at() {
+fn head_show_describes_a_head() {
     let lab = Lab::new(100);
     lab.run(&format!("{TRAIN} --epochs 1 --out run")).succeeded();
     let shown = lab.run("head show run/head.safetensors --json").json();
@@ -112,14 +115,14 @@ fn heads_can_be_looked_at() {
 }
 
 #[test]
-fn every_head_and_loss_trains() {
+fn every_projector_and_loss_trains() {
     let lab = Lab::new(200);
     let rest = "--batch 64 --lr 1e-3 --seed 7 --epochs 10";
     for (name, head, loss) in [
-        ("linear", "--head linear --dim 32", "--loss sigmoid --normalization batch --blocks sum"),
-        ("mlp", "--head mlp --dim 32", "--loss info-nce"),
-        ("swiglu", "--head swiglu --width 2 --dim 32", "--loss barlow-twins"),
-        ("adamw", "--head glu --width 2 --dim 32", "--optimizer adamw"),
+        ("linear", "--projector linear --dim 32", "--loss sigmoid --normalization batch --blocks sum"),
+        ("mlp", "--projector mlp --dim 32", "--loss info-nce"),
+        ("swiglu", "--projector swiglu --width 2 --dim 32", "--loss barlow-twins"),
+        ("adamw", "--projector glu --width 2 --dim 32", "--optimizer adamw"),
     ] {
         let command = format!("train --images images --texts texts --extra-texts more {rest} {head} {loss}");
         let last = lab.run(&format!("{command} --out {name} --json")).json();
@@ -130,12 +133,12 @@ fn every_head_and_loss_trains() {
 }
 
 #[test]
-fn a_bare_matrix_pairs_by_position() {
+fn rows_of_a_file_are_paired_by_position() {
     let lab = Lab::empty();
     let images = (0..128).map(|item| row(item, 0, IMAGE_DIM)).collect();
     let texts = (0..128).map(|item| row(item, 1, TEXT_DIM)).collect();
     lab.matrices("data.safetensors", &[("image", images), ("text", texts)]);
-    let command = "train --images data.safetensors:image --texts data.safetensors:text --head linear --dim 32 \
+    let command = "train --images data.safetensors:image --texts data.safetensors:text --projector linear --dim 32 \
                    --batch 64 --lr 1e-3 --holdout 28 --epochs 1 --out run --json";
     assert_eq!(lab.run(command).json()["steps"], 1);
 }

@@ -1,4 +1,4 @@
-//! `sail encode`, as far as it goes without a model.
+//! `sail encode`.
 
 use crate::lab::Lab;
 
@@ -6,30 +6,35 @@ const IMAGES: &str = "encode images --model model --input images --out store";
 const TEXTS: &str = "encode texts --model model --input captions.jsonl --out store";
 
 #[test]
-fn settings_out_of_their_range_are_wrong_usage() {
+fn rejects_invalid_settings() {
     let lab = Lab::empty();
     for command in [IMAGES, TEXTS] {
         for (change, words) in [
-            ("--part 3/2", ["`part` is `3/2`", "from 1 to N"]),
-            ("--part 0/2", ["`part` is `0/2`", "from 1 to N"]),
-            ("--part half", ["`part` is `half`", "from 1 to N"]),
+            ("--part 3/2", ["'3/2' for '--part", "from 1 to N"]),
+            ("--part 0/2", ["'0/2' for '--part", "from 1 to N"]),
+            ("--part half", ["'half' for '--part", "from 1 to N"]),
             ("--batch 0", ["`block` is 0", "at least 1"]),
             ("--limit 0", ["`limit` is 0", "at least 1"]),
-            ("--dtype f64", ["`f64`", "f16"]),
-            ("--device abacus", ["`abacus`", "flex"]),
+            ("--dtype f64", ["'f64'", "[possible values: f16, bf16, f32]"]),
+            ("--device abacus", ["`abacus`", "expected one of cpu"]),
             ("--resume", ["store holds no extraction to resume", "encode.json"]),
         ] {
             lab.refuses(&format!("{command} {change}"), 2, &words);
         }
-        for change in ["--pooling max", "--precision f64", "--colour blue", "--batch -1"] {
-            assert_eq!(lab.run(&format!("{command} {change}")).code, Some(2), "{change}");
+        for (change, words) in [
+            ("--pooling max", ["'max'", "class"]),
+            ("--precision f64", ["'f64'", "[possible values: f16, bf16, f32]"]),
+            ("--colour blue", ["--colour", "unexpected"]),
+            ("--batch -1", ["-1", "unexpected"]),
+        ] {
+            lab.refuses(&format!("{command} {change}"), 2, &words);
         }
     }
     assert_eq!(lab.run("encode images --input images --out store").code, Some(2));
 }
 
 #[test]
-fn nothing_is_written_over() {
+fn existing_folders_are_not_overwritten() {
     let lab = Lab::empty();
     std::fs::create_dir(lab.path("store")).unwrap();
     for command in [IMAGES, TEXTS] {

@@ -13,14 +13,14 @@ use tempfile::TempDir;
 pub(crate) const IMAGE_DIM: usize = 64;
 pub(crate) const TEXT_DIM: usize = 48;
 
-/// A small problem that a GLU of width 2 learns in some ten epochs.
+/// A small problem that a GLU of width 2 learns in about ten epochs.
 pub(crate) const TRAIN: &str =
-    "train --images images --texts texts --head glu --width 2 --dim 32 --batch 64 --lr 1e-3 --seed 7";
+    "train --images images --texts texts --projector glu --width 2 --dim 32 --batch 64 --lr 1e-3 --seed 7";
 
 /// A temporary folder, which is also the working directory of its commands.
 pub(crate) struct Lab(TempDir);
 
-/// A command that ended.
+/// The result of a command.
 pub(crate) struct Ran {
     pub(crate) code: Option<i32>,
     pub(crate) out: String,
@@ -96,7 +96,7 @@ impl Lab {
         std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
-    /// Every file and folder below, except those below `skipped`.
+    /// Returns every file and folder below.
     pub(crate) fn list(&self) -> BTreeSet<String> {
         fn visit(root: &Path, folder: &Path, found: &mut BTreeSet<String>) {
             for entry in std::fs::read_dir(folder).unwrap() {
@@ -113,20 +113,20 @@ impl Lab {
         found
     }
 
-    /// The names of the files of a run.
+    /// Returns the names of the files of a run.
     pub(crate) fn files(&self, run: &str) -> Vec<String> {
         let prefix = format!("{run}/");
         let list = self.list().into_iter();
         list.filter_map(|name| Some(name.strip_prefix(&prefix)?.to_owned())).collect()
     }
 
-    /// The lines of a run's metrics; a last one that is not whole counts as well.
+    /// Returns the lines of a run's metrics, including an incomplete last line.
     pub(crate) fn metrics(&self, run: &str) -> Vec<String> {
         let text = std::fs::read_to_string(self.path(run).join("metrics.jsonl"));
         text.unwrap_or_default().lines().map(str::to_owned).collect()
     }
 
-    /// How many steps a run's metrics have.
+    /// Returns the number of steps in a run's metrics.
     pub(crate) fn steps(&self, run: &str) -> usize {
         let metrics = self.metrics(run);
         metrics.iter().filter(|line| line.starts_with("{\"step\":")).count()
@@ -140,7 +140,14 @@ impl Lab {
         Ran::from(self.start(arguments).wait_with_output().unwrap())
     }
 
-    /// Runs the command with files limited to some blocks of 512 bytes, beyond which a write fails as on a full disk.
+    /// Runs the command with additional environment variables.
+    pub(crate) fn run_with(&self, variables: &[(&str, &str)], arguments: &str) -> Ran {
+        let mut command = self.command(env!("CARGO_BIN_EXE_sail"));
+        command.envs(variables.iter().copied()).args(arguments.split_whitespace());
+        Ran::from(piped(&mut command).output().unwrap())
+    }
+
+    /// Runs the command with files limited to a number of blocks of 512 bytes; larger writes fail as on a full disk.
     #[cfg(unix)]
     pub(crate) fn run_on_full_disk(&self, blocks: usize, arguments: &str) -> Ran {
         let sail = env!("CARGO_BIN_EXE_sail");
@@ -157,8 +164,8 @@ impl Lab {
         Ran::from(piped(command.args(arguments.split_whitespace())).stdout(file).output().unwrap())
     }
 
-    /// Runs a command that must fail with an exit code and an error that has all of these words, print nothing
-    /// else, and leave the folder as it was.
+    /// Checks that a command fails with an exit code and an error that contains all words, prints nothing else, and
+    /// leaves the folder unchanged.
     pub(crate) fn refuses(&self, arguments: &str, code: i32, words: &[&str]) {
         let before = self.list();
         self.run(arguments).failed(code, words);
@@ -168,8 +175,12 @@ impl Lab {
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command.current_dir(self.0.path());
-        // No test asks the hub; a data set of the hub is what the lab has in its cache.
+        // No test connects to the hub; the lab has a cache of its own.
         command.env("HF_HUB_CACHE", self.path("hub")).env("HF_HUB_OFFLINE", "1");
+        command.env("XDG_CACHE_HOME", self.path("user-cache"));
+        for variable in ["DEVICE", "CACHE", "THREADS", "PROGRESS", "LOG"] {
+            command.env_remove(format!("SAIL_{variable}"));
+        }
         command
     }
 }
@@ -197,9 +208,12 @@ impl Ran {
     pub(crate) fn failed(self, code: i32, words: &[&str]) -> Self {
         assert_eq!(self.code, Some(code), "{}", self.err);
         assert_eq!(self.out, "", "an error belongs on standard error");
-        // Progress may come before it; the error itself is one line, the last.
-        let error = self.err.lines().last().unwrap();
-        assert!(error.starts_with("error: "), "{}", self.err);
+        // Progress may come before it. An error is one line, the last, except those of the argument parser.
+        let lines: Vec<&str> = self.err.lines().collect();
+        let start = lines.iter().rposition(|line| line.starts_with("error: ")).unwrap();
+        let is_of_parser = code == 2 && lines.last().unwrap().starts_with("For more information, try");
+        assert!(is_of_parser || start == lines.len() - 1, "{}", self.err);
+        let error = lines[start..].join("\n");
         for word in words {
             assert!(error.contains(word), "no {word:?} in: {error}");
         }
@@ -216,7 +230,7 @@ impl Ran {
     }
 }
 
-/// The names of the columns of a page's one matrix, and its rows; what is shown as a dash is not a number.
+/// Returns the names of the columns and the rows of a page's only matrix; a dash is NaN.
 pub(crate) fn matrix(page: &str) -> (Vec<String>, Vec<(String, Vec<f64>)>) {
     let (_, table) = page.split_once("<table class=\"matrix\">").unwrap();
     let (head, body) = table.split_once("</table>").unwrap().0.split_once("<tbody>").unwrap();
@@ -224,20 +238,20 @@ pub(crate) fn matrix(page: &str) -> (Vec<String>, Vec<(String, Vec<f64>)>) {
         let cells = html.split(tag).skip(1);
         cells.map(|cell| cell.split(['>', '<']).nth(1).unwrap().to_owned()).collect()
     };
-    let number = |text: &String| text.replace('\u{2212}', "-").parse().unwrap_or(f64::NAN);
+    let value = |text: &String| text.replace('\u{2212}', "-").parse().unwrap_or(f64::NAN);
     let row = |html: &str| {
         let name = texts(html, "<th scope=\"row\"").remove(0);
-        (name, texts(html, "<td").iter().map(number).collect())
+        (name, texts(html, "<td").iter().map(value).collect())
     };
     (texts(head, "<th scope=\"col\"").split_off(1), body.split("<tr>").skip(1).map(row).collect())
 }
 
-/// A command with other options: each `--option value` of `change` takes the place of the one that is there.
+/// Returns a command with other options: each `--option value` of `change` replaces the one in the command.
 pub(crate) fn changed(command: &str, change: &str) -> String {
     let mut words: Vec<&str> = command.split_whitespace().collect();
     for option in change.split_whitespace().filter(|word| word.starts_with("--")) {
-        if let Some(place) = words.iter().position(|word| *word == option) {
-            words.drain(place..place + 2);
+        if let Some(index) = words.iter().position(|word| *word == option) {
+            words.drain(index..index + 2);
         }
     }
     format!("{} {change}", words.join(" "))
@@ -247,7 +261,7 @@ pub(crate) fn key(item: usize) -> String {
     format!("image-{item:04}")
 }
 
-/// Features of an item as one of several backbones sees it: a linear view of what the item is, and some noise.
+/// Features of an item by one of several backbones: a linear view of the item, and noise.
 pub(crate) fn row(item: usize, view: usize, dim: usize) -> Vec<f32> {
     // Captions of the same text backbone are the same view.
     let backbone = view.min(1);
@@ -258,9 +272,9 @@ pub(crate) fn row(item: usize, view: usize, dim: usize) -> Vec<f32> {
     (0..dim).map(value).collect()
 }
 
-/// A number from -1 to 1 that depends on the place alone.
-fn random(place: &[usize]) -> f32 {
-    let bits = place.iter().fold(0, |hash, &x| mix(hash ^ x as u64));
+/// A value from -1 to 1 that depends on the index alone.
+fn random(index: &[usize]) -> f32 {
+    let bits = index.iter().fold(0, |hash, &x| mix(hash ^ x as u64));
     (bits >> 40) as f32 / (1 << 23) as f32 - 1.0
 }
 

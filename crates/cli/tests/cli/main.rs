@@ -1,12 +1,15 @@
-//! The `sail` command from the outside: real processes, real files, and what they print.
+//! Tests of the `sail` command: real processes, real files and their output.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod bad_input;
 mod benchmark;
 mod commands;
+mod console;
+mod docs;
 mod encode;
 mod lab;
+mod options;
 mod probe;
 mod resume;
 mod segment;

@@ -1,4 +1,4 @@
-//! `sail probe`, `sail train --sweep` and `sail eval features`: what they find, refuse, keep and continue.
+//! `sail probe`, `sail train --sweep` and `sail eval features`.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::lab::{IMAGE_DIM, Lab, Ran, TEXT_DIM, TRAIN, key, matrix, mix, row};
 const PROBE: &str = "probe --images images --images noise --texts texts --texts more --holdout 60 --dim 32 --batch 60 \
                      --epochs 15 --lr 1e-3 --permutations 5 --resamples 50 --seed 3";
 
-/// A lab with image features that know the image, and others that know nothing.
+/// A lab with informative image features, and with noise.
 fn lab() -> Lab {
     let lab = Lab::new(240);
     // In another order: rows pair by key.
@@ -24,7 +24,7 @@ fn number(value: &Value) -> f64 {
 }
 
 #[test]
-fn a_probe_tells_the_encoder_that_sees_from_the_one_that_does_not() {
+fn probe_tells_informative_features_from_noise() {
     let lab = lab();
     let found = lab.run(&format!("{PROBE} --report report.html --json")).json();
     assert_eq!((&found["train_pairs"], &found["holdout"]), (&180.into(), &60.into()));
@@ -33,12 +33,12 @@ fn a_probe_tells_the_encoder_that_sees_from_the_one_that_does_not() {
         pairs.iter().map(|pair| ["images", "texts"].map(|side| pair[side].as_str().unwrap())).collect();
     assert_eq!(names, [["images", "texts"], ["images", "more"], ["noise", "texts"], ["noise", "more"]]);
     for pair in pairs {
-        let sees = pair["images"] == "images";
+        let informative = pair["images"] == "images";
         let mutual = &pair["measures"]["mutual_knn"];
-        // Ten of sixty are found by chance in each direction.
-        assert_eq!(number(&pair["score"]) > 40.0, sees, "{pair}");
-        assert_eq!(number(&mutual["value"]) > 1.5 * number(&mutual["chance"]), sees, "{pair}");
-        assert_eq!(number(&pair["aligners"]["ridge"]["i2t"]["r@10"]) > 40.0, sees, "{pair}");
+        // By chance, ten of sixty are in the first ten.
+        assert_eq!(number(&pair["score"]) > 40.0, informative, "{pair}");
+        assert_eq!(number(&mutual["value"]) > 1.5 * number(&mutual["chance"]), informative, "{pair}");
+        assert_eq!(number(&pair["aligners"]["ridge"]["i2t"]["r@10"]) > 40.0, informative, "{pair}");
         let [low, high] = ["low", "high"].map(|end| number(&pair["interval"][end]));
         assert!(low <= number(&pair["score"]) && number(&pair["score"]) <= high);
     }
@@ -63,11 +63,11 @@ fn a_probe_tells_the_encoder_that_sees_from_the_one_that_does_not() {
     }
 
     let text = lab.run(PROBE).succeeded();
-    assert!(text.out.starts_with("180 pairs to train on, 60 held out"), "{}", text.out);
+    assert!(text.out.starts_with("180 training pairs, 60 held out"), "{}", text.out);
 }
 
 #[test]
-fn a_probe_that_is_killed_goes_on_where_it_was_and_finds_the_same() {
+fn killed_probe_resumes_to_the_same_result() {
     let lab = lab();
     let calm = lab.run(&format!("{PROBE} --json")).json();
     let torn = format!("{PROBE} --out torn --json");
@@ -83,14 +83,14 @@ fn a_probe_that_is_killed_goes_on_where_it_was_and_finds_the_same() {
     let written = modified();
     lab.refuses(&torn, 2, &["torn exists", "resume"]);
     assert_eq!(lab.run(&format!("{torn} --resume")).json(), calm);
-    assert!(first == lab.read("torn/pair-0-0.json") && written == modified(), "what was finished is kept");
+    assert!(first == lab.read("torn/pair-0-0.json") && written == modified(), "finished parts are kept");
     lab.refuses(&torn.replace("--epochs 15", "--epochs 16 --resume"), 2, &["epochs"]);
     std::fs::write(lab.path("torn/pair-0-1.json"), "{").unwrap();
     lab.refuses(&format!("{torn} --resume"), 1, &["pair-0-1.json", "remove it"]);
 }
 
 #[test]
-fn a_grid_that_does_not_fit_together_is_named() {
+fn rejects_features_that_do_not_match() {
     let lab = lab();
     let fewer = (0..239).map(|item| (key(item), row(item, 0, IMAGE_DIM)));
     lab.store("fewer", Modality::Image, "vision", fewer);
@@ -116,21 +116,21 @@ fn a_grid_that_does_not_fit_together_is_named() {
     lab.refuses("probe --images images --texts texts --holdout 240", 1, &["240"]);
 }
 
-/// A store of images in folders, one a class; what an image shows is its class, and some noise.
+/// A store with keys CLASS/NAME; the features are those of the class, with noise.
 fn in_folders(lab: &Lab, name: &str, items: std::ops::Range<usize>, classes: usize) {
     let rows = items.map(|item| {
         let class = mix(item as u64) as usize % classes;
-        let shown = row(class, 0, IMAGE_DIM).into_iter().zip(row(5000 + item, 0, IMAGE_DIM));
+        let features = row(class, 0, IMAGE_DIM).into_iter().zip(row(5000 + item, 0, IMAGE_DIM));
         (
             format!("class-{class}/{}.png", key(item)),
-            shown.map(|(class, noise)| class + 0.5 * noise).collect(),
+            features.map(|(class, noise)| class + 0.5 * noise).collect(),
         )
     });
     lab.store(name, Modality::Image, "vision", rows);
 }
 
 #[test]
-fn features_are_classified_by_the_folders_of_their_images() {
+fn classifies_features_by_the_folders_of_their_keys() {
     let lab = Lab::empty();
     in_folders(&lab, "train", 0..200, 4);
     in_folders(&lab, "test", 200..260, 4);
@@ -142,7 +142,7 @@ fn features_are_classified_by_the_folders_of_their_images() {
     assert!(number(&found["knn"]) > 90.0 && number(&found["linear"]) > 90.0, "{found}");
     assert!(number(&found["majority"]) < 50.0 && number(&found["ari"]) > 0.5, "{found}");
     let text = lab.run("eval features --train train --test test").succeeded();
-    assert!(text.out.starts_with("200 known images, 60 to classify, 4 classes"), "{}", text.out);
+    assert!(text.out.starts_with("200 training images, 60 test images, 4 classes"), "{}", text.out);
 
     in_folders(&lab, "other", 0..60, 9);
     lab.refuses("eval features --train train --test other", 2, &["class", "has no image in train"]);
@@ -156,20 +156,23 @@ fn sweep() -> String {
 }
 
 #[test]
-fn a_sweep_ranks_its_settings_and_each_is_the_run_it_would_be_alone() {
+fn sweep_ranks_runs_that_equal_single_runs() {
     let lab = Lab::new(200);
     let found = lab.run(&format!("{} --report sweep.html --json", sweep())).json();
     let settings = found["settings"].as_array().unwrap();
     assert_eq!(settings.len(), 4);
     let recalls: Vec<f64> = settings.iter().map(|setting| number(&setting["mean_recall"])).collect();
     assert!(recalls.windows(2).all(|pair| pair[0] >= pair[1]), "{recalls:?}");
-    assert_eq!(settings[0]["setting"]["lr"], "1e-3", "a hundredth of the rate learns nothing: {found}");
+    assert_eq!(
+        settings[0]["setting"]["lr"], "1e-3",
+        "a hundredth of the learning rate learns nothing: {found}"
+    );
     assert_eq!(found["best"], settings[0]["head"]);
     let alone = format!("{} --width 1 --holdout 50 --epochs 4 --out alone", TRAIN.replace("--width 2", ""));
     lab.run(&alone).succeeded();
     assert!(lab.read("alone/head.safetensors") == lab.read("swept/lr=1e-3,width=1/head.safetensors"));
-    assert!(String::from_utf8(lab.read("sweep.html")).unwrap().contains("Which settings do best?"));
-    // The curves' points: those of the run alone for its setting.
+    assert!(String::from_utf8(lab.read("sweep.html")).unwrap().contains("<h1>Sweep</h1>"));
+    // The points of a curve are those of the single run with its setting.
     let curves = found["curves"].as_array().unwrap();
     assert_eq!(curves.len(), 4);
     let curve = curves.iter().find(|curve| curve["run"] == "lr=1e-3,width=1").unwrap();
@@ -184,7 +187,7 @@ fn a_sweep_ranks_its_settings_and_each_is_the_run_it_would_be_alone() {
 }
 
 #[test]
-fn a_sweep_that_is_killed_goes_on_and_finds_the_same() {
+fn killed_sweep_resumes_to_the_same_result() {
     let lab = Lab::new(200);
     let without_time = |ran: Ran| {
         let mut found = ran.json();
@@ -209,7 +212,7 @@ fn a_sweep_that_is_killed_goes_on_and_finds_the_same() {
 }
 
 #[test]
-fn a_sweep_is_checked_before_its_first_run() {
+fn sweep_is_checked_before_its_first_run() {
     let lab = Lab::new(100);
     let with =
         |sweep: &str| format!("{} --holdout 20 --out swept --sweep {sweep}", TRAIN.replace("--lr 1e-3", ""));
@@ -223,7 +226,7 @@ fn a_sweep_is_checked_before_its_first_run() {
 }
 
 #[test]
-fn texts_of_several_captions_are_judged_by_all_of_them() {
+fn all_captions_of_an_image_are_evaluated() {
     let lab = Lab::new(120);
     let texts = (0..240).map(|i| (key(i / 2), row(i / 2, 1 + i % 2, TEXT_DIM)));
     lab.store("two", Modality::Text, "language", texts);
@@ -234,7 +237,7 @@ fn texts_of_several_captions_are_judged_by_all_of_them() {
     assert!(String::from_utf8(lab.read("report.html")).unwrap().contains("By class"));
     for side in ["images", "texts"] {
         let labelled = &found[side][0]["labelled"];
-        // Classes that have nothing to do with the images.
+        // Classes that are independent of the images.
         assert!(number(&labelled["knn"]) < 70.0 && number(&labelled["ari"]) < 0.3, "{labelled}");
         assert_eq!(labelled["nmi"]["chance"], Value::Null);
     }
@@ -244,7 +247,7 @@ fn texts_of_several_captions_are_judged_by_all_of_them() {
 }
 
 #[test]
-fn a_retrieval_reports_what_was_right_and_wrong() {
+fn retrieval_reports_correct_and_incorrect_images() {
     let lab = Lab::new(120);
     lab.run(&format!("{TRAIN} --epochs 4 --out run")).succeeded();
     let eval =
@@ -253,9 +256,9 @@ fn a_retrieval_reports_what_was_right_and_wrong() {
     let page = String::from_utf8(lab.read("report.html")).unwrap();
     assert!(
         page.contains(&format!("{:.2} %", number(&json["i2t"]["r@1"]))),
-        "the page has the figures of the JSON"
+        "the page has the scores of the JSON"
     );
-    for word in ["Images that were wrong", "Images that were right", "class=\"matrix\"", &key(0)] {
+    for word in ["Images: incorrect", "Images: correct", "class=\"matrix\"", &key(0)] {
         assert!(page.contains(word), "no {word:?}");
     }
     crate::benchmark::shown(&json["galleries"], &page);
@@ -269,6 +272,6 @@ fn a_retrieval_reports_what_was_right_and_wrong() {
             assert!((number(&cosines[image][text]) - cell).abs() < 0.0051, "{cell} in row {image}");
         }
     }
-    std::fs::create_dir(lab.path("images")).unwrap();
-    lab.run(&format!("{eval} --images images")).failed(2, &["cannot show", "images/image-"]);
+    std::fs::create_dir(lab.path("photos")).unwrap();
+    lab.run(&format!("{eval} --image-dir photos")).failed(2, &["cannot show", "photos/image-"]);
 }

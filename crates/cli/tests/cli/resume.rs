@@ -1,4 +1,4 @@
-//! Runs that are killed, interrupted and continued end in the files of a run that nobody disturbed.
+//! Killed, interrupted and resumed runs end with the files of an undisturbed run.
 
 use std::process::Child;
 use std::thread::sleep;
@@ -8,16 +8,15 @@ use serde_json::Value;
 
 use crate::lab::{Lab, Ran, TRAIN, changed, mix};
 
-const SHARELOCK: &str =
-    "train --images images --texts texts --head sharelock --dim 64 --batch 8 --epochs 1 --lr 1e-3 --seed 7";
+const SHARELOCK: &str = "train --images images --texts texts --projector sharelock --dim 64 --batch 8 --epochs 1 --lr 1e-3 --seed 7";
 
 /// Two caption sets, several captions an image, a holdout: 240 steps.
 const FULL: &str = "--extra-texts more --holdout 100 --epochs 60 --evaluate-every 2";
 
-/// As long as any test may want to watch it.
+/// Longer than any test.
 const ENDLESS: &str = "--epochs 1000000";
 
-/// The metrics of a run, each step of `0..steps` exactly once and in order.
+/// Checks that the metrics of a run have each step of `0..steps` once and in order.
 fn assert_steps(lab: &Lab, run: &str, steps: usize) {
     let lines = lab.metrics(run);
     let records = lines.iter().map(|line| serde_json::from_str::<Value>(line).unwrap());
@@ -25,7 +24,7 @@ fn assert_steps(lab: &Lab, run: &str, steps: usize) {
     assert_eq!(found, (0..steps as u64).collect::<Vec<_>>());
 }
 
-/// Another run has left the same files as the run `calm`.
+/// Checks that a run has the same files as the run `calm`.
 fn assert_same_as_calm(lab: &Lab, run: &str) {
     assert_steps(lab, run, lab.steps("calm"));
     assert_eq!(lab.files(run), lab.files("calm"));
@@ -34,7 +33,7 @@ fn assert_same_as_calm(lab: &Lab, run: &str) {
         found != expected
     };
     let differing: Vec<String> = lab.files(run).into_iter().filter(differs).collect();
-    // The checkpoint knows how many seconds it took, which is nobody's promise.
+    // The checkpoint contains the elapsed time.
     assert_eq!(differing, ["checkpoint.safetensors"]);
 }
 
@@ -50,9 +49,9 @@ fn kill(mut process: Child) -> Ran {
     Ran::from(process.wait_with_output().unwrap())
 }
 
-/// Starts the run, or continues it where there is something to continue, and kills it after some more steps and
-/// microseconds: again and again. Returns how many kills left steps to take, and lets the run end in peace.
-fn torment(lab: &Lab, command: &str, run: &str, kills: &[(usize, u64)]) -> usize {
+/// Starts or resumes the run and kills it after a number of steps and microseconds, repeatedly; then completes it.
+/// Returns the number of kills before the last step.
+fn kill_repeatedly(lab: &Lab, command: &str, run: &str, kills: &[(usize, u64)]) -> usize {
     let total = lab.steps("calm");
     let mut hits = 0;
     for &(steps, micros) in kills {
@@ -70,12 +69,12 @@ fn torment(lab: &Lab, command: &str, run: &str, kills: &[(usize, u64)]) -> usize
     hits
 }
 
-/// Kills at moments that look random and are the same in every test run: early in the start of the process, and
-/// after up to `stride` more steps anywhere in a step or in the checkpoint after it.
+/// Pseudo-random moments, the same in every test run: while the process starts, and after up to `stride` more steps,
+/// anywhere in a step or in the checkpoint after it.
 fn kills(count: u64, stride: u64) -> Vec<(usize, u64)> {
-    let number = |place| mix(42 ^ place);
+    let random = |index| mix(42 ^ index);
     let early = [4_000, 9_000, 15_000].map(|micros| (0, micros));
-    let later = (0..count).map(|i| ((1 + number(2 * i) % stride) as usize, number(2 * i + 1) % 5_000));
+    let later = (0..count).map(|i| ((1 + random(2 * i) % stride) as usize, random(2 * i + 1) % 5_000));
     early.into_iter().chain(later).collect()
 }
 
@@ -87,7 +86,7 @@ fn killed_at_any_moment() {
     assert_steps(&lab, "calm", 240);
     let kills = kills(10, 24);
     let command = format!("{command} --checkpoint-every 0");
-    let hits = torment(&lab, &command, "killed", &kills);
+    let hits = kill_repeatedly(&lab, &command, "killed", &kills);
     assert!(hits > kills.len() / 2, "{hits} kills of {kills:?} came before the end");
     assert_same_as_calm(&lab, "killed");
 }
@@ -102,10 +101,10 @@ fn killed_with_adamw_on_the_way_to_an_early_stop() {
     let steps = lab.steps("calm");
     let kills = kills(6, steps as u64 / 8);
     let command = format!("{command} --checkpoint-every 0");
-    let hits = torment(&lab, &command, "killed", &kills);
+    let hits = kill_repeatedly(&lab, &command, "killed", &kills);
     assert!(hits > kills.len() / 2, "{hits} kills of {kills:?} came before step {steps}");
     assert_same_as_calm(&lab, "killed");
-    // A complete run has nothing left to do, however it ended.
+    // Resuming a complete run changes nothing.
     let again = lab.run(&format!("{command} --json --out killed --resume")).json();
     assert_eq!(again["stopped_early"], true);
     assert_same_as_calm(&lab, "killed");
@@ -116,8 +115,8 @@ fn killed_with_dropout_and_batch_norm() {
     let lab = Lab::new(24);
     lab.run(&format!("{SHARELOCK} --out calm")).succeeded();
     assert_steps(&lab, "calm", 3);
-    // The head has 34 M weights: its steps take their time, and their checkpoints more of it.
-    let hits = torment(&lab, &format!("{SHARELOCK} --checkpoint-every 0"), "killed", &[(2, 100_000)]);
+    // The head has 34 M weights, so its steps and checkpoints are slow.
+    let hits = kill_repeatedly(&lab, &format!("{SHARELOCK} --checkpoint-every 0"), "killed", &[(2, 100_000)]);
     assert_eq!(hits, 1);
     assert_same_as_calm(&lab, "killed");
 
@@ -144,7 +143,7 @@ fn killed_before_the_first_checkpoint() {
 }
 
 #[test]
-fn a_complete_run_stays_as_it_is() {
+fn resuming_a_complete_run_changes_nothing() {
     let lab = Lab::new(400);
     let command = format!("{TRAIN} {FULL} --json");
     let mut first = lab.run(&format!("{command} --out calm")).json();
@@ -162,13 +161,13 @@ fn a_complete_run_stays_as_it_is() {
 
 #[cfg(unix)]
 #[test]
-fn interrupted_and_continued() {
+fn interrupted_run_exits_with_130_and_resumes() {
     let lab = Lab::new(400);
     let command = format!("{TRAIN} {FULL}");
     lab.run(&format!("{command} --out calm")).succeeded();
     let mut resume = "";
     for steps in [5, 40] {
-        // A checkpoint after every step leaves it time to be interrupted in.
+        // A checkpoint after every step slows the run down.
         let slow = "--checkpoint-every 0";
         let mut process = lab.start(&format!("{command} {slow} --json --out stopped {resume}"));
         wait_for(&lab, "stopped", steps, &mut process);
@@ -178,9 +177,10 @@ fn interrupted_and_continued() {
         let ran = Ran::from(process.wait_with_output().unwrap());
         let taken = lab.steps("stopped");
         assert!((steps..240).contains(&taken), "{taken} steps");
-        // What it says it did is what a resume will find.
+        // A resume finds the steps that the error reports.
         let said = format!("interrupted after {taken} steps");
-        ran.failed(1, &[&said, "with the same command and `--resume`"]);
+        assert!(ran.err.contains("press Ctrl-C again"), "{}", ran.err);
+        ran.failed(130, &[&said, "run the same command with `--resume`"]);
         assert!(!lab.path("stopped/head.safetensors").exists());
         resume = "--resume";
     }
@@ -190,7 +190,7 @@ fn interrupted_and_continued() {
 }
 
 #[test]
-fn one_process_and_one_configuration_a_folder() {
+fn a_run_folder_has_one_process_and_one_configuration() {
     let lab = Lab::new(200);
     let command = format!("{TRAIN} {ENDLESS} --holdout 50 --out run --checkpoint-every 0");
     let mut process = lab.start(&command);
@@ -201,7 +201,7 @@ fn one_process_and_one_configuration_a_folder() {
     second.failed(2, &["run exists", "choose another folder, or resume the run in it"]);
     let steps = lab.steps("run");
     wait_for(&lab, "run", steps + 3, &mut process);
-    assert_eq!(kill(process).code, None, "the first process was not to be disturbed");
+    assert_eq!(kill(process).code, None, "the first process must continue");
 
     for (change, field) in [
         ("--lr 1e-4", "`train.learning_rate` (0.001, now 0.0001)"),
@@ -220,7 +220,7 @@ fn one_process_and_one_configuration_a_folder() {
 }
 
 #[test]
-fn other_data_under_the_same_name() {
+fn resume_rejects_other_data_under_the_same_name() {
     let lab = Lab::new(200);
     let command = format!("{TRAIN} --holdout 50 --out run --epochs 1");
     lab.run(&command).succeeded();
@@ -230,7 +230,7 @@ fn other_data_under_the_same_name() {
 }
 
 #[test]
-fn leftovers_of_a_kill_are_swept_up_and_a_stranger_s_files_are_not() {
+fn temporary_files_are_removed_and_other_files_are_kept() {
     let lab = Lab::new(200);
     let command = format!("{TRAIN} --epochs 1 --out run");
     lab.run(&command).succeeded();
@@ -242,20 +242,20 @@ fn leftovers_of_a_kill_are_swept_up_and_a_stranger_s_files_are_not() {
 }
 
 #[test]
-fn a_damaged_checkpoint_is_an_error() {
+fn resume_rejects_a_damaged_checkpoint() {
     let lab = Lab::new(200);
     let command = format!("{TRAIN} --epochs 2 --out run");
     lab.run(&command).succeeded();
     let whole = lab.read("run/checkpoint.safetensors");
     let half = whole.len() / 2;
-    let flipped = |place: usize| {
+    let flipped = |index: usize| {
         let mut bytes = whole.clone();
-        bytes[place] ^= 1;
+        bytes[index] ^= 1;
         bytes
     };
-    // In the header, in the weights, in the optimiser's record, and in its last momentum.
-    let places = [100, 5_000, half + 100, whole.len() - 1].map(flipped);
-    for bytes in places.into_iter().chain([whole[..half].to_vec(), Vec::new(), b"text".to_vec()]) {
+    // In the header, the weights, the state of the optimizer, and its last momentum.
+    let damaged = [100, 5_000, half + 100, whole.len() - 1].map(flipped);
+    for bytes in damaged.into_iter().chain([whole[..half].to_vec(), Vec::new(), b"text".to_vec()]) {
         std::fs::write(lab.path("run/checkpoint.safetensors"), bytes).unwrap();
         let words = ["run/checkpoint.safetensors is damaged"];
         lab.refuses(&format!("{command} --resume"), 1, &words);
@@ -264,4 +264,38 @@ fn a_damaged_checkpoint_is_an_error() {
     std::fs::write(lab.path("run/metrics.jsonl"), "{\"step\":0").unwrap();
     let words = ["run/metrics.jsonl is damaged"];
     lab.refuses(&format!("{command} --resume"), 1, &words);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn second_interrupt_stops_at_once() {
+    use std::io::{BufRead, BufReader};
+    use std::process::Command;
+
+    let lab = Lab::empty();
+    std::fs::create_dir(lab.path("model")).unwrap();
+    std::fs::write(lab.path("captions.txt"), "a cat\n").unwrap();
+    // Reading the configuration blocks, because this test holds the pipe open and writes nothing.
+    let pipe = lab.path("model/config.json");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let _pipe = std::fs::File::options().read(true).write(true).open(&pipe).unwrap();
+    let mut process = lab.start("encode texts --model model --input captions.txt --out store");
+    let id = process.id().to_string();
+    let catches_interrupts = || {
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+        u64::from_str_radix(caught.trim(), 16).unwrap() & 0b10 != 0
+    };
+    while !catches_interrupts() {
+        assert!(process.try_wait().unwrap().is_none());
+        sleep(Duration::from_millis(1));
+    }
+    let interrupt = || assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    interrupt();
+    let mut line = String::new();
+    BufReader::new(process.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.contains("press Ctrl-C again"), "{line}");
+    assert!(process.try_wait().unwrap().is_none(), "the first interrupt waits for the current step");
+    interrupt();
+    assert_eq!(process.wait().unwrap().code(), Some(130));
 }

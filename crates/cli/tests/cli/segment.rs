@@ -11,12 +11,12 @@ use crate::lab::{Lab, matrix};
 const COMMAND: &str = "eval segment --data scenes --head head.safetensors --vision vision --text text";
 
 #[test]
-fn layouts_and_data_that_are_not_there_are_refused() {
+fn rejects_unknown_layouts_and_missing_data() {
     let lab = Lab::empty();
     let with = |options: &str| format!("{COMMAND} {options}");
     lab.refuses(&with("--layout folder"), 1, &["`scenes`", "neither a folder nor an id"]);
     std::fs::create_dir(lab.path("scenes")).unwrap();
-    lab.refuses(&with("--layout pascal"), 2, &["layout", "pascal", "voc21"]);
+    lab.refuses(&with("--layout pascal"), 2, &["--layout", "'pascal'", "voc21"]);
     lab.refuses(&with("--layout folder --limit 0"), 2, &["limit", "at least 1"]);
     lab.refuses(&with("--layout ade20k"), 1, &["scenes", "images/validation"]);
     for folder in ["scenes/images", "scenes/masks"] {
@@ -32,9 +32,9 @@ fn write_png(path: &std::path::Path, colour: ColorType, bytes: &[u8]) {
     encoder.write_header().unwrap().write_image_data(bytes).unwrap();
 }
 
-/// The left of every scene is of class 0, the right of class 1, and the middle is not counted.
+/// The left of every scene is class 0, the right class 1, and the middle is ignored.
 #[test]
-fn a_report_shows_the_figures_of_the_json() {
+fn report_shows_the_scores_of_the_json() {
     let lab = lab();
     for folder in ["scenes/images", "scenes/masks"] {
         fs::create_dir_all(lab.path(folder)).unwrap();
@@ -60,7 +60,7 @@ fn a_report_shows_the_figures_of_the_json() {
     let html = String::from_utf8(lab.read("out.html")).unwrap();
     assert_eq!((&plain["n_images"], &plain["n_pixels"]), (&4.into(), &(4 * 20 * 20).into()));
 
-    // The windows are kept, and the next head finds them.
+    // The features of the windows are kept for the next head.
     let cached = format!("{command} --cache windows");
     assert_eq!(lab.run(&cached).json(), plain);
     let kept = lab.files("windows");
@@ -73,7 +73,7 @@ fn a_report_shows_the_figures_of_the_json() {
     let images = found.as_object_mut().unwrap().remove("images").unwrap();
     let confusion = found.as_object_mut().unwrap().remove("confusion").unwrap();
     let pixels = found.as_object_mut().unwrap().remove("confusion_pixels").unwrap();
-    assert_eq!(found, plain, "the same figures");
+    assert_eq!(found, plain, "the same scores");
     let images = images.as_array().unwrap();
     assert_eq!(images.len(), 3);
     for image in images {
@@ -82,7 +82,7 @@ fn a_report_shows_the_figures_of_the_json() {
             assert!(html.contains(&format!("{class} {:.0}", iou.as_f64().unwrap())), "{image}");
         }
     }
-    // Half of the pixels are of either class; the shares on the diagonal are the accuracies.
+    // Half of the pixels belong to each class; the diagonal has the accuracies.
     let row = |matrix: &Value, class: usize| -> Vec<f64> {
         matrix[class].as_array().unwrap().iter().map(|cell| cell.as_f64().unwrap()).collect()
     };

@@ -1,11 +1,11 @@
-//! Several stores read as one.
+//! Several stores that are read as one.
 
 use sail_vl::core::Modality;
 use serde_json::Value;
 
 use crate::lab::{IMAGE_DIM, Lab, TEXT_DIM, TRAIN, changed, key, row};
 
-/// The images of a lab in two stores, and the texts in two others that are cut elsewhere.
+/// The images of a lab in two stores, and the texts in two stores with another boundary.
 fn parts(rows: usize) -> Lab {
     let lab = Lab::new(rows);
     let images = |items: std::ops::Range<usize>| items.map(|item| (key(item), row(item, 0, IMAGE_DIM)));
@@ -25,7 +25,7 @@ const SEVERAL: &str = "--images images-1,images-2 --texts texts-1,texts-2 --extr
 const ONE: &str = "--images images --texts texts-all --extra-texts more";
 
 #[test]
-fn several_stores_train_the_head_that_one_does_and_resume() {
+fn several_stores_train_the_same_head_as_one_and_resume() {
     let lab = parts(400);
     let train =
         |stores: &str, out: &str| format!("{} --holdout 50 --epochs 3 --out {out}", changed(TRAIN, stores));
@@ -55,7 +55,7 @@ fn several_stores_train_the_head_that_one_does_and_resume() {
 }
 
 #[test]
-fn stores_that_do_not_belong_together_are_named() {
+fn rejects_stores_that_do_not_match() {
     let lab = parts(200);
     let with = |images: &str| format!("train --images {images} --texts texts --batch 64 --out run");
     lab.refuses(&with("images-1,nowhere"), 1, &["cannot use images-1,nowhere", "`nowhere` is not there"]);
@@ -82,7 +82,7 @@ fn stores_that_do_not_belong_together_are_named() {
 }
 
 #[test]
-fn bare_files_are_numbered_on() {
+fn files_are_concatenated_by_position() {
     let lab = Lab::empty();
     let rows =
         |items: std::ops::Range<usize>, view, dim| items.map(|item| row(item, view, dim)).collect::<Vec<_>>();

@@ -1,4 +1,4 @@
-//! A shard that changes under a run.
+//! A shard that changes during a run.
 
 use std::fs::File;
 use std::path::Path;
@@ -15,13 +15,13 @@ fn modified(path: &Path) -> SystemTime {
     path.metadata().unwrap().modified().unwrap()
 }
 
-/// Writes a file in place and gives it a time.
+/// Writes a file in place and sets its modification time.
 fn put(path: &Path, bytes: &[u8], time: SystemTime) {
     std::fs::write(path, bytes).unwrap();
     File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
 }
 
-/// Waits until the run has taken some more steps.
+/// Waits until the run has taken more steps.
 fn after_steps(lab: &Lab, run: &str, more: usize, process: &mut Child) {
     let goal = lab.steps(run) + more;
     while lab.steps(run) < goal {
@@ -31,7 +31,7 @@ fn after_steps(lab: &Lab, run: &str, more: usize, process: &mut Child) {
 }
 
 #[test]
-fn a_run_ends_with_an_error_and_resumes_when_the_shard_is_back() {
+fn run_fails_and_resumes_after_the_shard_is_restored() {
     let lab = Lab::new(400);
     let train = |run: &str| format!("{TRAIN} {LONG} --out {run}");
     lab.run(&train("calm")).succeeded();
@@ -42,7 +42,7 @@ fn a_run_ends_with_an_error_and_resumes_when_the_shard_is_back() {
     for cut in [0, 1000] {
         let mut process = lab.start(&format!("{} {resume}", train("run")));
         after_steps(&lab, "run", 20, &mut process);
-        // Another length, or the same and no row as it was.
+        // Another length, or the same length with other rows.
         put(&shard, &vec![0; bytes.len() - cut], time + Duration::from_secs(5));
         let ran = Ran::from(process.wait_with_output().unwrap());
         ran.failed(1, &["shard-00001.safetensors was changed", "put the same file back"]);

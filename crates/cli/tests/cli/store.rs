@@ -1,4 +1,4 @@
-//! Parts become one store, and stores are looked at and checked.
+//! `sail store`: merge, verify and show.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use sail_vl::extract::{Event, ExtractOptions, Part, extract_texts};
 
 use crate::lab::{Lab, key, row};
 
-/// A text model of one number: how long the text is.
+/// A text model with one feature, the length of the text.
 struct Ruler;
 
 impl TextEncoder for Ruler {
@@ -40,7 +40,7 @@ impl Tokenizer for Ruler {
     }
 }
 
-/// Captions of one to fifty letters, the last of every ten empty.
+/// Captions of one to fifty letters; every tenth is empty.
 struct Captions(u64);
 
 impl RecordSource<String> for Captions {
@@ -89,7 +89,7 @@ fn assert_whole(lab: &Lab, store: &str) {
 }
 
 #[test]
-fn parts_become_the_store_of_one_run() {
+fn merged_parts_equal_the_store_of_one_run() {
     let lab = parts(3);
     let merged = lab.run("store merge part3 part1 part2 --out merged --json").json();
     assert_eq!(merged, serde_json::json!({"rows": 90, "dim": 1, "store": "merged"}));
@@ -109,18 +109,18 @@ fn parts_become_the_store_of_one_run() {
 }
 
 #[test]
-fn stores_are_read_from_end_to_end() {
+fn verify_finds_damage() {
     let lab = parts(1);
     let sound = lab.run("store verify whole --json").json();
     assert_eq!((&sound["sound"], &sound["rows"], &sound["shards"]), (&true.into(), &90.into(), &3.into()));
-    assert!(lab.run("store verify whole").succeeded().out.starts_with("whole is sound: 90 rows in 3 files"));
+    assert!(lab.run("store verify whole").succeeded().out.starts_with("whole is valid: 90 rows in 3 files"));
     lab.refuses("store verify nowhere", 1, &["cannot use nowhere"]);
 
     let shard = lab.path("whole/shard-00001.safetensors");
     let whole = std::fs::read(&shard).unwrap();
     let mut flipped = whole.clone();
-    let place = flipped.len() - 40;
-    flipped[place] ^= 1;
+    let index = flipped.len() - 40;
+    flipped[index] ^= 1;
     std::fs::write(&shard, flipped).unwrap();
     lab.refuses("store verify whole", 1, &["shard-00001.safetensors is damaged", "SHA-256"]);
     std::fs::write(&shard, &whole[..whole.len() - 1]).unwrap();
@@ -137,14 +137,14 @@ fn stores_are_read_from_end_to_end() {
 }
 
 #[test]
-fn rows_that_no_writer_writes_are_found() {
-    // A shard with a NaN and the checksum of it, as another program could write it.
+fn verify_finds_rows_that_are_not_finite() {
+    // A shard with a NaN and a matching checksum, as another program could write it.
     let lab = Lab::empty();
     lab.store("store", Modality::Image, "eye", (0..3).map(|item| (key(item), vec![1.0, 2.0])));
     let path = lab.path("store/shard-00000.safetensors");
     let mut bytes = std::fs::read(&path).unwrap();
-    let place = bytes.windows(4).position(|window| window == [0x00, 0x3c, 0x00, 0x40]).unwrap();
-    bytes[place + 4..place + 6].copy_from_slice(&[0x00, 0x7e]);
+    let index = bytes.windows(4).position(|window| window == [0x00, 0x3c, 0x00, 0x40]).unwrap();
+    bytes[index + 4..index + 6].copy_from_slice(&[0x00, 0x7e]);
     std::fs::write(&path, bytes).unwrap();
     let error = lab.run("store verify store").err;
     let found = error.split("SHA-256 is ").nth(1).unwrap()[..64].to_owned();
@@ -155,7 +155,7 @@ fn rows_that_no_writer_writes_are_found() {
 }
 
 #[test]
-fn what_a_store_holds() {
+fn show_describes_a_store() {
     let lab = parts(1);
     let shown = lab.run("store show whole --json").json();
     for (field, value) in [("modality", "text"), ("dtype", "f16")] {
@@ -169,7 +169,7 @@ fn what_a_store_holds() {
     let text = lab.run("store show whole").succeeded().out;
     for words in [
         "modality    text",
-        "90 of 1 numbers in f16",
+        "90 of dimension 1 in f16",
         "model       ruler",
         "input       bytes",
         "image-0000, ",

@@ -146,6 +146,7 @@ impl EmbeddingStore {
     /// # Errors
     /// [`DataError::Checksum`] for the first shard that is damaged, and [`DataError::Io`].
     pub fn verify(&self, progress: impl Fn(u64) + Sync) -> Result<(), DataError> {
+        let _span = tracing::info_span!("verify", shards = self.shards.len()).entered();
         let verify = |(shard, entry): (&Shard, &manifest::ShardEntry)| shard.verify(&entry.sha256, &progress);
         let shards = self.shards.par_iter().zip(&self.manifest.shards);
         in_order(shards.map(verify).collect()).map(drop)

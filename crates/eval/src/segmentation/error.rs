@@ -1,38 +1,37 @@
-//! What can be wrong with masks and maps.
+//! Errors of segmentation.
 
 use sail_core::ConfigError;
 
-/// Masks or maps that cannot be used.
+/// An error of masks, logit maps or windows.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SegmentationError {
-    /// Values that are not as many as the size says.
+    /// A number of values that does not match the size.
     #[error("a map of {height} x {width} has {found} values, expected {expected}")]
     Length {
         /// Rows.
         height: usize,
         /// Columns.
         width: usize,
-        /// Values given.
+        /// Number of values.
         found: usize,
-        /// Rows times columns, times classes where there are logits.
+        /// Rows times columns, times classes for logits.
         expected: usize,
     },
-    /// Two maps of one image that differ in size.
+    /// A mask and a prediction of different sizes.
     #[error(
-        "the mask has {found:?} rows and columns, expected {expected:?} as the prediction: is it of another image?"
+        "the mask has {found:?} rows and columns, expected {expected:?} as the prediction: check that both are of the same image"
     )]
     Size {
         /// Rows and columns of the mask.
         found: [usize; 2],
-        /// Those of the prediction.
+        /// Rows and columns of the prediction.
         expected: [usize; 2],
     },
-    /// A label that is no class.
+    /// A label that is not a class.
     #[error(
-        "the {what} has label {label} at row {row}, column {column}, expected less than {classes} or {} for ignored: \
-         is the layout the right one?",
-        crate::IGNORED
+        "the {what} has label {label} at row {row}, column {column}, expected less than {classes} or 255 for ignored: \
+         check the layout"
     )]
     Label {
         /// `mask` or `prediction`.
@@ -43,10 +42,10 @@ pub enum SegmentationError {
         row: usize,
         /// Its column.
         column: usize,
-        /// How many classes there are.
+        /// Number of classes.
         classes: usize,
     },
-    /// A part of a map that is not in it, or of other classes.
+    /// A window outside of the map, or with another number of classes.
     #[error(
         "a window of {size:?} at {place:?} with {classes} classes does not fit a map of {map:?} with {expected}"
     )]
@@ -55,14 +54,14 @@ pub enum SegmentationError {
         place: [usize; 2],
         /// Height and width.
         size: [usize; 2],
-        /// Its classes.
+        /// Number of classes of the window.
         classes: usize,
         /// Height and width of the map.
         map: [usize; 2],
-        /// The map's classes.
+        /// Number of classes of the map.
         expected: usize,
     },
-    /// A pixel that no window covers, so that it has no mean.
+    /// A pixel that is not covered by a window.
     #[error("no window covers row {row}, column {column}")]
     Uncovered {
         /// Its row.
@@ -70,7 +69,7 @@ pub enum SegmentationError {
         /// Its column.
         column: usize,
     },
-    /// A setting out of its range.
+    /// A setting out of range.
     #[error(transparent)]
     Config(#[from] ConfigError),
 }

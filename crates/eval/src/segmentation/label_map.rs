@@ -1,8 +1,8 @@
-//! A class for every pixel.
+//! Label maps.
 
 use super::SegmentationError;
 
-/// The label of pixels that count neither for nor against: borders, and what belongs to no class.
+/// The label of pixels that are excluded from scores.
 pub const IGNORED: u8 = 255;
 
 /// A class for every pixel, row by row.
@@ -13,13 +13,13 @@ pub struct LabelMap {
 }
 
 impl LabelMap {
-    /// A map of `size` rows and columns.
+    /// Creates a map of `size` rows and columns.
     ///
     /// # Shapes
     /// - labels: rows times columns
     ///
     /// # Errors
-    /// [`SegmentationError::Length`] for another number of labels.
+    /// [`SegmentationError::Length`] if the number of labels does not match the size.
     pub fn new(size: [usize; 2], labels: Vec<u8>) -> Result<Self, SegmentationError> {
         let [height, width] = size;
         let (found, expected) = (labels.len(), height.saturating_mul(width));
@@ -29,27 +29,27 @@ impl LabelMap {
         Ok(Self { size, labels })
     }
 
-    /// Rows and columns.
+    /// Returns the numbers of rows and columns.
     pub fn size(&self) -> [usize; 2] {
         self.size
     }
 
-    /// The labels, row by row.
+    /// Returns the labels, row by row.
     pub fn labels(&self) -> &[u8] {
         &self.labels
     }
 
-    /// Checks that every label is a class or, where `ignored` says so, [`IGNORED`].
+    /// Checks that every label is a class or, if `ignored`, [`IGNORED`].
     ///
     /// # Errors
-    /// [`SegmentationError::Label`] for the first that is not; `what` names the map in it.
+    /// [`SegmentationError::Label`] with the first invalid label; `what` names the map in the message.
     pub fn check(&self, classes: usize, ignored: bool, what: &'static str) -> Result<(), SegmentationError> {
-        let wrong = |label: &u8| usize::from(*label) >= classes && !(ignored && *label == IGNORED);
-        match self.labels.iter().position(wrong) {
+        let invalid = |label: &u8| usize::from(*label) >= classes && !(ignored && *label == IGNORED);
+        match self.labels.iter().position(invalid) {
             None => Ok(()),
-            Some(place) => {
-                let (row, column) = (place / self.size[1], place % self.size[1]);
-                Err(SegmentationError::Label { what, label: self.labels[place], row, column, classes })
+            Some(index) => {
+                let (row, column) = (index / self.size[1], index % self.size[1]);
+                Err(SegmentationError::Label { what, label: self.labels[index], row, column, classes })
             }
         }
     }

@@ -1,11 +1,11 @@
-//! A score of every class for every place.
+//! Logit maps, their interpolation and their labels.
 
 use rayon::prelude::*;
 use sail_core::ensure;
 
 use super::{IGNORED, LabelMap, SegmentationError};
 
-/// A score of every class for every place of a grid.
+/// Logits of every class for every cell of a grid.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogitMap {
     size: [usize; 2],
@@ -13,24 +13,24 @@ pub struct LogitMap {
     values: Vec<f32>,
 }
 
-/// How a pixel's class follows from its logits.
+/// How the class of a pixel follows from its logits.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Decision {
-    /// What logits are multiplied by before the softmax, such as the head's `exp(log_scale)` where they are cosines.
+    /// Factor of the logits before the softmax, such as `exp(log_scale)` of the head for cosines.
     pub scale: f32,
-    /// A pixel whose highest probability is below this is of class 0, the background; in 0 to 1.
+    /// Pixels whose highest probability is below this threshold, 0 to 1, are assigned to class 0, the background.
     pub background_threshold: Option<f32>,
 }
 
 impl LogitMap {
-    /// A map of `size` rows and columns.
+    /// Creates a map of `size` rows and columns.
     ///
     /// # Shapes
     /// - values: `[rows, columns, classes]`, row-major
     ///
     /// # Errors
-    /// [`SegmentationError::Length`] for another number of values, [`SegmentationError::Config`] for no classes or no
-    /// places.
+    /// [`SegmentationError::Length`] if the number of values does not match, [`SegmentationError::Config`] without classes
+    /// or cells.
     pub fn new(size: [usize; 2], classes: usize, values: Vec<f32>) -> Result<Self, SegmentationError> {
         let [height, width] = size;
         ensure(classes > 0, "classes", classes, "at least 1")?;
@@ -42,17 +42,17 @@ impl LogitMap {
         Ok(Self { size, classes, values })
     }
 
-    /// Rows and columns.
+    /// Returns the numbers of rows and columns.
     pub fn size(&self) -> [usize; 2] {
         self.size
     }
 
-    /// How many classes there are.
+    /// Returns the number of classes.
     pub fn classes(&self) -> usize {
         self.classes
     }
 
-    /// The values, `[rows, columns, classes]`, row-major.
+    /// Returns the values, `[rows, columns, classes]`, row-major.
     pub fn values(&self) -> &[f32] {
         &self.values
     }
@@ -61,11 +61,11 @@ impl LogitMap {
         &mut self.values
     }
 
-    /// The map at another size, interpolated bilinearly as PyTorch's `interpolate(mode="bilinear",
-    /// align_corners=False)` does: not filtered where it shrinks.
+    /// Resizes the map with bilinear interpolation, like PyTorch's `interpolate(mode="bilinear", align_corners=False)`:
+    /// without antialiasing.
     ///
     /// # Errors
-    /// [`SegmentationError::Config`] for a size without places.
+    /// [`SegmentationError::Config`] for an empty size.
     ///
     /// # Examples
     /// ```
@@ -81,12 +81,12 @@ impl LogitMap {
         Ok(Self { size, classes: self.classes, values })
     }
 
-    /// The class of every pixel of an image of `size`: logits are resized to it, and the highest decides; of equals the
-    /// first. Only a row of the resized map is held at a time by each thread.
+    /// Assigns a class to every pixel of an image of `size`: the class with the highest resized logit, the first of
+    /// several. Each thread holds only one row of the resized map.
     ///
     /// # Errors
-    /// [`SegmentationError::Config`] for a size without places, more than 255 classes, a scale that is not positive or
-    /// a threshold that is not in 0 to 1.
+    /// [`SegmentationError::Config`] for an empty size, more than 255 classes, a scale that is not positive, and a
+    /// threshold out of range.
     ///
     /// # Examples
     /// ```
@@ -101,7 +101,7 @@ impl LogitMap {
         ensure(height > 0 && width > 0, "size", format!("{height} x {width}"), "at least 1 x 1")?;
         ensure(self.classes <= usize::from(IGNORED), "classes", self.classes, "at most 255")?;
         let scale = decision.scale;
-        ensure(scale.is_finite() && scale > 0.0, "scale", scale, "a positive number")?;
+        ensure(scale.is_finite() && scale > 0.0, "scale", scale, "a positive value")?;
         if let Some(threshold) = decision.background_threshold {
             ensure((0.0..=1.0).contains(&threshold), "background_threshold", threshold, "0 to 1")?;
         }
@@ -114,7 +114,7 @@ impl LogitMap {
         LabelMap::new(size, labels)
     }
 
-    /// Gives each row of the map resized to `size` to `work`, with its part of `out`.
+    /// Calls `work` with each row of the map resized to `size` and the corresponding part of `out`.
     fn rows<T: Send>(&self, size: [usize; 2], out: &mut [T], work: impl Fn(&[f32], &mut [T]) + Sync) {
         let classes = self.classes;
         let [rows, columns] = [0, 1].map(|axis| taps(self.size[axis], size[axis]));
@@ -127,10 +127,10 @@ impl LogitMap {
             {
                 *value = tap.mix(first, second);
             }
-            for (place, tap) in row.chunks_exact_mut(classes).zip(&columns) {
+            for (cell, tap) in row.chunks_exact_mut(classes).zip(&columns) {
                 let [first, second] =
                     [tap.first, tap.second].map(|from| &between[from * classes..][..classes]);
-                for ((value, &first), &second) in place.iter_mut().zip(first).zip(second) {
+                for ((value, &first), &second) in cell.iter_mut().zip(first).zip(second) {
                     *value = tap.mix(first, second);
                 }
             }
@@ -154,25 +154,25 @@ impl Decision {
     }
 }
 
-/// The two neighbours of an output place on a line, and the share of the second.
+/// The two neighbours of an output position along an axis, and the weight of the second.
 struct Tap {
     first: usize,
     second: usize,
-    share: f32,
+    weight: f32,
 }
 
 impl Tap {
     fn mix(&self, first: f32, second: f32) -> f32 {
-        first * (1.0 - self.share) + second * self.share
+        first * (1.0 - self.weight) + second * self.weight
     }
 }
 
 fn taps(from: usize, to: usize) -> Vec<Tap> {
     let scale = from as f32 / to as f32;
-    let tap = |place| {
-        let centre = (scale * (place as f32 + 0.5) - 0.5).max(0.0);
+    let tap = |position| {
+        let centre = (scale * (position as f32 + 0.5) - 0.5).max(0.0);
         let first = (centre as usize).min(from - 1);
-        Tap { first, second: (first + 1).min(from - 1), share: (centre - first as f32).clamp(0.0, 1.0) }
+        Tap { first, second: (first + 1).min(from - 1), weight: (centre - first as f32).clamp(0.0, 1.0) }
     };
     (0..to).map(tap).collect()
 }

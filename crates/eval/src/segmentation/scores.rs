@@ -1,11 +1,11 @@
-//! Intersection over union.
+//! Confusion matrices and intersection over union.
 
 use sail_core::ensure;
 use serde::{Deserialize, Serialize};
 
 use super::{IGNORED, LabelMap, SegmentationError};
 
-/// How often a pixel of each class was given each class, over any number of images.
+/// A confusion matrix of pixels, accumulated over images.
 ///
 /// # Examples
 /// ```
@@ -23,59 +23,58 @@ use super::{IGNORED, LabelMap, SegmentationError};
 pub struct Confusion {
     classes: usize,
     images: usize,
-    /// Row by row: a row for every true class.
+    /// Row-major, with a row for every true class.
     counts: Vec<u64>,
 }
 
 /// Scores of a segmentation, in percent.
 ///
-/// With `n[t][p]` the number of pixels of class `t` that were given class `p`, over all images and without those
-/// whose true label is [`IGNORED`]:
-/// `IoU_c = n[c][c] / (sum_p n[c][p] + sum_t n[t][c] - n[c][c])`, as mmsegmentation's `mIoU` has it.
+/// With `n[t][p]` the number of pixels of class `t` with prediction `p` over all images, without pixels whose true label
+/// is [`IGNORED`]: `IoU_c = n[c][c] / (sum_p n[c][p] + sum_t n[t][c] - n[c][c])`, as in mmsegmentation's `mIoU`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Segmentation {
-    /// The mean of `per_class_iou` over the classes that have one; 0 where none has.
+    /// Mean of `per_class_iou` over the classes that have one; 0 without such classes.
     pub miou: f64,
-    /// Intersection over union; `None` (`null`) for a class that is neither in the masks nor in the predictions.
+    /// Intersection over union; `None` (`null`) for a class that occurs neither in masks nor in predictions.
     pub per_class_iou: Vec<Option<f64>>,
-    /// The share of each class's pixels that were given it; `None` for a class that is not in the masks.
+    /// Percentage of the pixels of each class that are predicted correctly; `None` for a class that does not occur in masks.
     pub per_class_accuracy: Vec<Option<f64>>,
-    /// The share of all pixels that were given their class.
+    /// Percentage of all pixels that are predicted correctly.
     pub pixel_accuracy: f64,
-    /// What giving every pixel the most frequent class would score.
+    /// The scores of predicting the most frequent class everywhere.
     pub baseline: FrequencyBaseline,
-    /// How many images there are.
+    /// Number of images.
     pub n_images: usize,
-    /// How many pixels count.
+    /// Number of pixels that are not ignored.
     pub n_pixels: u64,
 }
 
-/// The score of one class for all pixels: the most frequent in the masks.
+/// The scores of predicting the most frequent class of the masks everywhere.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct FrequencyBaseline {
     /// The class.
     pub class: usize,
-    /// Its intersection over union, divided by the number of classes in the masks: the others have 0.
+    /// Its intersection over union, divided by the number of classes in the masks, whose other IoUs are 0.
     pub miou: f64,
-    /// The share of its pixels.
+    /// Percentage of its pixels.
     pub pixel_accuracy: f64,
 }
 
 impl Confusion {
-    /// Nothing counted yet.
+    /// Creates an empty matrix.
     ///
     /// # Errors
-    /// [`SegmentationError::Config`] for a number of classes that is not 1 to 255.
+    /// [`SegmentationError::Config`] if the number of classes is not 1 to 255.
     pub fn new(classes: usize) -> Result<Self, SegmentationError> {
         ensure((1..=usize::from(IGNORED)).contains(&classes), "classes", classes, "1 to 255")?;
         Ok(Self { classes, images: 0, counts: vec![0; classes * classes] })
     }
 
-    /// Counts an image. Pixels whose true label is [`IGNORED`] do not count.
+    /// Adds an image, without pixels whose true label is [`IGNORED`].
     ///
     /// # Errors
-    /// [`SegmentationError::Size`] for maps of different sizes, [`SegmentationError::Label`] for a label that is no
-    /// class; nothing is counted then.
+    /// [`SegmentationError::Size`] for maps of different sizes, [`SegmentationError::Label`] for a label that is not a
+    /// class. On an error nothing is added.
     pub fn add(&mut self, prediction: &LabelMap, truth: &LabelMap) -> Result<(), SegmentationError> {
         if prediction.size() != truth.size() {
             return Err(SegmentationError::Size { found: truth.size(), expected: prediction.size() });
@@ -91,15 +90,15 @@ impl Confusion {
         Ok(())
     }
 
-    /// The counts, a row for every true class and a column for every predicted one.
+    /// Returns the counts, with a row for every true class and a column for every predicted class.
     ///
     /// # Shapes
-    /// - result: `[classes, classes]`, row by row
+    /// - output: `[classes, classes]`, row-major
     pub fn counts(&self) -> &[u64] {
         &self.counts
     }
 
-    /// The scores of what was counted.
+    /// Computes the scores of all images.
     pub fn scores(&self) -> Segmentation {
         let classes = 0..self.classes;
         let row = |truth: usize| &self.counts[truth * self.classes..][..self.classes];
@@ -115,7 +114,7 @@ impl Confusion {
             .map(|class| percent(hits[class], of_truth[class] + predicted(class) - hits[class]))
             .collect();
         let present = of_truth.iter().filter(|&&count| count > 0).count();
-        // The first of equals.
+        // The first of several equally frequent classes.
         let frequent = classes.clone().rev().max_by_key(|&class| of_truth[class]).unwrap_or(0);
         let share = percent(of_truth[frequent], n_pixels).unwrap_or(0.0);
         let found: Vec<f64> = per_class_iou.iter().flatten().copied().collect();

@@ -5,23 +5,23 @@ use serde::{Deserialize, Serialize};
 
 use super::{LogitMap, SegmentationError};
 
-/// The most pixels that an image may be resized to.
+/// Maximum number of pixels of a resized image.
 const MAX_PIXELS: usize = 1 << 26;
 
-/// How an image is cut into the windows that a backbone sees: mmsegmentation's `slide` mode.
+/// How an image is split into overlapping windows: mmsegmentation's `slide` mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SlidingWindow {
-    /// What the shorter side of an image is resized to, in pixels.
+    /// Size of the shorter side of a resized image, in pixels.
     pub short_side: usize,
-    /// The side of a square window.
+    /// Size of a square window, in pixels.
     pub window: usize,
-    /// From one window to the next.
+    /// Distance between windows, in pixels.
     pub stride: usize,
 }
 
 impl Default for SlidingWindow {
-    /// The paper's: windows of 448, 224 apart, on a short side of 448.
+    /// Returns the setting of the paper: windows of 448 with a stride of 224, on a short side of 448.
     fn default() -> Self {
         Self { short_side: 448, window: 448, stride: 224 }
     }
@@ -34,25 +34,25 @@ impl Check for SlidingWindow {
         let within = (1..=short_side).contains(&window);
         ensure(within, "window", window, format!("1 to the short side, {short_side}"))?;
         let covers = (1..=window).contains(&stride);
-        ensure(covers, "stride", stride, format!("1 to the window, {window}: no pixel may be left out"))
+        ensure(covers, "stride", stride, format!("1 to the window, {window}, so that every pixel is covered"))
     }
 }
 
-/// A part of a map.
+/// A rectangle of a map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
-    /// Its first row and first column.
+    /// First row and first column.
     pub place: [usize; 2],
-    /// Its rows and columns.
+    /// Numbers of rows and columns.
     pub size: [usize; 2],
 }
 
 impl SlidingWindow {
-    /// Height and width of an image once its shorter side is resized, the longer one in proportion, rounded half up.
+    /// Returns height and width of the resized image, with the aspect ratio preserved and the longer side rounded half up.
     ///
     /// # Errors
-    /// [`SegmentationError::Config`] for settings out of range, and for an image without pixels or that would have
-    /// more than 67,108,864.
+    /// [`SegmentationError::Config`] for settings out of range, for an empty image, and for a resized image of more than
+    /// 67,108,864 pixels.
     pub fn resized(&self, size: [usize; 2]) -> Result<[usize; 2], SegmentationError> {
         self.check()?;
         let [height, width] = size;
@@ -60,11 +60,16 @@ impl SlidingWindow {
         let scale = self.short_side as f64 / short as f64;
         let long = (long as f64 * scale + 0.5) as usize;
         let fits = short > 0 && long.saturating_mul(self.short_side) <= MAX_PIXELS;
-        ensure(fits, "image", format!("{height} x {width}"), "less elongated, and some pixels")?;
+        ensure(
+            fits,
+            "image",
+            format!("{height} x {width}"),
+            "at least one pixel, and a smaller aspect ratio",
+        )?;
         Ok(if height <= width { [self.short_side, long] } else { [long, self.short_side] })
     }
 
-    /// The windows of a map, row by row: a stride apart, the last of a row or column moved back to end at the edge.
+    /// Returns the windows of a map, row by row. The last window of a row or column is shifted back to end at the edge.
     ///
     /// # Errors
     /// [`SegmentationError::Config`] for settings out of range.
@@ -80,8 +85,8 @@ impl SlidingWindow {
         self.check()?;
         let [rows, columns] = size.map(|length| {
             let count = length.saturating_sub(self.window).div_ceil(self.stride) + 1;
-            (0..count).map(move |number| {
-                let end = (number * self.stride + self.window).min(length);
+            (0..count).map(move |index| {
+                let end = (index * self.stride + self.window).min(length);
                 let start = end.saturating_sub(self.window);
                 (start, end - start)
             })
@@ -91,7 +96,7 @@ impl SlidingWindow {
     }
 }
 
-/// The mean of the logits of overlapping windows.
+/// Accumulates the logits of overlapping windows.
 #[derive(Debug, Clone)]
 pub struct WindowSum {
     sum: LogitMap,
@@ -99,20 +104,20 @@ pub struct WindowSum {
 }
 
 impl WindowSum {
-    /// A map of `size` without windows.
+    /// Creates a map of `size` without windows.
     ///
     /// # Errors
-    /// As [`LogitMap::new`].
+    /// Those of [`LogitMap::new`].
     pub fn new(size: [usize; 2], classes: usize) -> Result<Self, SegmentationError> {
-        let places = size[0].saturating_mul(size[1]);
-        let sum = LogitMap::new(size, classes, vec![0.0; places.saturating_mul(classes)])?;
-        Ok(Self { sum, counts: vec![0.0; places] })
+        let cells = size[0].saturating_mul(size[1]);
+        let sum = LogitMap::new(size, classes, vec![0.0; cells.saturating_mul(classes)])?;
+        Ok(Self { sum, counts: vec![0.0; cells] })
     }
 
-    /// Adds the logits of a window, resized to it.
+    /// Adds the logits of a window, resized to the window.
     ///
     /// # Errors
-    /// [`SegmentationError::Window`] for a window that is not in the map, or other classes.
+    /// [`SegmentationError::Window`] for a window outside of the map or with another number of classes.
     pub fn add(&mut self, window: Window, logits: &LogitMap) -> Result<(), SegmentationError> {
         let (map, expected) = (self.sum.size(), self.sum.classes());
         let Window { place, size } = window;
@@ -131,14 +136,14 @@ impl WindowSum {
         Ok(())
     }
 
-    /// The sum of the windows, divided at every place by their number.
+    /// Returns the mean logits of the windows that cover each cell.
     ///
     /// # Errors
-    /// [`SegmentationError::Uncovered`] for a place that no window covers.
+    /// [`SegmentationError::Uncovered`] if a cell is not covered.
     pub fn mean(mut self) -> Result<LogitMap, SegmentationError> {
         let [_, width] = self.sum.size();
-        if let Some(place) = self.counts.iter().position(|count| *count == 0.0) {
-            return Err(SegmentationError::Uncovered { row: place / width, column: place % width });
+        if let Some(cell) = self.counts.iter().position(|count| *count == 0.0) {
+            return Err(SegmentationError::Uncovered { row: cell / width, column: cell % width });
         }
         let classes = self.sum.classes();
         for (logits, count) in self.sum.values_mut().chunks_exact_mut(classes).zip(&self.counts) {

@@ -1,4 +1,4 @@
-//! What the trait promises: errors, finite results, and losses from outside the crate.
+//! The contract of the trait: errors, finite results, and losses of other crates.
 
 use burn::tensor::{Device, Tensor};
 use sail_core::{ContrastiveLoss, EmbeddingBatch, LossError};
@@ -6,7 +6,7 @@ use sail_core::{ContrastiveLoss, EmbeddingBatch, LossError};
 use crate::oracle::Batch;
 use crate::{assert_close, every_config, floats, parts};
 
-/// The error of both entry points, which have to agree.
+/// The error of both methods, which must agree.
 fn error(loss: &dyn ContrastiveLoss, batch: &EmbeddingBatch) -> LossError {
     let error = loss.forward(batch.clone()).unwrap_err();
     assert_eq!(loss.gradients(batch.clone()).unwrap_err(), error);
@@ -14,10 +14,10 @@ fn error(loss: &dyn ContrastiveLoss, batch: &EmbeddingBatch) -> LossError {
 }
 
 #[test]
-fn batches_that_do_not_fit_are_errors() {
+fn rejects_invalid_batches() {
     let shape = |rows, dim| Tensor::<2>::ones([rows, dim], &Device::flex());
-    let good = Batch::random([3, 5, 2], 0.0, 20.0, -10.0).to_tensors();
-    let batch = |images: Tensor<2>, texts: Vec<Tensor<2>>| EmbeddingBatch { images, texts, ..good.clone() };
+    let valid = Batch::random([3, 5, 2], 0.0, 20.0, -10.0).to_tensors();
+    let batch = |images: Tensor<2>, texts: Vec<Tensor<2>>| EmbeddingBatch { images, texts, ..valid.clone() };
     for config in every_config() {
         let loss = config.build().unwrap();
         let loss = loss.as_ref();
@@ -36,7 +36,7 @@ fn batches_that_do_not_fit_are_errors() {
 }
 
 #[test]
-fn logits_beyond_the_range_of_exp_give_finite_results() {
+fn results_are_finite_for_logits_out_of_the_range_of_exp() {
     for config in every_config() {
         let loss = config.build().unwrap();
         for bias in [-1e4, 0.0, 1e4] {
@@ -50,7 +50,7 @@ fn logits_beyond_the_range_of_exp_give_finite_results() {
 }
 
 #[test]
-fn a_constant_dimension_gives_barlow_twins_finite_results() {
+fn barlow_twins_is_finite_for_a_constant_dimension() {
     let mut batch = Batch::random([7, 5, 1], 0.5, 20.0, -10.0);
     for row in batch.images.chunks_mut(5) {
         row[2] = 0.25;
@@ -58,12 +58,12 @@ fn a_constant_dimension_gives_barlow_twins_finite_results() {
     let loss = sail_losses::BarlowTwinsLoss::new();
     let gradients = loss.gradients(batch.to_tensors()).unwrap();
     let value = floats(gradients.value.clone());
-    // The dead dimension agrees with nothing: it alone costs 1.
+    // The constant dimension has correlation 0, which costs 1.
     assert!(value[0].is_finite() && value[0] >= 1.0, "{value:?}");
     assert!(parts(gradients).concat().iter().all(|x| x.is_finite()));
 }
 
-/// A loss of someone else's: the mean squared distance of each image and its first caption.
+/// A loss of another crate: the mean squared distance between each image and its first caption.
 struct MeanSquaredDistance;
 
 impl ContrastiveLoss for MeanSquaredDistance {
@@ -75,7 +75,7 @@ impl ContrastiveLoss for MeanSquaredDistance {
 }
 
 #[test]
-fn a_loss_from_outside_has_gradients_by_default() {
+fn gradients_default_to_automatic_differentiation() {
     let batch = Batch::random([3, 5, 2], 0.5, 20.0, -10.0);
     let loss: Box<dyn ContrastiveLoss> = Box::new(MeanSquaredDistance);
     let gradients = loss.gradients(batch.to_tensors()).unwrap();

@@ -1,4 +1,4 @@
-//! Gradients against differences of the oracle: each loss's own, and its differentiated `forward`.
+//! Closed-form gradients and differentiated `forward` against finite differences of the oracle.
 
 use std::num::NonZeroUsize;
 
@@ -9,16 +9,16 @@ use sail_losses::{Direction, InfoNceLoss, LossConfig, SigmoidLoss};
 
 fn check(config: LossConfig, batch: &Batch) {
     let expected = oracle::gradients(config, batch);
-    // Differences are exact to about 1e-8. A cross-entropy cancels logits, whose rounding error is 6e-8 of
+    // Finite differences have an error of about 1e-8. A cross-entropy cancels logits, whose rounding error is 6e-8 of
     // the scale.
     let absolute = match config {
         LossConfig::InfoNce { .. } => 6e-8 * batch.log_scale.exp(),
         _ => 1e-7,
     };
-    let own = config.build().unwrap();
+    let closed_form = config.build().unwrap();
     let differentiated = Differentiated(config.build().unwrap());
     let losses: [(&str, &dyn ContrastiveLoss); 2] =
-        [("own", own.as_ref()), ("differentiated", &differentiated)];
+        [("closed form", closed_form.as_ref()), ("differentiated", &differentiated)];
     for (path, loss) in losses {
         let found = parts(loss.gradients(batch.to_tensors()).unwrap());
         assert_eq!(found.len(), expected.len());
@@ -31,7 +31,7 @@ fn check(config: LossConfig, batch: &Batch) {
 }
 
 #[test]
-fn gradients_are_the_gradients_of_the_definition() {
+fn gradients_match_the_oracle() {
     for config in every_config() {
         for ([rows, dim, sets], alignment) in
             [([3, 5, 1], 0.0), ([7, 5, 3], 0.5), ([7, 17, 2], 2.0), ([33, 5, 1], 0.5)]
@@ -43,16 +43,16 @@ fn gradients_are_the_gradients_of_the_definition() {
     }
 }
 
-/// Sides that divide the batch, that do not, of one pair, and beyond the batch.
+/// Tile sizes that divide the batch, that do not, of one pair, and larger than the batch.
 #[test]
-fn tiles_of_any_side_give_the_same_gradients_and_value() {
+fn tiled_gradients_match_the_oracle() {
     let (sigmoid, info_nce) = (SigmoidLoss::new(), InfoNceLoss::new());
-    for ([rows, dim, sets], sides) in [([7, 5, 3], [1, 2, 7]), ([33, 17, 2], [4, 11, 100])] {
+    for ([rows, dim, sets], tile_sizes) in [([7, 5, 3], [1, 2, 7]), ([33, 17, 2], [4, 11, 100])] {
         let batch = Batch::random([rows, dim, sets], 0.5, 20.0, -10.0);
-        for side in sides.map(|side| NonZeroUsize::new(side).unwrap()) {
-            check_tiled(LossConfig::default(), &sigmoid.with_tile(side), &batch);
+        for size in tile_sizes.map(|size| NonZeroUsize::new(size).unwrap()) {
+            check_tiled(LossConfig::default(), &sigmoid.with_tile_size(size), &batch);
             for direction in [Direction::Both, Direction::ImageToText, Direction::TextToImage] {
-                let loss = info_nce.with_direction(direction).with_tile(side);
+                let loss = info_nce.with_direction(direction).with_tile_size(size);
                 check_tiled(LossConfig::InfoNce { direction }, &loss, &batch);
             }
         }
@@ -69,9 +69,9 @@ fn check_tiled(config: LossConfig, loss: &dyn ContrastiveLoss, batch: &Batch) {
 }
 
 #[test]
-fn a_batch_of_two_has_gradients() {
+fn gradients_of_a_batch_of_two_match_the_oracle() {
     for config in every_config() {
-        // Two standardised rows are 1 and -1 whatever they were: Barlow Twins has no gradient to speak of there.
+        // Two standardised rows are always 1 and -1, so the gradient of Barlow Twins vanishes.
         if !matches!(config, LossConfig::BarlowTwins { .. }) {
             check(config, &Batch::random([2, 5, 2], 0.5, 20.0, -10.0));
         }
@@ -79,8 +79,8 @@ fn a_batch_of_two_has_gradients() {
 }
 
 #[test]
-fn a_logit_of_exactly_zero_has_its_gradient() {
-    // Images and their texts are orthogonal: the positives' logits are 0, where relu and abs have a kink.
+fn gradients_at_a_logit_of_zero_match_the_oracle() {
+    // Images and their texts are orthogonal: the logits of positives are 0, where relu and abs have a kink.
     let batch = Batch {
         rows: 2,
         dim: 2,

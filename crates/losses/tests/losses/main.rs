@@ -1,4 +1,4 @@
-//! The losses against a double-precision oracle, its finite differences, and PyTorch.
+//! The losses against an f64 oracle, its finite differences, and PyTorch.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod contract;
@@ -11,7 +11,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use sail_core::{ContrastiveLoss, EmbeddingBatch, LossError, LossGradients};
 use sail_losses::{Blocks, Direction, LossConfig, Normalization};
 
-/// Hides a loss's own `gradients`, so that the trait's default differentiates its `forward`.
+/// Hides the closed-form `gradients` of a loss, so that the default of the trait differentiates its `forward`.
 struct Differentiated(Box<dyn ContrastiveLoss>);
 
 impl ContrastiveLoss for Differentiated {
@@ -44,7 +44,7 @@ fn floats<const D: usize>(x: Tensor<D>) -> Vec<f64> {
     data.into_iter().map(f64::from).collect()
 }
 
-/// The derivatives by part, in the order images, caption sets, log scale, bias.
+/// The gradients in the order images, caption sets, log scale, bias.
 fn parts(gradients: LossGradients) -> Vec<Vec<f64>> {
     let mut parts = vec![floats(gradients.images)];
     parts.extend(gradients.texts.into_iter().map(floats));
@@ -52,13 +52,13 @@ fn parts(gradients: LossGradients) -> Vec<Vec<f64>> {
     parts
 }
 
-/// Asserts that no entry is further off than `relative` times the largest expected one, plus `absolute`.
+/// Asserts that no error exceeds `relative` times the largest expected magnitude, plus `absolute`.
 fn assert_close(found: &[f64], expected: &[f64], relative: f64, absolute: f64, what: &str) {
     assert_eq!(found.len(), expected.len(), "{what}");
     let largest = expected.iter().fold(0f64, |m, x| m.max(x.abs()));
     let allowed = relative * largest + absolute;
     for (at, (f, e)) in found.iter().zip(expected).enumerate() {
-        // Not `>`, which a NaN would pass.
+        // Not `>`, which is false for a NaN.
         let close = (f - e).abs() <= allowed;
         assert!(close, "{what} [{at}]: {f:e}, expected {e:e} to within {allowed:e}");
     }

@@ -1,11 +1,11 @@
-//! The losses' definitions as plain loops in double precision, and their derivatives by differences.
+//! The losses as plain loops in f64, from the formulas of their papers, and their gradients by finite differences.
 
 use sail_core::EmbeddingBatch;
 use sail_losses::{Blocks, Direction, LossConfig, Normalization};
 
 use crate::tensor;
 
-/// A batch of numbers that single precision holds exactly.
+/// A batch of values that are exact in f32.
 #[derive(Clone)]
 pub(crate) struct Batch {
     pub(crate) rows: usize,
@@ -59,7 +59,7 @@ impl Batch {
     }
 }
 
-/// The loss of `config`.
+/// The value of a loss.
 pub(crate) fn value(config: LossConfig, batch: &Batch) -> f64 {
     let of_set = |texts: &Vec<f64>| match config {
         LossConfig::Sigmoid { normalization, .. } => sigmoid(batch, texts, normalization),
@@ -74,7 +74,7 @@ pub(crate) fn value(config: LossConfig, batch: &Batch) -> f64 {
     }
 }
 
-/// The derivatives by central differences, by part, in the order images, caption sets, log scale, bias.
+/// Gradients by central differences, in the order images, caption sets, log scale, bias.
 pub(crate) fn gradients(config: LossConfig, batch: &Batch) -> Vec<Vec<f64>> {
     const STEP: f64 = 1e-6;
     let lengths: Vec<usize> = batch.clone().parts_mut().iter().map(|p| p.len()).collect();
@@ -150,7 +150,7 @@ fn barlow_twins(batch: &Batch, texts: &[f64], lambda: f64) -> f64 {
     sum
 }
 
-/// The next number of a splitmix64 sequence, in [-1, 1).
+/// The next value of a splitmix64 generator, scaled to [-1, 1).
 fn uniform(state: &mut u64) -> f64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut z = *state;

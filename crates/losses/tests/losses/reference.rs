@@ -9,7 +9,7 @@ use sail_losses::{BarlowTwinsLoss, Blocks, Direction, LossConfig, Normalization}
 
 use crate::{Differentiated, assert_close, floats, parts};
 
-/// Tensors of the fixture by name; taking one removes it, so that what nobody tests is noticed.
+/// Tensors of the fixture by name. Taking one removes it, so that unused tensors are detected.
 struct Fixture(BTreeMap<String, (Vec<usize>, Vec<f64>)>);
 
 impl Fixture {
@@ -72,7 +72,7 @@ fn configs() -> Vec<(&'static str, LossConfig)> {
 }
 
 #[test]
-fn values_and_gradients_are_pytorchs() {
+fn values_and_gradients_match_pytorch() {
     let mut fixture = Fixture::open();
     for (case, sets) in [("loose", 3), ("aligned", 2)] {
         let batch = fixture.take_batch(case, sets);
@@ -86,10 +86,10 @@ fn values_and_gradients_are_pytorchs() {
                 expected.push(fixture.take(&format!("{case}/{name}/d_{scalar}")));
             }
 
-            let own = config.build().unwrap();
+            let closed_form = config.build().unwrap();
             let differentiated = Differentiated(config.build().unwrap());
             let losses: [(&str, &dyn ContrastiveLoss); 2] =
-                [("own", own.as_ref()), ("differentiated", &differentiated)];
+                [("closed form", closed_form.as_ref()), ("differentiated", &differentiated)];
             for (path, loss) in losses {
                 let found = loss.gradients(batch.clone()).unwrap();
                 let what = format!("{case}, {name}, {path}");
@@ -98,7 +98,7 @@ fn values_and_gradients_are_pytorchs() {
                 let found = parts(found);
                 assert_eq!(found.len(), expected.len());
                 for (part, (found, expected)) in found.iter().zip(&expected).enumerate() {
-                    // PyTorch's derivative by an unused or cancelling bias is 0 up to rounding.
+                    // PyTorch's gradient of an unused or cancelling bias is 0 up to rounding.
                     assert_close(found, expected, 2e-5, 1e-9, &format!("{what}, part {part}"));
                 }
             }
@@ -109,7 +109,7 @@ fn values_and_gradients_are_pytorchs() {
 }
 
 #[test]
-fn the_first_loss_of_a_run_is_pytorchs_to_single_precision() {
+fn the_initial_loss_matches_pytorch_to_single_precision() {
     let mut fixture = Fixture::open();
     let device = Device::flex();
     let batch = EmbeddingBatch {
@@ -120,10 +120,10 @@ fn the_first_loss_of_a_run_is_pytorchs_to_single_precision() {
     };
     let loss = LossConfig::default().build().unwrap();
     let forward = floats(loss.forward(batch.clone()).unwrap());
-    let own = floats(loss.gradients(batch).unwrap().value);
+    let closed_form = floats(loss.gradients(batch).unwrap().value);
     for precision in ["f32", "f64"] {
         let expected = fixture.take(&format!("first/value.{precision}"));
         assert_close(&forward, &expected, 1e-6, 0.0, precision);
-        assert_close(&own, &expected, 1e-6, 0.0, precision);
+        assert_close(&closed_form, &expected, 1e-6, 0.0, precision);
     }
 }

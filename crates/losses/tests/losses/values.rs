@@ -4,11 +4,11 @@ use crate::oracle::{self, Batch};
 use crate::{assert_close, every_config, floats};
 use sail_losses::LossConfig;
 
-/// The scale and bias at the start of training, the scale's limit, and logits far beyond exp's range.
+/// Initial scale and bias, the maximum scale, and logits far out of the range of exp.
 const SCALARS: [(f64, f64); 5] = [(20.0, -10.0), (100.0, -10.0), (1.0, 0.0), (100.0, 50.0), (100.0, -200.0)];
 
 #[test]
-fn every_loss_has_the_value_of_its_definition() {
+fn values_match_the_oracle() {
     for config in every_config() {
         let loss = config.build().unwrap();
         for (scale, bias) in SCALARS {
@@ -17,8 +17,8 @@ fn every_loss_has_the_value_of_its_definition() {
                     let batch = Batch::random([rows, dim, sets], alignment, scale, bias);
                     let expected = [oracle::value(config, &batch)];
                     let forward = floats(loss.forward(batch.to_tensors()).unwrap());
-                    let closed = floats(loss.gradients(batch.to_tensors()).unwrap().value);
-                    // A logit's rounding error grows with the scale, and the loss is its exponential.
+                    let closed_form = floats(loss.gradients(batch.to_tensors()).unwrap().value);
+                    // The rounding error of a logit grows with the scale, and the loss depends on its exponential.
                     let relative = 1e-5 * (scale / 20.0).max(1.0);
                     // Cross-entropies are differences of logits.
                     let absolute = match config {
@@ -27,7 +27,7 @@ fn every_loss_has_the_value_of_its_definition() {
                     };
                     let what = format!("{config:?}, {rows} x {dim} x {sets}, {scale}, {bias}");
                     assert_close(&forward, &expected, relative, absolute, &what);
-                    assert_close(&closed, &expected, relative, absolute, &what);
+                    assert_close(&closed_form, &expected, relative, absolute, &what);
                 }
             }
         }
@@ -35,20 +35,20 @@ fn every_loss_has_the_value_of_its_definition() {
 }
 
 #[test]
-fn a_sum_over_many_pairs_keeps_its_precision() {
+fn sums_over_many_pairs_keep_their_precision() {
     let config = LossConfig::default();
     let batch = Batch::random([371, 17, 1], 0.0, 20.0, -10.0);
     let expected = [oracle::value(config, &batch)];
     let loss = config.build().unwrap();
     let forward = floats(loss.forward(batch.to_tensors()).unwrap());
-    let closed = floats(loss.gradients(batch.to_tensors()).unwrap().value);
+    let closed_form = floats(loss.gradients(batch.to_tensors()).unwrap().value);
     assert_close(&forward, &expected, 1e-6, 0.0, "forward");
-    assert_close(&closed, &expected, 1e-6, 0.0, "closed form");
+    assert_close(&closed_form, &expected, 1e-6, 0.0, "closed form");
 }
 
 #[test]
-fn a_small_loss_is_not_lost_beside_large_logits() {
-    // Orthogonal pairs: positives have the logit 50, negatives -50.
+fn small_losses_keep_their_digits_at_large_logits() {
+    // The logits of positives are 50, those of negatives -50.
     let identity = vec![1.0, 0.0, 0.0, 1.0];
     let batch = Batch {
         rows: 2,
@@ -62,7 +62,7 @@ fn a_small_loss_is_not_lost_beside_large_logits() {
     assert!(expected[0] < 1e-21);
     let loss = LossConfig::default().build().unwrap();
     let forward = floats(loss.forward(batch.to_tensors()).unwrap());
-    let closed = floats(loss.gradients(batch.to_tensors()).unwrap().value);
+    let closed_form = floats(loss.gradients(batch.to_tensors()).unwrap().value);
     assert_close(&forward, &expected, 1e-4, 0.0, "forward");
-    assert_close(&closed, &expected, 1e-4, 0.0, "closed form");
+    assert_close(&closed_form, &expected, 1e-4, 0.0, "closed form");
 }

@@ -20,6 +20,25 @@ pub enum SailError {
         #[source]
         source: ModelError,
     },
+    /// A backbone is neither given nor recorded by the head.
+    #[error("the head does not record its {side} backbone: name the model")]
+    Unrecorded {
+        /// Which side.
+        side: Side,
+    },
+    /// A backbone that the head records cannot be found, fetched or built.
+    #[error(
+        "cannot load the {side} backbone `{model}` recorded by the head: name the model if it is elsewhere"
+    )]
+    Recorded {
+        /// Which side.
+        side: Side,
+        /// The name in the head.
+        model: String,
+        /// Why.
+        #[source]
+        source: ModelError,
+    },
     /// The head was trained with a pooling that is not known here.
     #[error("cannot pool the {side} side as the head was trained: {reason}")]
     Pooling {

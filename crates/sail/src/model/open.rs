@@ -1,14 +1,13 @@
 //! A model from published backbones and the file of a head.
 
 use std::path::Path;
+use std::str::FromStr;
 
 use burn::tensor::Device;
-use sail_core::{AlignmentHead, Provenance, Side};
+use sail_core::{AlignmentHead, ConfigError, Provenance, Side};
 use sail_encoders::{ModelError, ModelFolder, ModelSpec, TextOptions, VisionOptions, load_text, load_vision};
 use sail_hub::HubOptions;
 use sail_layers::Head;
-use serde::de::value::{Error, StrDeserializer};
-use serde::de::{DeserializeOwned, IntoDeserializer};
 
 use super::{SailError, SailModel};
 
@@ -40,43 +39,92 @@ impl SailModel {
         head: impl AsRef<Path>,
         device: &Device,
     ) -> Result<Self, SailError> {
-        let head = Head::load(head, device)?;
-        let (side, trained_on) = (Side::Image, head.trained_on(Side::Image));
-        let model = |source| SailError::Model { side, source };
-        let folder = folder(vision, trained_on).map_err(model)?;
-        let mut vision = load_vision(&folder, &VisionOptions::default(), device).map_err(model)?;
-        if let Some(pooling) = pooling(side, trained_on)? {
+        Self::with_head(Head::load(head, device)?, Some(vision), Some(text), device)
+    }
+
+    /// Opens the backbones of a head. A backbone that is not given is the one that the head records, at the recorded
+    /// revision.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); [`SailError::Unrecorded`] if a backbone is neither given nor recorded, and
+    /// [`SailError::Recorded`] if a recorded one cannot be loaded.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// use sail_vl::SailModel;
+    /// use sail_vl::burn::tensor::Device;
+    /// use sail_vl::layers::Head;
+    ///
+    /// let device = Device::flex();
+    /// let head = Head::load("run/head.safetensors", &device)?;
+    /// let model = SailModel::with_head(head, None, None, &device)?;
+    /// # Ok::<(), sail_vl::SailError>(())
+    /// ```
+    pub fn with_head(
+        head: Head,
+        vision: Option<&str>,
+        text: Option<&str>,
+        device: &Device,
+    ) -> Result<Self, SailError> {
+        let backbone = Backbone::new(&head, Side::Image, vision)?;
+        let mut vision = backbone.load(|folder| load_vision(folder, &VisionOptions::default(), device))?;
+        if let Some(pooling) = pooling(Side::Image, backbone.trained_on)? {
             vision.pooling = pooling;
         }
-
-        let (side, trained_on) = (Side::Text, head.trained_on(Side::Text));
-        let model = |source| SailError::Model { side, source };
-        let folder = self::folder(text, trained_on).map_err(model)?;
-        let mut text = load_text(&folder, &TextOptions::default(), device).map_err(model)?;
-        if let Some(pooling) = self::pooling(side, trained_on)? {
+        let backbone = Backbone::new(&head, Side::Text, text)?;
+        let mut text = backbone.load(|folder| load_text(folder, &TextOptions::default(), device))?;
+        if let Some(pooling) = pooling(Side::Text, backbone.trained_on)? {
             text.pooling = pooling;
         }
-
         Ok(Self::new(vision, text, head)?)
     }
 }
 
-fn folder(name: &str, trained_on: Option<&Provenance>) -> Result<ModelFolder, ModelError> {
-    let spec: ModelSpec = name.parse()?;
-    let mut options = HubOptions::from_env()?;
-    if let (ModelSpec::Hub(id), Some(trained_on)) = (&spec, trained_on)
-        && id.name() == trained_on.model
-    {
-        options.revision.clone_from(&trained_on.revision);
+/// The backbone of one side: the one that was asked for, or the one that the head records.
+struct Backbone<'a> {
+    side: Side,
+    name: &'a str,
+    trained_on: Option<&'a Provenance>,
+    is_recorded: bool,
+}
+
+impl<'a> Backbone<'a> {
+    fn new(head: &'a Head, side: Side, name: Option<&'a str>) -> Result<Self, SailError> {
+        let trained_on = head.trained_on(side);
+        let recorded = trained_on.map(|provenance| provenance.model.as_str());
+        let is_recorded = name.is_none();
+        let name = name.or(recorded).ok_or(SailError::Unrecorded { side })?;
+        Ok(Self { side, name, trained_on, is_recorded })
     }
-    spec.open(&options)
+
+    fn load<T>(&self, load: impl Fn(&ModelFolder) -> Result<T, ModelError>) -> Result<T, SailError> {
+        self.folder().and_then(|folder| load(&folder)).map_err(|source| match self.is_recorded {
+            true => SailError::Recorded { side: self.side, model: self.name.to_owned(), source },
+            false => SailError::Model { side: self.side, source },
+        })
+    }
+
+    fn folder(&self) -> Result<ModelFolder, ModelError> {
+        let spec: ModelSpec = self.name.parse()?;
+        let mut options = HubOptions::from_env()?;
+        if let (ModelSpec::Hub(id), Some(trained_on)) = (&spec, self.trained_on)
+            && id.name() == trained_on.model
+        {
+            options.revision.clone_from(&trained_on.revision);
+        }
+        spec.open(&options)
+    }
 }
 
 /// The pooling that a side was trained with, by its name in configurations.
-fn pooling<P: DeserializeOwned>(side: Side, trained_on: Option<&Provenance>) -> Result<Option<P>, SailError> {
+fn pooling<P: FromStr<Err = ConfigError>>(
+    side: Side,
+    trained_on: Option<&Provenance>,
+) -> Result<Option<P>, SailError> {
     let Some(name) = trained_on.and_then(|provenance| provenance.pooling.as_deref()) else {
         return Ok(None);
     };
-    let name: StrDeserializer<'_, Error> = name.into_deserializer();
-    P::deserialize(name).map(Some).map_err(|error| SailError::Pooling { side, reason: error.to_string() })
+    name.parse()
+        .map(Some)
+        .map_err(|error: ConfigError| SailError::Pooling { side, reason: error.to_string() })
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use sail_core::{ConfigError, ensure};
+use sail_core::{ConfigError, Named, parse_named};
 use sail_data::source::is_image_name;
 use sail_eval::IGNORED;
 
@@ -48,12 +48,10 @@ pub enum SegmentationLayout {
     Folder,
 }
 
-impl SegmentationLayout {
-    /// All layouts.
-    pub const ALL: [Self; 5] = [Self::Ade20k, Self::CocoStuff, Self::Voc20, Self::Voc21, Self::Folder];
+impl Named for SegmentationLayout {
+    const ALL: &'static [Self] = &[Self::Ade20k, Self::CocoStuff, Self::Voc20, Self::Voc21, Self::Folder];
 
-    /// The name in configurations and on the command line.
-    pub fn name(self) -> &'static str {
+    fn name(self) -> &'static str {
         match self {
             Self::Ade20k => "ade20k",
             Self::CocoStuff => "coco-stuff",
@@ -62,7 +60,9 @@ impl SegmentationLayout {
             Self::Folder => "folder",
         }
     }
+}
 
+impl SegmentationLayout {
     /// Whether a file of a repository, named relative to it, belongs to the set.
     pub(crate) fn has(self, name: &str) -> bool {
         let inner = VOC_FOLDERS.iter().find_map(|folder| name.strip_prefix(folder)?.strip_prefix('/'));
@@ -146,10 +146,7 @@ impl FromStr for SegmentationLayout {
     type Err = ConfigError;
 
     fn from_str(name: &str) -> Result<Self, ConfigError> {
-        let found = Self::ALL.into_iter().find(|layout| layout.name() == name);
-        let names = Self::ALL.map(Self::name).join(", ");
-        ensure(found.is_some(), "layout", format!("`{name}`"), format!("one of {names}"))?;
-        Ok(found.unwrap_or(Self::Folder))
+        parse_named("layout", name)
     }
 }
 
@@ -160,6 +157,7 @@ mod tests {
     #[test]
     fn published_sets_have_as_many_names_as_classes() {
         let lines = |layout: SegmentationLayout| layout.class_names().map(|names| names.lines().count());
-        assert_eq!(SegmentationLayout::ALL.map(lines), [Some(150), Some(171), Some(20), Some(21), None]);
+        let found: Vec<_> = SegmentationLayout::ALL.iter().copied().map(lines).collect();
+        assert_eq!(found, [Some(150), Some(171), Some(20), Some(21), None]);
     }
 }

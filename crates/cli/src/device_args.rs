@@ -1,0 +1,36 @@
+//! `--device`.
+
+use clap::Args;
+use sail_vl::burn::tensor::Device;
+use sail_vl::device::{self, DeviceError};
+
+/// The device to compute on.
+#[derive(Args, Clone)]
+pub(crate) struct DeviceArgs {
+    /// Device to compute on: `cpu`, `auto` or another name that `sail devices` lists.
+    #[arg(
+        long,
+        value_name = "DEVICE",
+        env = "SAIL_DEVICE",
+        hide_env_values = true,
+        default_value = device::default_name()
+    )]
+    device: String,
+}
+
+impl DeviceArgs {
+    pub(crate) fn open(&self) -> Result<Device, DeviceError> {
+        device::parse(&self.device)
+    }
+
+    /// The name of the device; `auto` is resolved.
+    pub(crate) fn name(&self) -> String {
+        resolve(&self.device)
+    }
+}
+
+/// Resolves `auto` to the name of the device it selects.
+pub(crate) fn resolve(name: &str) -> String {
+    let chosen = if name == "auto" { device::auto() } else { None };
+    chosen.unwrap_or_else(|| name.to_owned())
+}

@@ -1,0 +1,93 @@
+//! `sail encode --dry-run`: what an encoding would read and write.
+
+use std::io::Write;
+
+use bytesize::ByteSize;
+use sail_vl::core::{Provenance, RgbImage, TextTower, TowerError, VisionTower};
+use sail_vl::extract::ExtractOptions;
+use serde::Serialize;
+
+use crate::error::CliError;
+use crate::output::print;
+
+/// Side of a blank image.
+const BLANK_SIDE: u32 = 64;
+
+/// What an encoding would do.
+#[derive(Serialize)]
+pub(crate) struct Plan {
+    model: String,
+    revision: Option<String>,
+    pooling: Option<String>,
+    preprocessing: Option<String>,
+    source: String,
+    /// Records of the part, an upper bound of the rows.
+    records: u64,
+    dim: usize,
+    dtype: String,
+    /// Bytes of the features, an upper bound.
+    bytes: u64,
+    device: String,
+    store: String,
+}
+
+impl Plan {
+    pub(crate) fn new(
+        provenance: Provenance,
+        dim: usize,
+        records: u64,
+        options: &ExtractOptions,
+        device: String,
+        store: &str,
+    ) -> Self {
+        let records = options.limit.map_or(records, |limit| limit.min(records));
+        let range = options.part.range(records, options.block as u64);
+        let records = range.end - range.start;
+        let Provenance { model, revision, preprocessing, pooling, .. } = provenance;
+        Self {
+            model,
+            revision,
+            pooling,
+            preprocessing,
+            source: options.source.clone(),
+            records,
+            dim,
+            dtype: options.dtype.to_string(),
+            bytes: records * (dim * options.dtype.size()) as u64,
+            device,
+            store: store.trim_end_matches('/').to_owned(),
+        }
+    }
+
+    pub(crate) fn print(&self, json: bool) -> Result<(), CliError> {
+        print(json, self, |out| {
+            let revision = self.revision.as_ref().map(|revision| format!("@{revision}"));
+            writeln!(out, "model       {}{}", self.model, revision.unwrap_or_default())?;
+            for (name, value) in [("pooling", &self.pooling), ("input", &self.preprocessing)] {
+                if let Some(value) = value {
+                    writeln!(out, "{name:<11} {value}")?;
+                }
+            }
+            writeln!(out, "device      {}", self.device)?;
+            writeln!(out, "source      {}", self.source)?;
+            writeln!(out, "records     {}", self.records)?;
+            writeln!(out, "features    {} values in {} each", self.dim, self.dtype)?;
+            writeln!(out, "size        {}", ByteSize(self.bytes))?;
+            writeln!(out, "store       {} (dry run: nothing was written)", self.store)
+        })
+    }
+}
+
+/// The dimension of a vision model's features, from a blank image.
+pub(crate) fn image_dim(tower: &VisionTower) -> Result<usize, CliError> {
+    let image = RgbImage::new(BLANK_SIDE, BLANK_SIDE);
+    let pixels = tower.preprocessor.preprocess(&image);
+    let pixels = pixels.map_err(|source| TowerError::Input { row: 0, source })?;
+    Ok(tower.embed(&[pixels])?.dims()[1])
+}
+
+/// The dimension of a text model's features, from one word.
+pub(crate) fn text_dim(tower: &TextTower) -> Result<usize, CliError> {
+    let tokens = tower.tokenizer.tokenize("word").map_err(|source| TowerError::Input { row: 0, source })?;
+    Ok(tower.embed(&[tokens])?.dims()[1])
+}

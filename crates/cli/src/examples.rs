@@ -1,0 +1,175 @@
+//! The examples at the end of each command's long help.
+
+pub(crate) const SAIL: &str = "\
+Examples:
+  Encode images and captions, train a head and evaluate it:
+    sail encode images --model facebook/dinov2-base --input photos/ --out images
+    sail encode texts --model sentence-transformers/all-MiniLM-L6-v2 --input captions.jsonl \\
+        --key-column key --caption-column caption --out texts
+    sail train --images images --texts texts --holdout 1000 --out run
+    sail eval retrieval --head run/head.safetensors --images images --texts texts --holdout 1000
+
+Exit codes: 0 success, 1 failure, 2 invalid usage, 130 interrupted.";
+
+pub(crate) const ENCODE: &str = "\
+Examples:
+  sail encode images --model facebook/dinov2-base --input photos/ --out images
+  sail encode texts --model sentence-transformers/all-MiniLM-L6-v2 --input captions.jsonl --out texts";
+
+pub(crate) const ENCODE_IMAGES: &str = "\
+Examples:
+  Encode a folder of images with a model of the hub:
+    sail encode images --model facebook/dinov2-base --input photos/ --out images
+
+  Encode with a fixed revision of the model, on a GPU:
+    sail encode images --model facebook/dinov2-base@main --device cuda:0 --input photos/ --out images
+
+  Show the number of records and the size of the store, without writing it:
+    sail encode images --model facebook/dinov2-base --input photos/ --out images --dry-run
+
+  Encode the second quarter of a data set, on the second of four machines:
+    sail encode images --model models/dinov2 --input shards/ --part 2/4 --out part-2";
+
+pub(crate) const ENCODE_TEXTS: &str = "\
+Examples:
+  Encode the captions of a table, with the keys of their images:
+    sail encode texts --model sentence-transformers/all-MiniLM-L6-v2 --input captions.csv \\
+        --key-column image --caption-column caption --out texts
+
+  Show the number of records and the size of the store, without writing it:
+    sail encode texts --model models/minilm --input captions.jsonl --out texts --dry-run";
+
+pub(crate) const TRAIN: &str = "\
+Examples:
+  Train with the default settings and evaluate on 1000 held-out pairs:
+    sail train --images images --texts texts --holdout 1000 --out run
+
+  Train on features in a safetensors file, with an HTML report:
+    sail train --images data.safetensors:image --texts data.safetensors:text --projector glu --width 2 \\
+        --dim 512 --batch 370 --epochs 50 --lr 1e-4 --holdout 370 --out run --report run.html
+
+  Continue an interrupted run:
+    sail train --images images --texts texts --holdout 1000 --out run --resume
+
+  Compare learning rates and widths:
+    sail train --images images --texts texts --holdout 1000 --sweep lr=1e-5,1e-4 --sweep width=4,8 --out sweep
+
+  Train with large batches in 8 GiB of memory:
+    sail train --images images --texts texts --batch 32768 --memory 8GiB --out run";
+
+pub(crate) const PROBE: &str = "\
+Examples:
+  Compare two image and two text encoders:
+    sail probe --images dinov2=stores/dinov2 --images vit=stores/vit \\
+        --texts minilm=stores/minilm --texts mpnet=stores/mpnet --report probe.html
+
+  Resume a probe whose finished parts are kept in a folder:
+    sail probe --images stores/dinov2 --texts stores/minilm --texts stores/mpnet --out probe --resume";
+
+pub(crate) const EVAL: &str = "\
+Examples:
+  sail eval retrieval --head run/head.safetensors --images images --texts texts
+  sail eval classify --head run/head.safetensors --data clip-benchmark/wds_imagenetv2 --report classes.html";
+
+pub(crate) const RETRIEVAL: &str = "\
+Examples:
+  Evaluate on the held-out pairs of the training:
+    sail eval retrieval --head run/head.safetensors --images images --texts texts --holdout 1000 --seed 42
+
+  Write a report that shows the images:
+    sail eval retrieval --head run/head.safetensors --images images --texts texts \\
+        --report retrieval.html --image-dir photos/";
+
+pub(crate) const ZERO_SHOT: &str = "\
+Examples:
+  Classify images by the prompts of a store, with the classes of an integer tensor:
+    sail eval zero-shot --head run/head.safetensors --images images --prompts prompts \\
+        --labels labels.safetensors:labels
+
+  Take the classes from keys such as CLASS/NAME:
+    sail eval zero-shot --head run/head.safetensors --images images --prompts prompts --labels folders";
+
+pub(crate) const FEATURES: &str = "\
+Examples:
+  Evaluate the features of two image folders with class folders:
+    sail eval features --train stores/train --test stores/test
+
+  Take the classes from integer tensors:
+    sail eval features --train train.safetensors:image --train-labels train.safetensors:class \\
+        --test test.safetensors:image --test-labels test.safetensors:class";
+
+pub(crate) const WINOGROUND: &str = "\
+Examples:
+  sail eval winoground --head run/head.safetensors --data facebook/winoground
+
+  With a data set in a folder, and the backbones in others than the head records:
+    sail eval winoground --head run/head.safetensors --data winoground/ --vision models/dinov2 --text models/minilm";
+
+pub(crate) const MMVP: &str = "\
+Examples:
+  sail eval mmvp --head run/head.safetensors --data MMVP/MMVP_VLM";
+
+pub(crate) const SUGARCREPE: &str = "\
+Examples:
+  sail eval sugarcrepe --head run/head.safetensors --data sugar-crepe/data --image-dir val2017";
+
+pub(crate) const CAPTIONS: &str = "\
+Examples:
+  sail eval captions --head run/head.safetensors --data dataset_coco.json --image-dir coco --report captions.html";
+
+pub(crate) const CLASSIFY: &str = "\
+Examples:
+  Classify a data set of the hub:
+    sail eval classify --head run/head.safetensors --data clip-benchmark/wds_imagenetv2 --report classes.html
+
+  Classify a folder of class folders with an ensemble of two prompts:
+    sail eval classify --head run/head.safetensors --data animals/ --template \"a photo of a {}.\" \\
+        --template \"a drawing of a {}.\"";
+
+pub(crate) const SEGMENT: &str = "\
+Examples:
+  Evaluate on ADE20K with the paper's attention, with a report of overlays:
+    sail eval segment --head run/head.safetensors --data ADEChallengeData2016 --layout ade20k \\
+        --attention query-query --report segments.html
+
+  Evaluate on a folder of images and masks, and keep the features for the next head:
+    sail eval segment --head run/head.safetensors --data scenes/ --layout folder --cache windows";
+
+pub(crate) const HEAD_SHOW: &str = "\
+Examples:
+  sail head show run/head.safetensors
+  sail head show run/head.safetensors --json";
+
+pub(crate) const STORE: &str = "\
+Examples:
+  sail store show images
+  sail store verify images
+  sail store merge part-1 part-2 --out images";
+
+pub(crate) const STORE_MERGE: &str = "\
+Examples:
+  Merge the parts that `sail encode --part` wrote:
+    sail store merge part-1 part-2 part-3 part-4 --out images";
+
+pub(crate) const STORE_VERIFY: &str = "\
+Examples:
+  sail store verify images";
+
+pub(crate) const STORE_SHOW: &str = "\
+Examples:
+  sail store show images
+  sail store show images --json";
+
+pub(crate) const DEVICES: &str = "\
+Examples:
+  sail devices
+  sail devices --json";
+
+pub(crate) const COMPLETIONS: &str = "\
+Examples:
+  sail completions bash > ~/.local/share/bash-completion/completions/sail
+  sail completions fish > ~/.config/fish/completions/sail.fish";
+
+pub(crate) const MAN: &str = "\
+Examples:
+  sail man man1";

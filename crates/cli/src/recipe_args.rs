@@ -1,0 +1,241 @@
+//! The options of `sail train` that decide its result, and the recipe that they stand for.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use sail_vl::core::{Check, Dtype};
+use sail_vl::losses::{Blocks, Direction, LossConfig, Normalization};
+use sail_vl::recipe::{HeadRecipe, ProjectorKind, Recipe};
+use sail_vl::train::{Interval, OptimizerConfig, ParameterGroup, Schedule, TrainConfig};
+
+use crate::choices::{Loss, Optimizer};
+use crate::error::CliError;
+use crate::named::{named, named_or};
+
+/// Each option replaces one setting of the recipe, so none has a default of its own.
+// Negative numbers are parsed as values, to be rejected with a message about the value.
+#[derive(Args, Clone)]
+#[command(allow_negative_numbers = true)]
+pub(crate) struct RecipeArgs {
+    /// Read the settings from a recipe, TOML or JSON, such as the `config.json` of a run; options override them.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Image features: a store, FILE.safetensors or FILE.safetensors:TENSOR; several, separated by commas, are read as
+    /// one.
+    #[arg(long, value_name = "FEATURES", required_unless_present = "config")]
+    pub(crate) images: Option<String>,
+    /// Text features, paired with the images by key; several as above.
+    #[arg(long, value_name = "FEATURES", required_unless_present = "config")]
+    pub(crate) texts: Option<String>,
+    /// More captions of the same images, as extra positives; repeat it for each set of captions. As above, a set can be
+    /// several stores, separated by commas.
+    #[arg(long, value_name = "FEATURES")]
+    extra_texts: Vec<String>,
+    /// Number of pairs that are held out of training and evaluated [default: 0].
+    #[arg(long, value_name = "ROWS")]
+    holdout: Option<usize>,
+
+    /// Projector on both sides; `sharelock` is an MLP on the text side, with image features as they are [default: glu].
+    #[arg(long, alias = "head", value_name = "KIND", value_parser = named::<ProjectorKind>())]
+    projector: Option<ProjectorKind>,
+    /// Hidden width of the projector as a multiple of the feature dimension [default: 8, or 4 for `mlp`].
+    #[arg(long)]
+    width: Option<usize>,
+    /// Dimension of the shared embedding space [default: 1024].
+    #[arg(long)]
+    dim: Option<usize>,
+    /// Start from a trained head instead of random weights.
+    #[arg(long, value_name = "HEAD", conflicts_with_all = ["projector", "width", "dim"])]
+    warm_start: Option<PathBuf>,
+
+    /// Loss function [default: sigmoid].
+    #[arg(long, value_name = "KIND", value_parser = named::<Loss>())]
+    loss: Option<Loss>,
+    /// Divisor of the sigmoid loss: the number of pairs, B² (SAIL), or the batch size, B (SigLIP) [default: pair-count].
+    #[arg(long, value_parser = named_or::<Normalization>(&[("pairs", "pair-count")]))]
+    normalization: Option<Normalization>,
+    /// Reduction of the sigmoid loss over the sets of captions [default: mean].
+    #[arg(long, value_parser = named::<Blocks>())]
+    blocks: Option<Blocks>,
+
+    /// Batch size [default: 32768].
+    #[arg(long, value_name = "ROWS")]
+    batch: Option<usize>,
+    /// Number of epochs; 50 as in the paper, the authors' script has 100 [default: 50].
+    #[arg(long)]
+    epochs: Option<usize>,
+    /// Base learning rate, the peak of the schedule [default: 1e-5].
+    #[arg(long)]
+    lr: Option<f64>,
+    /// Shape of the learning rate after the warm-up [default: cosine].
+    #[arg(long, value_parser = named::<Schedule>())]
+    schedule: Option<Schedule>,
+    /// Fraction of the steps in which the learning rate warms up linearly [default: 0.1].
+    #[arg(long)]
+    warmup: Option<f64>,
+    /// Fraction of the steps in which `constant-with-cooldown` falls to 0 [default: 0.2].
+    #[arg(long)]
+    cooldown: Option<f64>,
+    /// Decoupled weight decay [default: 1e-4].
+    #[arg(long)]
+    weight_decay: Option<f64>,
+    /// Optimizer [default: lion].
+    #[arg(long, value_name = "KIND", value_parser = named::<Optimizer>())]
+    optimizer: Option<Optimizer>,
+    /// Clip the global norm of the gradient to this value.
+    #[arg(long, value_name = "NORM")]
+    max_gradient_norm: Option<f64>,
+    /// Evaluate and save an exponential moving average of the parameters with this decay, such as 0.999.
+    #[arg(long, value_name = "DECAY")]
+    ema_decay: Option<f64>,
+    /// Freeze parameters, such as `image`, `text.norm` or `logit.bias`; can be repeated.
+    #[arg(long, value_name = "PARAMETERS")]
+    freeze: Vec<String>,
+    /// Scale the learning rate of parameters, such as `text=0.1`; can be repeated.
+    #[arg(long, value_name = "PARAMETERS=FACTOR")]
+    lr_scale: Vec<String>,
+    /// Weight decay of parameters, such as `logit=0`; can be repeated.
+    #[arg(long, value_name = "PARAMETERS=DECAY")]
+    group_decay: Vec<String>,
+    /// Data type of the head's layers; weights, optimizer and loss stay in f32 [default: f32].
+    #[arg(long, value_name = "DTYPE", value_parser = named::<Dtype>())]
+    precision: Option<Dtype>,
+    /// Seed of the initial weights, the order of the batches and the holdout [default: 42].
+    #[arg(long)]
+    seed: Option<u64>,
+
+    /// When to evaluate: a number of epochs, or of steps such as `200steps`; 0 evaluates at the end only [default: 5].
+    #[arg(long, value_name = "INTERVAL")]
+    evaluate_every: Option<Interval>,
+    /// Stop after this number of evaluations without improvement.
+    #[arg(long, value_name = "EVALUATIONS")]
+    patience: Option<usize>,
+    /// Keep a copy of the head in `heads/`, in the same way [default: 0, never].
+    #[arg(long, value_name = "INTERVAL")]
+    keep_every: Option<Interval>,
+}
+
+impl RecipeArgs {
+    /// The recipe, checked before a file of features is read.
+    pub(crate) fn recipe(&self) -> Result<Recipe, CliError> {
+        let mut recipe = match &self.config {
+            Some(path) => Recipe::load(path)?,
+            None => Recipe::new("", ""),
+        };
+        // A run states how many rows it found; another run of its recipe finds its own.
+        recipe.rows = None;
+        set(&mut recipe.images, &self.images);
+        set(&mut recipe.texts, &self.texts);
+        if !self.extra_texts.is_empty() {
+            recipe.extra_texts.clone_from(&self.extra_texts);
+        }
+        set(&mut recipe.holdout, &self.holdout);
+        recipe.head = self.head(recipe.head)?;
+        recipe.loss = self.loss(recipe.loss)?;
+        recipe.train = self.train(recipe.train)?;
+        recipe.check()?;
+        Ok(recipe)
+    }
+
+    fn head(&self, head: HeadRecipe) -> Result<HeadRecipe, CliError> {
+        if let Some(from) = &self.warm_start {
+            return Ok(HeadRecipe::Trained { from: from.clone() });
+        }
+        if self.projector.is_none() && self.width.is_none() && self.dim.is_none() {
+            return Ok(head);
+        }
+        let HeadRecipe::Layers { mut projector, mut dim } = head else {
+            let message = "`--projector`, `--width` and `--dim` cannot change the head of this `--config`, which states \
+                           both of its sides: edit the file";
+            return Err(CliError::Usage(message.into()));
+        };
+        if let Some(kind) = self.projector.or_else(|| self.width.and(ProjectorKind::of(&projector))) {
+            if self.width.is_some() && matches!(kind, ProjectorKind::Linear | ProjectorKind::ShareLock) {
+                return Err(CliError::Usage("`--width` has no meaning for this `--projector`".into()));
+            }
+            projector = kind.config(self.width)?;
+        }
+        set(&mut dim, &self.dim);
+        Ok(HeadRecipe::Layers { projector, dim })
+    }
+
+    fn loss(&self, loss: LossConfig) -> Result<LossConfig, CliError> {
+        let mut loss = match self.loss {
+            None => loss,
+            Some(Loss::Sigmoid) => LossConfig::default(),
+            Some(Loss::InfoNce) => LossConfig::InfoNce { direction: Direction::default() },
+            Some(Loss::BarlowTwins) => LossConfig::BarlowTwins { lambda: 5e-3 },
+        };
+        match &mut loss {
+            LossConfig::Sigmoid { normalization, blocks } => {
+                set(normalization, &self.normalization);
+                set(blocks, &self.blocks);
+            }
+            _ if self.normalization.is_some() || self.blocks.is_some() => {
+                return Err(CliError::Usage(
+                    "`--normalization` and `--blocks` have no meaning for this `--loss`".into(),
+                ));
+            }
+            _ => {}
+        }
+        Ok(loss)
+    }
+
+    fn train(&self, mut train: TrainConfig) -> Result<TrainConfig, CliError> {
+        set(&mut train.epochs, &self.epochs);
+        set(&mut train.batch_size, &self.batch);
+        set(&mut train.learning_rate, &self.lr);
+        set(&mut train.schedule, &self.schedule);
+        set(&mut train.warmup, &self.warmup);
+        set(&mut train.cooldown, &self.cooldown);
+        set(&mut train.weight_decay, &self.weight_decay);
+        set(&mut train.precision, &self.precision);
+        set(&mut train.seed, &self.seed);
+        set(&mut train.evaluate_every, &self.evaluate_every);
+        set(&mut train.keep_every, &self.keep_every);
+        train.max_gradient_norm = self.max_gradient_norm.or(train.max_gradient_norm);
+        train.ema_decay = self.ema_decay.or(train.ema_decay);
+        train.patience = self.patience.or(train.patience);
+        match self.optimizer {
+            None => {}
+            Some(Optimizer::Lion) => train.optimizer = OptimizerConfig::LION,
+            Some(Optimizer::AdamW) => train.optimizer = OptimizerConfig::ADAMW,
+        }
+        for parameters in &self.freeze {
+            group(&mut train.parameter_groups, parameters).frozen = true;
+        }
+        for text in &self.lr_scale {
+            let (parameters, factor) = setting("--lr-scale", text)?;
+            group(&mut train.parameter_groups, parameters).learning_rate_scale = factor;
+        }
+        for text in &self.group_decay {
+            let (parameters, decay) = setting("--group-decay", text)?;
+            group(&mut train.parameter_groups, parameters).weight_decay = Some(decay);
+        }
+        Ok(train)
+    }
+}
+
+fn set<T: Clone>(field: &mut T, value: &Option<T>) {
+    if let Some(value) = value {
+        field.clone_from(value);
+    }
+}
+
+/// The group of some parameters, added if there is none.
+fn group<'a>(groups: &'a mut Vec<ParameterGroup>, parameters: &str) -> &'a mut ParameterGroup {
+    let index = groups.iter().position(|group| group.parameters == parameters).unwrap_or_else(|| {
+        groups.push(ParameterGroup::new(parameters));
+        groups.len() - 1
+    });
+    &mut groups[index]
+}
+
+fn setting<'a>(option: &str, text: &'a str) -> Result<(&'a str, f64), CliError> {
+    let parsed = text.split_once('=').and_then(|(name, value)| Some((name, value.parse().ok()?)));
+    parsed.ok_or_else(|| {
+        CliError::Usage(format!(
+            "`{option} {text}`: expected PARAMETERS=NUMBER, such as `text.projector=0.1`"
+        ))
+    })
+}

@@ -1,0 +1,131 @@
+//! Canonical correlation analysis.
+
+use burn::tensor::Tensor;
+use faer::Mat;
+use sail_core::ensure;
+
+use super::chance::{Measured, Permutations};
+use super::linear_aligner::{Affine, LinearAligner};
+use super::moments::{Covariance, centred, check_pairs, cross};
+use crate::EvalError;
+use crate::unit_rows::UnitRows;
+
+/// Computes the mean squared canonical correlation of paired rows, `R²_CCA` (Kornblith et al. 2019, arXiv 1905.00414,
+/// table 1), with both covariances regularised.
+///
+/// It is `|Cx^-1/2 Cxy Cy^-1/2|² / min(first_dim, second_dim)`, with `C + r (tr C / d) I` for each covariance `C` of
+/// unit rows. In 0 to 1. With few rows per dimension it is close to 1 for unrelated rows as well, unless `r` is
+/// large; the chance level shows how close.
+///
+/// # Shapes
+/// - first: `[n, first_dim]`
+/// - second: `[n, second_dim]`, row `i` paired with row `i` of the first
+///
+/// # Errors
+/// [`EvalError`] for sets of different lengths, fewer than 2 rows, a negative `regularization`, rows that are all equal or
+/// have a singular covariance (increase the regularisation), features that are not finite or all zeros, and if the device
+/// fails.
+///
+/// # Examples
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use sail_eval::{Permutations, cca};
+/// let rows = Tensor::<2>::from_floats([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.5], [0.3, -1.0], [1.0, 1.0]], &Device::flex());
+/// let found = cca(rows.clone(), rows, 0.0, &Permutations::default())?;
+/// assert!((found.value - 1.0).abs() < 1e-6);
+/// # Ok::<(), sail_eval::EvalError>(())
+/// ```
+pub fn cca(
+    first: Tensor<2>,
+    second: Tensor<2>,
+    regularization: f64,
+    permutations: &Permutations,
+) -> Result<Measured, EvalError> {
+    let pair = Whitened::new(first, second, ["first row", "second row"], regularization)?;
+    let smaller = pair.first.dim().min(pair.second.dim()) as f64;
+    let measure = |order: Option<&[usize]>| Ok(pair.correlation(order)?.squared_norm_l2() / smaller);
+    permutations.test(measure(None)?, pair.first.len(), |order| measure(Some(order)))
+}
+
+/// Fits linear maps to the `rank` directions in which paired rows correlate most, each scaled by its correlation.
+///
+/// For unit rows `x` and `y` with means `m` and covariances `Cx = Lx Lx^T` and `Cy = Ly Ly^T`, regularised as in
+/// [`cca`], and `U S V^T` the singular value decomposition of `Lx^-1 Cxy Ly^-T`, an image is
+/// mapped to `(x - mx) Lx^-T U S` and a text to `(y - my) Ly^-T V S`. Scaling by the correlation improves retrieval (Gong
+/// et al. 2014, arXiv 1212.4522).
+///
+/// # Shapes
+/// - images: `[n, image_dim]`
+/// - texts: `[n, text_dim]`, row `i` paired with row `i` of the images
+///
+/// # Errors
+/// Those of [`cca`], and for a `rank` that is 0 or exceeds the dimension of either side.
+///
+/// # Examples
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// let rows = Tensor::<2>::from_floats([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.5], [0.3, -1.0]], &Device::flex());
+/// let aligner = sail_eval::cca_aligner(rows.clone(), rows.clone(), 2, 1e-3)?;
+/// assert_eq!(aligner.project_images(rows)?.dims(), [4, 2]);
+/// # Ok::<(), sail_eval::EvalError>(())
+/// ```
+pub fn cca_aligner(
+    images: Tensor<2>,
+    texts: Tensor<2>,
+    rank: usize,
+    regularization: f64,
+) -> Result<LinearAligner, EvalError> {
+    let pair = Whitened::new(images, texts, ["image", "text"], regularization)?;
+    let max_rank = pair.first.dim().min(pair.second.dim());
+    ensure(
+        (1..=max_rank).contains(&rank),
+        "rank",
+        rank,
+        format_args!("1 to {max_rank}, the smaller dimension"),
+    )?;
+    let svd = pair.correlation(None)?.thin_svd().map_err(|_| EvalError::Singular { what: "image" })?;
+    let scale = svd.S().column_vector();
+    let weighted = |m: faer::MatRef<'_, f64>| -> Mat<f64> {
+        Mat::from_fn(m.nrows(), rank, |row, column| m[(row, column)] * scale[column])
+    };
+    let image = pair.covariances[0].unwhiten(weighted(svd.U()));
+    let text = pair.covariances[1].unwhiten(weighted(svd.V()));
+    let [images, texts] = &pair.covariances;
+    Ok(LinearAligner::new(Affine::new(&images.mean, Some(&image)), Affine::new(&texts.mean, Some(&text))))
+}
+
+/// Two sets with the factors that whiten them.
+struct Whitened {
+    first: UnitRows,
+    second: UnitRows,
+    covariances: [Covariance; 2],
+}
+
+impl Whitened {
+    fn new(
+        first: Tensor<2>,
+        second: Tensor<2>,
+        [first_what, second_what]: [&'static str; 2],
+        regularization: f64,
+    ) -> Result<Self, EvalError> {
+        check_regularization(regularization)?;
+        let first = UnitRows::new(first, first_what)?;
+        let second = UnitRows::new(second, second_what)?;
+        check_pairs(&first, &second, 2)?;
+        let covariances =
+            [Covariance::new(&first, regularization)?, Covariance::new(&second, regularization)?];
+        Ok(Self { first, second, covariances })
+    }
+
+    /// `Lx^-1 Cxy Ly^-T`, whose singular values are the canonical correlations.
+    fn correlation(&self, order: Option<&[usize]>) -> Result<Mat<f64>, EvalError> {
+        let [x, y] = &self.covariances;
+        let n = self.first.len() as f64;
+        let covariance = centred(cross(&self.first, &self.second, order)?, n, &x.mean, &y.mean);
+        Ok(y.whiten(x.whiten(covariance).transpose().to_owned()).transpose().to_owned())
+    }
+}
+
+pub(super) fn check_regularization(value: f64) -> Result<(), EvalError> {
+    Ok(ensure(value >= 0.0 && value.is_finite(), "regularization", value, "a finite value of at least 0")?)
+}

@@ -1,0 +1,72 @@
+//! The head as an [`AlignmentHead`].
+
+use burn::tensor::{FloatDType, Tensor};
+use sail_core::{AlignmentHead, HeadError, Provenance, Side};
+
+use crate::{Head, HeadSide, ProjectorConfig, SideConfig};
+
+impl Head {
+    fn project(
+        &self,
+        side: Side,
+        layers: &Option<HeadSide>,
+        features: Tensor<2>,
+    ) -> Result<Tensor<2>, HeadError> {
+        self.accepts(side, features.dims()[1], None)?;
+        let layers = layers.as_ref().ok_or(HeadError::MissingSide { side })?;
+        Ok(layers.forward(features))
+    }
+}
+
+impl AlignmentHead for Head {
+    fn project_images(&self, features: Tensor<2>) -> Result<Tensor<2>, HeadError> {
+        self.project(Side::Image, &self.image, features)
+    }
+
+    fn project_texts(&self, features: Tensor<2>) -> Result<Tensor<2>, HeadError> {
+        self.project(Side::Text, &self.text, features)
+    }
+
+    fn log_scale(&self) -> Tensor<1> {
+        self.logit.log_scale()
+    }
+
+    fn bias(&self) -> Tensor<1> {
+        self.logit.bias()
+    }
+
+    fn clamp_parameters(mut self) -> Self {
+        self.logit = self.logit.clamp();
+        self
+    }
+
+    fn rows_are_independent(&self) -> bool {
+        let sides = self.config.image.iter().chain(&self.config.text);
+        !sides.into_iter().any(|side| matches!(side.projector, ProjectorConfig::ShareLock { .. }))
+    }
+
+    fn computing_in(&self, dtype: FloatDType) -> Option<Self> {
+        let side = |side: &Option<HeadSide>| match side {
+            Some(side) => side.computing_in(dtype).map(Some),
+            None => Some(None),
+        };
+        Some(Self { image: side(&self.image)?, text: side(&self.text)?, ..self.clone() })
+    }
+
+    fn activations(&self, side: Side) -> Option<usize> {
+        // LayerNorm keeps the deviations, their squares and the normalised values; l2_normalize as much of the output.
+        let of_side = |side: &SideConfig| {
+            let norm = if side.norm { 6 * side.input } else { 0 };
+            norm + side.projector.activations(side.input, self.config.dim) + 5 * self.config.dim
+        };
+        Some(self.side(side).map_or(0, of_side))
+    }
+
+    fn trained_on(&self, side: Side) -> Option<&Provenance> {
+        self.side(side)?.trained_on.as_ref()
+    }
+
+    fn to_bytes(&self) -> Result<Vec<u8>, HeadError> {
+        crate::file::to_bytes(self)
+    }
+}

@@ -1,0 +1,87 @@
+//! The gated perceptron: SAIL's GLU and SwiGLU.
+
+use burn::module::Module;
+use burn::nn::Linear;
+use burn::tensor::activation::silu;
+use burn::tensor::{FloatDType, Tensor};
+
+use crate::{WeightInit, linear};
+
+/// Bound on the values of SAIL's GLU, which keeps a diverging product finite.
+const BOUND: f64 = 1e3;
+
+/// The activation of a [`GatedMlp`]'s gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GateActivation {
+    /// `min(max(x, 0), 6)`, with the values clamped to ±1000: the GLU of SAIL (arXiv 2412.04616, section 3), called
+    /// "star" in its published code.
+    Relu6,
+    /// `x sigmoid(x)`: SwiGLU (Shazeer 2020, arXiv 2002.05202).
+    Silu,
+}
+
+/// A gated perceptron: `W3 (activation(W1 x) * W2 x)`, with biases.
+///
+/// SAIL's published code also clamps the gate to ±1000, which ReLU6 makes redundant.
+#[derive(Module, Debug)]
+pub struct GatedMlp {
+    gate: Linear,
+    value: Linear,
+    output: Linear,
+    #[module(skip)]
+    activation: GateActivation,
+}
+
+impl GatedMlp {
+    /// Creates a perceptron of hidden width `width * d_input` (8 in the paper).
+    pub fn new(
+        d_input: usize,
+        d_output: usize,
+        width: usize,
+        activation: GateActivation,
+        init: &mut WeightInit,
+    ) -> Self {
+        let hidden = width * d_input;
+        Self {
+            gate: linear(d_input, hidden, init),
+            value: linear(d_input, hidden, init),
+            output: linear(hidden, d_output, init),
+            activation,
+        }
+    }
+
+    /// Applies the layer.
+    ///
+    /// # Shapes
+    /// - input: `[batch, d_input]`
+    /// - output: `[batch, d_output]`
+    pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        let gate = self.gate.forward(x.clone());
+        let value = self.value.forward(x);
+        self.output.forward(match self.activation {
+            GateActivation::Relu6 => gate.clamp(0.0, 6.0) * bounded(value),
+            GateActivation::Silu => {
+                // The exponential leaves the range of f16. In f32 these casts do nothing.
+                let dtype = FloatDType::from(gate.dtype());
+                silu(gate.cast(FloatDType::F32)).cast(dtype) * value
+            }
+        })
+    }
+}
+
+/// `x` clamped to ±[`BOUND`], which usually is `x` itself.
+///
+/// On the CPU two reductions of `x` are cheaper than the clamp, and much cheaper than the four passes of its backward.
+/// On a GPU reading the result would be a synchronisation, so the clamp is unconditional there.
+fn bounded(x: Tensor<2>) -> Tensor<2> {
+    #[cfg(feature = "flex")]
+    if sail_support::cpu::is_cpu(&x.device()) {
+        let values = x.clone().without_autodiff();
+        let [min, max] = [values.clone().min(), values.max()].map(|x| x.into_scalar::<f32>());
+        // False for a NaN, which the clamp preserves.
+        if f64::from(min) >= -BOUND && f64::from(max) <= BOUND {
+            return x;
+        }
+    }
+    x.clamp(-BOUND, BOUND)
+}

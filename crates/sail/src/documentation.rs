@@ -1,0 +1,35 @@
+//! The Rust code of the README, the guide, the recipes and the crates' READMEs, compiled and run as documentation tests.
+
+macro_rules! pages {
+    ($($name:ident $page:literal)*) => {
+        $(
+            #[doc = include_str!($page)]
+            pub struct $name;
+        )*
+    };
+}
+
+pages! {
+    Readme "../../../README.md"
+    Recipes "../../../docs/recipes.md"
+    Encode "../../../docs/guide/encode.md"
+    Train "../../../docs/guide/train.md"
+    Evaluate "../../../docs/guide/evaluate.md"
+    Probe "../../../docs/guide/probe.md"
+    Segment "../../../docs/guide/segment.md"
+    Deploy "../../../docs/guide/deploy.md"
+    Gpu "../../../docs/guide/gpu.md"
+    CliCrate "../../../crates/cli/README.md"
+    CoreCrate "../../../crates/core/README.md"
+    DataCrate "../../../crates/data/README.md"
+    EncodersCrate "../../../crates/encoders/README.md"
+    EvalCrate "../../../crates/eval/README.md"
+    ExtractCrate "../../../crates/extract/README.md"
+    LayersCrate "../../../crates/layers/README.md"
+    LossesCrate "../../../crates/losses/README.md"
+    ProbeCrate "../../../crates/probe/README.md"
+    ReportCrate "../../../crates/report/README.md"
+    SupportCrate "../../../crates/support/README.md"
+    TasksCrate "../../../crates/tasks/README.md"
+    TrainCrate "../../../crates/train/README.md"
+}

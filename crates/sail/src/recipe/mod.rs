@@ -1,0 +1,338 @@
+//! A training run as a value.
+
+mod error;
+mod head;
+mod prepared;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use burn::tensor::Device;
+use sail_core::{Check, ConfigError, FeatureSource, Modality, ensure};
+use sail_data::{Features, Pairs, open_features, scan};
+use sail_losses::LossConfig;
+use sail_train::TrainConfig;
+use serde::{Deserialize, Serialize};
+
+pub use error::RecipeError;
+pub use head::{HeadRecipe, ProjectorKind};
+pub use prepared::PreparedRun;
+
+/// Everything that decides the result of a training run: features, holdout, head, loss and training settings.
+///
+/// A recipe is a TOML or JSON file, and the `config.json` of a run is the recipe of that run. Fields that a file leaves
+/// out have their default; a field that does not exist is an error.
+///
+/// # Examples
+/// ```
+/// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))?;
+/// use sail_vl::burn::tensor::Device;
+/// use sail_vl::recipe::Recipe;
+///
+/// let recipe = Recipe::from_toml(
+///     r#"
+///     images = "examples/data/emoji-features.safetensors:image"
+///     texts = "examples/data/emoji-features.safetensors:label"
+///     holdout = 370
+///
+///     [head]
+///     projector = { kind = "linear" }
+///     dim = 512
+///
+///     [train]
+///     batch_size = 370
+///     epochs = 2
+///     learning_rate = 3e-4
+///     "#,
+/// )?;
+/// let outcome = recipe.prepare(&Device::flex())?.trainer().run()?;
+/// assert!(outcome.best.is_some_and(|best| best.score > 1.0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Recipe {
+    /// Image features, as [`open_features`] takes them: a store, `FILE.safetensors` or `FILE.safetensors:TENSOR`;
+    /// several, separated by commas, are read as one.
+    pub images: String,
+    /// Text features, paired with the images by key.
+    pub texts: String,
+    /// Further caption sets of the same images: extra positives.
+    #[serde(default)]
+    pub extra_texts: Vec<String>,
+    /// Number of pairs of the data. A run writes it; where it is set, the data must have as many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<usize>,
+    /// Pairs that are held out of the training and evaluated.
+    #[serde(default)]
+    pub holdout: usize,
+    /// The head to train.
+    #[serde(default)]
+    pub head: HeadRecipe,
+    /// The loss.
+    #[serde(default)]
+    pub loss: LossConfig,
+    /// The training; its seed also draws the initial weights and the holdout.
+    #[serde(default)]
+    pub train: TrainConfig,
+}
+
+impl Recipe {
+    /// The paper's recipe (arXiv 2412.04616) for some features, without a holdout.
+    pub fn new(images: impl Into<String>, texts: impl Into<String>) -> Self {
+        Self {
+            images: images.into(),
+            texts: texts.into(),
+            extra_texts: Vec::new(),
+            rows: None,
+            holdout: 0,
+            head: HeadRecipe::default(),
+            loss: LossConfig::default(),
+            train: TrainConfig::default(),
+        }
+    }
+
+    /// Sets the further caption sets.
+    #[must_use]
+    pub fn with_extra_texts(mut self, extra_texts: Vec<String>) -> Self {
+        self.extra_texts = extra_texts;
+        self
+    }
+
+    /// Sets the number of pairs that are held out.
+    #[must_use]
+    pub fn with_holdout(mut self, holdout: usize) -> Self {
+        self.holdout = holdout;
+        self
+    }
+
+    /// Sets the head.
+    #[must_use]
+    pub fn with_head(mut self, head: HeadRecipe) -> Self {
+        self.head = head;
+        self
+    }
+
+    /// Sets the loss.
+    #[must_use]
+    pub fn with_loss(mut self, loss: LossConfig) -> Self {
+        self.loss = loss;
+        self
+    }
+
+    /// Sets the training.
+    #[must_use]
+    pub fn with_train(mut self, train: TrainConfig) -> Self {
+        self.train = train;
+        self
+    }
+
+    /// Reads a recipe in TOML.
+    ///
+    /// # Errors
+    /// [`RecipeError::Format`] naming what is wrong.
+    pub fn from_toml(text: &str) -> Result<Self, RecipeError> {
+        toml::from_str(text).map_err(|error| RecipeError::Format(error.to_string()))
+    }
+
+    /// Reads a recipe in JSON, such as the `config.json` of a run.
+    ///
+    /// # Errors
+    /// [`RecipeError::Format`] naming what is wrong.
+    pub fn from_json(text: &str) -> Result<Self, RecipeError> {
+        serde_json::from_str(text).map_err(|error| RecipeError::Format(error.to_string()))
+    }
+
+    /// Reads a file: TOML if its name ends in `.toml`, JSON otherwise.
+    ///
+    /// # Errors
+    /// [`RecipeError::File`] naming the file.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, RecipeError> {
+        let path = path.as_ref();
+        let in_file =
+            |source: RecipeError| RecipeError::File { path: path.to_owned(), source: Box::new(source) };
+        let text = std::fs::read_to_string(path).map_err(|error| in_file(error.into()))?;
+        match path.extension().is_some_and(|extension| extension == "toml") {
+            true => Self::from_toml(&text).map_err(in_file),
+            false => Self::from_json(&text).map_err(in_file),
+        }
+    }
+
+    /// Writes the recipe in TOML.
+    ///
+    /// # Errors
+    /// [`RecipeError::Format`] for a value that TOML has no notation for, such as a seed above 2^63.
+    pub fn to_toml(&self) -> Result<String, RecipeError> {
+        toml::to_string_pretty(self).map_err(|error| RecipeError::Format(error.to_string()))
+    }
+
+    /// Returns the recipe with one setting changed, by its path: a sweep maps over these.
+    ///
+    /// # Errors
+    /// [`RecipeError::Setting`] for a path that does not exist and a value that does not fit there.
+    ///
+    /// # Examples
+    /// ```
+    /// use sail_vl::recipe::Recipe;
+    /// let recipe = Recipe::new("images", "texts");
+    /// assert_eq!(recipe.with_setting("train.learning_rate", "3e-4")?.train.learning_rate, 3e-4);
+    /// assert_eq!(recipe.with_setting("train.schedule", "linear")?.train.schedule.to_string(), "linear");
+    /// assert!(recipe.with_setting("train.rate", "3e-4").is_err());
+    /// # Ok::<(), sail_vl::recipe::RecipeError>(())
+    /// ```
+    pub fn with_setting(&self, path: &str, value: &str) -> Result<Self, RecipeError> {
+        let error =
+            |reason: String| RecipeError::Setting { path: path.to_owned(), value: value.to_owned(), reason };
+        let mut json = serde_json::to_value(self).map_err(|cause| error(cause.to_string()))?;
+        let mut field = &mut json;
+        for name in path.split('.') {
+            let Some(object) = field.as_object_mut() else {
+                return Err(error(format!("`{name}` is not a setting")));
+            };
+            // A setting that has its default may be absent; a name that does not exist is refused below.
+            field = object.entry(name).or_insert(serde_json::Value::Null);
+        }
+        *field = serde_json::from_str(value).unwrap_or_else(|_| value.into());
+        serde_json::from_value(json).map_err(|cause| error(cause.to_string()))
+    }
+
+    /// Opens the features, checks every row once, pairs them and splits them, and builds head and loss.
+    ///
+    /// # Errors
+    /// [`RecipeError`] for an invalid recipe, before anything is opened, and for features that cannot be used.
+    pub fn prepare(&self, device: &Device) -> Result<PreparedRun, RecipeError> {
+        self.prepare_with(device, open_checked)
+    }
+
+    /// As [`prepare`](Self::prepare), with the caller's way of opening features: one that shows progress, say.
+    ///
+    /// # Errors
+    /// As [`prepare`](Self::prepare), and those of `open`.
+    pub fn prepare_with<E: From<RecipeError>>(
+        &self,
+        device: &Device,
+        mut open: impl FnMut(&str, Modality) -> Result<Arc<Features>, E>,
+    ) -> Result<PreparedRun, E> {
+        self.check().map_err(RecipeError::from)?;
+        let images = open(&self.images, Modality::Image)?;
+        let mut captions: Vec<Arc<dyn FeatureSource>> = vec![open(&self.texts, Modality::Text)?];
+        for spec in &self.extra_texts {
+            captions.push(open(spec, Modality::Text)?);
+        }
+        Ok(PreparedRun::new(self, images, captions, device)?)
+    }
+
+    /// Pairs the features of the recipe.
+    fn pair(
+        &self,
+        images: Arc<dyn FeatureSource>,
+        captions: Vec<Arc<dyn FeatureSource>>,
+    ) -> Result<Pairs, RecipeError> {
+        let pairs = Pairs::new(images, captions).map_err(|error| match error {
+            sail_data::DataError::CaptionSets { set, field, found, expected } => {
+                let spec = |set: usize| match set {
+                    0 => self.texts.clone(),
+                    set => self.extra_texts[set - 1].clone(),
+                };
+                RecipeError::CaptionSets { found: (spec(set), found), expected: (spec(0), expected), field }
+            }
+            other => RecipeError::Pairs(other),
+        })?;
+        match self.rows {
+            Some(expected) if expected != pairs.len() => {
+                Err(RecipeError::Rows { found: pairs.len(), expected })
+            }
+            _ => Ok(pairs),
+        }
+    }
+}
+
+impl Check for Recipe {
+    fn check(&self) -> Result<(), ConfigError> {
+        self.train.check()?;
+        self.loss.check()?;
+        self.head.check()?;
+        let evaluated = self.train.patience.is_none() || self.holdout > 0;
+        ensure(evaluated, "patience", "set", "a `holdout` of at least 1, whose evaluations it counts")
+    }
+}
+
+/// Opens features, compares them with their checksums, and checks every row.
+fn open_checked(spec: &str, modality: Modality) -> Result<Arc<Features>, RecipeError> {
+    let open = |source| RecipeError::Open { spec: spec.to_owned(), source };
+    let features = open_features(spec).map_err(open)?;
+    if let Some(found) = features.modality().filter(|found| *found != modality) {
+        return Err(RecipeError::Modality { spec: spec.to_owned(), found, expected: modality });
+    }
+    features.verify(|_| ()).map_err(open)?;
+    scan(&features, |_| ()).map_err(|source| RecipeError::Features { spec: spec.to_owned(), source })?;
+    Ok(Arc::new(features))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sail_layers::ProjectorConfig;
+
+    fn recipe() -> Recipe {
+        let head = HeadRecipe::Layers { projector: ProjectorConfig::Glu { width: 2 }, dim: 512 };
+        Recipe::new("a", "b").with_holdout(9).with_head(head)
+    }
+
+    #[test]
+    fn survives_toml_and_json() {
+        let recipe = recipe().with_train(TrainConfig::default().with_max_gradient_norm(1.0).with_patience(3));
+        assert_eq!(Recipe::from_toml(&recipe.to_toml().unwrap()).unwrap(), recipe);
+        assert_eq!(Recipe::from_json(&serde_json::to_string(&recipe).unwrap()).unwrap(), recipe);
+        let shortest = Recipe::from_toml("images = 'a'\ntexts = 'b'").unwrap();
+        assert_eq!(shortest, Recipe::new("a", "b"));
+    }
+
+    #[test]
+    fn reads_the_configuration_of_earlier_runs() {
+        let json = r#"{"images": "a", "texts": "b", "extra_texts": [], "rows": 1376, "holdout": 370,
+            "head": {"dim": 512, "initial_scale": 20.0, "initial_bias": -10.0, "max_scale": 100.0,
+                "image": {"input": 1280, "norm": true, "projector": {"kind": "glu", "width": 2}},
+                "text": {"input": 384, "norm": true, "projector": {"kind": "glu", "width": 2}}},
+            "loss": {"kind": "sigmoid", "normalization": "pair-count", "blocks": "mean"},
+            "train": {"epochs": 50, "batch": 370, "learning_rate": 0.0001, "weight_decay": 0.0001,
+                "optimizer": {"kind": "lion", "betas": [0.9, 0.99]}, "warmup": 0.1, "seed": 0,
+                "evaluate_every": 5, "patience": null}}"#;
+        let found = Recipe::from_json(json).unwrap();
+        assert_eq!((found.rows, found.train.batch_size), (Some(1376), 370));
+        assert!(matches!(found.head, HeadRecipe::Config(ref config) if config.dim == 512));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (text, named) in [
+            ("images = 'a'", "texts"),
+            ("images = 'a'\ntexts = 'b'\nholdut = 3", "holdut"),
+            ("images = 'a'\ntexts = 'b'\n[train]\nepoch = 3", "epoch"),
+            ("images = 'a'\ntexts = 'b'\n[head]\ndim = 3\nwidth = 2", "width"),
+            ("images = 'a'\ntexts = 'b'\n[head]\nprojector = { kind = 'conv' }", "conv"),
+        ] {
+            let error = Recipe::from_toml(text).unwrap_err().to_string();
+            assert!(error.contains(named), "{error}");
+        }
+        let patience = recipe().with_holdout(0).with_train(TrainConfig::default().with_patience(2));
+        assert_eq!(patience.check().unwrap_err().field, "patience");
+        let head = HeadRecipe::Layers { projector: ProjectorConfig::Glu { width: 0 }, dim: 512 };
+        assert_eq!(recipe().with_head(head).check().unwrap_err().field, "width");
+    }
+
+    #[test]
+    fn settings_are_changed_by_path() {
+        let found = recipe().with_setting("head.projector.width", "4").unwrap();
+        let expected = HeadRecipe::Layers { projector: ProjectorConfig::Glu { width: 4 }, dim: 512 };
+        assert_eq!(found.head, expected);
+        let found = recipe().with_setting("train.max_gradient_norm", "0.5").unwrap();
+        assert_eq!(found.train.max_gradient_norm, Some(0.5));
+        for (path, value) in [("train.lr", "1"), ("train", "1"), ("train.epochs", "many"), ("images.x", "1")]
+        {
+            let error = recipe().with_setting(path, value).unwrap_err();
+            assert!(error.to_string().contains(path), "{error}");
+        }
+    }
+}
