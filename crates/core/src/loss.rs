@@ -109,8 +109,8 @@ pub trait ContrastiveLoss: Send + Sync {
         None
     }
 
-    /// Computes how the loss of a batch divides between positives and negatives; `None` if the loss has no such
-    /// division. The batch carries no graph.
+    /// Computes the statistics of positive and negative pairs, or `None` if the loss does not support them. The batch has no
+    /// autodiff graph.
     ///
     /// # Errors
     /// As [`forward`](ContrastiveLoss::forward).
@@ -119,8 +119,8 @@ pub trait ContrastiveLoss: Send + Sync {
         Ok(None)
     }
 
-    /// Describes the loss with its settings. A run is resumed only under the loss that it was started with, which is told
-    /// by this; the default is the name of the type.
+    /// Describes the loss with its settings, by default by the name of the type. A run can only be resumed with a loss of
+    /// the same description.
     fn describe(&self) -> String {
         std::any::type_name::<Self>().to_owned()
     }

@@ -1,18 +1,18 @@
-//! How a contrastive loss divides between positives and negatives.
+//! Statistics of a contrastive loss.
 
 use burn::tensor::Tensor;
 
-/// Means over the positive and over the negative pairs of a batch, each `[1]`, without a graph.
+/// Mean loss and accuracy of the positive and of the negative pairs of a batch, each `[1]`, without an autodiff graph.
 ///
-/// A pair is classified by the sign of its logit: a positive is correct above 0, a negative below.
+/// A pair is classified by the sign of its logit: positive above 0, negative below.
 #[derive(Debug, Clone)]
 pub struct LossStatistics {
     /// Mean loss of the positives.
     pub positive_loss: Tensor<1>,
     /// Mean loss of the negatives.
     pub negative_loss: Tensor<1>,
-    /// Share of the positives that are classified as such, 0 to 1.
+    /// Accuracy of the positives, 0 to 1.
     pub positive_accuracy: Tensor<1>,
-    /// Share of the negatives that are classified as such, 0 to 1.
+    /// Accuracy of the negatives, 0 to 1.
     pub negative_accuracy: Tensor<1>,
 }

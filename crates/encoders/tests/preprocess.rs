@@ -34,7 +34,7 @@ fn pixels_match_transformers() {
     let configs = read_json("configs.json");
     let cases = read_json("cases.json");
     for case in cases.as_array().unwrap() {
-        let (config, name) = (case["config"].as_str().unwrap(), case["picture"].as_str().unwrap());
+        let (config, name) = (case["config"].as_str().unwrap(), case["image"].as_str().unwrap());
         let processor = open(&configs[config]).unwrap();
         let image = image::open(folder().join(format!("{name}.png"))).unwrap().into_rgb8();
         let pixels = processor.preprocess(&image).unwrap();

@@ -95,14 +95,14 @@ fn check(path: &Path) -> Result<u64, String> {
 }
 
 fn check_zip(file: File) -> Result<(), String> {
-    let damaged = |error: zip::result::ZipError| format!("corrupt archive: {error}");
+    let corrupt = |error: zip::result::ZipError| format!("corrupt archive: {error}");
     // The zip reader of `PytorchReader`, so both see the same entries.
     let mut archive = catch_unwind(AssertUnwindSafe(|| zip::ZipArchive::new(file)))
         .map_err(|_| "corrupt archive".to_owned())?
-        .map_err(damaged)?;
+        .map_err(corrupt)?;
     for index in 0..archive.len() {
-        let entry = archive.by_index_raw(index).map_err(damaged)?;
-        let name = entry.name().map_err(damaged)?;
+        let entry = archive.by_index_raw(index).map_err(corrupt)?;
+        let name = entry.name().map_err(corrupt)?;
         if entry.compression() != zip::CompressionMethod::Stored {
             return Err(format!("the entry `{name}` is compressed, which `torch.save` never does"));
         }
