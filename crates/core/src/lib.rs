@@ -27,6 +27,7 @@ mod loss;
 mod named;
 mod normalize;
 mod pooling;
+mod progress;
 mod provenance;
 mod tower;
 
@@ -44,5 +45,6 @@ pub use loss::{ContrastiveLoss, EmbeddingBatch, LossError, LossGradients};
 pub use named::{Named, parse_named};
 pub use normalize::l2_normalize;
 pub use pooling::{ImagePooling, PoolingError, TextPooling};
+pub use progress::{Progress, ProgressCounter};
 pub use provenance::{Modality, Provenance};
 pub use tower::{TextTower, TowerError, VisionTower};
