@@ -2,14 +2,16 @@
 
 use super::SegmentationError;
 
-/// The label of pixels that count neither for nor against: borders, and what belongs to no class.
-pub const IGNORED: u8 = 255;
+/// The label of pixels that are left out of every score, such as object borders and unlabelled regions.
+///
+/// Files have labels of their own for this, such as 255 in 8-bit masks; whatever reads them maps those to this one.
+pub const IGNORED: u16 = u16::MAX;
 
 /// A class for every pixel, row by row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LabelMap {
     size: [usize; 2],
-    labels: Vec<u8>,
+    labels: Vec<u16>,
 }
 
 impl LabelMap {
@@ -20,7 +22,7 @@ impl LabelMap {
     ///
     /// # Errors
     /// [`SegmentationError::Length`] for another number of labels.
-    pub fn new(size: [usize; 2], labels: Vec<u8>) -> Result<Self, SegmentationError> {
+    pub fn new(size: [usize; 2], labels: Vec<u16>) -> Result<Self, SegmentationError> {
         let [height, width] = size;
         let (found, expected) = (labels.len(), height.saturating_mul(width));
         if found != expected {
@@ -35,7 +37,7 @@ impl LabelMap {
     }
 
     /// The labels, row by row.
-    pub fn labels(&self) -> &[u8] {
+    pub fn labels(&self) -> &[u16] {
         &self.labels
     }
 
@@ -44,7 +46,7 @@ impl LabelMap {
     /// # Errors
     /// [`SegmentationError::Label`] for the first that is not; `what` names the map in it.
     pub fn check(&self, classes: usize, ignored: bool, what: &'static str) -> Result<(), SegmentationError> {
-        let wrong = |label: &u8| usize::from(*label) >= classes && !(ignored && *label == IGNORED);
+        let wrong = |label: &u16| usize::from(*label) >= classes && !(ignored && *label == IGNORED);
         match self.labels.iter().position(wrong) {
             None => Ok(()),
             Some(place) => {

@@ -65,9 +65,9 @@ impl Confusion {
     /// Nothing counted yet.
     ///
     /// # Errors
-    /// [`SegmentationError::Config`] for a number of classes that is not 1 to 255.
+    /// [`SegmentationError::Config`] unless there are 1 to 65,535 classes.
     pub fn new(classes: usize) -> Result<Self, SegmentationError> {
-        ensure((1..=usize::from(IGNORED)).contains(&classes), "classes", classes, "1 to 255")?;
+        ensure((1..=usize::from(IGNORED)).contains(&classes), "classes", classes, format!("1 to {IGNORED}"))?;
         Ok(Self { classes, images: 0, counts: vec![0; classes * classes] })
     }
 
