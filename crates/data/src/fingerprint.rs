@@ -1,0 +1,63 @@
+//! Hashes that name what was computed from some inputs.
+
+use std::path::Path;
+use std::time::UNIX_EPOCH;
+
+use sail_core::Provenance;
+use sha2::{Digest, Sha256};
+
+/// A SHA-256 hash of a sequence of fields, for the names of cached results: equal fields have equal fingerprints.
+///
+/// Every field is hashed with its length, so no two sequences of fields are the same bytes.
+///
+/// # Examples
+/// ```
+/// use sail_core::Provenance;
+/// use sail_data::Fingerprint;
+/// let name = |model, dtype: &str| {
+///     let mut fingerprint = Fingerprint::default();
+///     fingerprint.add_provenance(&Provenance::new(model)).add(dtype.as_bytes());
+///     fingerprint.finish()
+/// };
+/// assert_eq!(name("dinov2-small", "f16"), name("dinov2-small", "f16"));
+/// assert_ne!(name("dinov2-small", "f16"), name("dinov2-small", "f32"));
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Fingerprint(Sha256);
+
+impl Fingerprint {
+    /// Adds a field.
+    pub fn add(&mut self, bytes: &[u8]) -> &mut Self {
+        self.0.update((bytes.len() as u64).to_le_bytes());
+        self.0.update(bytes);
+        self
+    }
+
+    /// Adds all fields of a provenance.
+    pub fn add_provenance(&mut self, provenance: &Provenance) -> &mut Self {
+        let Provenance { model, revision, weights_sha256, preprocessing, pooling } = provenance;
+        self.add(model.as_bytes());
+        for field in [revision, weights_sha256, preprocessing, pooling] {
+            self.add(&[u8::from(field.is_some())]).add(field.as_deref().unwrap_or_default().as_bytes());
+        }
+        self
+    }
+
+    /// Adds the length and the modification time of a file, which are cheaper to read than its contents.
+    pub fn add_file(&mut self, path: &Path) -> &mut Self {
+        let Ok(metadata) = std::fs::metadata(path) else { return self.add(b"absent") };
+        let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        self.add(&metadata.len().to_le_bytes());
+        self.add(&modified.unwrap_or_default().as_nanos().to_le_bytes())
+    }
+
+    /// Returns the hash as 64 hexadecimal digits.
+    pub fn finish(self) -> String {
+        hexadecimal(self.0)
+    }
+}
+
+/// Returns a hash as hexadecimal digits.
+pub(crate) fn hexadecimal(hash: Sha256) -> String {
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
