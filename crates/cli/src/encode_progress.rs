@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write, stderr};
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
+use sail_vl::core::Progress;
 use sail_vl::extract::{Event, Observer};
 
 /// How often a log that nobody watches gets a line.
@@ -12,7 +13,8 @@ const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
 /// Shows an extraction on standard error.
 pub(crate) struct EncodeProgress {
     bar: Option<ProgressBar>,
-    start: u64,
+    /// Records that were done at the start.
+    start: Option<u64>,
     records: u64,
     skipped: u64,
     begun: Instant,
@@ -23,7 +25,7 @@ impl EncodeProgress {
     pub(crate) fn new() -> Self {
         let bar = stderr().is_terminal().then(ProgressBar::hidden);
         let now = Instant::now();
-        Self { bar, start: 0, records: 0, skipped: 0, begun: now, last_line: now }
+        Self { bar, start: None, records: 0, skipped: 0, begun: now, last_line: now }
     }
 
     fn line(&self, text: &str) {
@@ -41,7 +43,7 @@ impl EncodeProgress {
         }
         self.last_line = Instant::now();
         let (records, skipped) = (self.records, self.skipped);
-        let rate = (done - self.start) as f64 / self.begun.elapsed().as_secs_f64();
+        let rate = (done - self.start.unwrap_or_default()) as f64 / self.begun.elapsed().as_secs_f64();
         let left = Duration::try_from_secs_f64((records - done) as f64 / rate).unwrap_or_default();
         let left = HumanDuration(left);
         self.line(&format!(
@@ -53,9 +55,15 @@ impl EncodeProgress {
 impl Observer for EncodeProgress {
     fn observe(&mut self, event: Event<'_>) {
         match event {
-            Event::Started { done, records } => {
+            Event::Progress(Progress { done, total, .. }) if done == total => {
+                if let Some(bar) = &self.bar {
+                    bar.finish_and_clear();
+                }
+                self.start = None;
+            }
+            Event::Progress(Progress { done, total: records, .. }) if self.start.is_none() => {
                 let now = Instant::now();
-                (self.start, self.records, self.begun, self.last_line) = (done, records, now, now);
+                (self.start, self.records, self.begun, self.last_line) = (Some(done), records, now, now);
                 if let Some(bar) = &mut self.bar {
                     let template = "encode  {wide_bar} {pos}/{len} records  {per_sec}  {eta} left  {msg}";
                     let style = ProgressStyle::with_template(template);
@@ -71,18 +79,13 @@ impl Observer for EncodeProgress {
                 }
             }
             Event::Skipped(_) => self.skipped += 1,
-            Event::Progress { done, .. } => match &self.bar {
+            Event::Progress(Progress { done, .. }) => match &self.bar {
                 Some(bar) => {
                     bar.set_position(done);
                     bar.set_message(format!("{} skipped", self.skipped));
                 }
                 None => self.log(done),
             },
-            Event::Finished => {
-                if let Some(bar) = &self.bar {
-                    bar.finish_and_clear();
-                }
-            }
             _ => {}
         }
     }

@@ -5,8 +5,7 @@ use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use sail_vl::core::{Attention, DenseOptions, Layer, ensure};
-use sail_vl::data::Dtype;
+use sail_vl::core::{Attention, DenseOptions, Dtype, Layer, ensure};
 use sail_vl::eval::{Confusion, LabelMap, Segmentation, SegmentationError, SlidingWindow};
 use sail_vl::report::{Facts, Image, Panel, Panels, Report, Section, Table};
 use sail_vl::tasks::{
@@ -274,7 +273,7 @@ fn report(
         let (iou, accuracy) = (scores.per_class_iou[class], scores.per_class_accuracy[class]);
         table = table.row([names.join(", "), percent(iou), percent(accuracy)]);
         if iou.is_some() {
-            panels = panels.legend(&names[0], class_colour(class as u8));
+            panels = panels.legend(&names[0], class_colour(class as u16));
         }
     }
     let baseline = &scores.baseline;

@@ -67,7 +67,8 @@ fn join(args: &MergeArgs) -> Result<(), CliError> {
     // Opened twice: the number of rows is what a bar shows.
     let rows = args.parts.iter().map(|part| Ok(open(part)?.rows() as u64)).sum::<Result<u64, CliError>>()?;
     let bar = inputs::bar(rows, "merges", inputs::ROWS);
-    let store = merge(&args.parts, out, &mut |rows| bar.inc(rows)).map_err(CliError::Merge)?;
+    let store =
+        merge(&args.parts, out, |progress| bar.set_position(progress.done)).map_err(CliError::Merge)?;
     bar.finish_and_clear();
     let out = args.out.trim_end_matches('/');
     print(args.json, &json!({"rows": store.rows(), "dim": store.dim(), "store": out}), || {
@@ -79,8 +80,8 @@ fn verify(args: &StoreArgs) -> Result<(), CliError> {
     let spec = &args.store;
     let store = open(spec)?;
     let bar = inputs::bar(store.rows() as u64, &format!("checks {spec}"), inputs::ROWS);
-    store.verify(|_bytes| ()).map_err(|source| CliError::Input { spec: spec.clone(), source })?;
-    let scanned = scan(&store, |rows| bar.inc(rows as u64));
+    store.verify(|_| ()).map_err(|source| CliError::Input { spec: spec.clone(), source })?;
+    let scanned = scan(&store, |progress| bar.set_position(progress.done));
     scanned.map_err(|source| CliError::Features { spec: spec.clone(), source })?;
     bar.finish_and_clear();
     let (rows, shards, bytes) = (store.rows(), store.shards(), store.bytes());
