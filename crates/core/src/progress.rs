@@ -49,15 +49,14 @@ mod tests {
 
     #[test]
     fn reports_of_many_threads_are_in_order() {
-        let mut reports = Vec::new();
-        let counter = ProgressCounter::new(400, "rows", |progress| reports.push(progress));
+        let reports = Mutex::new(Vec::new());
+        let counter = ProgressCounter::new(400, "rows", |progress| reports.lock().unwrap().push(progress));
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| (0..100).for_each(|_| counter.add(1)));
             }
         });
         let expected: Vec<_> = (1..=400).map(|done| Progress { done, total: 400, unit: "rows" }).collect();
-        drop(counter);
-        assert_eq!(reports, expected);
+        assert_eq!(*reports.lock().unwrap(), expected);
     }
 }

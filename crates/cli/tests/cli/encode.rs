@@ -17,7 +17,7 @@ fn settings_out_of_their_range_are_wrong_usage() {
             ("--limit 0", ["`limit` is 0", "at least 1"]),
             ("--dtype f64", ["`f64`", "f16"]),
             ("--device abacus", ["`abacus`", "flex"]),
-            ("--resume", ["store holds no extraction to resume", "encode.json"]),
+            ("--resume", ["store contains no extraction to resume", "encode.json"]),
         ] {
             lab.refuses(&format!("{command} {change}"), 2, &words);
         }
@@ -34,6 +34,6 @@ fn nothing_is_written_over() {
     std::fs::create_dir(lab.path("store")).unwrap();
     for command in [IMAGES, TEXTS] {
         lab.refuses(command, 2, &["store exists", "choose another folder, or resume"]);
-        lab.refuses(&format!("{command} --resume"), 2, &["store holds no extraction to resume"]);
+        lab.refuses(&format!("{command} --resume"), 2, &["store contains no extraction to resume"]);
     }
 }
