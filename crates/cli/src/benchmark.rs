@@ -197,7 +197,7 @@ struct Reported<'a, R> {
 }
 
 fn galleries(answers: &[Answer]) -> Galleries<&Answer> {
-    Galleries::new(answers.len(), |image| answers[image].is_right(), |image| &answers[image])
+    Galleries::new(answers.len(), |image| answers[image].is_correct(), |image| &answers[image])
 }
 
 fn write_classes(out: &mut impl Write, result: &ClassificationResult) -> io::Result<()> {

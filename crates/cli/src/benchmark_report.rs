@@ -3,7 +3,7 @@
 use sail_vl::core::RgbImage;
 use sail_vl::report::{Facts, GalleryItem, Image, Report, Section, Table};
 use sail_vl::tasks::{
-    Answer, CaptionResult, ClassificationResult, Mistake, Skips, TaskError, encode_thumbnail,
+    Answer, CaptionResult, ClassificationResult, ConfusedClass, Skips, TaskError, encode_thumbnail,
 };
 
 use crate::error::CliError;
@@ -97,8 +97,8 @@ fn worst_classes(result: &ClassificationResult) -> Table {
     let mut table = Table::new(["class", "images", "accuracy", "most often confused with", "times"])
         .caption("Accuracy in percent.");
     for (class, accuracy) in classes.into_iter().take(WORST) {
-        let (other, times) = match result.taken_for[class] {
-            Some(Mistake { class, times }) => (result.classes[class].as_str(), times.to_string()),
+        let (other, times) = match result.confused_with[class] {
+            Some(ConfusedClass { class, times }) => (result.classes[class].as_str(), times.to_string()),
             None => ("–", "–".to_owned()),
         };
         let (name, count) = (&result.classes[class], result.counts[class].to_string());

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanDuration, ProgressBar};
+use sail_vl::core::Progress;
 use sail_vl::extract::{Event, Observer};
 
 use crate::progress::{self, Display};
@@ -13,7 +14,8 @@ const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
 /// Shows an extraction on standard error.
 pub(crate) struct EncodeProgress {
     bar: Option<ProgressBar>,
-    start: u64,
+    /// Records that were done at the start.
+    start: Option<u64>,
     records: u64,
     skipped: u64,
     begun: Instant,
@@ -24,7 +26,7 @@ impl EncodeProgress {
     pub(crate) fn new() -> Self {
         let bar = (progress::display() == Display::Bars).then(ProgressBar::hidden);
         let now = Instant::now();
-        Self { bar, start: 0, records: 0, skipped: 0, begun: now, last_line: now }
+        Self { bar, start: None, records: 0, skipped: 0, begun: now, last_line: now }
     }
 
     /// Prints records, rate and remaining time, if a line is due.
@@ -34,7 +36,7 @@ impl EncodeProgress {
         }
         self.last_line = Instant::now();
         let (records, skipped) = (self.records, self.skipped);
-        let rate = (done - self.start) as f64 / self.begun.elapsed().as_secs_f64();
+        let rate = (done - self.start.unwrap_or_default()) as f64 / self.begun.elapsed().as_secs_f64();
         let left = Duration::try_from_secs_f64((records - done) as f64 / rate).unwrap_or_default();
         let left = HumanDuration(left);
         line(&format!("{done} of {records} records, {skipped} skipped, {rate:.1} records/s, {left} left"));
@@ -48,9 +50,15 @@ fn line(text: &str) {
 impl Observer for EncodeProgress {
     fn observe(&mut self, event: Event<'_>) {
         match event {
-            Event::Started { done, records } => {
+            Event::Progress(Progress { done, total, .. }) if done == total => {
+                if let Some(bar) = &self.bar {
+                    bar.finish_and_clear();
+                }
+                self.start = None;
+            }
+            Event::Progress(Progress { done, total: records, .. }) if self.start.is_none() => {
                 let now = Instant::now();
-                (self.start, self.records, self.begun, self.last_line) = (done, records, now, now);
+                (self.start, self.records, self.begun, self.last_line) = (Some(done), records, now, now);
                 if let Some(bar) = &mut self.bar {
                     let template = "encode  {wide_bar} {pos}/{len} records  {per_sec}  {eta} left  {msg}";
                     *bar = progress::styled(records, template).with_position(done);
@@ -63,18 +71,13 @@ impl Observer for EncodeProgress {
                 }
             }
             Event::Skipped(_) => self.skipped += 1,
-            Event::Progress { done, .. } => match &self.bar {
+            Event::Progress(Progress { done, .. }) => match &self.bar {
                 Some(bar) => {
                     bar.set_position(done);
                     bar.set_message(format!("{} skipped", self.skipped));
                 }
                 None => self.log(done),
             },
-            Event::Finished => {
-                if let Some(bar) = &self.bar {
-                    bar.finish_and_clear();
-                }
-            }
             _ => {}
         }
     }

@@ -49,7 +49,7 @@ impl VerifyArgs {
         if !self.no_verify {
             let bar = bar(features.rows() as u64, &format!("verify {spec}"), ROWS);
             features.verify(|_| ()).map_err(input)?;
-            let checked = scan(&features, |rows| bar.inc(rows as u64));
+            let checked = scan(&features, |progress| bar.set_position(progress.done));
             checked.map_err(|source| CliError::Features { spec: spec.to_owned(), source })?;
             bar.finish_and_clear();
         }

@@ -266,7 +266,7 @@ fn report(
         let (iou, accuracy) = (scores.per_class_iou[class], scores.per_class_accuracy[class]);
         table = table.row([names.join(", "), percent(iou), percent(accuracy)]);
         if iou.is_some() {
-            panels = panels.legend(&names[0], class_colour(class as u8));
+            panels = panels.legend(&names[0], class_colour(class as u16));
         }
     }
     let baseline = &scores.baseline;

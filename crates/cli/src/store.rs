@@ -72,7 +72,8 @@ fn run_merge(args: &MergeArgs) -> Result<(), CliError> {
     // Opened twice, because the bar needs the number of rows.
     let rows = args.parts.iter().map(|part| Ok(open(part)?.rows() as u64)).sum::<Result<u64, CliError>>()?;
     let bar = bar(rows, "merge", ROWS);
-    let store = merge(&args.parts, out, &mut |rows| bar.inc(rows)).map_err(CliError::Merge)?;
+    let store =
+        merge(&args.parts, out, |progress| bar.set_position(progress.done)).map_err(CliError::Merge)?;
     bar.finish_and_clear();
     let out = args.out.trim_end_matches('/');
     print(args.json, &json!({"rows": store.rows(), "dim": store.dim(), "store": out}), |text| {
@@ -85,7 +86,7 @@ fn verify(args: &StoreArgs) -> Result<(), CliError> {
     let store = open(spec)?;
     let bar = bar(store.rows() as u64, &format!("verify {spec}"), ROWS);
     store.verify(|_bytes| ()).map_err(|source| CliError::Input { spec: spec.clone(), source })?;
-    let scanned = scan(&store, |rows| bar.inc(rows as u64));
+    let scanned = scan(&store, |progress| bar.set_position(progress.done));
     scanned.map_err(|source| CliError::Features { spec: spec.clone(), source })?;
     bar.finish_and_clear();
     let (rows, shards, bytes) = (store.rows(), store.shards(), store.bytes());

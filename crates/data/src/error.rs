@@ -1,34 +1,35 @@
-//! The errors of this crate.
+//! Errors of this crate.
 
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use sail_core::{ConfigError, FeatureError, FeatureSource};
+use sail_core::{ConfigError, Dtype, FeatureError};
+use sail_support::ReadError;
 
-use crate::Dtype;
+use crate::key_sample::KeySample;
 
-/// Data that cannot be written, opened, paired or sampled.
+/// An error of writing, opening, pairing or sampling data.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
-    /// The file system failed.
+    /// An I/O error.
     #[error("cannot access {path}")]
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// Rows that cannot be read or used.
+    /// Rows cannot be read or used.
     #[error(transparent)]
     Feature(#[from] FeatureError),
-    /// A path without the images or captions that were wanted.
+    /// The path holds no images, or no captions.
     #[error(
-        "{path} holds no {wanted} that can be read: expected a folder of images (for images), WebDataset tars \
-         (.tar, or a folder of them), a table (.csv, .tsv, .jsonl, .parquet), COCO captions (.json) or one \
-         caption a line (.txt)"
+        "{path} contains no {wanted}: expected a folder of images (for images), WebDataset tars (.tar, or a folder \
+         of them), a table (.csv, .tsv, .jsonl, .parquet), COCO captions (.json) or a text file with one caption \
+         per line (.txt)"
     )]
     NotASource {
         /// The path.
@@ -36,154 +37,154 @@ pub enum DataError {
         /// `images` or `captions`.
         wanted: &'static str,
     },
-    /// A table without a column that is needed.
-    #[error("{path} has no column {wanted} that can be read; those that can are: {columns}")]
+    /// A required column is missing in a table.
+    #[error("{path} has no usable column {wanted}, expected one of {columns}")]
     NoColumn {
         /// The table.
         path: PathBuf,
-        /// The column; several where any of them would do.
+        /// The column, or several alternatives.
         wanted: String,
-        /// The columns there are.
+        /// The available columns.
         columns: String,
     },
-    /// An option that does not apply to a source.
+    /// An option does not apply to this kind of source.
     #[error("`{option}` does not apply to {path}, which is {kind}: leave it out")]
     SourceOption {
         /// The source.
         path: PathBuf,
-        /// What it is.
+        /// The kind of source.
         kind: &'static str,
         /// The option.
         option: &'static str,
     },
-    /// One of several files whose keys are mere numbers.
+    /// One of several files has row indices as keys.
     #[error(
-        "the keys of {path} are the numbers of its rows, which the other files have as well: name a column of keys \
-         or of paths, or read the files one by one"
+        "the keys of {path} are row indices, which are not unique across several files: choose a key column or a \
+         path column, or read the files one by one"
     )]
-    Numbered {
+    IndexKeys {
         /// The file.
         path: PathBuf,
     },
-    /// A Parquet file, and no reader.
-    #[error("cannot read {path}: this build is without Parquet; build it with the feature `parquet`")]
+    /// Parquet support is not compiled in.
+    #[error("cannot read {path}: Parquet is unsupported in this build, enable the feature `parquet`")]
     NoParquet {
         /// The file.
         path: PathBuf,
     },
-    /// A tar or Parquet file that cannot be read to its end.
-    #[error("{path} cannot be read: {reason}; it may be cut off or damaged, so fetch or write it again")]
+    /// A tar or Parquet file is truncated or corrupt.
+    #[error("{path} is truncated or corrupt: {reason}; download or write it again")]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong, and where.
+        /// The problem, and where it is.
         reason: String,
     },
-    /// Rows without numbers.
-    #[error("the features have 0 dimensions, expected at least 1")]
+    /// The embedding dimension is 0.
+    #[error("the embedding dimension is 0, expected at least 1")]
     NoDimensions,
-    /// Caption sets that are not of one kind.
+    /// Caption sets are incompatible with each other.
     #[error(
-        "caption set {set} has the {field} {found}, expected {expected} as the first set has: encode all \
-         captions in the same way"
+        "caption set {set} has the {field} {found}, expected {expected} as in set 0: encode all captions with the \
+         same model and settings"
     )]
     CaptionSets {
-        /// Which set, from 0.
+        /// Index of the set.
         set: usize,
-        /// What differs: the dimension, or a field of the provenance.
+        /// The dimension, or a field of the provenance.
         field: &'static str,
-        /// What the set has.
+        /// The value of this set.
         found: String,
-        /// What the first set has.
+        /// The value of the first set.
         expected: String,
     },
-    /// Sources that are to be read as one and are not of one kind.
+    /// Sources to be concatenated are incompatible.
     #[error(
-        "{name} has the {field} {found}, expected {expected}: join only features that were made in the same way"
+        "{name} has the {field} {found}, expected {expected}: concatenate only features of the same model and settings"
     )]
     Parts {
         /// The source.
         name: String,
-        /// What differs: the dimension, the modality, the pairing, or a field of the provenance.
+        /// The dimension, the modality, the pairing, or a field of the provenance.
         field: &'static str,
-        /// What the source has.
+        /// The value of this source.
         found: String,
-        /// What it should have, and which source has it.
+        /// The expected value, and the source that has it.
         expected: String,
     },
-    /// A configuration out of its range.
+    /// An invalid configuration.
     #[error("invalid store configuration")]
     Config(#[from] ConfigError),
-    /// The output is there already.
+    /// The output exists already.
     #[error("{path} exists already: choose another folder, remove it, or resume it if it is unfinished")]
     Exists {
         /// The folder.
         path: PathBuf,
     },
-    /// Nothing there.
+    /// The path does not exist.
     #[error(
-        "`{spec}` is not there: expected an embedding store (a folder), FILE.safetensors or \
-         FILE.safetensors:TENSOR, or several of them with commas between"
+        "`{spec}` does not exist: expected an embedding store (a folder), FILE.safetensors or \
+         FILE.safetensors:TENSOR, or a comma-separated list of these"
     )]
     NotFound {
-        /// What was asked for.
+        /// The features as specified.
         spec: String,
     },
-    /// Something there, but no features.
+    /// The file has another format.
     #[error(
-        "{path} holds no features: expected an embedding store (a folder), FILE.safetensors or \
+        "{path} contains no features: expected an embedding store (a folder), FILE.safetensors or \
          FILE.safetensors:TENSOR"
     )]
     NotFeatures {
         /// The file.
         path: PathBuf,
     },
-    /// A folder without a manifest.
-    #[error("{path} is not an embedding store: it has no {expected}")]
+    /// The folder has no manifest.
+    #[error("{path} is not an embedding store: {expected} is missing")]
     NotAStore {
         /// The folder.
         path: PathBuf,
-        /// The absent file.
+        /// The missing file.
         expected: &'static str,
     },
-    /// A store whose writer never finished.
-    #[error("the embedding store {path} is unfinished: resume its encoding, or remove it and start again")]
+    /// The store was not finished.
+    #[error("the embedding store {path} is unfinished: resume its encoding, or remove it and start over")]
     Unfinished {
         /// The folder.
         path: PathBuf,
     },
-    /// A manifest that is not the JSON it should be.
+    /// The manifest cannot be parsed.
     #[error("{path} is not a valid manifest")]
     Manifest {
         /// The manifest.
         path: PathBuf,
-        /// What the parser said.
+        /// The cause.
         #[source]
         source: serde_json::Error,
     },
-    /// A file that contradicts its format, its manifest or itself.
+    /// A file is inconsistent with its format, its manifest or itself.
     #[error("{path}: {what} is {found}, expected {expected}")]
     Malformed {
         /// The file.
         path: PathBuf,
-        /// The part that is wrong.
+        /// The invalid part.
         what: String,
-        /// What the file says.
+        /// The value in the file.
         found: String,
-        /// What it should say.
+        /// The expected value.
         expected: String,
     },
-    /// A file that is not safetensors.
+    /// The file is not a valid safetensors file.
     #[error("{path} is not a valid safetensors file")]
     Safetensors {
         /// The file.
         path: PathBuf,
-        /// What the parser said.
+        /// The cause.
         #[source]
         source: safetensors::SafeTensorError,
     },
-    /// A shard whose contents are not those that were written.
-    #[error("{path} is damaged: its SHA-256 is {found}, expected {expected}; copy or encode it again")]
+    /// The checksum of a shard does not match.
+    #[error("{path} is corrupt: its SHA-256 is {found}, expected {expected}; copy or encode it again")]
     Checksum {
         /// The shard.
         path: PathBuf,
@@ -192,115 +193,115 @@ pub enum DataError {
         /// The checksum of the file.
         found: String,
     },
-    /// A safetensors file without the tensor that is needed.
-    #[error("{path} has no {wanted}; it has {available}")]
+    /// A tensor is missing in a safetensors file.
+    #[error("{path} has no {wanted}, it contains {available}")]
     NoTensor {
         /// The file.
         path: PathBuf,
-        /// What was looked for.
+        /// The tensor that is needed.
         wanted: String,
-        /// The tensors there are.
+        /// The available tensors.
         available: String,
     },
-    /// A safetensors file in which several tensors would do.
-    #[error("{path} has several candidates ({candidates}): choose one as FILE.safetensors:TENSOR")]
+    /// Several tensors of a safetensors file match.
+    #[error("{path} has several matching tensors ({candidates}): choose one as FILE.safetensors:TENSOR")]
     SeveralTensors {
         /// The file.
         path: PathBuf,
-        /// The tensors, with types and shapes.
+        /// The tensors, with dtypes and shapes.
         candidates: String,
     },
-    /// A row of another size than the store's.
-    #[error("row {row} (key `{key}`) has {found} numbers, expected {expected}")]
+    /// A row has another dimension than the store.
+    #[error("row {row} (key `{key}`) has {found} values, expected {expected}")]
     RowSize {
-        /// The row.
+        /// Index of the row.
         row: usize,
         /// Its key.
         key: String,
-        /// Its size.
+        /// Number of values.
         found: usize,
-        /// The store's dimension.
+        /// Embedding dimension of the store.
         expected: usize,
     },
-    /// A finite number that the number type cannot hold.
+    /// A finite value overflows the dtype of the store.
     #[error(
         "row {row} (key `{key}`) has the value {value} in column {column}, beyond the range of {dtype}: \
          write the store as bf16 or f32"
     )]
     Overflow {
-        /// The row.
+        /// Index of the row.
         row: usize,
         /// Its key.
         key: String,
-        /// The first such column.
+        /// Index of the first such column.
         column: usize,
         /// The value.
         value: f32,
-        /// The store's number type.
+        /// Dtype of the store.
         dtype: Dtype,
     },
-    /// A row that the number type rounds to zeros.
+    /// All values of a row underflow to zero in the dtype of the store.
     #[error("row {row} (key `{key}`) rounds to all zeros in {dtype}: write the store as bf16 or f32")]
     Underflow {
-        /// The row.
+        /// Index of the row.
         row: usize,
         /// Its key.
         key: String,
-        /// The store's number type.
+        /// Dtype of the store.
         dtype: Dtype,
     },
-    /// A source without rows.
-    #[error("there are no rows: a source of features has at least 1")]
+    /// The source has no rows.
+    #[error("the features have no rows, expected at least 1")]
     Empty,
-    /// A matrix whose size is no multiple of its dimension.
+    /// The size of a matrix is not a multiple of its dimension.
     #[error(
-        "the matrix has {found} numbers, expected a multiple of its dimension {dim}, which is at least 1"
+        "the matrix has {found} values, expected a multiple of the dimension {dim}, which must be at least 1"
     )]
     MatrixSize {
-        /// How many numbers there are.
+        /// Number of values.
         found: usize,
-        /// The dimension.
+        /// Embedding dimension.
         dim: usize,
     },
-    /// Another number of keys than of rows.
-    #[error("there are {found} keys, expected {expected}: one a row")]
+    /// The number of keys is not the number of rows.
+    #[error("there are {found} keys, expected {expected}: one per row")]
     KeyCount {
-        /// How many keys.
+        /// Number of keys.
         found: usize,
-        /// How many rows.
+        /// Number of rows.
         expected: usize,
     },
-    /// More rows than 32-bit indices reach.
-    #[error("a source has {found} rows, expected fewer than {}: split it into several", u32::MAX)]
+    /// Too many rows for 32-bit indices.
+    #[error("the source has {found} rows, expected fewer than {}: split it", u32::MAX)]
     TooManyRows {
-        /// How many there are.
+        /// Number of rows.
         found: usize,
     },
-    /// Images with nothing to pair with.
-    #[error("there is no caption set, expected at least 1")]
+    /// There are no caption sets.
+    #[error("there are no caption sets, expected at least 1")]
     NoCaptions,
-    /// Image keys that occur more than once.
-    #[error("{} image rows repeat a key, expected each key once: {keys}", keys.count)]
+    /// Several images have the same key.
+    #[error("{} image rows have duplicate keys, expected unique keys: {keys}", keys.count)]
     DuplicateKeys {
-        /// The repeated keys.
+        /// The duplicate keys.
         keys: KeySample,
     },
-    /// Sources that have to pair by position, with different numbers of rows.
+    /// Sources that pair by position differ in their number of rows.
     #[error(
-        "caption set {set} has {captions} rows and the images have {images}, expected as many: \
-         {side} rows have no keys, so rows can pair by position only; use embedding stores to pair by key"
+        "caption set {set} has {captions} rows and the images have {images}, expected the same number: {side} rows have \
+         no keys, so rows pair by position; use embedding stores to pair by key"
     )]
     Positions {
-        /// Which caption set, from 0.
+        /// Index of the caption set.
         set: usize,
-        /// Its rows.
+        /// Number of its rows.
         captions: usize,
-        /// The images' rows.
+        /// Number of image rows.
         images: usize,
         /// The side without keys.
         side: &'static str,
     },
-    /// Keys of one side that the other side does not have.
+    /// Keys without a counterpart on the other side.
     #[error(
         "the keys of the images and of caption set {set} differ: {} image rows have no caption \
          ({only_images}), {} caption rows have no image ({only_captions}); \
@@ -308,31 +309,31 @@ pub enum DataError {
         only_images.count, only_captions.count
     )]
     Unmatched {
-        /// Which caption set, from 0.
+        /// Index of the caption set.
         set: usize,
         /// Image rows without a caption.
         only_images: KeySample,
         /// Caption rows without an image.
         only_captions: KeySample,
     },
-    /// A holdout that leaves nothing to train on.
-    #[error("cannot hold out {holdout} of {pairs} pairs, expected fewer: lower the holdout or add data")]
+    /// The holdout leaves no pairs for training.
+    #[error("cannot hold out {holdout} of {pairs} pairs: decrease the holdout or add data")]
     Holdout {
-        /// How many to hold out.
+        /// Size of the holdout.
         holdout: usize,
-        /// How many there are.
+        /// Number of rows.
         pairs: usize,
     },
-    /// A batch without a second row has no negatives.
-    #[error("the batch size is {batch}, expected at least 2: contrast needs a negative")]
+    /// The batch size is below 2.
+    #[error("the batch size is {batch}, expected at least 2: a contrastive loss needs in-batch negatives")]
     BatchTooSmall {
         /// The batch size.
         batch: usize,
     },
-    /// Too few rows for a single batch.
-    #[error("{rows} rows do not fill a batch of {batch}: lower the batch size to at most {rows} or add data")]
+    /// There are fewer rows than the batch size.
+    #[error("the batch size is {batch}, expected at most the {rows} rows: decrease it or add data")]
     TooFewRows {
-        /// How many rows there are.
+        /// Number of rows.
         rows: usize,
         /// The batch size.
         batch: usize,
@@ -340,13 +341,29 @@ pub enum DataError {
 }
 
 impl DataError {
-    /// For `map_err`: an I/O error with its path.
+    /// Adds the path to an I/O error, for `map_err`.
     pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
         |source| Self::Io { path: path.to_owned(), source }
     }
+
+    /// Adds the path of a file that cannot be read, for `map_err`.
+    pub(crate) fn read(path: &Path) -> impl FnOnce(ReadError) -> Self + '_ {
+        move |error| {
+            let (what, found, expected) = match error {
+                ReadError::Io(source) => return Self::io(path)(source),
+                ReadError::NotAFile => {
+                    ("the path", "a folder or a device".to_owned(), "a regular file".to_owned())
+                }
+                ReadError::TooLarge { found, limit } => {
+                    ("the length", found.to_string(), format!("at most {limit} bytes"))
+                }
+            };
+            Self::Malformed { path: path.to_owned(), what: what.to_owned(), found, expected }
+        }
+    }
 }
 
-/// [`DataError::Malformed`] unless `valid`.
+/// Returns [`DataError::Malformed`] unless `valid`.
 pub(crate) fn ensure_file(
     valid: bool,
     path: &Path,
@@ -363,44 +380,4 @@ pub(crate) fn ensure_file(
         found: found.to_string(),
         expected: expected.to_string(),
     })
-}
-
-/// The first few of many keys, for an error.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct KeySample {
-    /// The first few distinct keys, in the order of their rows.
-    pub first: Vec<String>,
-    /// How many rows there are in all.
-    pub count: usize,
-}
-
-impl KeySample {
-    const SHOWN: usize = 5;
-
-    /// Counts a row; its key is read only while few are shown.
-    pub(crate) fn add_row(&mut self, source: &dyn FeatureSource, row: usize) {
-        self.count += 1;
-        if self.first.len() < Self::SHOWN {
-            let key = source.key(row).into_owned();
-            if !self.first.contains(&key) {
-                self.first.push(key);
-            }
-        }
-    }
-}
-
-impl fmt::Display for KeySample {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.count == 0 {
-            return f.write_str("none");
-        }
-        for (index, key) in self.first.iter().enumerate() {
-            let comma = if index == 0 { "" } else { ", " };
-            write!(f, "{comma}`{key}`")?;
-        }
-        if self.count > self.first.len() {
-            f.write_str(", ...")?;
-        }
-        Ok(())
-    }
 }

@@ -1,4 +1,4 @@
-//! Files that are read at positions, and must stay what they were.
+//! Random access to files that must not change.
 
 use std::fs::{self, File, Metadata};
 use std::io;
@@ -6,16 +6,15 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use sail_core::FeatureError;
+use sail_support::ReadError;
 
 use crate::DataError;
-use crate::error::ensure_file;
 
-/// A regular file that is opened anew for each use, so any number of them holds no descriptors, and compared with
-/// what it was at first.
+/// A regular file that is reopened for each use, so that it holds no file descriptor, and checked for changes.
 ///
-/// A change shows in the length, in the time of the last one, and for a file put in its place in the number that the
-/// file system knows it by. What does not show is a write into the file within the tick of the file system's clock
-/// (some milliseconds) in which it was first looked at.
+/// A change is detected by the length, the modification time and, for a replaced file on Unix, the inode. A write is not
+/// detected if it keeps the length and happens within the tick of the file system's clock (some milliseconds) in which
+/// this value was created.
 #[derive(Debug)]
 pub(crate) struct StableFile {
     path: PathBuf,
@@ -26,27 +25,34 @@ pub(crate) struct StableFile {
 struct Identity {
     bytes: u64,
     modified: Option<SystemTime>,
-    /// Device and inode; nothing on systems that do not tell them.
-    number: (u64, u64),
+    /// Device and inode; zeros on systems without them.
+    inode: (u64, u64),
 }
 
 impl Identity {
     fn of(metadata: &Metadata) -> Self {
         #[cfg(unix)]
-        let number = {
+        let inode = {
             use std::os::unix::fs::MetadataExt;
             (metadata.dev(), metadata.ino())
         };
         #[cfg(not(unix))]
-        let number = (0, 0);
-        Self { bytes: metadata.len(), modified: metadata.modified().ok(), number }
+        let inode = (0, 0);
+        Self { bytes: metadata.len(), modified: metadata.modified().ok(), inode }
     }
+}
+
+/// Opens a regular file for reading.
+pub(crate) fn open_file(path: &Path) -> Result<File, DataError> {
+    sail_support::open_file(path).map_err(DataError::read(path))
 }
 
 impl StableFile {
     pub(crate) fn open(path: &Path) -> Result<Self, DataError> {
         let metadata = fs::metadata(path).map_err(DataError::io(path))?;
-        ensure_file(metadata.is_file(), path, "the entry", "a folder or a device", "a regular file")?;
+        if !metadata.is_file() {
+            return Err(DataError::read(path)(ReadError::NotAFile));
+        }
         Ok(Self { path: path.to_owned(), identity: Identity::of(&metadata) })
     }
 
@@ -54,18 +60,18 @@ impl StableFile {
         &self.path
     }
 
-    /// The length.
+    /// Length in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         self.identity.bytes
     }
 
-    /// Opens the file and reads something. What was read counts only if the file is still the same afterwards.
+    /// Opens the file and reads from it. The result is discarded if the file has changed.
     ///
     /// # Errors
     /// [`FeatureError::Changed`] and [`FeatureError::Io`].
     pub(crate) fn read<T>(&self, read: impl FnOnce(&File) -> io::Result<T>) -> Result<T, FeatureError> {
         let io = |source| FeatureError::Io { path: self.path.clone(), source };
-        // Asked before opening as well: to open a named pipe would wait for its writer.
+        // Also checked before opening: opening a named pipe would block until it has a writer.
         self.unchanged(&fs::metadata(&self.path).map_err(io)?)?;
         let file = File::open(&self.path).map_err(io)?;
         let result = read(&file);
@@ -80,26 +86,26 @@ impl StableFile {
         } else if is.bytes != was.bytes {
             ("length", is.bytes.to_string(), was.bytes.to_string())
         } else if is.modified != was.modified {
-            ("time of change", seconds(is.modified), seconds(was.modified))
+            ("modification time", seconds(is.modified), seconds(was.modified))
         } else {
-            let [found, expected] = [is, was].map(|identity| format!("{:?}", identity.number));
+            let [found, expected] = [is, was].map(|identity| format!("{:?}", identity.inode));
             ("device and inode", found, expected)
         };
         Err(FeatureError::Changed { path: self.path.clone(), what, found, expected })
     }
 }
 
-/// A time as seconds since 1970.
+/// Seconds since 1970.
 fn seconds(time: Option<SystemTime>) -> String {
     let since = time.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
     format!("{}.{:09}", since.as_secs(), since.subsec_nanos())
 }
 
-/// Fills the buffer from a place in the file.
+/// Fills the buffer from an offset in the file.
 pub(crate) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
     #[cfg(unix)]
     return std::os::unix::fs::FileExt::read_exact_at(file, buffer, offset);
-    // Every use has a descriptor of its own, so nobody else moves its cursor.
+    // Every use has its own file descriptor, so nothing else moves the cursor.
     #[cfg(not(unix))]
     {
         use std::io::{Read, Seek, SeekFrom};
@@ -119,32 +125,32 @@ mod tests {
         File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
     }
 
-    fn use_it(file: &StableFile) -> Result<[u8; 2], FeatureError> {
+    fn read_two(file: &StableFile) -> Result<[u8; 2], FeatureError> {
         let mut buffer = [0; 2];
         file.read(|from| read_at(from, &mut buffer, 1))?;
         Ok(buffer)
     }
 
     fn changed(file: &StableFile) -> &'static str {
-        match use_it(file) {
+        match read_two(file) {
             Err(FeatureError::Changed { what, .. }) => what,
             other => panic!("{other:?}"),
         }
     }
 
     #[test]
-    fn every_change_shows() {
+    fn detects_every_change() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         fs::write(&path, "abc").unwrap();
         let file = StableFile::open(&path).unwrap();
-        assert_eq!(use_it(&file).unwrap(), *b"bc");
+        assert_eq!(read_two(&file).unwrap(), *b"bc");
 
         fs::write(&path, "ab").unwrap();
         assert_eq!(changed(&file), "length");
         fs::write(&path, "xyz").unwrap();
         touch(&path);
-        assert_eq!(changed(&file), "time of change");
+        assert_eq!(changed(&file), "modification time");
 
         let file = StableFile::open(&path).unwrap();
         let copy = folder.path().join("copy");
@@ -156,11 +162,11 @@ mod tests {
         assert_eq!(changed(&file), "device and inode");
 
         fs::remove_file(&path).unwrap();
-        assert!(matches!(use_it(&file), Err(FeatureError::Io { .. })));
+        assert!(matches!(read_two(&file), Err(FeatureError::Io { .. })));
     }
 
     #[test]
-    fn a_change_during_the_reading_shows() {
+    fn detects_a_change_while_reading() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         fs::write(&path, "abc").unwrap();
@@ -170,7 +176,7 @@ mod tests {
             Ok(())
         });
         assert!(matches!(result, Err(FeatureError::Changed { .. })), "{result:?}");
-        // Cut off in the middle: the change is what is told, not the end of the file.
+        // Truncated while reading: the error is the change, not the end of the file.
         let file = StableFile::open(&path).unwrap();
         let result = file.read(|from| {
             fs::write(&path, "a").unwrap();

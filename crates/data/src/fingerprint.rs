@@ -1,61 +1,59 @@
-//! What tells the pairs of one run from those of another.
+//! Hashes that name what was computed from some inputs.
 
-use sail_core::FeatureError;
+use std::path::Path;
+use std::time::UNIX_EPOCH;
+
+use sail_core::Provenance;
+use sail_support::hex;
 use sha2::{Digest, Sha256};
 
-use crate::Pairs;
-use crate::keys::for_each_key;
+/// A SHA-256 hash of a sequence of fields, for the names of cached results: equal fields have equal fingerprints.
+///
+/// Every field is hashed with its length, so no two sequences of fields are the same bytes.
+///
+/// # Examples
+/// ```
+/// use sail_core::Provenance;
+/// use sail_data::Fingerprint;
+/// let name = |model, dtype: &str| {
+///     let mut fingerprint = Fingerprint::default();
+///     fingerprint.add_provenance(&Provenance::new(model)).add(dtype.as_bytes());
+///     fingerprint.finish()
+/// };
+/// assert_eq!(name("dinov2-small", "f16"), name("dinov2-small", "f16"));
+/// assert_ne!(name("dinov2-small", "f16"), name("dinov2-small", "f32"));
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Fingerprint(Sha256);
 
-impl Pairs {
-    /// Returns a SHA-256, in hexadecimal, of the keys of all pairs in their order, and of the number of captions that
-    /// each has in every set. Reads every key once.
-    ///
-    /// # Errors
-    /// Those of reading the keys.
-    pub fn fingerprint(&self) -> Result<String, FeatureError> {
-        let mut hash = Sha256::new();
-        let images = self.images().clone();
-        for_each_key(
-            &*images,
-            self.len(),
-            |pair| self.image_row(pair),
-            str::to_owned,
-            |pair, key| {
-                hash.update((key.len() as u64).to_le_bytes());
-                hash.update(key.as_bytes());
-                for set in 0..self.caption_sets() {
-                    hash.update((self.caption_rows(set, pair).len() as u64).to_le_bytes());
-                }
-            },
-        )?;
-        Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+impl Fingerprint {
+    /// Adds a field.
+    pub fn add(&mut self, bytes: &[u8]) -> &mut Self {
+        self.0.update((bytes.len() as u64).to_le_bytes());
+        self.0.update(bytes);
+        self
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
+    /// Adds all fields of a provenance.
+    pub fn add_provenance(&mut self, provenance: &Provenance) -> &mut Self {
+        let Provenance { model, revision, weights_sha256, preprocessing, pooling } = provenance;
+        self.add(model.as_bytes());
+        for field in [revision, weights_sha256, preprocessing, pooling] {
+            self.add(&[u8::from(field.is_some())]).add(field.as_deref().unwrap_or_default().as_bytes());
+        }
+        self
+    }
 
-    use super::*;
-    use crate::MatrixFeatures;
+    /// Adds the length and the modification time of a file, which are cheaper to read than its contents.
+    pub fn add_file(&mut self, path: &Path) -> &mut Self {
+        let Ok(metadata) = std::fs::metadata(path) else { return self.add(b"absent") };
+        let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        self.add(&metadata.len().to_le_bytes());
+        self.add(&modified.unwrap_or_default().as_nanos().to_le_bytes())
+    }
 
-    #[test]
-    fn depends_on_keys_order_and_captions() {
-        let features = |keys: &[&str]| {
-            let values = (0..keys.len()).map(|row| row as f32 + 1.0).collect();
-            Arc::new(MatrixFeatures::new(1, values).unwrap().with_keys(keys.iter().copied()).unwrap())
-        };
-        let of = |images: &[&str], texts: &[&str]| {
-            Pairs::new(features(images), vec![features(texts)]).unwrap().fingerprint().unwrap()
-        };
-        let first = of(&["a", "bc"], &["a", "bc"]);
-        assert_eq!(first, of(&["a", "bc"], &["bc", "a"]));
-        let others = [
-            of(&["bc", "a"], &["a", "bc"]),
-            of(&["ab", "c"], &["ab", "c"]),
-            of(&["a", "bc"], &["a", "bc", "bc"]),
-            of(&["a", "bc", "d"], &["a", "bc", "d"]),
-        ];
-        assert!(others.iter().all(|other| *other != first));
+    /// Returns the hash as 64 hexadecimal digits.
+    pub fn finish(self) -> String {
+        hex(&self.0.finalize())
     }
 }

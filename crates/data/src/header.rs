@@ -1,4 +1,4 @@
-//! What a safetensors file says it holds.
+//! Headers of safetensors files.
 
 use safetensors::SafeTensorError;
 use safetensors::tensor::{Metadata, TensorInfo};
@@ -7,10 +7,10 @@ use crate::DataError;
 use crate::error::ensure_file;
 use crate::file::{StableFile, read_at};
 
-/// A feature file has a handful of tensors; a longer header would only serve to exhaust memory.
+/// A feature file has few tensors; a longer header could only exhaust memory.
 const MAX_HEADER_BYTES: u64 = 16 << 20;
 
-/// The tensors of a file and where their bytes begin.
+/// The tensors of a file and the offset of their data.
 #[derive(Debug)]
 pub(crate) struct Header {
     pub(crate) metadata: Metadata,
@@ -18,8 +18,8 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    /// Reads and checks the header: the tensors cover the rest of the file without gap or overlap, and every shape
-    /// fits its bytes.
+    /// Reads and validates the header: the tensors cover the rest of the file without gaps or overlaps, and every shape
+    /// matches its length.
     pub(crate) fn read(file: &StableFile) -> Result<Self, DataError> {
         let invalid = |source| DataError::Safetensors { path: file.path().to_owned(), source };
         let mut length = [0; 8];
@@ -46,13 +46,13 @@ impl Header {
         Ok(Self { metadata, data_start: prefix + length })
     }
 
-    /// Where in the file the bytes of a tensor begin.
+    /// The offset of a tensor in the file.
     pub(crate) fn start(&self, info: &TensorInfo) -> u64 {
         self.data_start + info.data_offsets.0 as u64
     }
 }
 
-/// A tensor as errors show it.
+/// Formats a tensor for errors.
 pub(crate) fn describe(name: &str, info: &TensorInfo) -> String {
     format!("`{name}` {:?} {:?}", info.dtype, info.shape)
 }

@@ -1,21 +1,21 @@
-//! Going over many keys.
+//! Iteration over many keys.
 
 use rayon::prelude::*;
 use sail_core::{FeatureError, FeatureSource};
 
-/// How many keys a thread reads at a time.
+/// Number of keys that a thread reads at once.
 const BLOCK: usize = 4096;
-/// How many results there are at a time.
+/// Number of blocks in memory.
 const BLOCKS: usize = 16;
 
-/// Computes something of the keys of `total` rows, in parallel, and hands it over in order. `row` is the row that
-/// comes at a place.
+/// Maps the keys of `total` rows in parallel and passes the results to `each` in order. `row` maps an index in
+/// `0..total` to a row.
 pub(crate) fn for_each_key<T: Send>(
     source: &dyn FeatureSource,
     total: usize,
     row: impl Fn(usize) -> usize + Sync,
     map: impl Fn(&str) -> T + Sync,
-    mut each: impl FnMut(usize, T),
+    mut each: impl FnMut(usize, T) -> Result<(), FeatureError>,
 ) -> Result<(), FeatureError> {
     for start in (0..total).step_by(BLOCK * BLOCKS) {
         let end = total.min(start + BLOCK * BLOCKS);
@@ -27,8 +27,8 @@ pub(crate) fn for_each_key<T: Send>(
                 Ok(source.keys(&rows)?.iter().map(|key| map(key)).collect())
             })
             .collect::<Result<_, FeatureError>>()?;
-        for (place, result) in (start..).zip(blocks.into_iter().flatten()) {
-            each(place, result);
+        for (index, result) in (start..).zip(blocks.into_iter().flatten()) {
+            each(index, result)?;
         }
     }
     Ok(())

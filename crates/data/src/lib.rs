@@ -1,24 +1,22 @@
-//! Image-text data for alignment: frozen features on disk, paired by key, split and drawn in batches.
+//! Image-text data for alignment: frozen features on disk, paired by key, split and sampled in batches.
 //!
-//! The expensive backbones run once and leave an [`EmbeddingStore`]; everything after that reads rows
-//! through [`sail_core::FeatureSource`]. Four decisions shape the crate:
+//! Backbones run once and write an [`EmbeddingStore`]. Everything after that reads rows through
+//! [`sail_core::FeatureSource`]. The main design decisions:
 //!
-//! - **Rows pair by key, never by luck.** [`Pairs`] joins an image source with its caption sources by the
-//!   keys of their rows and refuses, naming the first keys, what does not match. Position counts only where
-//!   a source has no keys: a bare matrix ([`SafetensorsFeatures`], [`MatrixFeatures`]).
-//! - **Memory holds indices, not features.** Rows and keys of a store are read from its shards when they are
-//!   needed; [`Pairs`] keeps 4 to 12 bytes a row; a shuffled epoch is a [`Permutation`] that is computed, not
-//!   stored.
-//! - **Everything is random access and the same on every machine.** Which rows make up step `s` of epoch
-//!   `e`, which caption stands for an image in it, and which keys are held out are pure functions of the
-//!   seed, so a run can resume in the middle of an epoch.
-//! - **Files are not trusted.** Opening a store checks every number that gathering relies on; a file cannot
-//!   execute anything, name a file outside its folder, or ask for more memory than its own size warrants.
-//!   Checksums are verified on request ([`EmbeddingStore::verify`]), values whenever a batch is drawn.
+//! - **Rows pair by key.** [`Pairs`] joins an image source with its caption sources by the keys of their rows and
+//!   returns an error with the first unmatched keys. Rows pair by position only if a source has no keys: a bare matrix
+//!   ([`SafetensorsFeatures`], [`MatrixFeatures`]).
+//! - **Memory holds indices, not features.** Rows and keys of a store are read from its shards on demand; [`Pairs`]
+//!   stores 4 to 12 bytes per row; a shuffled epoch is a computed [`Permutation`].
+//! - **Everything is random access and deterministic across machines.** The rows of step `s` of epoch `e`, the caption
+//!   sampled for an image in it, and the held-out keys are pure functions of the seed, so a run can resume in the middle
+//!   of an epoch.
+//! - **Files are not trusted.** Opening a store validates every value that gathering relies on; a file cannot execute
+//!   code, refer to a file outside its folder, or cause an allocation larger than its own size justifies. Checksums are
+//!   verified on request ([`EmbeddingStore::verify`]), values whenever a batch is read.
 //!
-//! Deliberate absences: no tensors and no device (rows are `f32` slices), no resizing of images and no
-//! tokenising of texts, no memory maps (a file that is cut short under one ends the process), no threads of its own
-//! beyond rayon's pool and those that wait for a disk.
+//! Out of scope: tensors and devices (rows are `f32` slices), image resizing and tokenization, memory maps (truncating a
+//! mapped file would end the process), threads other than rayon's pool and those that wait for a disk.
 //!
 //! # Examples
 //! ```
@@ -51,19 +49,22 @@
 //! ```
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod concat;
+mod caption_set;
+mod codec;
+mod compatible;
 mod decode;
-mod dtype;
 mod error;
+mod features;
 mod file;
 mod fingerprint;
 mod gather;
 mod header;
-mod key_index;
+mod key_sample;
 mod keys;
 mod matrix;
 mod open;
 mod pairs;
+mod pairs_fingerprint;
 mod permutation;
 mod safetensors_file;
 mod sampler;
@@ -72,12 +73,13 @@ pub mod source;
 mod store;
 mod stored_matrix;
 
-pub use concat::ConcatFeatures;
 pub use decode::{DecodeError, DecodeLimits, decode_image};
-pub use dtype::Dtype;
-pub use error::{DataError, KeySample};
+pub use error::DataError;
+pub use features::{ConcatFeatures, Features};
+pub use fingerprint::Fingerprint;
+pub use key_sample::KeySample;
 pub use matrix::MatrixFeatures;
-pub use open::{Features, open_features, split_tensor_spec};
+pub use open::{open_features, split_tensor_spec};
 pub use pairs::{PairBatch, Pairs, Split};
 pub use permutation::Permutation;
 pub use safetensors_file::{SafetensorsFeatures, read_indices};

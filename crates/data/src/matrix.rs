@@ -7,8 +7,7 @@ use sail_core::{FeatureError, FeatureSource, Provenance};
 use crate::DataError;
 use crate::gather::{Wanted, copy_rows, wanted};
 
-/// A matrix of features in memory. Its rows pair by position until they are [given
-/// keys](MatrixFeatures::with_keys).
+/// A matrix of features in memory. Its rows pair by position unless they [have keys](MatrixFeatures::with_keys).
 ///
 /// # Examples
 /// ```
@@ -27,13 +26,13 @@ pub struct MatrixFeatures {
 }
 
 impl MatrixFeatures {
-    /// Features whose keys are row numbers.
+    /// Creates features without keys.
     ///
     /// # Shapes
     /// - values: `[rows, dim]`, row-major
     ///
     /// # Errors
-    /// [`DataError::MatrixSize`] where the values do not make whole rows, [`DataError::Empty`] without rows.
+    /// [`DataError::MatrixSize`] if the number of values is not a multiple of `dim`, [`DataError::Empty`] without rows.
     pub fn new(dim: usize, values: Vec<f32>) -> Result<Self, DataError> {
         if dim == 0 || !values.len().is_multiple_of(dim) {
             return Err(DataError::MatrixSize { found: values.len(), dim });
@@ -44,10 +43,10 @@ impl MatrixFeatures {
         Ok(Self { dim, values, keys: None, provenance: None })
     }
 
-    /// Gives every row a key.
+    /// Sets the keys of the rows.
     ///
     /// # Errors
-    /// [`DataError::KeyCount`] unless there are as many keys as rows.
+    /// [`DataError::KeyCount`] unless there is one key per row.
     pub fn with_keys(self, keys: impl IntoIterator<Item = impl Into<String>>) -> Result<Self, DataError> {
         let keys: Vec<String> = keys.into_iter().map(Into::into).collect();
         if keys.len() != self.rows() {
@@ -56,13 +55,13 @@ impl MatrixFeatures {
         Ok(Self { keys: Some(keys), ..self })
     }
 
-    /// States where the features come from.
+    /// Sets the provenance.
     #[must_use]
     pub fn with_provenance(self, provenance: Provenance) -> Self {
         Self { provenance: Some(provenance), ..self }
     }
 
-    /// Copies rows to their places.
+    /// Copies rows to their output slices.
     pub(crate) fn scatter(&self, wanted: &mut [Wanted]) {
         copy_rows(&self.values, self.dim, wanted);
     }
@@ -103,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gathers_in_the_order_asked_for() {
+    fn gathers_in_the_requested_order() {
         let features = MatrixFeatures::new(2, vec![0.0, 1.0, 2.0, 3.0, 4.0, 5.0]).unwrap();
         let mut out = [0.0; 6];
         features.gather(&[2, 0, 2], &mut out).unwrap();
@@ -112,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn large_gathers_run_in_parallel_and_agree() {
+    fn parallel_gathers_agree() {
         let dim = 300;
         let rows = 1000;
         let features = MatrixFeatures::new(dim, (0..rows * dim).map(|x| x as f32).collect()).unwrap();
@@ -125,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_an_error() {
+    fn rejects_invalid_sizes_and_indices() {
         let features = MatrixFeatures::new(2, vec![0.0; 4]).unwrap();
         let out_of_range = features.gather(&[0, 2], &mut [0.0; 4]);
         assert!(matches!(out_of_range, Err(FeatureError::OutOfRange { row: 2, rows: 2 })));

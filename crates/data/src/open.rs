@@ -1,111 +1,11 @@
-//! Opening features wherever a user says they are.
+//! Opening features by their path.
 
-use std::borrow::Cow;
 use std::path::Path;
 
-use sail_core::{FeatureError, FeatureSource, Modality, Provenance};
+use crate::{ConcatFeatures, DataError, EmbeddingStore, Features, SafetensorsFeatures};
 
-use crate::gather::Wanted;
-use crate::{ConcatFeatures, DataError, EmbeddingStore, MatrixFeatures, SafetensorsFeatures};
-
-/// Features of any kind that this crate knows. Code that only reads rows takes any [`FeatureSource`]
-/// instead.
-#[derive(Debug)]
-pub enum Features {
-    /// An embedding store.
-    Store(EmbeddingStore),
-    /// A tensor of a safetensors file.
-    File(SafetensorsFeatures),
-    /// A matrix in memory.
-    Memory(MatrixFeatures),
-    /// Several of these, read as one.
-    Several(ConcatFeatures),
-}
-
-impl Features {
-    /// What a row describes, where that is known.
-    pub fn modality(&self) -> Option<Modality> {
-        match self {
-            Self::Store(store) => Some(store.modality()),
-            Self::Several(parts) => parts.modality(),
-            Self::File(_) | Self::Memory(_) => None,
-        }
-    }
-
-    /// Compares the files with their checksums as [`EmbeddingStore::verify`] does. Returns whether there
-    /// were any: only stores have checksums.
-    ///
-    /// # Errors
-    /// Those of [`EmbeddingStore::verify`].
-    pub fn verify(&self, progress: impl Fn(u64) + Sync) -> Result<bool, DataError> {
-        self.verify_with(&progress)
-    }
-
-    fn verify_with(&self, progress: &(impl Fn(u64) + Sync)) -> Result<bool, DataError> {
-        match self {
-            Self::Store(store) => store.verify(progress).map(|()| true),
-            Self::File(_) | Self::Memory(_) => Ok(false),
-            Self::Several(all) => {
-                all.parts().iter().try_fold(false, |any, part| Ok(part.verify_with(progress)? || any))
-            }
-        }
-    }
-
-    /// Reads rows, which are sorted, to their places.
-    pub(crate) fn scatter(&self, wanted: &mut [Wanted]) -> Result<(), FeatureError> {
-        match self {
-            Self::Store(source) => source.scatter(wanted),
-            Self::File(source) => source.scatter(wanted),
-            Self::Several(source) => source.scatter(wanted),
-            Self::Memory(source) => {
-                source.scatter(wanted);
-                Ok(())
-            }
-        }
-    }
-
-    fn source(&self) -> &dyn FeatureSource {
-        match self {
-            Self::Store(source) => source,
-            Self::File(source) => source,
-            Self::Memory(source) => source,
-            Self::Several(source) => source,
-        }
-    }
-}
-
-impl FeatureSource for Features {
-    fn rows(&self) -> usize {
-        self.source().rows()
-    }
-
-    fn dim(&self) -> usize {
-        self.source().dim()
-    }
-
-    fn key(&self, row: usize) -> Cow<'_, str> {
-        self.source().key(row)
-    }
-
-    fn keys(&self, rows: &[usize]) -> Result<Vec<String>, FeatureError> {
-        self.source().keys(rows)
-    }
-
-    fn positional(&self) -> bool {
-        self.source().positional()
-    }
-
-    fn provenance(&self) -> Option<&Provenance> {
-        self.source().provenance()
-    }
-
-    fn gather(&self, rows: &[usize], out: &mut [f32]) -> Result<(), FeatureError> {
-        self.source().gather(rows, out)
-    }
-}
-
-/// Opens the folder of an embedding store, `FILE.safetensors`, or `FILE.safetensors:TENSOR`. Several with commas between
-/// are read as one, in that order; what is there under its whole name is not split.
+/// Opens an embedding store (a folder), `FILE.safetensors` or `FILE.safetensors:TENSOR`. A comma-separated list of these
+/// is concatenated in this order, unless a file or folder has that name.
 ///
 /// # Errors
 /// [`DataError::NotFound`], [`DataError::NotFeatures`] for a file of another kind, and those of
@@ -132,7 +32,7 @@ fn open_one(spec: &str) -> Result<Features, DataError> {
     SafetensorsFeatures::open(path, tensor).map(Features::File)
 }
 
-/// Splits `FILE.safetensors:TENSOR`. What is there under its whole name is not split.
+/// Splits `FILE.safetensors:TENSOR` into path and tensor name, unless a file has the whole name.
 ///
 /// # Examples
 /// ```
@@ -159,9 +59,10 @@ mod tests {
     use super::*;
     use crate::{StoreConfig, StoreWriter};
     use safetensors::tensor::{Dtype, TensorView};
+    use sail_core::{FeatureSource, Modality, Provenance};
 
     #[test]
-    fn each_spec_opens_what_it_names() {
+    fn opens_every_kind_of_features() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
 

@@ -1,21 +1,18 @@
-//! A shuffle that is computed, not stored.
+//! Computed pseudo-random permutations.
 
-/// Four rounds make a large domain look random (Luby and Rackoff); a tiny one needs more to come close to
-/// uniform: over four values the deviation halves with each round.
+/// Four rounds suffice for large domains (Luby and Rackoff). Small ones need more to be close to uniform: over four values
+/// the deviation halves with each round.
 const ROUNDS: usize = 12;
 
-/// A pseudo-random permutation of `0..len` that takes a few bytes, whatever `len` is, and gives any
-/// element at once.
+/// A pseudo-random permutation of `0..len` with constant memory and constant-time random access.
 ///
-/// A balanced Feistel network permutes the next power of four, which is less than four times `len`; a
-/// value that falls outside `0..len` is sent through again until one falls inside ("cycle walking"),
-/// which keeps it a bijection. The same `len` and `seed` give the same permutation on every machine and
-/// in every version of this crate.
+/// A balanced Feistel network permutes the next power of four, which is less than four times `len`. It is applied again to
+/// values outside `0..len` ("cycle walking"), so the result is a bijection. The same `len` and `seed` result in the same
+/// permutation on every machine and in every version of this crate.
 ///
-/// It is made for shuffling and **not cryptographic**: its round function is a fast mixer, and its seed
-/// is no secret.
+/// It is intended for shuffling and **not cryptographic**: the round function is a fast mixer.
 ///
-/// Sources: Luby and Rackoff, "How to construct pseudorandom permutations from pseudorandom functions",
+/// References: Luby and Rackoff, "How to construct pseudorandom permutations from pseudorandom functions",
 /// 1988; Black and Rogaway, "Ciphers with arbitrary finite domains", CT-RSA 2002; the mixer is that of
 /// SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014).
 ///
@@ -29,31 +26,30 @@ const ROUNDS: usize = 12;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Permutation {
     len: u64,
-    /// Bits of a half of the block, 0 to 32.
+    /// Bits in half of a block, 0 to 32.
     half: u32,
     keys: [u64; ROUNDS],
 }
 
 impl Permutation {
-    /// The permutation of `0..len` that belongs to `seed`.
+    /// Creates the permutation of `0..len` for a seed.
     pub fn new(len: u64, seed: u64) -> Self {
         let bits = u64::BITS - len.saturating_sub(1).leading_zeros();
         let keys = std::array::from_fn(|round| stream(seed, round as u64));
         Self { len, half: bits.div_ceil(2), keys }
     }
 
-    /// How many values it permutes.
+    /// Returns the number of permuted values.
     pub fn len(&self) -> u64 {
         self.len
     }
 
-    /// True for the permutation of nothing.
+    /// Returns `true` if there are no values.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// The value at a position. Positions from `len` on stay where they are, so this is a bijection of
-    /// all of `u64`.
+    /// Returns the value at a position. Positions from `len` on map to themselves, so this is a bijection of `u64`.
     pub fn get(&self, position: u64) -> u64 {
         if position >= self.len {
             return position;
@@ -75,12 +71,12 @@ impl Permutation {
     }
 }
 
-/// Number `index` of the SplitMix64 sequence that `seed` starts.
+/// Returns element `index` of the SplitMix64 sequence for a seed.
 pub(crate) fn stream(seed: u64, index: u64) -> u64 {
     mix(seed.wrapping_add(index.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15)))
 }
 
-/// The finaliser of SplitMix64: every input bit reaches every output bit.
+/// The finalizer of SplitMix64: every output bit depends on every input bit.
 fn mix(mut x: u64) -> u64 {
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -105,7 +101,7 @@ mod tests {
 
     #[test]
     fn golden_values() {
-        // From an independent implementation in Python of what the documentation says.
+        // From an independent implementation in Python, after the documentation.
         assert_eq!(values(10, 0), [0, 3, 4, 5, 7, 8, 9, 6, 2, 1]);
         assert_eq!(values(10, 1), [4, 3, 1, 0, 2, 6, 8, 5, 9, 7]);
         assert_eq!(values(7, u64::MAX), [0, 2, 4, 6, 5, 3, 1]);
@@ -117,10 +113,10 @@ mod tests {
     }
 
     #[test]
-    fn splitmix64_as_published() {
-        // The first numbers of the reference implementation for seed 1234567.
-        let numbers: Vec<u64> = (0..3).map(|index| stream(1_234_567, index)).collect();
-        assert_eq!(numbers, [6457827717110365317, 3203168211198807973, 9817491932198370423]);
+    fn splitmix64_matches_the_reference() {
+        // The first values of the reference implementation for seed 1234567.
+        let values: Vec<u64> = (0..3).map(|index| stream(1_234_567, index)).collect();
+        assert_eq!(values, [6457827717110365317, 3203168211198807973, 9817491932198370423]);
     }
 
     #[test]
@@ -138,7 +134,7 @@ mod tests {
 
     #[test]
     fn every_value_is_equally_likely_at_every_position() {
-        // Eleven values lie in a block of sixteen, so this includes cycle walking.
+        // Eleven values need a block of sixteen, so this includes cycle walking.
         let (len, seeds) = (11usize, 22_000);
         let mut counts = vec![0; len * len];
         for seed in 0..seeds {
@@ -153,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_are_torn_apart() {
+    fn neighbours_are_separated() {
         // In a random permutation both counts are close to Poisson with mean 1.
         let rows = values(100_000, 7);
         let adjacent = rows.windows(2).filter(|pair| pair[0] + 1 == pair[1]).count();

@@ -1,20 +1,20 @@
-//! Single safetensors files, as anyone's feature extraction may have written them.
+//! Features in a safetensors file of any origin.
 
 use std::borrow::Cow;
 use std::path::Path;
 
 use safetensors::tensor::TensorInfo;
-use sail_core::{FeatureError, FeatureSource, Provenance};
+use sail_core::{Dtype, FeatureError, FeatureSource, Provenance};
 
+use crate::DataError;
 use crate::file::{StableFile, read_at};
 use crate::gather::{Wanted, sorted};
 use crate::header::{Header, describe};
 use crate::stored_matrix::{Job, StoredMatrix, read_rows};
-use crate::{DataError, Dtype};
 
-/// A two-dimensional float tensor of a safetensors file. It has no keys: its rows pair by position.
+/// A two-dimensional float tensor in a safetensors file. It has no keys, so its rows pair by position.
 ///
-/// Rows are read from the file when they are gathered, as those of an [`EmbeddingStore`](crate::EmbeddingStore) are.
+/// Rows are read from the file on demand, as in an [`EmbeddingStore`](crate::EmbeddingStore).
 #[derive(Debug)]
 pub struct SafetensorsFeatures {
     file: StableFile,
@@ -22,12 +22,12 @@ pub struct SafetensorsFeatures {
 }
 
 impl SafetensorsFeatures {
-    /// Opens a file; its numbers are not read yet. `tensor` may be `None` where only one tensor is
-    /// two-dimensional and F16, BF16 or F32.
+    /// Opens a file without reading its values. `tensor` may be `None` if exactly one tensor is two-dimensional with dtype
+    /// F16, BF16 or F32.
     ///
     /// # Errors
-    /// [`DataError::NoTensor`] and [`DataError::SeveralTensors`], which list what there is;
-    /// [`DataError::Safetensors`] and [`DataError::Malformed`] for a damaged file; [`DataError::Io`].
+    /// [`DataError::NoTensor`] and [`DataError::SeveralTensors`], which list the available tensors;
+    /// [`DataError::Safetensors`] and [`DataError::Malformed`] for a corrupt file; [`DataError::Io`].
     pub fn open(path: impl AsRef<Path>, tensor: Option<&str>) -> Result<Self, DataError> {
         let file = StableFile::open(path.as_ref())?;
         let header = Header::read(&file)?;
@@ -36,12 +36,12 @@ impl SafetensorsFeatures {
         Ok(Self { file, matrix })
     }
 
-    /// Reads rows, which are sorted, to their places.
+    /// Reads sorted rows into their output slices.
     pub(crate) fn scatter(&self, wanted: &mut [Wanted]) -> Result<(), FeatureError> {
         read_rows([Job { file: &self.file, matrix: &self.matrix, wanted }])
     }
 
-    /// How a number is stored.
+    /// Returns the dtype of the stored values.
     pub fn dtype(&self) -> Dtype {
         self.matrix.dtype
     }
@@ -73,8 +73,8 @@ impl FeatureSource for SafetensorsFeatures {
     }
 }
 
-/// Reads a one-dimensional integer tensor (U8, I32 or I64), such as the class labels of a test set.
-/// `tensor` may be `None` where the file has only one.
+/// Reads a one-dimensional integer tensor (U8, I32 or I64), such as the class labels of a test set. `tensor` may be `None`
+/// if the file has only one.
 ///
 /// # Errors
 /// Those of [`SafetensorsFeatures::open`].
@@ -99,7 +99,7 @@ pub fn read_indices(path: impl AsRef<Path>, tensor: Option<&str>) -> Result<Vec<
     })
 }
 
-/// Finds the tensor by its name, or else the only one that `accept` takes.
+/// Finds a tensor by name, or the only one that `accept` returns a value for.
 fn select<T>(
     file: &StableFile,
     header: &Header,
@@ -135,7 +135,7 @@ fn select<T>(
     }
 }
 
-/// The first ten of a list; a model's weights can have hundreds.
+/// Formats the first ten items; a model can have hundreds of tensors.
 fn list(items: impl IntoIterator<Item = String>) -> String {
     let items: Vec<String> = items.into_iter().collect();
     match items.len() {
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_matrices_and_other_types_are_no_features() {
+    fn rejects_empty_matrices_and_other_dtypes() {
         let folder = tempfile::tempdir().unwrap();
         let path = write(
             folder.path(),

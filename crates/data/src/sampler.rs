@@ -1,13 +1,13 @@
-//! Which rows make up which batch.
+//! Sampling of batches.
 
 use crate::permutation::stream;
 use crate::{DataError, Permutation};
 
-/// Shuffled batches with random access: any step of any epoch is computed from the seed alone, so a run
-/// can resume anywhere.
+/// Shuffled batches with random access: every step of every epoch is a function of the seed, so a run can resume
+/// anywhere.
 ///
-/// Each epoch has a [`Permutation`] of its own. Rows that do not fill a last batch are left out of that
-/// epoch (drop-last), other rows each time.
+/// Each epoch has its own [`Permutation`]. The rows of an incomplete last batch are dropped (drop-last); they differ
+/// between epochs.
 ///
 /// # Examples
 /// ```
@@ -24,10 +24,10 @@ pub struct BatchSampler {
 }
 
 impl BatchSampler {
-    /// Batches of `batch` out of `rows` rows.
+    /// Creates a sampler of batches of `batch` out of `rows` rows.
     ///
     /// # Errors
-    /// [`DataError::BatchTooSmall`] below 2, [`DataError::TooFewRows`] where the rows do not fill one batch.
+    /// [`DataError::BatchTooSmall`] if `batch` is below 2, [`DataError::TooFewRows`] if it is above `rows`.
     pub fn new(rows: usize, batch: usize, seed: u64) -> Result<Self, DataError> {
         if batch < 2 {
             return Err(DataError::BatchTooSmall { batch });
@@ -38,12 +38,12 @@ impl BatchSampler {
         Ok(Self { rows, batch, seed })
     }
 
-    /// How many whole batches an epoch has, at least 1.
+    /// Returns the number of batches in an epoch, at least 1.
     pub fn steps_per_epoch(&self) -> usize {
         self.rows / self.batch
     }
 
-    /// The rows of a batch. Steps beyond the end of the epoch run on into the next ones.
+    /// Returns the row indices of a batch. Steps after the end of the epoch continue in the next epochs.
     pub fn indices(&self, epoch: u64, step: usize) -> Vec<usize> {
         let steps = self.steps_per_epoch();
         let epoch = epoch.wrapping_add((step / steps) as u64);
@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn golden_batches() {
-        // From an independent implementation in Python of what the documentation says.
+        // From an independent implementation in Python, after the documentation.
         let sampler = BatchSampler::new(10, 4, 3).unwrap();
         assert_eq!([sampler.indices(0, 0), sampler.indices(0, 1)], [[0, 7, 4, 3], [8, 5, 9, 2]]);
         assert_eq!([sampler.indices(1, 0), sampler.indices(1, 1)], [[9, 1, 0, 8], [2, 4, 3, 7]]);
@@ -68,19 +68,19 @@ mod tests {
     }
 
     #[test]
-    fn impossible_batches_are_errors_with_a_remedy() {
+    fn rejects_invalid_batch_sizes() {
         let error = BatchSampler::new(10, 1, 0).unwrap_err();
         assert!(matches!(error, DataError::BatchTooSmall { batch: 1 }));
         let error = BatchSampler::new(10, 11, 0).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "10 rows do not fill a batch of 11: lower the batch size to at most 10 or add data"
+            "the batch size is 11, expected at most the 10 rows: decrease it or add data"
         );
     }
 
     proptest! {
         #[test]
-        fn an_epoch_shows_no_row_twice_and_drops_less_than_a_batch(
+        fn an_epoch_has_no_duplicates_and_drops_less_than_a_batch(
             batch in 2usize..50, more in 0usize..500, seed: u64, epoch: u64,
         ) {
             let rows = batch + more;

@@ -1,4 +1,4 @@
-//! Reading rows of files into the places where they are wanted.
+//! Reading rows of a matrix in a file.
 
 use std::fs::File;
 use std::io;
@@ -6,27 +6,27 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use safetensors::tensor::TensorInfo;
-use sail_core::FeatureError;
+use sail_core::{Dtype, FeatureError};
 
-use crate::Dtype;
+use crate::codec;
 use crate::file::{StableFile, read_at};
 use crate::gather::Wanted;
 use crate::header::Header;
 
-/// Unwanted bytes between two rows that are read along, because that takes less time than a second read.
+/// Maximum gap in bytes between two rows that are read at once, which is faster than a second read.
 const GAP: usize = 4096;
-/// The most that one read asks for, unless a single row is longer.
+/// Maximum bytes in one read, unless a single row is longer.
 const MAX_READ: usize = 1 << 20;
-/// The least rows and bytes that are worth opening a file anew.
+/// Minimum rows and bytes for which a file is opened.
 const TASK_ROWS: usize = 64;
 const TASK_BYTES: usize = 1 << 17;
-/// A disk answers many scattered reads at once several times as fast as a few.
+/// A disk serves many concurrent scattered reads several times as fast as a few.
 const MAX_THREADS: usize = 32;
-/// How many scattered rows, or bytes of neighbouring ones, are worth a thread.
+/// Scattered rows, or bytes of contiguous ones, per thread.
 const THREAD_ROWS: usize = 128;
 const THREAD_BYTES: usize = 4 << 20;
 
-/// A two-dimensional float tensor with at least one number, somewhere in a file.
+/// A non-empty two-dimensional float tensor in a file.
 #[derive(Debug, Clone)]
 pub(crate) struct StoredMatrix {
     start: u64,
@@ -36,7 +36,7 @@ pub(crate) struct StoredMatrix {
 }
 
 impl StoredMatrix {
-    /// `None` where the tensor is something else.
+    /// Returns `None` for other tensors.
     pub(crate) fn new(header: &Header, info: &TensorInfo) -> Option<Self> {
         let &[rows, dim] = info.shape.as_slice() else {
             return None;
@@ -44,7 +44,7 @@ impl StoredMatrix {
         if rows == 0 || dim == 0 {
             return None;
         }
-        Some(Self { start: header.start(info), rows, dim, dtype: Dtype::from_safetensors(info.dtype)? })
+        Some(Self { start: header.start(info), rows, dim, dtype: codec::from_safetensors(info.dtype)? })
     }
 
     fn row_bytes(&self) -> usize {
@@ -52,16 +52,16 @@ impl StoredMatrix {
     }
 }
 
-/// Sorted rows of one matrix, and where they go.
+/// Sorted rows of one matrix and their output slices.
 pub(crate) struct Job<'a, 'b> {
     pub(crate) file: &'a StableFile,
     pub(crate) matrix: &'a StoredMatrix,
     pub(crate) wanted: &'a mut [Wanted<'b>],
 }
 
-/// Reads the rows of all jobs. The error is that of the first job in the list that fails.
+/// Reads the rows of all jobs. Returns the error of the first job that fails, in the order of the list.
 ///
-/// Threads that wait for a disk are no use to computations, so they are not those of rayon's pool.
+/// The threads wait for a disk most of the time, so they are not those of rayon's pool.
 pub(crate) fn read_rows<'a, 'b: 'a>(jobs: impl IntoIterator<Item = Job<'a, 'b>>) -> Result<(), FeatureError> {
     let (mut tasks, mut bytes, mut scattered) = (Vec::new(), 0, 0);
     for Job { file, matrix, wanted } in jobs {
@@ -84,7 +84,7 @@ pub(crate) fn read_rows<'a, 'b: 'a>(jobs: impl IntoIterator<Item = Job<'a, 'b>>)
             let Some((index, task)) = next else { return };
             let Err(error) = task.run(&mut buffer) else { continue };
             lock(&queue).by_ref().for_each(drop);
-            // All tasks before this one were taken before it, so the first of those that fail is always found.
+            // Tasks are taken in order, so all earlier ones still finish and the first failure is always found.
             let mut failed = lock(&failed);
             if failed.as_ref().is_none_or(|(first, _)| index < *first) {
                 *failed = Some((index, error));
@@ -93,7 +93,7 @@ pub(crate) fn read_rows<'a, 'b: 'a>(jobs: impl IntoIterator<Item = Job<'a, 'b>>)
     };
     thread::scope(|scope| {
         for _ in 1..threads {
-            // Where the system has no more threads, those that there are do it.
+            // If the system has no more threads, the existing ones do the work.
             if thread::Builder::new().spawn_scoped(scope, work).is_err() {
                 break;
             }
@@ -115,7 +115,7 @@ impl Job<'_, '_> {
     }
 }
 
-/// Cuts sorted rows into runs that are read at once: near each other, and not too long.
+/// Splits sorted rows into runs that are read at once: close to each other, and not too long.
 fn runs<'a, 'b>(
     mut wanted: &'a mut [Wanted<'b>],
     row_bytes: usize,
@@ -146,12 +146,12 @@ fn read_run(file: &File, matrix: &StoredMatrix, run: &mut [Wanted], buffer: &mut
     let bytes = &mut buffer[..length];
     read_at(file, bytes, matrix.start + (first * size) as u64)?;
     for (row, out) in run {
-        matrix.dtype.decode(&bytes[(*row - first) * size..][..size], out);
+        codec::decode(matrix.dtype, &bytes[(*row - first) * size..][..size], out);
     }
     Ok(())
 }
 
-/// How many rows there are from the first of sorted rows to the last.
+/// Number of rows from the first of sorted rows to the last, inclusive.
 fn span(wanted: &[Wanted]) -> usize {
     match wanted {
         [(first, _), .., (last, _)] => last - first + 1,
@@ -168,16 +168,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn near_rows_are_read_at_once() {
+    fn close_rows_are_read_at_once() {
         let cut = |rows: &[usize], row_bytes| {
             let mut wanted: Vec<Wanted> = rows.iter().map(|&row| (row, &mut [][..])).collect();
             runs(&mut wanted, row_bytes).map(|run| run.len()).collect::<Vec<_>>()
         };
         assert!(cut(&[], 8).is_empty());
         assert_eq!(cut(&[3, 3, 4, 6, 1000], 2048), [4, 1]);
-        // One row of 4 KiB between two is read along, two are not.
+        // A gap of one row of 4 KiB is read, a gap of two is not.
         assert_eq!(cut(&[0, 2, 5], 4096), [2, 1]);
-        // At most a mebibyte at once, but a whole row at least.
+        // At most 1 MiB at once, but at least a whole row.
         assert_eq!(cut(&[0, 1, 2, 3, 4], 400_000), [2, 2, 1]);
         assert_eq!(cut(&[7, 8], 2_000_000), [1, 1]);
     }

@@ -1,4 +1,4 @@
-//! Decoded images beside Pillow's, which `fixtures/generate_decode.py` wrote.
+//! Comparison with images decoded by Pillow, written by `fixtures/generate_decode.py`.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::path::{Path, PathBuf};
@@ -10,9 +10,9 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/decode")
 }
 
-/// The largest and the mean difference from Pillow that a format may have.
+/// The maximum and mean difference to Pillow that is allowed for a format.
 fn tolerance(name: &str) -> (u8, f64) {
-    // Only JPEG decoders may round as they like.
+    // Only JPEG decoders may round differently.
     if !name.ends_with(".jpg") {
         return (0, 0.0);
     }
@@ -24,7 +24,7 @@ fn tolerance(name: &str) -> (u8, f64) {
 }
 
 #[test]
-fn every_layout_has_pillows_pixels() {
+fn matches_pillow() {
     let bytes = std::fs::read(folder().join("expected.safetensors")).unwrap();
     let expected = SafeTensors::deserialize(&bytes).unwrap();
     let mut wrong = Vec::new();

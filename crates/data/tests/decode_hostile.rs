@@ -1,4 +1,4 @@
-//! Images that are none, or not whole, or made to harm.
+//! Invalid, truncated and malicious images.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::path::{Path, PathBuf};
@@ -28,14 +28,14 @@ fn decode(bytes: &[u8]) -> Result<image::RgbImage, DecodeError> {
 }
 
 #[test]
-fn a_truncated_image_is_an_error_or_whole() {
+fn truncated_images_are_errors_or_complete() {
     for path in images() {
         let bytes = std::fs::read(&path).unwrap();
         let whole = decode(&bytes).unwrap();
         let is_jpeg = path.extension().unwrap() == "jpg";
         for length in 0..bytes.len() {
             match decode(&bytes[..length]) {
-                // The later frames of an animation, or a checksum at the very end.
+                // Later frames of an animation, or a checksum at the end.
                 Ok(image) => assert!(image == whole && !is_jpeg, "{}, {length} bytes", path.display()),
                 Err(DecodeError::Panicked { reason, .. }) => {
                     panic!("{}, {length} bytes: {reason}", path.display())
@@ -47,12 +47,12 @@ fn a_truncated_image_is_an_error_or_whole() {
 }
 
 #[test]
-fn what_is_no_image_says_so() {
+fn rejects_non_image_bytes() {
     assert_eq!(decode(b""), Err(DecodeError::Empty));
     for bytes in [&b"\0"[..], b"<html>", b"%PDF-1.7", b"PK\x03\x04", &[0; 4096], b"II*", b"\xff\xd8"] {
         assert_eq!(decode(bytes), Err(DecodeError::UnknownFormat), "{bytes:?}");
     }
-    // Formats that the decoders' library knows and this crate does not read.
+    // Formats that the `image` crate knows but this crate does not support.
     for bytes in [&b"P6 1 1 255 abc"[..], b"qoif\0\0\0\x01", b"\0\0\x01\0\x01\0"] {
         assert_eq!(decode(bytes), Err(DecodeError::UnknownFormat), "{bytes:?}");
     }
@@ -71,17 +71,14 @@ fn what_is_no_image_says_so() {
 }
 
 #[test]
-fn messages_name_the_remedy() {
+fn messages_have_a_remedy() {
     let error = decode(&image("420.jpg")[..500]).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "the jpeg image is truncated: its data ends before it does; fetch or write the file again"
-    );
+    assert_eq!(error.to_string(), "the jpeg image is truncated: download or write the file again");
     let few = DecodeLimits { max_bytes: 10, ..SMALL };
     let error = decode_image(b"GIF89a.....", &few).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the image has 11 bytes, at most 10 are allowed: raise `max_bytes` if it is trusted"
+        "the image has 11 bytes, expected at most 10: increase `max_bytes` if it is trusted"
     );
 }
 
@@ -97,7 +94,7 @@ fn limits_are_inclusive() {
     }
 }
 
-/// Writes a big-endian or little-endian number over the bytes of an image.
+/// Overwrites bytes of an image.
 fn with(name: &str, at: usize, value: &[u8]) -> Vec<u8> {
     let mut bytes = image(name);
     bytes[at..at + value.len()].copy_from_slice(value);
@@ -105,10 +102,10 @@ fn with(name: &str, at: usize, value: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn bombs_are_refused_by_their_header() {
+fn rejects_decompression_bombs_by_their_header() {
     let limits = DecodeLimits::default();
     let huge = 60_000_u16;
-    // Width and height, where each format has them; the rest of the file is that of a tiny image.
+    // Width and height of each format in a file of a tiny image.
     let gif = with("palette.gif", 6, &[huge.to_le_bytes(), huge.to_le_bytes()].concat());
     let bmp = with("rgb.bmp", 18, &[u32::from(huge).to_le_bytes(), u32::from(huge).to_le_bytes()].concat());
     let mut png =
@@ -120,7 +117,7 @@ fn bombs_are_refused_by_their_header() {
         let expected = DecodeError::TooManyPixels { width: 60_000, height: 60_000, limit: 178_956_970 };
         assert_eq!(error, expected, "{name}");
     }
-    // A JPEG of few bytes cannot have many pixels, whatever the limit.
+    // A short JPEG cannot have many pixels, independent of the limit.
     let bytes = image("420.jpg");
     let header = bytes.windows(2).position(|marker| marker == [0xff, 0xc0]).unwrap();
     let jpeg = with("420.jpg", header + 5, &[huge.to_be_bytes(), huge.to_be_bytes()].concat());
@@ -129,7 +126,7 @@ fn bombs_are_refused_by_their_header() {
 }
 
 #[test]
-fn too_many_scans_are_refused() {
+fn rejects_too_many_scans() {
     let bytes = image("420-progressive.jpg");
     let first = bytes.windows(2).position(|marker| marker == [0xff, 0xda]).unwrap();
     let scan = &bytes[first..bytes.len() - 2];
@@ -153,7 +150,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(4000))]
 
     #[test]
-    fn damaged_images_never_break_the_process(
+    fn corrupt_images_never_panic(
         which in any::<prop::sample::Index>(),
         edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0_usize..6), 1..8),
         near_start in any::<bool>(),
@@ -186,7 +183,7 @@ proptest! {
     }
 
     #[test]
-    fn noise_after_a_signature_never_breaks_the_process(
+    fn noise_after_a_signature_never_panics(
         signature in prop::sample::select(vec![
             &b"\xff\xd8\xff"[..], b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR", b"RIFF\x10\0\0\0WEBPVP8 ", b"RIFF\x10\0\0\0WEBPVP8L",
             b"RIFF\x10\0\0\0WEBPVP8X", b"GIF89a", b"BM", b"II*\0\x08\0\0\0", b"MM\0*\0\0\0\x08",

@@ -1,4 +1,4 @@
-//! Images meet their captions, by key wherever there are keys.
+//! Pairing of images and captions.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use sail_core::{FeatureError, FeatureSource, Provenance};
 use sail_data::{DataError, MatrixFeatures, Pairs};
 
-/// One-dimensional features whose value is 1 + row, so that a gathered value tells its row.
+/// One-dimensional features with the value 1 + row, which identifies the row.
 fn bare(rows: usize) -> MatrixFeatures {
     MatrixFeatures::new(1, (1..=rows).map(|value| value as f32).collect()).unwrap()
 }
@@ -22,11 +22,11 @@ fn numbered(rows: impl Iterator<Item = usize>) -> Arc<dyn FeatureSource> {
 }
 
 fn keys(pairs: &Pairs) -> Vec<String> {
-    (0..pairs.len()).map(|pair| pairs.key(pair).into_owned()).collect()
+    (0..pairs.len()).map(|pair| pairs.key(pair).unwrap()).collect()
 }
 
 #[test]
-fn captions_follow_their_keys_in_any_order_and_number() {
+fn captions_join_by_key() {
     let images = keyed(&["c", "a", "b"]);
     let pairs =
         Pairs::new(images, vec![keyed(&["a", "b", "c", "b", "a", "b"]), keyed(&["b", "c", "a"])]).unwrap();
@@ -45,7 +45,7 @@ fn captions_follow_their_keys_in_any_order_and_number() {
 }
 
 #[test]
-fn keys_that_do_not_match_are_named_on_both_sides() {
+fn rejects_unmatched_keys() {
     let error =
         Pairs::new(keyed(&["a", "b", "c"]), vec![keyed(&["a", "b", "c"]), keyed(&["x", "b", "x", "y"])])
             .unwrap_err();
@@ -62,19 +62,19 @@ fn keys_that_do_not_match_are_named_on_both_sides() {
 }
 
 #[test]
-fn image_keys_must_be_unique() {
+fn rejects_duplicate_image_keys() {
     let error = Pairs::new(keyed(&["a", "b", "a"]), vec![keyed(&["a", "b"])]).unwrap_err();
-    assert_eq!(error.to_string(), "1 image rows repeat a key, expected each key once: `a`");
+    assert_eq!(error.to_string(), "1 image rows have duplicate keys, expected unique keys: `a`");
 }
 
 #[test]
-fn bare_matrices_pair_by_position_only_where_the_counts_agree() {
+fn sources_without_keys_pair_by_position() {
     let images: Arc<dyn FeatureSource> = Arc::new(bare(3));
     for captions in [Arc::new(bare(3)) as Arc<dyn FeatureSource>, keyed(&["z", "y", "x"])] {
         let pairs = Pairs::new(images.clone(), vec![captions]).unwrap();
         assert_eq!(pairs.text_to_image(0), (vec![0, 1, 2], vec![0, 1, 2]));
     }
-    // One set without keys does not stop another from pairing by key.
+    // With one set without keys, the other still pairs by key.
     let mixed = Pairs::new(keyed(&["a", "b"]), vec![Arc::new(bare(2)), keyed(&["b", "b", "a"])]).unwrap();
     assert_eq!(mixed.text_to_image(0), (vec![0, 1], vec![0, 1]));
     assert_eq!(mixed.text_to_image(1), (vec![2, 0, 1], vec![0, 1, 1]));
@@ -92,11 +92,11 @@ fn bare_matrices_pair_by_position_only_where_the_counts_agree() {
 }
 
 #[test]
-fn the_holdout_depends_on_keys_alone() {
+fn holdout_depends_only_on_keys() {
     let pairs =
         |rows: Vec<usize>| Pairs::new(numbered(rows.into_iter()), vec![numbered((0..20).rev())]).unwrap();
     let forward = pairs((0..20).collect()).split(5, 42).unwrap();
-    // From an independent implementation in Python of what the documentation says.
+    // From an independent implementation in Python, after the documentation.
     assert_eq!(keys(&forward.holdout), ["k1", "k10", "k15", "k17", "k18"]);
 
     let mut both = keys(&forward.train);
@@ -111,14 +111,14 @@ fn the_holdout_depends_on_keys_alone() {
     assert_eq!(keys(&backward.holdout), ["k18", "k17", "k15", "k10", "k1"]);
     for pair in 0..5 {
         let row = backward.holdout.caption_rows(0, pair)[0] as usize;
-        assert_eq!(backward.holdout.captions(0).key(row), backward.holdout.key(pair));
+        assert_eq!(backward.holdout.captions(0).key(row), backward.holdout.key(pair).unwrap());
     }
     let other_seed = pairs((0..20).collect()).split(5, 43).unwrap();
     assert_ne!(keys(&other_seed.holdout), keys(&forward.holdout));
 }
 
 #[test]
-fn a_holdout_of_none_is_empty_and_of_all_an_error() {
+fn rejects_a_holdout_of_all_pairs() {
     let pairs = Pairs::new(numbered(0..4), vec![numbered(0..4)]).unwrap();
     let split = pairs.split(0, 1).unwrap();
     assert!(split.holdout.is_empty() && split.train.len() == 4);
@@ -127,10 +127,10 @@ fn a_holdout_of_none_is_empty_and_of_all_an_error() {
 }
 
 #[test]
-fn draws_are_golden_and_independent_of_the_batch() {
+fn sampled_captions_are_golden_and_independent_of_the_batch() {
     let captions = keyed(&["a", "b", "a", "b", "a", "b"]);
     let pairs = Pairs::new(keyed(&["b", "a"]), vec![captions.clone(), captions]).unwrap();
-    // From an independent implementation in Python of what the documentation says.
+    // From an independent implementation in Python, after the documentation.
     let a = [1, 2, 2, 2, 2, 0, 0, 2, 1, 2, 1, 2].map(|caption: usize| 2 * caption);
     let b = [0, 0, 0, 0, 1, 1, 1, 1, 2, 0, 2, 0].map(|caption: usize| 2 * caption + 1);
     for epoch in 0..12 {
@@ -145,7 +145,7 @@ fn draws_are_golden_and_independent_of_the_batch() {
 }
 
 #[test]
-fn every_caption_has_its_turn() {
+fn every_caption_is_sampled() {
     let pairs = Pairs::new(keyed(&["a"]), vec![keyed(&["a"; 5])]).unwrap();
     let mut counts = [0u32; 5];
     for epoch in 0..2000 {
@@ -157,7 +157,7 @@ fn every_caption_has_its_turn() {
 }
 
 #[test]
-fn an_unusable_row_in_a_batch_is_named() {
+fn batch_rejects_unusable_rows() {
     let values = vec![1.0, 2.0, f32::NAN, 1.0, 0.0, 0.0];
     let texts = MatrixFeatures::new(2, values).unwrap().with_keys(["a", "b", "c"]).unwrap();
     let pairs = Pairs::new(keyed(&["c", "b", "a"]), vec![Arc::new(texts)]).unwrap();
@@ -170,7 +170,7 @@ fn an_unusable_row_in_a_batch_is_named() {
 }
 
 #[test]
-fn caption_sets_must_be_made_alike() {
+fn rejects_incompatible_caption_sets() {
     let matrix = |dim: usize, model: &str| {
         let features = MatrixFeatures::new(dim, vec![1.0; 2 * dim]).unwrap();
         Arc::new(features.with_provenance(Provenance::new(model))) as Arc<dyn FeatureSource>

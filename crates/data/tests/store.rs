@@ -1,14 +1,13 @@
-//! What goes into a store comes out of it, and what should not go in does not.
+//! Writing and reading stores.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use half::{bf16, f16};
 use proptest::prelude::*;
-use sail_core::{FeatureError, FeatureSource, Modality, Provenance};
-use sail_data::{DataError, Dtype, EmbeddingStore, StoreConfig, StoreWriter};
+use sail_core::{Dtype, FeatureError, FeatureSource, Modality, Progress, Provenance};
+use sail_data::{DataError, EmbeddingStore, StoreConfig, StoreWriter};
 
 fn config(dim: usize, dtype: Dtype, rows_per_shard: usize) -> StoreConfig {
     let provenance = Provenance { pooling: Some("concat".into()), ..Provenance::new("dinov2") };
@@ -37,7 +36,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
-    fn rows_and_keys_survive_in_every_dtype(
+    fn rows_and_keys_round_trip_in_every_dtype(
         dtype in dtypes(),
         dim in 1usize..6,
         rows_per_shard in 1usize..5,
@@ -104,13 +103,13 @@ fn shards_are_plain_safetensors_files() {
 }
 
 #[test]
-fn unusable_rows_are_refused_by_name_and_leave_the_store_as_it_was() {
+fn push_rejects_unusable_rows() {
     let folder = tempfile::tempdir().unwrap();
     let mut writer = StoreWriter::create(folder.path().join("store"), config(2, Dtype::F16, 10)).unwrap();
     writer.push("good", &[1.0, 2.0]).unwrap();
 
     let error = writer.push("short", &[1.0]).unwrap_err();
-    assert_eq!(error.to_string(), "row 1 (key `short`) has 1 numbers, expected 2");
+    assert_eq!(error.to_string(), "row 1 (key `short`) has 1 values, expected 2");
     let error = writer.push("nan", &[1.0, f32::NAN]).unwrap_err();
     assert!(
         matches!(&error, DataError::Feature(FeatureError::NotFinite { row: 1, column: 1, .. })),
@@ -139,7 +138,7 @@ fn unusable_rows_are_refused_by_name_and_leave_the_store_as_it_was() {
 }
 
 #[test]
-fn bf16_overflows_only_at_the_very_end_of_f32() {
+fn bf16_overflows_at_the_end_of_the_f32_range() {
     let folder = tempfile::tempdir().unwrap();
     let mut writer = StoreWriter::create(folder.path().join("store"), config(1, Dtype::BF16, 10)).unwrap();
     writer.push("fits", &[3.38e38]).unwrap();
@@ -147,7 +146,7 @@ fn bf16_overflows_only_at_the_very_end_of_f32() {
 }
 
 #[test]
-fn a_store_is_never_written_over_or_left_empty() {
+fn create_rejects_existing_and_finish_rejects_empty_stores() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store");
     let writer = StoreWriter::create(&path, config(1, Dtype::F32, 1)).unwrap();
@@ -164,7 +163,7 @@ fn a_store_is_never_written_over_or_left_empty() {
 }
 
 #[test]
-fn a_cut_off_store_cannot_be_opened_but_resumed() {
+fn an_interrupted_store_can_only_be_resumed() {
     let folder = tempfile::tempdir().unwrap();
     let (cut, whole) = (folder.path().join("cut"), folder.path().join("whole"));
     let rows: Vec<(String, [f32; 1])> = (1..=7).map(|i| (format!("k{i}"), [i as f32])).collect();
@@ -172,7 +171,7 @@ fn a_cut_off_store_cannot_be_opened_but_resumed() {
     writer.extend(rows.clone()).unwrap();
     let whole = writer.finish().unwrap();
 
-    // Five rows are two shards and a row that is lost.
+    // Five rows are two shards and a lost row.
     let mut writer = StoreWriter::create(&cut, config(1, Dtype::F16, 2)).unwrap();
     writer.extend(rows[..5].to_vec()).unwrap();
     drop(writer);
@@ -184,7 +183,7 @@ fn a_cut_off_store_cannot_be_opened_but_resumed() {
 
     let mut writer = StoreWriter::resume(&cut, config(1, Dtype::F16, 2)).unwrap();
     let done = writer.rows();
-    assert_eq!((done, writer.resumed_keys().last().unwrap().as_ref()), (4, "k4"));
+    assert_eq!((done, writer.resumed_keys().last().unwrap().unwrap().as_str()), (4, "k4"));
     writer.extend(rows[done..].to_vec()).unwrap();
     let resumed = writer.finish().unwrap();
     assert_eq!(all_rows(&resumed), all_rows(&whole));
@@ -197,7 +196,7 @@ fn a_cut_off_store_cannot_be_opened_but_resumed() {
 }
 
 #[test]
-fn a_store_cut_off_before_its_first_shard_resumes_from_nothing() {
+fn resumes_before_the_first_shard() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store");
     let absent = StoreWriter::resume(&path, config(1, Dtype::F32, 9));
@@ -209,7 +208,7 @@ fn a_store_cut_off_before_its_first_shard_resumes_from_nothing() {
     assert_eq!(writer.finish().unwrap().rows(), 1);
 }
 
-/// Appends the rows up to `end` in blocks of three, each followed by a record that has no row.
+/// Appends the rows up to `end` in blocks of three, each followed by a skipped record.
 fn append_blocks(writer: &mut StoreWriter, end: u64) {
     while writer.position() < end {
         let start = writer.position();
@@ -219,7 +218,7 @@ fn append_blocks(writer: &mut StoreWriter, end: u64) {
 }
 
 #[test]
-fn saved_rows_survive_between_shards() {
+fn resumes_between_shards() {
     let folder = tempfile::tempdir().unwrap();
     let (cut, whole) = (folder.path().join("cut"), folder.path().join("whole"));
     let config = config(1, Dtype::F16, 5);
@@ -232,15 +231,15 @@ fn saved_rows_survive_between_shards() {
         let mut writer = StoreWriter::reopen(&cut, 5).unwrap();
         append_blocks(&mut writer, end);
         writer.save().unwrap();
-        // Lost with the process.
+        // Lost when the process is killed.
         writer.append(&[("lost", [1.0])], 99).unwrap();
         drop(writer);
         let writer = StoreWriter::reopen(&cut, 5).unwrap();
-        let keys: Vec<_> = writer.resumed_keys().map(|key| key.into_owned()).collect();
+        let keys: Vec<_> = writer.resumed_keys().map(Result::unwrap).collect();
         let expected: Vec<_> = (0..end).filter(|i| i % 4 < 3).map(|i| format!("k{i}")).collect();
         assert_eq!((writer.position(), writer.rows(), keys), (end, expected.len(), expected));
     }
-    // What a killed process can leave beside what is saved.
+    // Files that a killed process can leave.
     for name in ["shard-00009.tail", "shard-00007.safetensors", ".tmp-x1Y2z3"] {
         std::fs::write(cut.join(name), "half").unwrap();
     }
@@ -262,7 +261,7 @@ fn saved_rows_survive_between_shards() {
 }
 
 #[test]
-fn a_tail_counts_as_far_as_it_was_saved_and_is_checked() {
+fn resume_validates_the_tail() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store");
     let mut writer = StoreWriter::create(&path, config(1, Dtype::F32, 99)).unwrap();
@@ -271,14 +270,14 @@ fn a_tail_counts_as_far_as_it_was_saved_and_is_checked() {
     drop(writer);
     let tail = path.join("shard-00000.tail");
     let whole = std::fs::read(&tail).unwrap();
-    // A process killed in the middle of its next save.
+    // A process that was killed during its next save.
     std::fs::write(&tail, [&whole[..], b"\x02\0\0\0k"].concat()).unwrap();
     let mut writer = StoreWriter::reopen(&path, 99).unwrap();
     assert_eq!((writer.rows(), writer.position()), (6, 8));
     append_blocks(&mut writer, 12);
     writer.save().unwrap();
     drop(writer);
-    assert_eq!(StoreWriter::reopen(&path, 99).unwrap().resumed_keys().last().unwrap(), "k10");
+    assert_eq!(StoreWriter::reopen(&path, 99).unwrap().resumed_keys().last().unwrap().unwrap(), "k10");
 
     let whole = std::fs::read(&tail).unwrap();
     let mut flipped = whole.clone();
@@ -293,16 +292,16 @@ fn a_tail_counts_as_far_as_it_was_saved_and_is_checked() {
     assert!(matches!(StoreWriter::reopen(&path, 99), Err(DataError::Io { .. })));
     std::fs::remove_file(&tail).unwrap();
     assert!(matches!(StoreWriter::reopen(&path, 99), Err(DataError::Io { .. })));
-    // A manifest so far is no manifest.
+    // `partial.json` is not a manifest.
     std::fs::rename(path.join("partial.json"), path.join("manifest.json")).unwrap();
     assert!(matches!(EmbeddingStore::open(&path), Err(DataError::Malformed { .. })));
 }
 
 #[test]
-fn killed_between_the_last_two_steps_or_before_the_first() {
+fn resumes_after_a_kill_before_the_first_or_last_step() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store");
-    // The folder is there, and nothing in it but what a kill left.
+    // The folder has only temporary files.
     std::fs::create_dir(&path).unwrap();
     std::fs::write(path.join(".tmp-x1Y2z3"), "{").unwrap();
     let mut writer = StoreWriter::create(&path, config(1, Dtype::F32, 9)).unwrap();
@@ -318,7 +317,7 @@ fn killed_between_the_last_two_steps_or_before_the_first() {
 }
 
 #[test]
-fn gathering_checks_indices_and_sizes() {
+fn gather_checks_indices_and_sizes() {
     let folder = tempfile::tempdir().unwrap();
     let mut writer = StoreWriter::create(folder.path().join("store"), config(1, Dtype::F32, 2)).unwrap();
     writer.extend((1..=5).map(|i| (i.to_string(), [i as f32]))).unwrap();
@@ -333,12 +332,12 @@ fn gathering_checks_indices_and_sizes() {
 }
 
 #[test]
-fn verification_reads_every_byte_once() {
+fn verify_reads_every_byte_once() {
     let folder = tempfile::tempdir().unwrap();
     let mut writer = StoreWriter::create(folder.path().join("store"), config(3, Dtype::F32, 2)).unwrap();
     writer.extend((1..=5).map(|i| (i.to_string(), [i as f32; 3]))).unwrap();
     let store = writer.finish().unwrap();
-    let seen = AtomicU64::new(0);
-    store.verify(|bytes| _ = seen.fetch_add(bytes, Ordering::Relaxed)).unwrap();
-    assert_eq!(seen.into_inner(), store.bytes());
+    let mut last = None;
+    store.verify(|progress| last = Some(progress)).unwrap();
+    assert_eq!(last, Some(Progress { done: store.bytes(), total: store.bytes(), unit: "bytes" }));
 }

@@ -58,7 +58,7 @@ fn sliding_windows_match_mmsegmentation() {
         for (name, background_threshold) in [("labels", None), ("background", Some(of(&case, "threshold")))] {
             let decision = Decision { scale: of(&case, "scale"), background_threshold };
             let labels = mean.labels(original, &decision).unwrap();
-            assert_eq!(labels.labels(), of::<Vec<u8>>(&case, name), "{name}");
+            assert_eq!(labels.labels(), of::<Vec<u16>>(&case, name), "{name}");
         }
     }
 }
@@ -68,7 +68,10 @@ fn scores_match_mmsegmentation() {
     for case in cases("confusions") {
         let mut confusion = Confusion::new(of(&case, "classes")).unwrap();
         for maps in of::<Vec<Value>>(&case, "maps") {
-            let map = |name| LabelMap::new(of(&maps, "size"), of(&maps, name)).unwrap();
+            // The fixture has the ignored label of 8-bit masks.
+            let labels =
+                |name| of::<Vec<u16>>(&maps, name).into_iter().map(|l| if l == 255 { IGNORED } else { l });
+            let map = |name| LabelMap::new(of(&maps, "size"), labels(name).collect()).unwrap();
             confusion.add(&map("prediction"), &map("truth")).unwrap();
         }
         assert_eq!(confusion.counts(), of::<Vec<u64>>(&case, "counts"));
@@ -108,7 +111,7 @@ fn scores_without_pixels_are_zero() {
 
 #[test]
 fn rejects_invalid_maps_without_counting_them() {
-    let map = |size, labels: &[u8]| LabelMap::new(size, labels.to_vec()).unwrap();
+    let map = |size, labels: &[u16]| LabelMap::new(size, labels.to_vec()).unwrap();
     let mut confusion = Confusion::new(2).unwrap();
     let prediction = map([1, 2], &[0, 1]);
     let error = confusion.add(&prediction, &map([2, 1], &[0, 1])).unwrap_err();
@@ -118,11 +121,24 @@ fn rejects_invalid_maps_without_counting_them() {
     let error = confusion.add(&map([1, 2], &[IGNORED, 1]), &prediction).unwrap_err();
     assert!(matches!(error, SegmentationError::Label { what: "prediction", .. }), "{error}");
     assert_eq!((confusion.scores().n_images, confusion.scores().n_pixels), (0, 0));
-    for classes in [0, 256] {
+    for classes in [0, 65_536] {
         assert!(matches!(Confusion::new(classes), Err(SegmentationError::Config(_))));
     }
     let error = LabelMap::new([2, 2], vec![0; 3]).unwrap_err();
     assert!(matches!(error, SegmentationError::Length { found: 3, expected: 4, .. }));
+}
+
+#[test]
+fn labels_above_255_are_classes() {
+    let logits = (0..847).map(|class| f32::from(u8::from(class == 846))).collect();
+    let decision = Decision { scale: 1.0, background_threshold: None };
+    let prediction = LogitMap::new([1, 1], 847, logits).unwrap().labels([1, 2], &decision).unwrap();
+    assert_eq!(prediction.labels(), [846, 846]);
+    let mut confusion = Confusion::new(847).unwrap();
+    confusion.add(&prediction, &LabelMap::new([1, 2], vec![846, 255]).unwrap()).unwrap();
+    let scores = confusion.scores();
+    assert_eq!((scores.per_class_iou[846], scores.per_class_iou[255]), (Some(50.0), Some(0.0)));
+    assert_eq!((scores.n_pixels, confusion.counts()[255 * 847 + 846]), (2, 1));
 }
 
 #[test]
@@ -144,7 +160,7 @@ fn rejects_settings_out_of_range() {
     for size in [[0, 9], [1, 1000], [9, usize::MAX]] {
         config(sliding.resized(size).map(drop), "image");
     }
-    let map = LogitMap::new([1, 1], 256, vec![0.0; 256]).unwrap();
+    let map = LogitMap::new([1, 1], 65_536, vec![0.0; 65_536]).unwrap();
     let decision = Decision { scale: 1.0, background_threshold: None };
     config(map.labels([1, 1], &decision).map(drop), "classes");
     let map = LogitMap::new([1, 1], 1, vec![0.0]).unwrap();

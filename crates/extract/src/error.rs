@@ -1,175 +1,175 @@
-//! What can go wrong in an extraction.
+//! Errors of an extraction.
 
 use std::path::{Path, PathBuf};
 
 use sail_core::{ConfigError, TowerError};
 use sail_data::DataError;
 
-use crate::Part;
+use crate::options::Part;
 
-/// An extraction that cannot start, go on or be joined.
+/// An error of an extraction or a merge.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExtractError {
-    /// An option out of its range.
+    /// An invalid option.
     #[error("invalid extraction options")]
     Config(#[from] ConfigError),
-    /// A source without records.
-    #[error("the source has no records: there is nothing to embed")]
+    /// The source has no records.
+    #[error("the source has no records, expected at least 1")]
     NoRecords,
-    /// A part without records.
+    /// A part has no records.
     #[error(
-        "part {part} has no records: {records} records are {blocks} blocks of {block}, and a part is at least one \
-         block; use fewer parts"
+        "part {part} is empty: the {records} records are {blocks} blocks of {block}, and a part has at least one block; \
+         use fewer parts"
     )]
     EmptyPart {
         /// The part.
         part: Part,
-        /// How many records there are in all.
+        /// Number of records in total.
         records: u64,
-        /// How many blocks they make.
+        /// Number of blocks.
         blocks: u64,
-        /// How many records a block has.
+        /// Records per block.
         block: usize,
     },
-    /// A file of the output folder could not be read or written.
+    /// An I/O error in the output folder.
     #[error("cannot access {path}")]
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The cause.
         #[source]
         source: std::io::Error,
     },
-    /// A new store would overwrite something.
-    #[error("{path} exists: choose another folder, or resume the extraction in it")]
+    /// The output folder exists already.
+    #[error("{path} exists already: choose another folder, or resume the extraction in it")]
     Exists {
         /// The folder.
         path: PathBuf,
     },
     /// There is no extraction to resume.
-    #[error("{path} holds no extraction to resume: it has no encode.json")]
+    #[error("{path} contains no extraction to resume: encode.json is missing")]
     NothingToResume {
         /// The folder.
         path: PathBuf,
     },
     /// The extraction was started with other options.
-    #[error("the extraction in {path} was started with other settings, which differ in {}", fields.join(", "))]
+    #[error("the extraction in {path} was started with other settings: they differ in {}", fields.join(", "))]
     Changed {
         /// The folder.
         path: PathBuf,
         /// The fields that differ.
         fields: Vec<String>,
     },
-    /// The source no longer gives what it gave.
+    /// The source has changed since the extraction started.
     #[error(
-        "the source has changed since the extraction began: record {position} is {found}, expected {expected}; \
-         restore it, or start again in another folder"
+        "the source has changed since the extraction started: record {position} is {found}, expected {expected}; restore \
+         it, or start over in another folder"
     )]
     SourceChanged {
-        /// The record's position, from 0.
+        /// Position of the record, from 0.
         position: u64,
-        /// The key that is there now, or that there is none.
+        /// The current key, or that it is missing.
         found: String,
-        /// The key that was there.
+        /// The key at the time of extraction.
         expected: String,
     },
-    /// Another process holds the folder.
+    /// Another process is writing to the folder.
     #[error("another process is writing to {path}")]
     Busy {
         /// The folder.
         path: PathBuf,
     },
-    /// A file of the output folder is damaged.
-    #[error("{path} is damaged: {reason}")]
+    /// A file in the output folder is corrupt.
+    #[error("{path} is corrupt: {reason}")]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem.
         reason: String,
     },
     /// The source cannot be read.
     #[error("cannot read the source")]
     Source(#[source] DataError),
-    /// A record that cannot be used, where that was declared an error.
-    #[error("record {position} (key `{key}`) cannot be used: {reason}")]
+    /// A record is unusable, in strict mode.
+    #[error("record {position} (key `{key}`) is unusable: {reason}")]
     Record {
-        /// Its position in the source, from 0.
+        /// Position in the source, from 0.
         position: u64,
         /// Its key.
         key: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// A source of which nothing can be used.
-    #[error("none of the {records} records could be used: {path} says why")]
+    /// All records are unusable.
+    #[error("all {records} records are unusable: see {path} for the reasons")]
     AllSkipped {
-        /// How many there are.
+        /// Number of records.
         records: u64,
         /// The list of skipped records.
         path: PathBuf,
     },
-    /// The tower refuses its input.
+    /// The tower returned an error.
     #[error("the model cannot embed the records from key `{first}` to key `{last}`")]
     Tower {
         /// The first key of the block.
         first: String,
         /// The last key of the block.
         last: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: TowerError,
     },
-    /// A tower that does not give one row an input.
-    #[error("the model gave {found} rows for {expected} inputs, from key `{first}` on")]
+    /// The tower did not return one row per input.
+    #[error("the model returned {found} rows for {expected} inputs, from key `{first}` on")]
     RowCount {
         /// The first key of the block.
         first: String,
-        /// How many rows it gave.
+        /// Number of rows.
         found: usize,
-        /// How many inputs it got.
+        /// Number of inputs.
         expected: usize,
     },
-    /// The store cannot be written, or refuses a row of the model.
+    /// The store cannot be written, or a row of the model is unusable.
     #[error(transparent)]
     Store(#[from] DataError),
-    /// The extraction was told to stop.
+    /// The extraction was stopped.
     #[error("stopped after {done} of {records} records: resume it to continue")]
     Stopped {
-        /// Records that are done.
+        /// Records done.
         done: u64,
-        /// Records in all.
+        /// Records in total.
         records: u64,
     },
-    /// A part that does not belong to the others.
+    /// A part is inconsistent with the other parts.
     #[error("{path}: {what} is {found}, expected {expected}")]
     Mismatch {
         /// The part.
         path: PathBuf,
-        /// What does not fit.
+        /// The inconsistent value.
         what: String,
-        /// What the part says.
+        /// The value of the part.
         found: String,
-        /// What would fit.
+        /// The expected value.
         expected: String,
     },
-    /// Images that are in several parts.
+    /// Several parts have the same image.
     #[error(
-        "{count} images repeat the key of an earlier one, the first of them `{first}` in {path}: one run over all \
-         records would skip them; remove them from the source and encode the parts that have them again"
+        "{count} images have the key of an earlier one, first `{first}` in {path}, and a single run would have skipped \
+         them: remove them from the source and encode their parts again"
     )]
     DuplicateKeys {
-        /// How many rows.
+        /// Number of rows.
         count: u64,
-        /// The first repeated key.
+        /// The first duplicate key.
         first: String,
-        /// The part where it is met again.
+        /// The part with the duplicate.
         path: PathBuf,
     },
 }
 
 impl ExtractError {
-    /// Wraps an I/O error with the path that it concerns, for `map_err`.
+    /// Adds the path to an I/O error, for `map_err`.
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + use<> {
         let path = path.to_owned();
         move |source| Self::Io { path, source }

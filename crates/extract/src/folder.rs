@@ -1,35 +1,61 @@
-//! The output folder: a store, and beside it what the extraction must remember.
+//! The output folder: a store, and next to it the files of the extraction.
 
-use std::fs::{self, File};
+use std::fs::File;
+use std::io::ErrorKind;
 use std::path::Path;
 
-use crate::ExtractError;
+use sail_core::Check;
+use sail_support::NewFolder;
+
+use crate::error::ExtractError;
 use crate::job::{JOB, Job};
+use crate::options::ExtractOptions;
 use crate::skipped::{SKIPPED, SkipLog};
 
-/// Says before any work whether there is what there must be.
-pub(crate) fn check(path: &Path, resume: bool) -> Result<(), ExtractError> {
-    if resume && !path.join(JOB).is_file() {
-        return Err(ExtractError::NothingToResume { path: path.to_owned() });
+impl ExtractOptions {
+    /// Checks whether an extraction into `out` can start or resume. The extraction does so itself; call this before
+    /// loading a model for it.
+    ///
+    /// # Errors
+    /// [`ExtractError::Config`], [`ExtractError::Exists`] and [`ExtractError::NothingToResume`].
+    pub fn check_output(&self, out: &Path) -> Result<(), ExtractError> {
+        self.check()?;
+        match self.resume {
+            true if !out.join(JOB).is_file() => Err(ExtractError::NothingToResume { path: out.to_owned() }),
+            false if out.exists() => Err(ExtractError::Exists { path: out.to_owned() }),
+            _ => Ok(()),
+        }
     }
-    if !resume && path.exists() {
-        return Err(ExtractError::Exists { path: path.to_owned() });
-    }
-    Ok(())
 }
 
-/// Makes the folder with what is known before the first row, or nothing at all.
+/// Starts the folder of a new store, which appears with its `encode.json` or not at all.
+pub(crate) fn new(path: &Path) -> Result<NewFolder<'_>, ExtractError> {
+    NewFolder::create(path).map_err(exists_or_io(path))
+}
+
+/// Gives a new folder its name.
+pub(crate) fn publish(folder: NewFolder<'_>, path: &Path) -> Result<(), ExtractError> {
+    folder.publish().map_err(exists_or_io(path))
+}
+
+fn exists_or_io(path: &Path) -> impl FnOnce(std::io::Error) -> ExtractError {
+    move |error| match error.kind() {
+        ErrorKind::AlreadyExists => ExtractError::Exists { path: path.to_owned() },
+        _ => ExtractError::io(path)(error),
+    }
+}
+
+/// Creates the folder of an extraction before its first row.
 pub(crate) fn create(path: &Path, job: &Job) -> Result<SkipLog, ExtractError> {
-    let draft = Draft::beside(path)?;
-    let folder = draft.path();
-    job.write(folder)?;
-    let skipped = folder.join(SKIPPED);
+    let folder = new(path)?;
+    job.write(folder.path())?;
+    let skipped = folder.path().join(SKIPPED);
     File::create_new(&skipped).map_err(ExtractError::io(&skipped))?;
-    draft.keep()?;
+    publish(folder, path)?;
     SkipLog::open(path)
 }
 
-/// Opens the folder of an extraction that was cut off, to continue it under the same settings.
+/// Opens the folder of an interrupted extraction, which must have the same settings.
 pub(crate) fn resume(path: &Path, job: &Job) -> Result<SkipLog, ExtractError> {
     let differences = Job::read(path)?.differences(job);
     if !differences.is_empty() {
@@ -37,42 +63,4 @@ pub(crate) fn resume(path: &Path, job: &Job) -> Result<SkipLog, ExtractError> {
         return Err(ExtractError::Changed { path: path.to_owned(), fields: fields.collect() });
     }
     SkipLog::open(path)
-}
-
-/// A folder under another name, removed unless it is kept.
-pub(crate) struct Draft<'a> {
-    folder: tempfile::TempDir,
-    path: &'a Path,
-}
-
-impl<'a> Draft<'a> {
-    /// Makes the parents of `path`, and an empty folder beside it.
-    pub(crate) fn beside(path: &'a Path) -> Result<Self, ExtractError> {
-        let parent = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        fs::create_dir_all(parent).map_err(ExtractError::io(parent))?;
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(".tmp-");
-        // A temporary folder is private by default; a store is as readable as any other new folder.
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
-        Ok(Self { folder: builder.tempdir_in(parent).map_err(ExtractError::io(path))?, path })
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        self.folder.path()
-    }
-
-    /// Gives the folder its name.
-    pub(crate) fn keep(self) -> Result<(), ExtractError> {
-        if self.path.exists() {
-            return Err(ExtractError::Exists { path: self.path.to_owned() });
-        }
-        fs::rename(self.folder.path(), self.path).map_err(ExtractError::io(self.path))?;
-        // It has its name and is nobody's to remove any more.
-        let _ = self.folder.keep();
-        Ok(())
-    }
 }

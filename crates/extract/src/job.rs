@@ -1,26 +1,24 @@
-//! `encode.json`: what a store was made from, and how.
+//! `encode.json`: the settings of an extraction.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
-use sail_core::{Modality, Provenance};
-use sail_data::Dtype;
-use sail_support::write_atomic;
+use sail_core::{Dtype, Modality, Provenance};
+use sail_support::{ReadError, read_bounded, write_atomic};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{ExtractError, ExtractOptions, Part};
+use crate::error::ExtractError;
+use crate::options::{ExtractOptions, Part};
 
 pub(crate) const JOB: &str = "encode.json";
 
-/// No path and no provenance is that long.
+/// Far more than any path and provenance need.
 const MAX_BYTES: u64 = 1 << 20;
 
 const VERSION: u32 = 1;
 
-/// All that decides the rows of a store and how they lie in files.
+/// Everything that determines the rows and the files of a store.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Job {
@@ -29,7 +27,7 @@ pub(crate) struct Job {
     pub(crate) provenance: Provenance,
     pub(crate) dtype: Dtype,
     source: String,
-    /// How many records the source has, or the limit says.
+    /// Number of records in the source, or the limit.
     pub(crate) records: u64,
     settings: BTreeMap<String, String>,
     pub(crate) block: u64,
@@ -61,18 +59,16 @@ impl Job {
     pub(crate) fn read(folder: &Path) -> Result<Self, ExtractError> {
         let path = folder.join(JOB);
         let damaged = |reason: String| ExtractError::Damaged { path: path.clone(), reason };
-        let mut json = Vec::new();
-        let file = File::open(&path).map_err(ExtractError::io(&path))?;
-        file.take(MAX_BYTES + 1).read_to_end(&mut json).map_err(ExtractError::io(&path))?;
-        if json.len() as u64 > MAX_BYTES {
-            return Err(damaged(format!("it is longer than {MAX_BYTES} bytes")));
-        }
+        let json = read_bounded(&path, MAX_BYTES).map_err(|error| match error {
+            ReadError::Io(source) => ExtractError::Io { path: path.clone(), source },
+            other => damaged(other.to_string()),
+        })?;
         let job: Self = serde_json::from_slice(&json).map_err(|error| damaged(error.to_string()))?;
         if job.version != VERSION {
             return Err(damaged(format!("`version` is {}, expected {VERSION}", job.version)));
         }
         if job.block == 0 || job.rows_per_shard == 0 || !(1..=job.part.of).contains(&job.part.index) {
-            return Err(damaged("`block`, `rows_per_shard` or `part` is out of its range".to_owned()));
+            return Err(damaged("`block`, `rows_per_shard` or `part` is out of range".to_owned()));
         }
         Ok(job)
     }
@@ -86,12 +82,12 @@ impl Job {
         .map_err(ExtractError::io(&path))
     }
 
-    /// The positions of the part.
+    /// Returns the positions of the part.
     pub(crate) fn range(&self) -> std::ops::Range<u64> {
         self.part.range(self.records, self.block)
     }
 
-    /// The fields in which another job differs: name, own value, its value.
+    /// Returns the fields that differ from another job: name, own value, other value.
     pub(crate) fn differences(&self, other: &Self) -> Vec<(String, Value, Value)> {
         let [own, mut others] = [self, other].map(|job| match serde_json::to_value(job) {
             Ok(Value::Object(fields)) => fields,

@@ -1,20 +1,20 @@
-//! Joining the parts of a job.
+//! Merging the parts of a job.
 
 use std::fs::File;
 use std::io::{BufReader, copy};
 use std::path::{Path, PathBuf};
 
-use sail_core::{FeatureSource, Modality};
+use sail_core::{FeatureSource, Modality, Progress, ProgressCounter};
 use sail_data::{EmbeddingStore, StoreConfig, StoreWriter};
-use sail_support::write_atomic;
+use sail_support::{KeyTable, ranges, write_atomic};
 
-use crate::folder::{self, Draft};
+use crate::error::ExtractError;
+use crate::folder;
 use crate::job::Job;
-use crate::key_set::KeySet;
+use crate::options::Part;
 use crate::skipped::{self, SKIPPED};
-use crate::{ExtractError, Part};
 
-/// How many rows are copied at a time.
+/// Number of rows that are copied at once.
 const ROWS: usize = 1024;
 
 /// One finished part.
@@ -24,29 +24,30 @@ struct PartStore {
     store: EmbeddingStore,
 }
 
-/// Joins the stores of all parts of a job, given in any order, into the store that one run over all records would
-/// have written: the same folder, byte for byte. `progress` is told the number of rows copied since its last call.
+/// Merges the stores of all parts of a job, in any order, into the store that a single run over all records would have
+/// written, byte for byte. `progress` counts rows.
 ///
-/// The parts are checked first, checksums included, and stay as they are. `out` is whole or absent: it is filled under
-/// another name.
+/// The parts and their checksums are verified first, and are not modified. `out` is created atomically.
 ///
 /// # Errors
-/// [`ExtractError::Mismatch`] where the parts are not those of one job, each once, or lack rows;
-/// [`ExtractError::DuplicateKeys`] where two have the same image; [`ExtractError::Exists`], and whatever opening,
-/// [verifying](EmbeddingStore::verify) and writing stores gives.
+/// [`ExtractError::Mismatch`] unless the parts are those of one job, each once and complete;
+/// [`ExtractError::DuplicateKeys`] if two have the same image; [`ExtractError::Exists`], and errors of opening,
+/// [verifying](EmbeddingStore::verify) and writing stores.
 ///
 /// # Examples
 /// ```no_run
 /// use std::path::Path;
-/// let store = sail_extract::merge(&["part-1", "part-2"], Path::new("features"), &mut |_rows| {})?;
+/// let store = sail_extract::merge(&["part-1", "part-2"], Path::new("features"), |_| {})?;
 /// # Ok::<(), sail_extract::ExtractError>(())
 /// ```
 pub fn merge(
     parts: &[impl AsRef<Path>],
     out: &Path,
-    progress: &mut dyn FnMut(u64),
+    progress: impl FnMut(Progress),
 ) -> Result<EmbeddingStore, ExtractError> {
-    folder::check(out, false)?;
+    if out.exists() {
+        return Err(ExtractError::Exists { path: out.to_owned() });
+    }
     let mut parts = parts.iter().map(|path| open(path.as_ref())).collect::<Result<Vec<_>, _>>()?;
     parts.sort_by_key(|part| part.job.part.index);
     let Some(first) = parts.first() else {
@@ -62,11 +63,11 @@ pub fn merge(
         check_keys(&parts)?;
     }
     for part in &parts {
-        part.store.verify(|_bytes| ())?;
+        part.store.verify(|_| ())?;
     }
 
-    let draft = Draft::beside(out)?;
-    let folder = draft.path();
+    let new = folder::new(out)?;
+    let folder = new.path();
     let mut job = first.job.clone();
     job.part = Part::WHOLE;
     job.write(folder)?;
@@ -79,11 +80,13 @@ pub fn merge(
     })
     .map_err(ExtractError::io(&skipped))?;
     let mut writer = StoreWriter::create_beside(folder, config)?;
+    let rows = parts.iter().map(|part| part.store.rows() as u64).sum();
+    let counter = ProgressCounter::new(rows, "rows", progress);
     for part in &parts {
-        copy_rows(&part.store, &mut writer, progress)?;
+        copy_rows(&part.store, &mut writer, |rows| counter.add(rows))?;
     }
     writer.close()?;
-    draft.keep()?;
+    folder::publish(new, out)?;
     Ok(EmbeddingStore::open(out)?)
 }
 
@@ -92,7 +95,7 @@ fn open(path: &Path) -> Result<PartStore, ExtractError> {
     Ok(PartStore { path: path.to_owned(), job: Job::read(path)?, store })
 }
 
-/// The parts are those of one job, each once and whole.
+/// Checks that the parts are those of one job, each once and complete.
 fn check(parts: &[PartStore], first: &PartStore) -> Result<(), ExtractError> {
     let of = first.job.part.of;
     for (index, part) in (1..).zip(parts) {
@@ -101,7 +104,7 @@ fn check(parts: &[PartStore], first: &PartStore) -> Result<(), ExtractError> {
             Err(ExtractError::Mismatch { path: path.clone(), what: what.to_owned(), found, expected })
         };
         let expected = Part { index, of };
-        // The folder of the images may have another name on another machine.
+        // The path of the images may differ between machines.
         let differs = |field: &String| !["part", "source"].contains(&field.as_str());
         let mut differences = job.differences(&first.job).into_iter();
         if let Some((field, found, expected)) = differences.find(|(field, ..)| differs(field)) {
@@ -114,7 +117,7 @@ fn check(parts: &[PartStore], first: &PartStore) -> Result<(), ExtractError> {
             let [modality, dtype, dim] =
                 [store.modality().to_string(), store.dtype().to_string(), store.dim().to_string()];
             let provenance = store.provenance().map(|provenance| format!("{provenance:?}"));
-            [("modality", modality), ("number type", dtype), ("dimension", dim)]
+            [("modality", modality), ("dtype", dtype), ("dimension", dim)]
                 .into_iter()
                 .chain(provenance.map(|provenance| ("provenance", provenance)))
                 .collect::<Vec<_>>()
@@ -146,15 +149,15 @@ fn check(parts: &[PartStore], first: &PartStore) -> Result<(), ExtractError> {
     }
 }
 
-/// Every image is in one part only.
+/// Checks that no image is in several parts.
 fn check_keys(parts: &[PartStore]) -> Result<(), ExtractError> {
-    let mut keys = KeySet::with_capacity(parts.iter().map(|part| part.store.rows()).sum());
+    let mut keys = KeyTable::with_capacity(parts.iter().map(|part| part.store.rows()).sum());
     let (mut count, mut first) = (0, None);
     for PartStore { path, store, .. } in parts {
-        for start in (0..store.rows()).step_by(ROWS) {
-            let block: Vec<usize> = (start..store.rows().min(start + ROWS)).collect();
+        for rows in ranges(store.rows(), ROWS) {
+            let block: Vec<usize> = rows.collect();
             for key in store.keys(&block).map_err(sail_data::DataError::from)? {
-                if !keys.insert(&key) {
+                if keys.insert_key(&key, ()).is_some() {
                     count += 1;
                     first.get_or_insert_with(|| (key, path.clone()));
                 }
@@ -170,12 +173,12 @@ fn check_keys(parts: &[PartStore]) -> Result<(), ExtractError> {
 fn copy_rows(
     store: &EmbeddingStore,
     writer: &mut StoreWriter,
-    progress: &mut dyn FnMut(u64),
+    done: impl Fn(u64),
 ) -> Result<(), ExtractError> {
     let (rows, dim) = (store.rows(), store.dim());
     let mut values = Vec::new();
-    for start in (0..rows).step_by(ROWS) {
-        let block: Vec<usize> = (start..rows.min(start + ROWS)).collect();
+    for rows in ranges(rows, ROWS) {
+        let block: Vec<usize> = rows.collect();
         values.resize(block.len() * dim, 0.0);
         store.gather(&block, &mut values).map_err(sail_data::DataError::from)?;
         let keys = store.keys(&block).map_err(sail_data::DataError::from)?;
@@ -184,7 +187,7 @@ fn copy_rows(
         if writer.full() {
             writer.save()?;
         }
-        progress(block.len() as u64);
+        done(keys.len() as u64);
     }
     Ok(())
 }

@@ -1,34 +1,22 @@
-//! Who wants to know.
+//! Progress of an extraction.
 
-use crate::Skipped;
+use sail_core::Progress;
 
-/// Something that happened in an extraction.
+use crate::skipped::Skipped;
+
+/// An event of an extraction.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// The extraction begins or continues.
-    Started {
-        /// Records that are done already.
-        done: u64,
-        /// Records in all.
-        records: u64,
-    },
+    /// The extraction starts or resumes, or a block of records is done. Skipped records count as done.
+    Progress(Progress),
     /// A record was skipped.
     Skipped(&'a Skipped),
-    /// A block of records was embedded.
-    Progress {
-        /// Records done so far, skipped ones included.
-        done: u64,
-        /// Rows among them.
-        rows: u64,
-    },
-    /// The store is complete.
-    Finished,
 }
 
-/// Receives the events of an extraction, in order, between two blocks. A slow observer slows the work.
+/// Receives the events of an extraction, in order, on the thread that runs it.
 pub trait Observer {
-    /// Takes an event.
+    /// Handles an event.
     fn observe(&mut self, event: Event<'_>);
 }
 

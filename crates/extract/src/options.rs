@@ -1,51 +1,47 @@
-//! What is embedded, and how.
+//! Options of an extraction.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use sail_core::{Check, ConfigError, ensure};
-use sail_data::Dtype;
+use sail_core::{Check, ConfigError, Dtype, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::{ExtractError, folder};
-
-/// How an extraction is done.
+/// The options of an extraction.
 #[derive(Debug, Clone)]
 pub struct ExtractOptions {
-    /// How a number is stored.
+    /// Dtype of the stored values.
     pub dtype: Dtype,
-    /// How many records are embedded together, those included that turn out to be unusable, at least 1: the batch of
-    /// images, or the window of texts that a tower sorts by length and embeds in batches of its own.
+    /// Number of records, including unusable ones, that are embedded at once, at least 1: the batch size of images, or the
+    /// window of texts that a tower sorts by length and splits into batches.
     pub block: usize,
-    /// How many rows a file has, at least 1. As many are kept in memory.
+    /// Rows per shard, at least 1. As many are kept in memory.
     pub rows_per_shard: usize,
-    /// Embed the first so many records only, at least 1.
+    /// Maximum number of records, at least 1. `None` for all.
     pub limit: Option<u64>,
-    /// Which part of the records.
+    /// The part of the records to embed.
     pub part: Part,
-    /// Where the records come from, in words. A resume must say the same.
+    /// A description of the source. It must be the same when resuming.
     pub source: String,
-    /// Whatever else decides the rows, such as the precision of the backbone. A resume must say the same.
+    /// Other settings that determine the rows, such as the precision of the backbone. They must be the same when resuming.
     pub settings: BTreeMap<String, String>,
-    /// Continue what is in the output folder.
+    /// Resume the extraction in the output folder.
     pub resume: bool,
-    /// Make the first record that would be skipped an error.
+    /// Return an error instead of skipping a record.
     pub strict: bool,
-    /// How much time may pass until the rows so far are safe on the disk; a kill costs no more than that.
+    /// Interval between checkpoints, the most work that a kill can lose.
     pub checkpoint_every: Duration,
-    /// How many threads prepare records, at least 1.
+    /// Number of preprocessing threads, at least 1.
     pub threads: usize,
-    /// Ends the extraction after the block at hand once it is true.
+    /// Set to `true` to stop the extraction after the current block.
     pub stop: Arc<AtomicBool>,
 }
 
 impl ExtractOptions {
-    /// For images: batches of 32.
+    /// Returns the default options for images: batches of 32, dtype `f16`.
     pub fn images() -> Self {
         Self {
             dtype: Dtype::F16,
@@ -63,19 +59,9 @@ impl ExtractOptions {
         }
     }
 
-    /// For captions: windows of 1,024.
+    /// Returns the default options for texts: windows of 1,024, dtype `f16`.
     pub fn texts() -> Self {
         Self { block: 1024, ..Self::images() }
-    }
-
-    /// Says, before a model is loaded for it, whether an extraction into `out` can begin or be resumed. The
-    /// extraction asks it as well.
-    ///
-    /// # Errors
-    /// [`ExtractError::Config`], [`ExtractError::Exists`] and [`ExtractError::NothingToResume`].
-    pub fn check_output(&self, out: &Path) -> Result<(), ExtractError> {
-        self.check()?;
-        folder::check(out, self.resume)
     }
 }
 
@@ -89,7 +75,7 @@ impl Check for ExtractOptions {
     }
 }
 
-/// One of several parts of a job, for several machines.
+/// A part of a job, for running it on several machines.
 ///
 /// # Examples
 /// ```
@@ -101,9 +87,9 @@ impl Check for ExtractOptions {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Part {
-    /// Which part, from 1.
+    /// Index of the part, from 1.
     pub index: u64,
-    /// How many parts there are.
+    /// Number of parts.
     pub of: u64,
 }
 
@@ -111,8 +97,8 @@ impl Part {
     /// The whole job as one part.
     pub const WHOLE: Self = Self { index: 1, of: 1 };
 
-    /// The positions of this part in a source of `records`: whole blocks, so that no batch differs from the one that
-    /// an unsplit job embeds. Parts follow each other without gap or overlap, and differ by one block at most.
+    /// Returns the positions of this part in a source of `records`: whole blocks, so that batches equal those of an unsplit
+    /// job. Parts are contiguous and differ by at most one block.
     pub fn range(self, records: u64, block: u64) -> Range<u64> {
         let blocks = u128::from(records.div_ceil(block));
         let cut = |parts: u64| {
@@ -139,10 +125,10 @@ impl FromStr for Part {
     type Err = ConfigError;
 
     fn from_str(text: &str) -> Result<Self, ConfigError> {
-        let numbers =
+        let parsed =
             text.split_once('/').and_then(|(index, of)| Some((index.parse().ok()?, of.parse().ok()?)));
-        // No number of parts has a part 0, so whatever does not parse fails the check.
-        let (index, of) = numbers.unwrap_or((0, 0));
+        // Index 0 is out of range, so parse errors fail the check.
+        let (index, of) = parsed.unwrap_or((0, 0));
         let part = Self { index, of };
         match part.check() {
             Err(error) => Err(ConfigError { found: format!("`{text}`"), ..error }),
@@ -171,6 +157,6 @@ mod tests {
             }
             assert_eq!(next, records);
         }
-        assert!(Part { index: 2, of: 3 }.range(5, 5).is_empty(), "one block makes one part");
+        assert!(Part { index: 2, of: 3 }.range(5, 5).is_empty(), "one block is one part");
     }
 }

@@ -1,4 +1,4 @@
-//! Records, prepared on several threads ahead of their use, in the order of the source.
+//! Preprocessing of records on several threads, ahead of their use and in the order of the source.
 
 use std::any::Any;
 use std::ops::Range;
@@ -9,30 +9,29 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use sail_data::DataError;
 use sail_data::source::{Record, RecordSource};
 
-/// How far ahead, and by how many.
+/// Concurrency and lookahead of the preprocessing.
 pub(crate) struct Ahead {
-    /// How many threads prepare records.
+    /// Number of preprocessing threads.
     pub(crate) threads: usize,
-    /// How many records a thread takes at a time.
+    /// Number of records that a thread takes at once.
     pub(crate) chunk: usize,
-    /// How many records may be ready and wait.
+    /// Maximum number of preprocessed records in the queue.
     pub(crate) records: usize,
 }
 
-/// Records of a chunk, and where they go once they are prepared.
+/// The records of a chunk, and the sender of the results.
 type Work<T, P> = (Vec<Record<T>>, Sender<Vec<Record<P>>>);
 
-/// What is to come, in order: the records of a chunk, or why there are no more.
+/// The next results in order: the receiver of a chunk, or an error of the source.
 type Coming<P> = Result<Receiver<Vec<Record<P>>>, DataError>;
 
-/// Walks over a range of a source while `prepare` runs on other threads, and lets `consume` have the records one after
-/// the other.
+/// Iterates over a range of a source, runs `prepare` on other threads, and passes the results to `consume` in order.
 ///
-/// A thread reads the source. It hands each chunk to whichever thread is free, and a receiver for the answer to the
-/// consumer: the receivers keep the order, and their number is limited, which limits the memory. No thread that
-/// prepares ever waits for the consumer.
+/// One thread reads the source. It sends each chunk to the next idle thread, and the receiver of the results to the
+/// consumer: the receivers keep the order, and their number is bounded, which bounds the memory. Preprocessing threads never
+/// wait for the consumer.
 ///
-/// The threads are not those of rayon's pool. A backbone computes there, and neither should wait for the other.
+/// The threads are not those of rayon's pool, where the backbone computes, so neither waits for the other.
 pub(crate) fn prepare_ahead<T: Send, P: Send, R>(
     source: &dyn RecordSource<T>,
     range: Range<u64>,
@@ -48,10 +47,10 @@ pub(crate) fn prepare_ahead<T: Send, P: Send, R>(
             scope.spawn(move || {
                 for (records, answer) in jobs {
                     let records = records.into_iter().map(|Record { key, value }| Record {
-                        value: value.and_then(|value| guarded(prepare, value)),
+                        value: value.and_then(|value| catch_panic(prepare, value)),
                         key,
                     });
-                    // Where the consumer has gone, nobody needs the answer.
+                    // The consumer may have stopped.
                     let _ = answer.send(records.collect());
                 }
             });
@@ -63,16 +62,16 @@ pub(crate) fn prepare_ahead<T: Send, P: Send, R>(
             }
         });
         let mut records = coming.into_iter().flat_map(|chunk| match chunk {
-            // A sender that is gone would be a thread that panicked, which the scope reports.
+            // A closed channel means that the thread panicked, which the scope reports.
             Ok(answer) => answer.recv().unwrap_or_default().into_iter().map(Ok).collect(),
             Err(error) => vec![Err(error)],
         });
-        // Dropped at the end of this scope, which tells the threads to end.
+        // Dropping the receivers ends the threads.
         consume(&mut records)
     })
 }
 
-/// Reads chunks until there are no more, or nobody wants them.
+/// Reads chunks until the end of the source, or until the consumer stops.
 fn read<T, P>(
     source: &dyn RecordSource<T>,
     range: Range<u64>,
@@ -108,13 +107,13 @@ fn read<T, P>(
     }
 }
 
-/// A decoder that meets a file its authors did not think of must not end the work of days.
-fn guarded<T, P>(prepare: &(dyn Fn(T) -> Result<P, String> + Sync), value: T) -> Result<P, String> {
+/// Converts a panic in `prepare`, such as in a decoder, into a reason to skip the record.
+fn catch_panic<T, P>(prepare: &(dyn Fn(T) -> Result<P, String> + Sync), value: T) -> Result<P, String> {
     catch_unwind(AssertUnwindSafe(|| prepare(value)))
-        .unwrap_or_else(|panic| Err(format!("its preparation failed: {}", words(panic.as_ref()))))
+        .unwrap_or_else(|panic| Err(format!("preprocessing panicked: {}", message(panic.as_ref()))))
 }
 
-fn words(panic: &(dyn Any + Send)) -> &str {
+fn message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("for an unknown reason")
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message")
 }

@@ -1,43 +1,46 @@
-//! From records to rows, whatever the records are.
+//! The extraction of any kind of records.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use sail_core::{FeatureSource, Modality, Provenance, TowerError};
+use sail_core::{FeatureSource, Modality, Progress, Provenance, TowerError};
 use sail_data::source::{Record, RecordSource};
 use sail_data::{DataError, EmbeddingStore, StoreConfig, StoreWriter};
+use sail_support::KeyTable;
 
+use crate::error::ExtractError;
+use crate::folder;
 use crate::job::Job;
-use crate::key_set::KeySet;
+use crate::observer::{Event, Observer};
+use crate::options::ExtractOptions;
 use crate::prepare::{Ahead, prepare_ahead};
-use crate::skipped::{self, SKIPPED, SkipLog};
-use crate::{Event, ExtractError, ExtractOptions, Observer, Skipped, folder};
+use crate::skipped::{SKIPPED, SkipLog, Skipped};
 
-/// What an extraction came to.
+/// The result of an extraction.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Extraction {
-    /// Rows of the store.
+    /// Number of rows in the store.
     pub rows: u64,
-    /// Records without a row.
+    /// Number of skipped records.
     pub skipped: u64,
-    /// How many numbers a row has.
+    /// Embedding dimension.
     pub dim: usize,
-    /// Rows that this call embedded; the others were there when it resumed.
+    /// Number of rows that this call embedded; the others existed when it resumed.
     pub embedded: u64,
-    /// How long this call took.
+    /// Duration of this call in seconds.
     pub seconds: f64,
 }
 
-/// What differs between images and texts.
+/// The differences between images and texts.
 pub(crate) struct Task<'a, T, P> {
     pub(crate) modality: Modality,
     pub(crate) provenance: Provenance,
-    /// How many records a thread prepares at a time.
+    /// Number of records that a thread preprocesses at once.
     pub(crate) chunk: usize,
-    /// A record to the tower's input, or the reason why it is skipped.
+    /// Converts a record to the input of the tower, or returns the reason why it is skipped.
     pub(crate) prepare: &'a (dyn Fn(T) -> Result<P, String> + Sync),
-    /// Inputs to a row each.
+    /// Embeds inputs, with one row per input.
     pub(crate) embed: &'a dyn Fn(Vec<P>) -> Result<Vec<Vec<f32>>, TowerError>,
 }
 
@@ -61,19 +64,20 @@ pub(crate) fn run<T: Send, P: Send>(
         let (part, block, blocks) = (options.part, options.block, records.div_ceil(job.block));
         return Err(ExtractError::EmptyPart { part, records, blocks, block });
     }
-    let skips = if options.resume { folder::resume(out, &job)? } else { folder::create(out, &job)? };
+    let mut skips = if options.resume { folder::resume(out, &job)? } else { folder::create(out, &job)? };
     let writer = match options.resume {
         false => None,
         true => match StoreWriter::reopen(out, job.rows_per_shard) {
             Ok(writer) => Some(writer),
-            // Not a row yet.
+            // There are no rows yet.
             Err(DataError::NotAStore { .. }) => None,
-            // Complete already.
+            // The store is complete.
             Err(DataError::Exists { .. }) => {
                 let store = EmbeddingStore::open(out)?;
                 let (rows, dim) = (store.rows() as u64, store.dim());
-                let skipped = skipped::count(out)?;
-                observer.observe(Event::Finished);
+                let skipped = skips.count()?;
+                let done = rows + skipped;
+                observer.observe(progress(done, done));
                 let seconds = begun.elapsed().as_secs_f64();
                 return Ok(Extraction { rows, skipped, dim, embedded: 0, seconds });
             }
@@ -83,7 +87,7 @@ pub(crate) fn run<T: Send, P: Send>(
     let mut session = Session::open(out, job, skips, writer, options)?;
     session.check_source(source)?;
     let before = session.rows();
-    observer.observe(Event::Started { done: session.done(), records: session.records() });
+    observer.observe(progress(session.done(), session.records()));
     let ahead =
         Ahead { threads: options.threads, chunk: task.chunk, records: 2 * options.block + options.threads };
     let range = session.position..session.end;
@@ -103,21 +107,24 @@ pub(crate) fn run<T: Send, P: Send>(
     })?;
     let (rows, skipped) = (session.rows(), session.skips.lines());
     let dim = session.finish()?;
-    observer.observe(Event::Finished);
     let seconds = begun.elapsed().as_secs_f64();
     Ok(Extraction { rows, skipped, dim, embedded: rows - before, seconds })
 }
 
-/// A store on its way.
+fn progress(done: u64, total: u64) -> Event<'static> {
+    Event::Progress(Progress { done, total, unit: "records" })
+}
+
+/// An extraction in progress.
 struct Session<'a> {
     out: PathBuf,
     job: Job,
     options: &'a ExtractOptions,
     skips: SkipLog,
-    /// There from the first row on, which tells the dimension.
+    /// Created with the first row, which has the embedding dimension.
     writer: Option<StoreWriter>,
-    /// The keys of the rows so far, where each may occur once.
-    keys: Option<KeySet>,
+    /// The keys of the rows so far, if they must be unique.
+    keys: Option<KeyTable<()>>,
     start: u64,
     position: u64,
     end: u64,
@@ -125,7 +132,7 @@ struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    /// Takes up the work where the writer stands.
+    /// Continues at the position of the writer.
     fn open(
         out: &Path,
         job: Job,
@@ -136,21 +143,25 @@ impl<'a> Session<'a> {
         let range = job.range();
         let position = writer.as_ref().map_or(range.start, StoreWriter::position);
         let rows = writer.as_ref().map_or(0, StoreWriter::rows) as u64;
-        // Every record has left a row or a line.
+        // Every record has a row or a line.
         let lines = position.checked_sub(range.start).and_then(|done| done.checked_sub(rows));
         let Some(lines) = lines.filter(|_| position <= range.end) else {
             let reason =
-                format!("it has {rows} rows of the records up to {position}, expected those of {range:?}");
+                format!("{rows} rows at position {position} are inconsistent with the range {range:?}");
             return Err(ExtractError::Damaged { path: out.join("partial.json"), reason });
         };
         skips.keep(lines)?;
-        let keys = (job.modality == Modality::Image).then(|| {
-            let records = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
-            let mut keys = KeySet::with_capacity(records);
-            let written = writer.iter().flat_map(StoreWriter::resumed_keys);
-            written.for_each(|key| _ = keys.insert(&key));
-            keys
-        });
+        let keys = match job.modality {
+            Modality::Image => {
+                let records = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+                let mut keys = KeyTable::with_capacity(records);
+                for key in writer.iter().flat_map(StoreWriter::resumed_keys) {
+                    keys.insert_key(&key.map_err(DataError::from)?, ());
+                }
+                Some(keys)
+            }
+            Modality::Text => None,
+        };
         let (out, saved) = (out.to_owned(), Instant::now());
         Ok(Self {
             out,
@@ -178,7 +189,7 @@ impl<'a> Session<'a> {
         self.end - self.start
     }
 
-    /// The record before the position must be the one that left the last row or the last line.
+    /// Checks that the record before the position has the key of the last row or the last skipped record.
     fn check_source<T>(&self, source: &dyn RecordSource<T>) -> Result<(), ExtractError> {
         if self.position == self.start {
             return Ok(());
@@ -187,6 +198,7 @@ impl<'a> Session<'a> {
         let mut records = source.records(position..self.position).map_err(ExtractError::Source)?;
         let found = records.next().transpose().map_err(ExtractError::Source)?.map(|record| record.key);
         let row = self.writer.as_ref().and_then(|writer| writer.resumed_keys().next_back());
+        let row = row.transpose().map_err(DataError::from)?;
         let line = self.skips.last().map(|skipped| skipped.key.as_str());
         if found.is_some() && (found.as_deref() == row.as_deref() || found.as_deref() == line) {
             return Ok(());
@@ -194,12 +206,12 @@ impl<'a> Session<'a> {
         let known = [row.as_deref(), line].into_iter().flatten().map(|key| format!("`{key}`"));
         Err(ExtractError::SourceChanged {
             position,
-            found: found.map_or("absent".to_owned(), |key| format!("`{key}`")),
+            found: found.map_or("missing".to_owned(), |key| format!("`{key}`")),
             expected: known.collect::<Vec<_>>().join(" or "),
         })
     }
 
-    /// Embeds the next records.
+    /// Embeds the next block of records.
     fn embed<T, P>(
         &mut self,
         block: Vec<Record<P>>,
@@ -210,8 +222,8 @@ impl<'a> Session<'a> {
         let (mut keys, mut inputs, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
         for (position, Record { key, value }) in (self.position..).zip(block) {
             let value = value.and_then(|value| {
-                let new = self.keys.as_mut().is_none_or(|keys| keys.insert(&key));
-                if new { Ok(value) } else { Err("a record before it has the same key".to_owned()) }
+                let new = self.keys.as_mut().is_none_or(|keys| keys.insert_key(&key, ()).is_none());
+                if new { Ok(value) } else { Err("an earlier record has the same key".to_owned()) }
             });
             match value {
                 Ok(value) => {
@@ -243,12 +255,12 @@ impl<'a> Session<'a> {
         self.append(keys.into_iter().zip(rows).collect(), next)?;
         self.position = next;
         skipped.iter().for_each(|skipped| observer.observe(Event::Skipped(skipped)));
-        observer.observe(Event::Progress { done: self.done(), rows: self.rows() });
+        observer.observe(progress(self.done(), self.records()));
         let due = self.saved.elapsed() >= self.options.checkpoint_every;
         if due || self.writer.as_ref().is_some_and(StoreWriter::full) { self.save() } else { Ok(()) }
     }
 
-    /// Appends the rows of a block to the store, which the first of all begins.
+    /// Appends the rows of a block to the store, which is created with the first one.
     fn append(&mut self, rows: Vec<(String, Vec<f32>)>, position: u64) -> Result<(), ExtractError> {
         let writer = match (&mut self.writer, rows.first()) {
             (Some(writer), _) => writer,
@@ -265,7 +277,7 @@ impl<'a> Session<'a> {
         Ok(writer.append(&rows, position)?)
     }
 
-    /// Makes the work so far safe on the disk: first the lines, then what counts them.
+    /// Saves the work so far: the skipped records before the state that counts them.
     fn save(&mut self) -> Result<(), ExtractError> {
         self.skips.sync()?;
         if let Some(writer) = &mut self.writer {
@@ -275,13 +287,13 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Completes the store and tells its dimension.
+    /// Completes the store and returns the embedding dimension.
     fn finish(mut self) -> Result<usize, ExtractError> {
         if self.position < self.end {
             return Err(ExtractError::SourceChanged {
                 position: self.position,
-                found: "absent".to_owned(),
-                expected: format!("one of {} that the source counted", self.job.records),
+                found: "missing".to_owned(),
+                expected: format!("one of the {} records that were counted", self.job.records),
             });
         }
         self.skips.sync()?;

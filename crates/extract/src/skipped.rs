@@ -1,26 +1,27 @@
-//! `skipped.jsonl`: the records without a row.
+//! `skipped.jsonl`: the skipped records.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
+use std::fs::File;
+use std::io::{BufRead, BufReader, ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use sail_support::open_locked;
 use serde::{Deserialize, Serialize};
 
-use crate::ExtractError;
+use crate::error::ExtractError;
 
 pub(crate) const SKIPPED: &str = "skipped.jsonl";
 
-/// A record that is not in the store: a line of `skipped.jsonl`.
+/// A skipped record: a line of `skipped.jsonl`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Skipped {
-    /// The record's key.
+    /// Key of the record.
     pub key: String,
-    /// Why it was skipped.
+    /// The reason.
     pub reason: String,
 }
 
-/// The file, locked for as long as the value lives: one process at a time works in a folder.
+/// The file. Its lock keeps other processes from writing to the folder.
 #[derive(Debug)]
 pub(crate) struct SkipLog {
     path: PathBuf,
@@ -31,18 +32,19 @@ pub(crate) struct SkipLog {
 }
 
 impl SkipLog {
-    /// Opens the file of an output folder.
+    /// Opens and locks the file of an output folder.
     pub(crate) fn open(folder: &Path) -> Result<Self, ExtractError> {
         let path = folder.join(SKIPPED);
-        let file = OpenOptions::new().read(true).write(true).open(&path).map_err(ExtractError::io(&path))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Self { path, file, lines: 0, last: None, unsynced: false }),
-            Err(TryLockError::WouldBlock) => Err(ExtractError::Busy { path: folder.to_owned() }),
-            Err(TryLockError::Error(source)) => Err(ExtractError::Io { path, source }),
+        match open_locked(&path) {
+            Ok(file) => Ok(Self { path, file, lines: 0, last: None, unsynced: false }),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                Err(ExtractError::Busy { path: folder.to_owned() })
+            }
+            Err(source) => Err(ExtractError::Io { path, source }),
         }
     }
 
-    /// Drops everything behind the first `lines` lines, which must be there and whole.
+    /// Truncates the file to the first `lines` lines, which must be complete.
     pub(crate) fn keep(&mut self, lines: u64) -> Result<(), ExtractError> {
         let io = ExtractError::io(&self.path);
         let mut reader = BufReader::new(&self.file);
@@ -53,7 +55,7 @@ impl SkipLog {
                 line.clear();
                 bytes += reader.read_until(b'\n', &mut line)? as u64;
                 if line.last() != Some(&b'\n') {
-                    return Ok(Err(format!("it has {found} lines, expected at least {lines}")));
+                    return Ok(Err(format!("the file has {found} lines, expected at least {lines}")));
                 }
             }
             Ok(Ok(()))
@@ -71,17 +73,28 @@ impl SkipLog {
         Ok(())
     }
 
-    /// How many lines there are.
+    /// Counts the lines of the file. A lock can keep other handles from reading it, even in this process.
+    pub(crate) fn count(&mut self) -> Result<u64, ExtractError> {
+        self.file.rewind().map_err(ExtractError::io(&self.path))?;
+        let mut lines = 0;
+        each_line(BufReader::new(&self.file), &self.path, |_| {
+            lines += 1;
+            Ok(())
+        })?;
+        Ok(lines)
+    }
+
+    /// Returns the number of lines.
     pub(crate) fn lines(&self) -> u64 {
         self.lines
     }
 
-    /// The last line that was kept.
+    /// Returns the last line at the time of [`keep`](Self::keep).
     pub(crate) fn last(&self) -> Option<&Skipped> {
         self.last.as_ref()
     }
 
-    /// Adds lines.
+    /// Appends lines.
     pub(crate) fn add(&mut self, skipped: &[Skipped]) -> Result<(), ExtractError> {
         let mut text = Vec::new();
         for record in skipped {
@@ -95,7 +108,7 @@ impl SkipLog {
         Ok(())
     }
 
-    /// Makes the lines safe on the disk.
+    /// Syncs the file.
     pub(crate) fn sync(&mut self) -> Result<(), ExtractError> {
         if self.unsynced {
             self.file.sync_data().map_err(ExtractError::io(&self.path))?;
@@ -105,25 +118,22 @@ impl SkipLog {
     }
 }
 
-/// How many lines the file of a finished store has.
+/// Counts the skipped records of a finished store.
 pub(crate) fn count(folder: &Path) -> Result<u64, ExtractError> {
-    let mut lines = 0;
-    each_line(folder, |_| {
-        lines += 1;
-        Ok(())
-    })?;
-    Ok(lines)
+    read_skipped(folder).map(|skipped| skipped.len() as u64)
 }
 
-/// The records that have no row in the finished store of an extraction, in the order of the source.
+/// Reads the skipped records of a finished extraction, in the order of the source.
 ///
 /// # Errors
-/// [`ExtractError::Io`], and [`ExtractError::Damaged`] for a line that is not what an extraction writes.
+/// [`ExtractError::Io`], and [`ExtractError::Damaged`] for a line that an extraction does not write.
 pub fn read_skipped(folder: &Path) -> Result<Vec<Skipped>, ExtractError> {
+    let path = folder.join(SKIPPED);
+    let file = File::open(&path).map_err(ExtractError::io(&path))?;
     let mut skipped = Vec::new();
-    each_line(folder, |line| {
+    each_line(BufReader::new(file), &path, |line| {
         skipped.push(serde_json::from_slice(line).map_err(|error| ExtractError::Damaged {
-            path: folder.join(SKIPPED),
+            path: path.clone(),
             reason: format!("line {}: {error}", skipped.len() + 1),
         })?);
         Ok(())
@@ -132,15 +142,13 @@ pub fn read_skipped(folder: &Path) -> Result<Vec<Skipped>, ExtractError> {
 }
 
 fn each_line(
-    folder: &Path,
-    mut see: impl FnMut(&[u8]) -> Result<(), ExtractError>,
+    mut reader: impl BufRead,
+    path: &Path,
+    mut work: impl FnMut(&[u8]) -> Result<(), ExtractError>,
 ) -> Result<(), ExtractError> {
-    let path = folder.join(SKIPPED);
-    let io = || ExtractError::io(&path);
-    let mut reader = BufReader::new(File::open(&path).map_err(io())?);
     let mut line = Vec::new();
-    while reader.read_until(b'\n', &mut line).map_err(io())? > 0 {
-        see(&line)?;
+    while reader.read_until(b'\n', &mut line).map_err(ExtractError::io(path))? > 0 {
+        work(&line)?;
         line.clear();
     }
     Ok(())

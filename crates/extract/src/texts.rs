@@ -1,23 +1,26 @@
-//! Captions.
+//! Extraction of captions.
 
 use std::path::Path;
 
 use sail_core::{Modality, TextTower, TokenIds};
 use sail_data::source::RecordSource;
 
+use crate::embed;
+use crate::error::ExtractError;
+use crate::observer::Observer;
+use crate::options::ExtractOptions;
 use crate::run::{Extraction, Task, run};
-use crate::{ExtractError, ExtractOptions, Observer, embed};
 
-/// A longer text is no caption; tokenising all of it would only delay its truncation.
+/// Longer texts are not captions, and tokenizing them is slow.
 const MAX_BYTES: usize = 1 << 20;
 
-/// Tokenising takes microseconds: a thread that is to gain by it takes several texts at a time.
+/// Tokenization takes microseconds, so a thread takes several texts at once.
 const CHUNK: usize = 64;
 
 /// Embeds every caption of a source into a store in the folder `out`.
 ///
-/// As [`extract_images`](crate::extract_images), but several captions may have one key. Texts that are empty or
-/// longer than a mebibyte are skipped; what a tower's tokenizer truncates is up to it.
+/// As [`extract_images`](crate::extract_images), but several captions may have the same key. Texts that are empty or longer
+/// than 1 MiB are skipped; the tokenizer of the tower truncates.
 ///
 /// # Errors
 /// Those of [`extract_images`](crate::extract_images).

@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sail_vl::burn::tensor::{Device, Tensor};
 use sail_vl::core::{
-    Attention, DenseOptions, EncodeError, ImageEncoder, ImageFeatures, ImagePooling, ImagePreprocessor,
-    InputError, Layer, Padding, PaddingSide, PatchTokens, Pixels, Provenance, RgbImage, TextEncoder,
-    TextFeatures, TextPooling, TextTower, TokenBatch, TokenIds, Tokenizer, TowerError, VisionTower,
+    Attention, DenseOptions, Dtype, EncodeError, ImageEncoder, ImageFeatures, ImagePooling,
+    ImagePreprocessor, InputError, Layer, Padding, PaddingSide, PatchTokens, Pixels, Provenance, RgbImage,
+    TextEncoder, TextFeatures, TextPooling, TextTower, TokenBatch, TokenIds, Tokenizer, TowerError,
+    VisionTower,
 };
-use sail_vl::data::Dtype;
 use sail_vl::eval::SlidingWindow;
 use sail_vl::layers::{Head, HeadConfig, ProjectorConfig};
 use sail_vl::{DenseTower, SailError, SailModel, SegmentOptions};

@@ -3,6 +3,9 @@
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
+/// The prefix of the names of unfinished files and folders.
+pub const TEMPORARY_PREFIX: &str = ".tmp-";
+
 /// Returns the folder that contains a path: its parent, or `.` for a bare file name.
 ///
 /// # Examples
@@ -42,7 +45,7 @@ pub fn write_atomic<E: From<io::Error>>(
 ) -> Result<(), E> {
     let folder = parent_folder(path);
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".tmp-");
+    builder.prefix(TEMPORARY_PREFIX);
     // Temporary files are private by default; the result should have the permissions of any new file.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));

@@ -1,92 +1,91 @@
-//! What a model says of single images, for reports.
-
-use std::fs;
+//! Predictions for single images, for reports.
 
 use burn::tensor::Tensor;
 use sail_core::RgbImage;
 use sail_data::source::ImageData;
 use sail_data::{DecodeLimits, decode_image};
 use sail_eval::{BlockSize, Match, top_k};
+use sail_support::read_bounded;
 use serde::Serialize;
 
-use crate::TaskError;
+use crate::error::TaskError;
 use crate::inputs::Images;
 
-/// What a model ranks first for an image.
+/// The best-scoring texts for an image.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Answer {
-    /// The image.
+    /// Key of the image.
     pub key: String,
-    /// What would be right: the class, or the captions.
+    /// The correct texts: the class name, or the captions.
     pub truth: Vec<String>,
-    /// The texts with the highest cosines, best first; equal ones in the order of the data.
+    /// The texts with the highest cosines, best first; ties in the order of the data.
     pub candidates: Vec<Candidate>,
-    /// The row of the image in the store, so that it is found again.
+    /// Row of the image in the store, for finding it again.
     #[serde(skip)]
     row: usize,
 }
 
-/// One of the texts that an image found.
+/// A text with its score.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Candidate {
-    /// The name of the class, or the caption.
+    /// Class name or caption.
     pub label: String,
-    /// The cosine.
+    /// Cosine similarity.
     pub score: f32,
-    /// Whether it is right.
+    /// Whether it is correct.
     pub correct: bool,
 }
 
 impl Answer {
-    /// Whether the first candidate is right.
-    pub fn is_right(&self) -> bool {
+    /// Returns whether the first candidate is correct.
+    pub fn is_correct(&self) -> bool {
         self.candidates.first().is_some_and(|candidate| candidate.correct)
     }
 }
 
-/// What is known of the images and texts of [`answers`].
-pub(crate) struct Known<'a> {
-    /// The key of every image, and its row in the store.
+/// The images and texts of [`answers`].
+pub(crate) struct Gallery<'a> {
+    /// Key and row in the store of every image.
     pub(crate) keys: Vec<(&'a str, usize)>,
-    /// Every text.
+    /// The texts.
     pub(crate) texts: Vec<&'a str>,
-    /// The texts that are right for an image.
-    pub(crate) right: Vec<Vec<usize>>,
+    /// The indices of the correct texts of every image.
+    pub(crate) correct: Vec<Vec<usize>>,
 }
 
-/// The `k` texts with the highest cosines for every image.
+/// Returns the `k` texts with the highest cosines for every image.
 pub(crate) fn answers(
     images: Tensor<2>,
     texts: Tensor<2>,
-    known: &Known<'_>,
+    gallery: &Gallery<'_>,
     k: usize,
 ) -> Result<Vec<Answer>, TaskError> {
     let found = top_k(images, texts, k, &BlockSize::SEARCH)?;
-    let candidate = |right: &[usize], found: &Match| Candidate {
-        label: known.texts[found.index].to_owned(),
+    let candidate = |correct: &[usize], found: &Match| Candidate {
+        label: gallery.texts[found.index].to_owned(),
         score: found.score,
-        correct: right.contains(&found.index),
+        correct: correct.contains(&found.index),
     };
-    let images = known.keys.iter().zip(&known.right).zip(found);
-    let answers = images.map(|((&(key, row), right), matches)| Answer {
+    let images = gallery.keys.iter().zip(&gallery.correct).zip(found);
+    let answers = images.map(|((&(key, row), correct), matches)| Answer {
         key: key.to_owned(),
-        truth: right.iter().map(|&text| known.texts[text].to_owned()).collect(),
-        candidates: matches.iter().map(|found| candidate(right, found)).collect(),
+        truth: correct.iter().map(|&text| gallery.texts[text].to_owned()).collect(),
+        candidates: matches.iter().map(|found| candidate(correct, found)).collect(),
         row,
     });
     Ok(answers.collect())
 }
 
-/// The image of an answer; nothing where the data no longer has it.
+/// Loads the image of an answer. Returns `None` if it no longer exists.
 pub(crate) fn image(images: &Images, answer: &Answer) -> Result<Option<RgbImage>, TaskError> {
-    // Rows keep the order of the records, some of which have no row.
+    // Rows are in the order of the records, some of which were skipped.
     let records = images.source.records(answer.row as u64..u64::MAX).map_err(TaskError::Images)?;
     for record in records {
         let record = record.map_err(TaskError::Images)?;
         if record.key == answer.key {
             let bytes = match record.value {
                 Ok(ImageData::Bytes(bytes)) => Some(bytes),
-                Ok(ImageData::File(path)) => fs::read(path).ok(),
+                Ok(ImageData::File(path)) => read_bounded(&path, DecodeLimits::default().max_bytes).ok(),
                 Err(_) => None,
             };
             return Ok(bytes.and_then(|bytes| decode_image(&bytes, &DecodeLimits::default()).ok()));

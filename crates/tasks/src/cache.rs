@@ -1,43 +1,41 @@
-//! Features that are computed once.
+//! A cache of features.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-use sail_core::{FeatureSource, Modality, Provenance, TextTower, VisionTower};
-use sail_data::{Dtype, EmbeddingStore};
+use sail_core::{Dtype, FeatureSource, Modality, Provenance, TextTower, VisionTower};
+use sail_data::{EmbeddingStore, Fingerprint};
 use sail_extract::{ExtractOptions, Observer, Part, extract_images, extract_texts, read_skipped};
 
-use crate::TaskError;
-use crate::inputs::{Fingerprint, Images, Texts};
+use crate::error::TaskError;
+use crate::inputs::{Images, Texts};
 
-/// A folder of embedding stores: what a task needs of the encoders is computed once, and the next head costs seconds.
+/// A folder of embedding stores, so that the backbones run once per task and evaluating another head takes seconds.
 ///
-/// Each store is called by its task, its modality and a hash of all that decides its rows: model, weights,
-/// preprocessing, pooling, settings, number type, and the data. The data are the texts themselves, and of images the
-/// names, the sizes and the times of the last change. A tower of your own is known by what its provenance states, so
-/// it should state its weights. An embedding that was cut off continues where it stopped, and two processes do not
-/// write into one store. Nothing is ever removed.
+/// The name of a store has the task, the modality and a [`Fingerprint`] of everything that determines its rows: model,
+/// weights, preprocessing, pooling, settings, dtype, and the data. The data are the texts themselves, and the names, sizes
+/// and modification times of images. A custom tower is identified by its provenance, so that should contain a hash of its
+/// weights. An interrupted extraction is resumed, and two processes do not write to the same store. Nothing is removed.
 ///
 /// # Examples
 /// ```
 /// use sail_tasks::FeatureCache;
 /// let mut observer = |event: sail_extract::Event<'_>| println!("{event:?}");
 /// let mut cache = FeatureCache::new("features", &mut observer);
-/// cache.images.block = 64; // images embedded at a time
+/// cache.images.block = 64; // batch size of images
 /// ```
 pub struct FeatureCache<'a> {
     folder: PathBuf,
-    /// How images are embedded. The cache itself sets which records, and whether to resume; a record that cannot be
-    /// used is always skipped and counted.
+    /// Options for images. The cache overrides `source`, `limit`, `part`, `strict` and `resume`; unusable records are always
+    /// skipped and counted.
     pub images: ExtractOptions,
-    /// How texts are embedded.
+    /// Options for texts, as for images.
     pub texts: ExtractOptions,
     observer: &'a mut dyn Observer,
 }
 
 impl<'a> FeatureCache<'a> {
-    /// A cache in a folder, which is made when it is needed. Features are kept in f32, so that no rounding lies between
-    /// the model and the score.
+    /// Creates a cache in a folder, which is created on demand. The default dtype is `f32`, so that features are not rounded.
     pub fn new(folder: impl Into<PathBuf>, observer: &'a mut dyn Observer) -> Self {
         Self {
             folder: folder.into(),
@@ -54,7 +52,7 @@ impl<'a> FeatureCache<'a> {
         images: &Images,
     ) -> Result<Features, TaskError> {
         let job = (task, Modality::Image, &tower.provenance());
-        let (out, options) = place(&self.folder, job, &self.images, &images.fingerprint);
+        let (out, options) = store_options(&self.folder, job, &self.images, &images.fingerprint);
         extract_images(tower, images.source.as_ref(), &out, &options, self.observer)?;
         Features::open(&out)
     }
@@ -66,33 +64,26 @@ impl<'a> FeatureCache<'a> {
         texts: &Texts,
     ) -> Result<Features, TaskError> {
         let job = (task, Modality::Text, &tower.provenance());
-        let (out, options) = place(&self.folder, job, &self.texts, &texts.fingerprint());
+        let (out, options) = store_options(&self.folder, job, &self.texts, &texts.fingerprint());
         extract_texts(tower, &texts.source(), &out, &options, self.observer)?;
         Features::open(&out)
     }
 }
 
-/// The folder of a store, and the options that begin, continue or find it.
-fn place(
+/// Returns the folder of a store, and the options that create, resume or open it.
+fn store_options(
     folder: &Path,
     (task, modality, provenance): (&str, Modality, &Provenance),
     options: &ExtractOptions,
     data: &str,
 ) -> (PathBuf, ExtractOptions) {
     let mut hash = Fingerprint::default();
-    let Provenance { model, revision, weights_sha256, preprocessing, pooling } = provenance;
-    hash.add(model.as_bytes());
-    for field in [revision, weights_sha256, preprocessing, pooling] {
-        hash.add(&[u8::from(field.is_some())]);
-        hash.add(field.as_deref().unwrap_or_default().as_bytes());
-    }
+    hash.add_provenance(provenance);
     for (name, value) in &options.settings {
-        hash.add(name.as_bytes());
-        hash.add(value.as_bytes());
+        hash.add(name.as_bytes()).add(value.as_bytes());
     }
     let layout = format!("{} {} {}", options.dtype, options.block, options.rows_per_shard);
-    hash.add(layout.as_bytes());
-    hash.add(data.as_bytes());
+    hash.add(layout.as_bytes()).add(data.as_bytes());
     let out = folder.join(format!("{task}-{modality}s-{}", &hash.finish()[..16]));
     let resume = out.exists();
     let options = ExtractOptions {
@@ -106,7 +97,7 @@ fn place(
     (out, options)
 }
 
-/// The rows of a store by their keys.
+/// A store with an index of its keys.
 pub(crate) struct Features {
     pub(crate) store: EmbeddingStore,
     rows: HashMap<String, usize>,
@@ -124,22 +115,22 @@ impl Features {
         Ok(Self { store, rows, skipped })
     }
 
-    /// The row of a key, or why there is none.
+    /// Returns the row of a key, or the reason why there is none.
     pub(crate) fn row(&self, key: &str) -> Result<usize, String> {
         self.rows.get(key).copied().ok_or_else(|| {
             let reason = self.skipped.get(key).cloned();
-            reason.unwrap_or_else(|| format!("there is no image or text `{key}`"))
+            reason.unwrap_or_else(|| format!("the image or text `{key}` is missing"))
         })
     }
 
-    /// The keys of the rows, in the order of the rows.
+    /// Returns the keys in the order of the rows.
     pub(crate) fn keys(&self) -> Vec<&str> {
         let mut keys = vec![""; self.rows.len()];
         self.rows.iter().for_each(|(key, &row)| keys[row] = key);
         keys
     }
 
-    /// The records without a row, with the reason, in the order of their keys.
+    /// Iterates over the keys of skipped records with their reasons, sorted by key.
     pub(crate) fn skipped(&self) -> impl Iterator<Item = (&str, &str)> {
         self.skipped.iter().map(|(key, reason)| (key.as_str(), reason.as_str()))
     }

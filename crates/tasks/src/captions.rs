@@ -1,4 +1,4 @@
-//! Retrieval on COCO captions and Flickr30k, in Karpathy's splits.
+//! Retrieval on the Karpathy splits of COCO captions and Flickr30k.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
@@ -9,19 +9,22 @@ use sail_data::source::{ImageRoot, SourceOptions};
 use sail_eval::{BlockSize, Retrieval, retrieval};
 use serde::{Deserialize, Serialize};
 
-use crate::answers::{Known, answers, image};
+use crate::answers::{Answer, Gallery, answers, image};
+use crate::cache::FeatureCache;
+use crate::error::TaskError;
 use crate::files::read_json;
 use crate::inputs::{Images, Texts};
-use crate::{Answer, FeatureCache, Skips, TaskError, TaskModel};
+use crate::model::TaskModel;
+use crate::skips::Skips;
 
-/// The files, as they are published.
+/// The published files.
 pub(crate) const KARPATHY: [&str; 2] = ["dataset_coco.json", "dataset_flickr30k.json"];
 
-/// A split of COCO captions or Flickr30k in the form of Karpathy and Fei-Fei (2015, arXiv 1412.2306):
+/// A split of COCO captions or Flickr30k in the format of Karpathy and Fei-Fei (2015, arXiv 1412.2306):
 /// `dataset_coco.json` or `dataset_flickr30k.json`.
 ///
-/// Its `images` have `filename`, for COCO also `filepath` (the folder, such as `val2014`), `split`, and `sentences`, whose
-/// `raw` are the captions. Of each image the first captions count, five as a rule; some images have more.
+/// Its `images` have `filename`, for COCO also `filepath` (the folder, such as `val2014`), `split`, and `sentences` with
+/// the captions as `raw`. Of each image the first captions are used, usually five; some images have more.
 pub struct CaptionData {
     images: Images,
     captions: Texts,
@@ -54,12 +57,12 @@ struct Sentence {
 }
 
 impl CaptionData {
-    /// Reads a split, `test` as a rule, with at most `per_image` captions of an image. `images` is the folder that holds
-    /// `val2014` and the like, or the images of Flickr30k.
+    /// Reads a split, usually `test`, with at most `per_image` captions per image. `images` is the folder with `val2014` (and
+    /// `train2014`), or with the images of Flickr30k.
     ///
     /// # Errors
-    /// [`TaskError::Io`], [`TaskError::TooLarge`] and [`TaskError::Malformed`] for the file; [`TaskError::NoSplit`] for a
-    /// split without an image; [`TaskError::Duplicate`] for an image that is there twice.
+    /// [`TaskError::Io`], [`TaskError::TooLarge`] and [`TaskError::Malformed`] for the file; [`TaskError::NoSplit`] for an
+    /// empty split; [`TaskError::Duplicate`] for a duplicate image.
     pub fn open(path: &Path, images: &Path, split: &str, per_image: usize) -> Result<Self, TaskError> {
         let dataset: Dataset = read_json(path, "Karpathy's dataset_coco.json or dataset_flickr30k.json")?;
         let mut splits = BTreeMap::new();
@@ -83,7 +86,7 @@ impl CaptionData {
             let texts: Vec<usize> =
                 image.sentences.iter().take(per_image).map(|sentence| captions.add(&sentence.raw)).collect();
             match texts.is_empty() {
-                true => skipped.add(&name, "it has no caption"),
+                true => skipped.add(&name, "the image has no captions"),
                 false => captioned.push(Captioned { name, captions: texts }),
             }
         }
@@ -95,40 +98,39 @@ impl CaptionData {
         Ok(Self { images, captions, captioned, skipped })
     }
 
-    /// The image of an answer; nothing where it is no longer there.
+    /// Loads the image of an answer. Returns `None` if it no longer exists.
     ///
     /// # Errors
-    /// [`TaskError::Images`] where the images cannot be read at all.
+    /// [`TaskError::Images`] if the images cannot be read.
     pub fn image(&self, answer: &Answer) -> Result<Option<RgbImage>, TaskError> {
         image(&self.images, answer)
     }
 
-    /// How many images the split has that have captions.
+    /// Returns the number of images with captions.
     pub fn len(&self) -> usize {
         self.captioned.len()
     }
 
-    /// Whether there is none, which [`open`](Self::open) refuses.
+    /// Returns `false`: [`open`](Self::open) rejects an empty split.
     pub fn is_empty(&self) -> bool {
         self.captioned.is_empty()
     }
 }
 
-/// What retrieval came to.
+/// The result of retrieval.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CaptionResult {
     /// The scores.
     #[serde(flatten)]
     pub retrieval: Retrieval,
-    /// Images left out with their captions, and captions left out alone.
+    /// Skipped images with their captions, and skipped captions.
     pub skipped: Skips,
 }
 
-/// Scores a model on the retrieval of captions and images, both ways: [`sail_eval::retrieval`].
+/// Scores a model on image-to-text and text-to-image retrieval: [`sail_eval::retrieval`].
 ///
 /// # Errors
-/// [`TaskError`] where the head does not go with the towers, nothing can be embedded, or no image with a caption is
-/// left.
+/// [`TaskError`] if the head does not match the towers, nothing can be embedded, or all images are skipped.
 pub fn caption_retrieval<H: AlignmentHead>(
     model: &TaskModel<'_, H>,
     data: &CaptionData,
@@ -137,10 +139,10 @@ pub fn caption_retrieval<H: AlignmentHead>(
     embed(model, data, cache)?.score()
 }
 
-/// [`caption_retrieval`], and the first `k` captions that each image finds.
+/// Returns the result of [`caption_retrieval`], and the `k` best captions for each image.
 ///
 /// # Errors
-/// Those of [`caption_retrieval`], and [`TaskError::Eval`] for a `k` of 0.
+/// Those of [`caption_retrieval`], and [`TaskError::Eval`] if `k` is 0.
 pub fn caption_answers<H: AlignmentHead>(
     model: &TaskModel<'_, H>,
     data: &CaptionData,
@@ -148,11 +150,11 @@ pub fn caption_answers<H: AlignmentHead>(
     k: usize,
 ) -> Result<(CaptionResult, Vec<Answer>), TaskError> {
     let embedded = embed(model, data, cache)?;
-    let mut right = vec![Vec::new(); embedded.keys.len()];
-    embedded.text_to_image.iter().enumerate().for_each(|(text, &image)| right[image].push(text));
+    let mut correct = vec![Vec::new(); embedded.keys.len()];
+    embedded.text_to_image.iter().enumerate().for_each(|(text, &image)| correct[image].push(text));
     let texts = embedded.captions.iter().map(|&caption| data.captions.text(caption)).collect();
-    let known = Known { keys: embedded.keys.clone(), texts, right };
-    let answers = answers(embedded.images.clone(), embedded.texts.clone(), &known, k)?;
+    let gallery = Gallery { keys: embedded.keys.clone(), texts, correct };
+    let answers = answers(embedded.images.clone(), embedded.texts.clone(), &gallery, k)?;
     Ok((embedded.score()?, answers))
 }
 
@@ -161,9 +163,9 @@ struct Embedded<'a> {
     images: Tensor<2>,
     texts: Tensor<2>,
     text_to_image: Vec<usize>,
-    /// The name of every image and its row in the store.
+    /// Name and row in the store of every image.
     keys: Vec<(&'a str, usize)>,
-    /// The number of every caption.
+    /// Index of every caption.
     captions: Vec<usize>,
     skipped: Skips,
 }

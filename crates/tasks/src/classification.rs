@@ -7,52 +7,56 @@ use sail_core::AlignmentHead;
 use sail_eval::{BlockSize, ZeroShot, class_weights, top_k, zero_shot};
 use serde::{Deserialize, Serialize};
 
-use crate::answers::{Known, answers};
+use crate::answers::{Answer, Gallery, answers};
+use crate::cache::FeatureCache;
+use crate::error::TaskError;
 use crate::inputs::Texts;
-use crate::model::Projected;
-use crate::{Answer, FeatureCache, LabelledImages, Skips, TaskError, TaskModel};
+use crate::labelled::LabelledImages;
+use crate::model::{Projected, TaskModel};
+use crate::skips::Skips;
 
-/// What zero-shot classification came to.
+/// The result of zero-shot classification.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClassificationResult {
     /// The accuracies.
     #[serde(flatten)]
     pub scores: ZeroShot,
-    /// The names of the classes, in the order of the accuracies of each.
+    /// Class names, in the order of the accuracies per class.
     pub classes: Vec<String>,
-    /// How many scored images each class has.
+    /// Number of scored images per class.
     pub counts: Vec<usize>,
-    /// For every class, the other class that its images are most often taken for, which is to say that it scores
-    /// highest; `None` (`null`) where all are right. Of equals, the first.
-    pub taken_for: Vec<Option<Mistake>>,
-    /// How often each class was found for each true one, the cells that are not zero, by true and then by found class.
-    /// The class that scores highest is found, of equals the first, where [`ZeroShot`] counts a tie as wrong.
+    /// For every class, the other class that is most often predicted for its images, the first of ties; `None` (`null`) if
+    /// all predictions are correct.
+    #[serde(rename = "taken_for")]
+    pub confused_with: Vec<Option<ConfusedClass>>,
+    /// The non-zero cells of the confusion matrix, sorted by true and then by predicted class. The prediction is the class
+    /// with the highest score, the first of ties, whereas [`ZeroShot`] counts a tie as wrong.
     pub confusion: Vec<ConfusionCell>,
-    /// Classes that no scored image shows; they are among the wrong answers all the same.
+    /// Number of classes without scored images. They can still be predicted.
     pub absent_classes: usize,
-    /// How many prompts a class has.
+    /// Number of prompts per class.
     pub n_templates: usize,
-    /// Images left out.
+    /// Skipped images.
     pub skipped: Skips,
 }
 
 /// A cell of a confusion matrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfusionCell {
-    /// The number of the true class.
+    /// Index of the true class.
     pub truth: usize,
-    /// The number of the class that scored highest.
+    /// Index of the predicted class.
     pub found: usize,
-    /// For how many images.
+    /// Number of images.
     pub times: usize,
 }
 
-/// A class that another is taken for.
+/// A class that is predicted instead of another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Mistake {
-    /// Its number.
+pub struct ConfusedClass {
+    /// Index of the class.
     pub class: usize,
-    /// For how many images.
+    /// Number of images.
     pub times: usize,
 }
 
@@ -60,8 +64,8 @@ pub struct Mistake {
 /// [`sail_eval::class_weights`].
 ///
 /// # Errors
-/// [`TaskError`] where the head does not go with the towers, nothing can be embedded, an image has no label, a prompt
-/// cannot be embedded, or no image is left.
+/// [`TaskError`] if the head does not match the towers, nothing can be embedded, an image has no label, a prompt cannot be
+/// embedded, or all images are skipped.
 pub fn classify<H: AlignmentHead>(
     model: &TaskModel<'_, H>,
     data: &LabelledImages,
@@ -70,10 +74,10 @@ pub fn classify<H: AlignmentHead>(
     embed(model, data, cache)?.score(data)
 }
 
-/// [`classify`], and the first `k` classes that each image finds.
+/// Returns the result of [`classify`], and the `k` best classes for each image.
 ///
 /// # Errors
-/// Those of [`classify`], and [`TaskError::Eval`] for a `k` of 0.
+/// Those of [`classify`], and [`TaskError::Eval`] if `k` is 0.
 pub fn classify_answers<H: AlignmentHead>(
     model: &TaskModel<'_, H>,
     data: &LabelledImages,
@@ -82,16 +86,16 @@ pub fn classify_answers<H: AlignmentHead>(
 ) -> Result<(ClassificationResult, Vec<Answer>), TaskError> {
     let embedded = embed(model, data, cache)?;
     let keys = embedded.images.features.keys();
-    let known = Known {
+    let gallery = Gallery {
         keys: keys.into_iter().zip(0..).collect(),
         texts: data.classes.iter().map(String::as_str).collect(),
-        right: embedded.labels.iter().map(|&class| vec![class]).collect(),
+        correct: embedded.labels.iter().map(|&class| vec![class]).collect(),
     };
-    let answers = answers(embedded.images.embeddings.clone(), embedded.weights.clone(), &known, k)?;
+    let answers = answers(embedded.images.embeddings.clone(), embedded.weights.clone(), &gallery, k)?;
     Ok((embedded.score(data)?, answers))
 }
 
-/// The images, their classes, and a row for each class there is.
+/// The images, their labels, and a weight vector per class.
 struct Embedded {
     images: Projected,
     labels: Vec<usize>,
@@ -119,9 +123,9 @@ fn embed<H: AlignmentHead>(
         }
     }
     let embedded = model.texts("classification", &texts, cache)?;
-    let row = |number: usize| {
-        let row = embedded.features.row(&Texts::key(number));
-        row.map_err(|reason| TaskError::Prompt { prompt: texts.text(number).to_owned(), reason })
+    let row = |index: usize| {
+        let row = embedded.features.row(&Texts::key(index));
+        row.map_err(|reason| TaskError::Prompt { prompt: texts.text(index).to_owned(), reason })
     };
     let prompts = prompts.into_iter().map(row).collect::<Result<Vec<_>, _>>()?;
     let weights = class_weights(embedded.select(&prompts), &class_of_prompt, data.classes.len())?;
@@ -139,29 +143,29 @@ impl Embedded {
             counts[class] += 1;
             *rows[class].entry(found).or_insert(0usize) += 1;
         }
-        let taken_for = rows.iter().enumerate().map(|(truth, row)| {
-            let mistakes = row.iter().rev().filter(|(found, _)| **found != truth);
-            let (&class, &times) = mistakes.max_by_key(|(_, times)| **times)?;
-            Some(Mistake { class, times })
+        let confused_with = rows.iter().enumerate().map(|(truth, row)| {
+            let wrong = row.iter().rev().filter(|(found, _)| **found != truth);
+            let (&class, &times) = wrong.max_by_key(|(_, times)| **times)?;
+            Some(ConfusedClass { class, times })
         });
         let cells = rows.iter().enumerate().flat_map(|(truth, row)| {
             row.iter().map(move |(&found, &times)| ConfusionCell { truth, found, times })
         });
         Ok(ClassificationResult {
             counts,
-            taken_for: taken_for.collect(),
+            confused_with: confused_with.collect(),
             confusion: cells.collect(),
             absent_classes: scores.per_class.iter().filter(|accuracy| accuracy.is_none()).count(),
             scores,
             classes: data.classes.clone(),
             n_templates: data.templates.len(),
-            skipped: left_out(data, &features.keys(), features.skipped()),
+            skipped: skips(data, &features.keys(), features.skipped()),
         })
     }
 }
 
-/// The images without a row, and the labels without an image.
-fn left_out<'a>(
+/// Returns the images without a row, and the labels without an image.
+fn skips<'a>(
     data: &LabelledImages,
     keys: &[&str],
     unusable: impl Iterator<Item = (&'a str, &'a str)>,
@@ -174,6 +178,6 @@ fn left_out<'a>(
     }
     let mut missing: Vec<&String> = data.labels.keys().filter(|key| !seen.contains(key.as_str())).collect();
     missing.sort_unstable();
-    missing.into_iter().for_each(|key| skipped.add(key, "there is a label but no image"));
+    missing.into_iter().for_each(|key| skipped.add(key, "the label has no image"));
     skipped
 }

@@ -1,4 +1,4 @@
-//! What can be wrong with a task.
+//! Errors of tasks.
 
 use std::path::PathBuf;
 
@@ -7,105 +7,105 @@ use sail_data::DataError;
 use sail_eval::EvalError;
 use sail_extract::ExtractError;
 
-/// A task that cannot be read, embedded or scored.
+/// An error of reading, embedding or scoring a task.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TaskError {
-    /// A file or folder of the task could not be read.
+    /// A file or folder cannot be read.
     #[error("cannot access {path}: expected {expected}")]
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What it would be in the published layout.
+        /// Its content in the published layout.
         expected: &'static str,
-        /// What the system said.
+        /// The cause.
         #[source]
         source: std::io::Error,
     },
-    /// An annotation file that is longer than any published one.
-    #[error("{path} has {found} bytes or more, expected at most {limit}: is it the annotation file?")]
+    /// An annotation file is longer than any published one.
+    #[error("{path} has {found} bytes, expected at most {limit}: is it the annotation file?")]
     TooLarge {
         /// The file.
         path: PathBuf,
-        /// How many bytes were seen.
+        /// Length in bytes.
         found: u64,
-        /// How many there may be.
+        /// Maximum length in bytes.
         limit: u64,
     },
-    /// A file that is not in the published form.
-    #[error("{path}, {place}: {reason}")]
+    /// A file is not in the published format.
+    #[error("{path}, {position}: {reason}")]
     Malformed {
         /// The file.
         path: PathBuf,
-        /// Where in it.
-        place: String,
-        /// What was found and what was expected.
+        /// The position in the file.
+        position: String,
+        /// The value found and the value expected.
         reason: String,
     },
-    /// A file or folder that holds nothing to score.
-    #[error("{path} has no {what}, expected at least one")]
+    /// A file or folder is empty.
+    #[error("{path} contains no {what}, expected at least one")]
     Empty {
         /// The file or folder.
         path: PathBuf,
-        /// What it has none of.
+        /// What is missing.
         what: &'static str,
     },
-    /// A split that the file does not have.
-    #[error("{path} has nothing in the split `{split}`; its splits are {available}")]
+    /// The split does not exist.
+    #[error("{path} has no split `{split}`, available splits: {available}")]
     NoSplit {
         /// The file.
         path: PathBuf,
-        /// The split that was asked for.
+        /// The requested split.
         split: String,
-        /// The splits there are, with their sizes.
+        /// The available splits with their sizes.
         available: String,
     },
-    /// The same name twice where each may occur once.
-    #[error("{path} has the {what} `{name}` twice, expected it once")]
+    /// A duplicate name.
+    #[error("{path} has a duplicate {what} `{name}`")]
     Duplicate {
         /// The file or folder.
         path: PathBuf,
-        /// What the name is of.
+        /// What has the name.
         what: &'static str,
         /// The name.
         name: String,
     },
-    /// A prompt template that would say the same of every class.
+    /// A prompt template has no placeholder.
     #[error("template {number}, `{template}`, has no placeholder `{{c}}` for the name of the class")]
     Template {
-        /// Which template, from 1.
+        /// Number of the template, from 1.
         number: usize,
         /// The template.
         template: String,
     },
-    /// A data set of another kind.
-    #[error("{path} says that the data set is for {found}, expected one for classification")]
+    /// The data set is of another type.
+    #[error("the data set type in {path} is `{found}`, expected `classification`")]
     DatasetType {
         /// The file.
         path: PathBuf,
-        /// What it says.
+        /// The type of the data set.
         found: String,
     },
-    /// A class that no image shows.
-    #[error("the class folder {path} has no image: add some or remove the folder")]
+    /// A class has no images.
+    #[error("the class folder {path} contains no images: add some or remove the folder")]
     ClassWithoutImages {
         /// The folder.
         path: PathBuf,
     },
-    /// Another number of names than of classes.
+    /// The number of class names is not the number of classes.
     #[error(
-        "{path} has {found} names, expected {expected}: one a class folder, in the order of the folders' names"
+        "{path} has {found} class names, expected {expected}: one per class folder, in the order of the folder names"
     )]
     ClassCount {
         /// The file.
         path: PathBuf,
-        /// How many names there are.
+        /// Number of names.
         found: usize,
-        /// How many class folders there are.
+        /// Number of class folders.
         expected: usize,
     },
-    /// A label that no class has.
-    #[error("{path}: the label of `{key}` is {found}, expected a number from 0 to {}", classes.saturating_sub(1))]
+    /// A label is out of range.
+    #[error("{path}: the label of `{key}` is {found}, expected an integer from 0 to {}", classes.saturating_sub(1))]
     Label {
         /// The archive.
         path: PathBuf,
@@ -113,10 +113,10 @@ pub enum TaskError {
         key: String,
         /// The label.
         found: String,
-        /// How many classes there are.
+        /// Number of classes.
         classes: usize,
     },
-    /// An image that no label belongs to.
+    /// An image has no label.
     #[error("{path}: the image `{key}` has no label, expected a member `{key}.cls`")]
     Unlabelled {
         /// The folder of the archives.
@@ -124,43 +124,43 @@ pub enum TaskError {
         /// The image.
         key: String,
     },
-    /// A prompt that the text model cannot take.
+    /// A prompt cannot be embedded.
     #[error("the prompt `{prompt}` cannot be embedded: {reason}")]
     Prompt {
         /// The prompt.
         prompt: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// A task of which nothing is left to score.
-    #[error("none of the {count} {what} can be scored; the first, `{item}`: {reason}")]
+    /// All items are skipped.
+    #[error("all {count} {what} are unusable, first `{item}`: {reason}")]
     NothingLeft {
-        /// What there were.
+        /// What the items are.
         what: &'static str,
-        /// How many were left out.
+        /// Number of items.
         count: usize,
-        /// The first that was left out.
+        /// The first item.
         item: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// The images cannot be read.
     #[error("cannot read the images")]
     Images(#[source] DataError),
-    /// The features in the cache cannot be used.
-    #[error("cannot use the features in {path}: remove the folder to embed them again")]
+    /// The features in the cache cannot be read.
+    #[error("cannot read the features in {path}: remove the folder to compute them again")]
     Cache {
         /// The store.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The cause.
         #[source]
         source: DataError,
     },
     /// The images or texts cannot be embedded.
     #[error("cannot embed the data of the task")]
     Extract(#[from] ExtractError),
-    /// The head does not go with the encoders.
-    #[error("the head does not go with the encoders")]
+    /// The head does not match the encoders.
+    #[error("the head does not match the encoders")]
     Head(#[from] HeadError),
     /// The embeddings cannot be scored.
     #[error("cannot score the embeddings")]

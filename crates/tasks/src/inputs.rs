@@ -1,14 +1,12 @@
-//! The images and texts of a task, each once, with a fingerprint that changes when they do.
+//! The distinct images and texts of a task, with a fingerprint that changes when they do.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
 
-use sail_data::DataError;
 use sail_data::source::{ImageData, ImageRoot, Record, RecordSource, Records};
-use sha2::{Digest, Sha256};
+use sail_data::{DataError, Fingerprint};
 
 use crate::zip_images::ZipImages;
 
@@ -29,47 +27,22 @@ impl<T: Clone + Send + Sync + 'static> RecordSource<T> for Listed<T> {
     }
 }
 
-/// A hash of values, none of which can be taken for a part of its neighbour.
-#[derive(Default)]
-pub(crate) struct Fingerprint(Sha256);
-
-impl Fingerprint {
-    pub(crate) fn add(&mut self, bytes: &[u8]) {
-        self.0.update((bytes.len() as u64).to_le_bytes());
-        self.0.update(bytes);
-    }
-
-    /// A file by its length and the time of its last change. Its contents would take as long to read as to embed.
-    pub(crate) fn add_file(&mut self, path: &Path) {
-        let Ok(metadata) = std::fs::metadata(path) else { return self.add(b"absent") };
-        let changed = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-        self.add(&metadata.len().to_le_bytes());
-        self.add(&changed.unwrap_or_default().as_nanos().to_le_bytes());
-    }
-
-    /// In hexadecimal.
-    pub(crate) fn finish(self) -> String {
-        self.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-}
-
 /// The images of a task.
 pub(crate) struct Images {
     pub(crate) source: Box<dyn RecordSource<ImageData>>,
-    /// What the cache knows them by.
+    /// Identifies the images in the cache.
     pub(crate) fingerprint: String,
 }
 
 impl Images {
-    /// The files of these names in a folder, each once; the names are the keys. One that cannot be used is a record that
-    /// says so.
+    /// Creates images from distinct file names in a folder, which are the keys. An unusable file is a record with a reason.
     pub(crate) fn named<'a>(root: &ImageRoot, names: impl IntoIterator<Item = &'a str>) -> Self {
         let mut seen = HashSet::new();
         let names = names.into_iter().filter(|name| seen.insert(*name));
         Self::listed(names.map(|name| Record { key: name.to_owned(), value: root.image(name) }).collect())
     }
 
-    /// The members of these names of a zip archive, each once; the names are the keys.
+    /// Creates images from distinct names of members of a zip archive, which are the keys.
     pub(crate) fn zipped<'a>(
         path: PathBuf,
         folder: &'static str,
@@ -79,12 +52,14 @@ impl Images {
         fingerprint.add_file(&path);
         let names: Vec<String> =
             names.into_iter().filter(|name| seen.insert(*name)).map(str::to_owned).collect();
-        names.iter().for_each(|name| fingerprint.add(name.as_bytes()));
+        for name in &names {
+            fingerprint.add(name.as_bytes());
+        }
         let source = Box::new(ZipImages::new(path, folder, names)?);
         Ok(Self { source, fingerprint: fingerprint.finish() })
     }
 
-    /// Images that are files.
+    /// Creates images from records.
     pub(crate) fn listed(records: Vec<Record<ImageData>>) -> Self {
         let mut fingerprint = Fingerprint::default();
         for Record { key, value } in &records {
@@ -93,49 +68,51 @@ impl Images {
                 Ok(ImageData::File(path)) => fingerprint.add_file(path),
                 Ok(ImageData::Bytes(bytes)) => fingerprint.add(bytes),
                 Err(_) => fingerprint.add(b"unusable"),
-            }
+            };
         }
         Self { source: Box::new(Listed(Arc::new(records))), fingerprint: fingerprint.finish() }
     }
 }
 
-/// The texts of a task, each once.
+/// The distinct texts of a task.
 #[derive(Debug, Default)]
 pub(crate) struct Texts {
-    numbers: HashMap<String, usize>,
+    indices: HashMap<String, usize>,
     texts: Vec<String>,
 }
 
 impl Texts {
-    /// Adds a text and gives its number; the same text has the same number.
+    /// Adds a text and returns its index. Equal texts have the same index.
     pub(crate) fn add(&mut self, text: &str) -> usize {
-        if let Some(&number) = self.numbers.get(text) {
-            return number;
+        if let Some(&index) = self.indices.get(text) {
+            return index;
         }
-        self.numbers.insert(text.to_owned(), self.texts.len());
+        self.indices.insert(text.to_owned(), self.texts.len());
         self.texts.push(text.to_owned());
         self.texts.len() - 1
     }
 
-    /// The text of a number.
-    pub(crate) fn text(&self, number: usize) -> &str {
-        &self.texts[number]
+    /// Returns the text at an index.
+    pub(crate) fn text(&self, index: usize) -> &str {
+        &self.texts[index]
     }
 
-    /// The key of a number.
-    pub(crate) fn key(number: usize) -> String {
-        number.to_string()
+    /// Returns the key of the text at an index.
+    pub(crate) fn key(index: usize) -> String {
+        index.to_string()
     }
 
     pub(crate) fn source(&self) -> Listed<String> {
         let record =
-            |(number, text): (usize, &String)| Record { key: Self::key(number), value: Ok(text.clone()) };
+            |(index, text): (usize, &String)| Record { key: Self::key(index), value: Ok(text.clone()) };
         Listed(Arc::new(self.texts.iter().enumerate().map(record).collect()))
     }
 
     pub(crate) fn fingerprint(&self) -> String {
         let mut fingerprint = Fingerprint::default();
-        self.texts.iter().for_each(|text| fingerprint.add(text.as_bytes()));
+        for text in &self.texts {
+            fingerprint.add(text.as_bytes());
+        }
         fingerprint.finish()
     }
 }
@@ -147,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_is_listed_once() {
+    fn equal_texts_have_one_index() {
         let mut texts = Texts::default();
         assert_eq!(["a", "b", "a"].map(|text| texts.add(text)), [0, 1, 0]);
         let records: Vec<_> = texts.source().records(1..9).unwrap().map(Result::unwrap).collect();
@@ -158,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fingerprint_follows_the_files() {
+    fn fingerprint_depends_on_the_files() {
         let folder = tempfile::tempdir().unwrap();
         let root = ImageRoot::new(folder.path(), &SourceOptions::default()).unwrap();
         let fingerprint = || Images::named(&root, ["a.png", "b.png", "a.png"]).fingerprint;

@@ -1,5 +1,5 @@
-//! Published evaluation tasks: their files read as they are, their images and texts embedded once and kept, their
-//! scores as they are defined.
+//! Published evaluation tasks: they read the data as published, cache the features of images and texts, and compute the
+//! published scores.
 //!
 //! | task | data | scored by | result |
 //! |---|---|---|---|
@@ -10,25 +10,25 @@
 //! | zero-shot classification | [`LabelledImages`] | [`classify`] | [`ClassificationResult`] |
 //! | open-vocabulary segmentation | [`SegmentationSet`] | [`sail_eval::Confusion`] | [`sail_eval::Segmentation`] |
 //!
-//! A task takes a [`TaskModel`], two towers and the head between them, and a [`FeatureCache`], in which the towers' rows
-//! stay. Metrics are those of [`sail_eval`], where they are defined; ties count against.
+//! A task takes a [`TaskModel`], two towers and the head between them, and a [`FeatureCache`], which stores the features of
+//! the towers. Metrics are those of [`sail_eval`]; ties count as wrong.
 //!
-//! # What cannot be scored
-//! An image that is absent or broken is left out with whatever needs it (in Winoground the whole example), and the
-//! result says how many and why ([`Skips`]). What would make a number mean something else is an error: a template without
-//! a placeholder, a label that no class has, a class folder without images, a split that is not there.
+//! # Skipped items
+//! A missing or corrupt image is skipped with everything that needs it (in Winoground the whole example), and the result has
+//! their number and the reasons ([`Skips`]). What would change the meaning of a score is an error: a template without a
+//! placeholder, a label out of range, a class folder without images, a missing split.
 //!
-//! # Looking at single images
-//! [`classify_answers`] and [`caption_answers`] give, beside the scores, what each image found ([`Answer`]), and the data
-//! gives the images themselves: what a report shows.
+//! # Predictions for single images
+//! [`classify_answers`] and [`caption_answers`] also return the best texts for each image ([`Answer`]), and the data returns
+//! the images themselves, for reports.
 //!
 //! # Published repositories
-//! [`TaskFiles`] says which files of a repository a task reads, for whoever fetches them.
+//! [`TaskFiles`] selects the files of a repository that a task reads, for downloading them.
 //!
-//! # What files may do
-//! Annotation files are bounded in size, and the images that they name must lie in the folder of images.
+//! # Untrusted files
+//! Annotation files are bounded in length, and the images in them must be in the folder of images.
 //!
-//! Deliberate absences: no model, no device, no download and no printing.
+//! Out of scope: models, devices, downloads and printing.
 
 mod answers;
 mod cache;
@@ -36,11 +36,11 @@ mod captions;
 mod classification;
 mod error;
 mod files;
-mod image_folder;
 mod inputs;
 mod labelled;
 mod mmvp;
 mod model;
+mod named_accuracy;
 mod pairs;
 mod published;
 mod segmentation;
@@ -48,18 +48,18 @@ mod skips;
 mod sugar_crepe;
 mod templates;
 mod thumbnail;
-mod web_dataset;
 mod winoground;
 mod zip_images;
 
 pub use answers::{Answer, Candidate};
 pub use cache::FeatureCache;
 pub use captions::{CaptionData, CaptionResult, caption_answers, caption_retrieval};
-pub use classification::{ClassificationResult, ConfusionCell, Mistake, classify, classify_answers};
+pub use classification::{ClassificationResult, ConfusedClass, ConfusionCell, classify, classify_answers};
 pub use error::TaskError;
 pub use labelled::LabelledImages;
-pub use mmvp::{MmvpData, MmvpResult, NamedAccuracy, mmvp};
+pub use mmvp::{MmvpData, MmvpResult, mmvp};
 pub use model::TaskModel;
+pub use named_accuracy::NamedAccuracy;
 pub use published::TaskFiles;
 pub use segmentation::{
     SegmentationLayout, SegmentationSample, SegmentationSet, SegmentationSetError, UnusedImage, class_colour,

@@ -8,19 +8,22 @@ use sail_data::source::{ImageRoot, SourceOptions};
 use sail_eval::{group_accuracy, statements_pick_images};
 use serde::{Deserialize, Serialize};
 
+use crate::cache::FeatureCache;
+use crate::error::TaskError;
 use crate::files::{malformed, read_text};
 use crate::inputs::{Images, Texts};
+use crate::model::TaskModel;
+use crate::named_accuracy::{NamedAccuracy, named};
 use crate::pairs::{Pair, score_pairs};
-use crate::{FeatureCache, Skips, TaskError, TaskModel};
+use crate::skips::Skips;
 
-/// What the published script puts before every statement.
+/// The prefix of every statement in the published script.
 const PREFIX: &str = "a photo of ";
 
-/// MMVP-VLM (Tong et al., 2024, arXiv 2401.06209) as it is published on the hub, `MMVP/MMVP_VLM`.
+/// MMVP-VLM (Tong et al., 2024, arXiv 2401.06209) as published on the hub, `MMVP/MMVP_VLM`.
 ///
-/// A folder with `Questions.csv`, whose columns are `Question ID`, `Type` (the category) and `Statement` and of whose rows
-/// two that follow each other are a pair, and the images `MLLM_VLM Images/TYPE/ID.jpg`. Statements are embedded as
-/// "a photo of STATEMENT".
+/// The folder has `Questions.csv` with the columns `Question ID`, `Type` (the category) and `Statement`, in which every two
+/// rows are a pair, and the images `MLLM_VLM Images/TYPE/ID.jpg`. Statements are embedded as "a photo of STATEMENT".
 pub struct MmvpData {
     images: Images,
     statements: Texts,
@@ -33,8 +36,8 @@ impl MmvpData {
     /// Reads the folder.
     ///
     /// # Errors
-    /// [`TaskError::Io`] and [`TaskError::TooLarge`] for the files; [`TaskError::Malformed`] for a column that is absent, a
-    /// question whose id is no number, and rows that do not pair; [`TaskError::Empty`] without a row.
+    /// [`TaskError::Io`] and [`TaskError::TooLarge`] for the files; [`TaskError::Malformed`] for a missing column, a question
+    /// id that is not an integer, and unpaired rows; [`TaskError::Empty`] without rows.
     pub fn open(folder: &Path) -> Result<Self, TaskError> {
         let path = folder.join("Questions.csv");
         let text = read_text(&path, "MMVP-VLM's Questions.csv")?;
@@ -44,7 +47,7 @@ impl MmvpData {
         let column = |name: &str| {
             header.iter().position(|column| column.eq_ignore_ascii_case(name)).ok_or_else(|| {
                 let columns = header.iter().collect::<Vec<_>>().join(", ");
-                malformed(&path, "the header", format!("it has no column `{name}`, only {columns}"))
+                malformed(&path, "the header", format!("the column `{name}` is missing, found {columns}"))
             })
         };
         let columns = [column("Question ID")?, column("Type")?, column("Statement")?];
@@ -53,8 +56,8 @@ impl MmvpData {
             return Err(TaskError::Empty { path, what: "question" });
         }
         let (pairs, []) = rows.as_chunks::<2>() else {
-            let reason = format!("it has {} rows, expected an even number: two make a pair", rows.len());
-            return Err(malformed(&path, "its end", reason));
+            let reason = format!("found {} rows, expected an even number: every two are a pair", rows.len());
+            return Err(malformed(&path, "the end", reason));
         };
         let mut data = Self {
             images: Images::listed(Vec::new()),
@@ -78,14 +81,11 @@ impl MmvpData {
         let [first, second] =
             [&pair[0], &pair[1]].map(|row| columns.map(|column| row.get(column).unwrap_or("")));
         if first[1] != second[1] {
-            return Err(format!(
-                "they are of the types `{}` and `{}`, expected one type",
-                first[1], second[1]
-            ));
+            return Err(format!("the types are `{}` and `{}`, expected the same type", first[1], second[1]));
         }
         let id = |row: [&str; 3]| {
-            let number = row[0].parse::<u64>();
-            number.map_err(|_| format!("the question id is `{}`, expected a number", row[0]))
+            let id = row[0].parse::<u64>();
+            id.map_err(|_| format!("the question id is `{}`, expected an integer", row[0]))
         };
         let ids = [id(first)?, id(second)?];
         let category = self.categories.iter().position(|known| known == first[1]).unwrap_or_else(|| {
@@ -101,77 +101,59 @@ impl MmvpData {
         Ok(())
     }
 
-    /// How many pairs there are.
+    /// Returns the number of pairs.
     pub fn len(&self) -> usize {
         self.pairs.len()
     }
 
-    /// Whether there is none, which [`open`](Self::open) refuses.
+    /// Returns `false`: [`open`](Self::open) rejects an empty file.
     pub fn is_empty(&self) -> bool {
         self.pairs.is_empty()
     }
 
-    /// The categories in the order of the file.
+    /// Returns the categories in the order of the file.
     pub fn categories(&self) -> &[String] {
         &self.categories
     }
 }
 
-/// The accuracy of a category or a subset.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct NamedAccuracy {
-    /// Its name in the data.
-    pub name: String,
-    /// In percent; `None` (`null`) where everything was left out.
-    pub accuracy: Option<f64>,
-    /// How many items were scored.
-    pub n: usize,
-}
-
-/// Puts the names of the groups to their accuracies.
-pub(crate) fn named(names: &[String], accuracy: &sail_eval::GroupAccuracy) -> Vec<NamedAccuracy> {
-    let groups = accuracy.per_group.iter().zip(&accuracy.counts);
-    let named = |(name, (&accuracy, &n)): (&String, _)| NamedAccuracy { name: name.clone(), accuracy, n };
-    names.iter().zip(groups).map(named).collect()
-}
-
-/// What MMVP-VLM came to, in percent.
+/// The result of MMVP-VLM, in percent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MmvpResult {
-    /// The mean over the categories: the score that is published.
+    /// Mean accuracy over the categories: the published score.
     pub score: f64,
-    /// The accuracy over all pairs.
+    /// Accuracy over all pairs.
     pub overall: f64,
-    /// The accuracy of each category.
+    /// Accuracy of each category.
     pub categories: Vec<NamedAccuracy>,
-    /// How many pairs were scored.
+    /// Number of scored pairs.
     pub n_pairs: usize,
-    /// Pairs left out whole, because an image or a statement of theirs cannot be used.
+    /// Pairs that were skipped because an image or a statement is unusable.
     pub skipped: Skips,
 }
 
-/// Scores a model on MMVP-VLM: a pair is right if both statements pick their own image
+/// Scores a model on MMVP-VLM: a pair is correct if both statements pick their own image
 /// ([`sail_eval::statements_pick_images`]).
 ///
-/// Ties count against; the published script gives them to the second image, which is right for one statement of a pair
+/// Ties count as wrong. The published script resolves them to the second image, which is correct for one statement of a pair
 /// and wrong for the other.
 ///
 /// # Errors
-/// [`TaskError`] where the head does not go with the towers, nothing can be embedded, or no pair is left.
+/// [`TaskError`] if the head does not match the towers, nothing can be embedded, or all pairs are skipped.
 pub fn mmvp<H: AlignmentHead>(
     model: &TaskModel<'_, H>,
     data: &MmvpData,
     cache: &mut FeatureCache<'_>,
 ) -> Result<MmvpResult, TaskError> {
     let found = score_pairs(model, "mmvp", &data.images, &data.statements, &data.pairs, cache)?;
-    let right: Vec<bool> = found.scores.iter().map(|(_, scores)| statements_pick_images(*scores)).collect();
-    let groups: Vec<usize> = found.scores.iter().map(|(place, _)| data.category_of_pair[*place]).collect();
-    let accuracy = group_accuracy(&right, &groups, data.categories.len())?;
+    let correct: Vec<bool> = found.scores.iter().map(|(_, scores)| statements_pick_images(*scores)).collect();
+    let groups: Vec<usize> = found.scores.iter().map(|(index, _)| data.category_of_pair[*index]).collect();
+    let accuracy = group_accuracy(&correct, &groups, data.categories.len())?;
     Ok(MmvpResult {
         score: accuracy.mean,
         overall: accuracy.overall,
         categories: named(&data.categories, &accuracy),
-        n_pairs: right.len(),
+        n_pairs: correct.len(),
         skipped: found.skipped,
     })
 }

@@ -1,35 +1,35 @@
-//! Two encoders and a head, as a task uses them.
+//! The model that a task evaluates.
 
 use burn::tensor::{Int, Tensor, TensorData};
 use sail_core::{AlignmentHead, FeatureSource, Side, TextTower, VisionTower};
 use sail_eval::{project_images, project_texts};
 
-use crate::TaskError;
 use crate::cache::{FeatureCache, Features};
+use crate::error::TaskError;
 use crate::inputs::{Images, Texts};
 
-/// Rows that go through the head at once.
+/// Batch size of the head.
 const CHUNK: usize = 4096;
 
-/// What a task assesses: a vision tower, a text tower and the head that aligns them.
+/// The model that a task evaluates: a vision tower, a text tower and the head that aligns them.
 pub struct TaskModel<'a, H: AlignmentHead> {
-    /// Images to features.
+    /// Computes image features.
     pub vision: &'a VisionTower,
-    /// Texts to features.
+    /// Computes text features.
     pub text: &'a TextTower,
-    /// Features to the common space. Embeddings are computed on its device.
+    /// Maps features to the shared space, on its device.
     pub head: &'a H,
 }
 
-/// Embeddings of a task's images or texts in the common space.
+/// Embeddings of images or texts in the shared space.
 pub(crate) struct Projected {
     pub(crate) features: Features,
-    /// A row for each row of the features.
+    /// One row per row of the features.
     pub(crate) embeddings: Tensor<2>,
 }
 
 impl Projected {
-    /// The embeddings of these rows, in their order.
+    /// Selects rows of the embeddings.
     pub(crate) fn select(&self, rows: &[usize]) -> Tensor<2> {
         let indices: Vec<i64> = rows.iter().map(|&row| row as i64).collect();
         let indices = TensorData::new(indices, [rows.len()]);
@@ -39,7 +39,7 @@ impl Projected {
 }
 
 impl<H: AlignmentHead> TaskModel<'_, H> {
-    /// Fails before any work where the head was trained on something else.
+    /// Checks that the head was trained on features of these towers.
     fn check(&self) -> Result<(), TaskError> {
         self.head.accepts_provenance(Side::Image, &self.vision.provenance())?;
         Ok(self.head.accepts_provenance(Side::Text, &self.text.provenance())?)

@@ -1,20 +1,22 @@
-//! Examples of two images and two texts: Winoground and MMVP-VLM.
+//! Pairs of two images and two texts: Winoground and MMVP-VLM.
 
 use sail_core::AlignmentHead;
 use sail_eval::cosines;
 
+use crate::cache::FeatureCache;
+use crate::error::TaskError;
 use crate::inputs::{Images, Texts};
-use crate::{FeatureCache, Skips, TaskError, TaskModel};
+use crate::model::TaskModel;
+use crate::skips::Skips;
 
-/// Two images, by name, and their two texts, by number.
+/// Two images, by name, and their texts, by index.
 pub(crate) struct Pair {
     pub(crate) name: String,
     pub(crate) images: [String; 2],
     pub(crate) texts: [usize; 2],
 }
 
-/// The four similarities of each pair that can be scored, `scores[text][image]`, with the pair's place in the list; and
-/// the others.
+/// The index and the four similarities, `scores[text][image]`, of each pair that can be scored; and the skipped pairs.
 pub(crate) struct PairScores {
     pub(crate) scores: Vec<(usize, [[f64; 2]; 2])>,
     pub(crate) skipped: Skips,
@@ -36,20 +38,20 @@ pub(crate) fn score_pairs<H: AlignmentHead>(
         let [t0, t1] = [row(pair.texts[0])?, row(pair.texts[1])?];
         Ok([[i0, t0], [i1, t0], [i0, t1], [i1, t1]])
     };
-    let (mut places, mut wanted, mut skipped) = (Vec::new(), Vec::new(), Skips::default());
-    for (place, pair) in pairs.iter().enumerate() {
+    let (mut indices, mut wanted, mut skipped) = (Vec::new(), Vec::new(), Skips::default());
+    for (index, pair) in pairs.iter().enumerate() {
         match rows(pair) {
             Ok(four) => {
-                places.push(place);
+                indices.push(index);
                 wanted.extend(four);
             }
             Err(reason) => skipped.add(&pair.name, reason),
         }
     }
-    if places.is_empty() {
+    if indices.is_empty() {
         return Err(skipped.nothing_left("pairs"));
     }
     let cosines = cosines(images.embeddings, captions.embeddings, &wanted)?;
     let scores = cosines.chunks_exact(4).map(|s| [[s[0], s[1]], [s[2], s[3]]]);
-    Ok(PairScores { scores: places.into_iter().zip(scores).collect(), skipped })
+    Ok(PairScores { scores: indices.into_iter().zip(scores).collect(), skipped })
 }

@@ -1,17 +1,16 @@
-//! Which files of a published data set a task reads.
+//! The files of a published data set that a task reads.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use sail_data::source::is_image_name;
 
-use crate::SegmentationLayout;
 use crate::captions::KARPATHY;
-use crate::labelled::{CLASS_NAMES, TEMPLATES};
+use crate::labelled::{CLASS_NAMES, DATASET_TYPE, SHARDS, TEMPLATES};
+use crate::segmentation::SegmentationLayout;
 use crate::sugar_crepe::SUBSETS;
-use crate::web_dataset::{DATASET_TYPE, SHARDS};
 
-/// What a task reads of a repository, so that nothing else of it need be fetched.
+/// The files of a repository that a task reads, so that only these need to be downloaded.
 ///
 /// # Examples
 /// ```
@@ -26,13 +25,13 @@ pub enum TaskFiles<'a> {
     Winoground,
     /// [`MmvpData`](crate::MmvpData).
     Mmvp,
-    /// The files of [`SugarCrepeData`](crate::SugarCrepeData), without COCO's images.
+    /// The files of [`SugarCrepeData`](crate::SugarCrepeData), without the COCO images.
     SugarCrepe,
     /// The file of [`CaptionData`](crate::CaptionData), without the images.
     Captions,
     /// [`LabelledImages`](crate::LabelledImages) in either layout.
     Classification {
-        /// The split that is scored.
+        /// The split to score.
         split: &'a str,
     },
     /// [`SegmentationSet`](crate::SegmentationSet).
@@ -42,7 +41,7 @@ pub enum TaskFiles<'a> {
 }
 
 impl TaskFiles<'_> {
-    /// Whether the task reads the file of this name, relative to the repository, with `/` between its parts.
+    /// Returns whether the task reads the file with this path relative to the repository, with `/`.
     pub fn has(&self, name: &str) -> bool {
         match *self {
             Self::Winoground => {
@@ -66,11 +65,11 @@ impl TaskFiles<'_> {
         }
     }
 
-    /// The path that the task opens, in a folder that has the repository's files.
+    /// Returns the path that the task opens, in a folder with the files of the repository.
     pub fn root(&self, folder: &Path) -> PathBuf {
         let only = |names: &[&str]| {
-            let mut there = names.iter().map(|name| folder.join(name)).filter(|path| path.exists());
-            there.next().filter(|_| there.next().is_none())
+            let mut found = names.iter().map(|name| folder.join(name)).filter(|path| path.exists());
+            found.next().filter(|_| found.next().is_none())
         };
         let inside = match self {
             Self::Winoground => only(&["data/examples.jsonl", "examples.jsonl"])
@@ -103,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_task_has_its_files_and_no_others() {
+    fn selects_the_files_of_each_task() {
         let segmentation = TaskFiles::Segmentation;
         for (files, named) in [
             (TaskFiles::Winoground, &["data/examples.jsonl", "images.zip", "data/images/ex_0.png"][..]),
@@ -144,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn the_root_is_where_the_files_are() {
+    fn root_is_the_folder_of_the_files() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path();
         assert_eq!(TaskFiles::Winoground.root(path), path);
@@ -154,6 +153,6 @@ mod tests {
         std::fs::write(path.join("dataset_coco.json"), "").unwrap();
         assert_eq!(TaskFiles::Captions.root(path), path.join("dataset_coco.json"));
         std::fs::write(path.join("dataset_flickr30k.json"), "").unwrap();
-        assert_eq!(TaskFiles::Captions.root(path), path, "nobody said which");
+        assert_eq!(TaskFiles::Captions.root(path), path, "ambiguous");
     }
 }

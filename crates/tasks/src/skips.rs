@@ -1,27 +1,27 @@
-//! What is left out of a score, in the open.
+//! Items that are not scored.
 
 use serde::{Deserialize, Serialize};
 
-use crate::TaskError;
+use crate::error::TaskError;
 
-/// How many are named; the others are only counted.
+/// Number of items with a reason; the others are only counted.
 const NAMED: usize = 10;
 
-/// The items of a task that could not be scored: how many, and the first ten with the reason.
+/// The skipped items of a task: their number, and the first ten with the reason.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Skips {
-    /// How many there are.
+    /// Number of skipped items.
     pub count: usize,
-    /// The first of them.
+    /// The first ten.
     pub first: Vec<Skip>,
 }
 
-/// An item that was left out.
+/// A skipped item.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Skip {
-    /// Its name in the data.
+    /// Name in the data.
     pub item: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
@@ -33,10 +33,10 @@ impl Skips {
         self.count += 1;
     }
 
-    /// The error where nothing else is left.
+    /// Returns the error if all items are skipped.
     pub(crate) fn nothing_left(self, what: &'static str) -> TaskError {
         let Some(Skip { item, reason }) = self.first.into_iter().next() else {
-            let (item, reason) = (String::new(), "there is none".to_owned());
+            let (item, reason) = (String::new(), "there are none".to_owned());
             return TaskError::NothingLeft { what, count: 0, item, reason };
         };
         TaskError::NothingLeft { what, count: self.count, item, reason }

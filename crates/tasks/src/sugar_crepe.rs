@@ -8,20 +8,23 @@ use sail_data::source::{ImageRoot, SourceOptions};
 use sail_eval::{cosines, group_accuracy, prefers_true_caption};
 use serde::{Deserialize, Serialize};
 
+use crate::cache::FeatureCache;
+use crate::error::TaskError;
 use crate::files::read_json;
 use crate::inputs::{Images, Texts};
-use crate::mmvp::{NamedAccuracy, named};
-use crate::{FeatureCache, Skips, TaskError, TaskModel};
+use crate::model::TaskModel;
+use crate::named_accuracy::{NamedAccuracy, named};
+use crate::skips::Skips;
 
 /// The files, and the subsets of the published table.
 pub(crate) const SUBSETS: [&str; 7] =
     ["replace_obj", "replace_att", "replace_rel", "swap_obj", "swap_att", "add_obj", "add_att"];
 
-/// SugarCrepe (Hsieh et al., 2023, arXiv 2306.14610) as it is published in `RAIVNLab/sugar-crepe`.
+/// SugarCrepe (Hsieh et al., 2023, arXiv 2306.14610) as published in `RAIVNLab/sugar-crepe`.
 ///
-/// A folder with `replace_obj.json`, `replace_att.json`, `replace_rel.json`, `swap_obj.json`, `swap_att.json`,
-/// `add_obj.json` and `add_att.json`, each an object of items with `filename`, `caption` and `negative_caption`; and the
-/// images of COCO's `val2017` in another.
+/// The folder has `replace_obj.json`, `replace_att.json`, `replace_rel.json`, `swap_obj.json`, `swap_att.json`,
+/// `add_obj.json` and `add_att.json`, each an object of items with `filename`, `caption` and `negative_caption`. The images
+/// are those of COCO's `val2017`, in another folder.
 pub struct SugarCrepeData {
     images: Images,
     captions: Texts,
@@ -32,7 +35,7 @@ struct Item {
     subset: usize,
     name: String,
     image: String,
-    /// The true caption and the false one.
+    /// The true and the negative caption.
     captions: [usize; 2],
 }
 
@@ -47,8 +50,8 @@ impl SugarCrepeData {
     /// Reads the seven files in a folder; `images` is the folder `val2017`.
     ///
     /// # Errors
-    /// [`TaskError::Io`] for a file that is not there; [`TaskError::TooLarge`], [`TaskError::Malformed`];
-    /// [`TaskError::Empty`] for a file without an item.
+    /// [`TaskError::Io`] for a missing file; [`TaskError::TooLarge`], [`TaskError::Malformed`]; [`TaskError::Empty`] for a
+    /// file without items.
     pub fn open(folder: &Path, images: &Path) -> Result<Self, TaskError> {
         let (mut captions, mut items) = (Texts::default(), Vec::new());
         for (subset, name) in SUBSETS.iter().enumerate() {
@@ -58,7 +61,7 @@ impl SugarCrepeData {
                 return Err(TaskError::Empty { path, what: "item" });
             }
             let mut entries: Vec<_> = entries.into_iter().collect();
-            // The keys are numbers without leading zeros.
+            // The keys are integers without leading zeros.
             entries.sort_by_key(|(key, _)| key.len());
             items.extend(entries.into_iter().map(|(key, entry)| Item {
                 subset,
@@ -72,37 +75,37 @@ impl SugarCrepeData {
         Ok(Self { images, captions, items })
     }
 
-    /// How many items there are.
+    /// Returns the number of items.
     pub fn len(&self) -> usize {
         self.items.len()
     }
 
-    /// Whether there is none, which [`open`](Self::open) refuses.
+    /// Returns `false`: [`open`](Self::open) rejects an empty file.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
 }
 
-/// What SugarCrepe came to, in percent.
+/// The result of SugarCrepe, in percent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SugarCrepeResult {
-    /// The mean over the subsets.
+    /// Mean accuracy over the subsets.
     pub mean: f64,
-    /// The accuracy over all items.
+    /// Accuracy over all items.
     pub overall: f64,
-    /// The accuracy of each subset.
+    /// Accuracy of each subset.
     pub subsets: Vec<NamedAccuracy>,
-    /// How many items were scored.
+    /// Number of scored items.
     pub n_items: usize,
-    /// Items left out, because the image or a caption cannot be used.
+    /// Items that were skipped because the image or a caption is unusable.
     pub skipped: Skips,
 }
 
-/// Scores a model on SugarCrepe: an item is right if the image's cosine with the true caption is above that with the
-/// false one ([`sail_eval::prefers_true_caption`]).
+/// Scores a model on SugarCrepe: an item is correct if the cosine of the image with the true caption is above that with the
+/// negative one ([`sail_eval::prefers_true_caption`]).
 ///
 /// # Errors
-/// [`TaskError`] where the head does not go with the towers, nothing can be embedded, or no item is left.
+/// [`TaskError`] if the head does not match the towers, nothing can be embedded, or all items are skipped.
 pub fn sugar_crepe<H: AlignmentHead>(
     model: &TaskModel<'_, H>,
     data: &SugarCrepeData,
@@ -129,13 +132,14 @@ pub fn sugar_crepe<H: AlignmentHead>(
         return Err(skipped.nothing_left("items"));
     }
     let cosines = cosines(images.embeddings, captions.embeddings, &wanted)?;
-    let right: Vec<bool> = cosines.chunks_exact(2).map(|two| prefers_true_caption(two[0], two[1])).collect();
-    let accuracy = group_accuracy(&right, &groups, SUBSETS.len())?;
+    let correct: Vec<bool> =
+        cosines.chunks_exact(2).map(|two| prefers_true_caption(two[0], two[1])).collect();
+    let accuracy = group_accuracy(&correct, &groups, SUBSETS.len())?;
     Ok(SugarCrepeResult {
         mean: accuracy.mean,
         overall: accuracy.overall,
         subsets: named(&SUBSETS.map(str::to_owned), &accuracy),
-        n_items: right.len(),
+        n_items: correct.len(),
         skipped,
     })
 }

@@ -1,14 +1,14 @@
-//! What is said of a class.
+//! Prompt templates.
 
 use std::path::Path;
 
-use crate::TaskError;
+use crate::error::TaskError;
 use crate::files::read_lines;
 
-/// Where the name of the class goes: as CLIP-benchmark writes it, and as the rest of this workspace does.
+/// The placeholders of CLIP-benchmark and of the rest of this workspace.
 const PLACEHOLDERS: [&str; 2] = ["{c}", "{}"];
 
-/// Prompt templates: `a photo of a {c}.`, `a sketch of a {c}.`, ... A `{}` is a placeholder as well.
+/// Prompt templates, such as `a photo of a {c}.` and `a sketch of a {c}.`. `{}` is a placeholder too.
 ///
 /// # Examples
 /// ```
@@ -22,57 +22,56 @@ const PLACEHOLDERS: [&str; 2] = ["{c}", "{}"];
 pub struct Templates(Vec<String>);
 
 impl Default for Templates {
-    /// `a photo of a {c}.` alone.
+    /// The single template `a photo of a {c}.`.
     fn default() -> Self {
         Self(vec!["a photo of a {c}.".to_owned()])
     }
 }
 
 impl Templates {
-    /// These templates.
+    /// Creates templates.
     ///
     /// # Errors
-    /// [`TaskError::Template`] for one without a placeholder, where every class would get the same prompt.
+    /// [`TaskError::Template`] for a template without a placeholder, which would be the same prompt for every class.
     pub fn new<T: Into<String>>(templates: impl IntoIterator<Item = T>) -> Result<Self, TaskError> {
         let templates: Vec<String> = templates.into_iter().map(Into::into).collect();
-        match templates.iter().position(|template| !PLACEHOLDERS.iter().any(|place| template.contains(place)))
-        {
-            Some(place) => {
-                let template = templates[place].clone();
-                Err(TaskError::Template { number: place + 1, template })
+        match templates.iter().position(|template| !PLACEHOLDERS.iter().any(|name| template.contains(name))) {
+            Some(index) => {
+                let template = templates[index].clone();
+                Err(TaskError::Template { number: index + 1, template })
             }
             None => Ok(Self(templates)),
         }
     }
 
-    /// Those of a file, one a line.
+    /// Reads templates from a file, one per line.
     ///
     /// # Errors
-    /// Those of [`new`](Self::new); [`TaskError::Empty`] for a file without a line; [`TaskError::Io`],
+    /// Those of [`new`](Self::new); [`TaskError::Empty`] for an empty file; [`TaskError::Io`],
     /// [`TaskError::TooLarge`] and [`TaskError::Malformed`].
     pub fn open(path: &Path) -> Result<Self, TaskError> {
-        let lines = read_lines(path, "prompt templates, one a line")?;
+        let lines = read_lines(path, "prompt templates, one per line")?;
         if lines.is_empty() {
             return Err(TaskError::Empty { path: path.to_owned(), what: "template" });
         }
         Self::new(lines)
     }
 
-    /// The prompts of a class.
+    /// Returns the prompts of a class.
     pub fn prompts<'a>(&'a self, class: &'a str) -> impl Iterator<Item = String> + 'a {
-        // One pass, so that a class whose name looks like a placeholder stays what it is.
+        // In one pass, so that a placeholder in the class name is not replaced.
         self.0.iter().map(move |template| {
-            let place = PLACEHOLDERS.into_iter().find(|place| template.contains(place));
-            place.map_or_else(|| template.clone(), |place| template.replace(place, class))
+            let placeholder = PLACEHOLDERS.into_iter().find(|name| template.contains(name));
+            placeholder.map_or_else(|| template.clone(), |name| template.replace(name, class))
         })
     }
 
-    /// How many there are.
+    /// Returns the number of templates.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is none.
+    /// Returns `true` if there are no templates.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

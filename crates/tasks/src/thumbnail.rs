@@ -4,10 +4,10 @@ use image::codecs::jpeg::JpegEncoder;
 use image::imageops::{FilterType, resize};
 use sail_core::RgbImage;
 
-/// The bytes of a JPEG of the image, at most `side` pixels on its longer side.
+/// Encodes an image as a JPEG of at most `side` pixels on its longer side.
 ///
 /// # Errors
-/// [`std::io::Error`] for an image that cannot be encoded, such as one without pixels.
+/// [`std::io::Error`] for an image that cannot be encoded, such as an empty one.
 pub fn encode_thumbnail(image: &RgbImage, side: u32) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let encoder = JpegEncoder::new_with_quality(&mut bytes, 85);
@@ -15,7 +15,7 @@ pub fn encode_thumbnail(image: &RgbImage, side: u32) -> std::io::Result<Vec<u8>>
     Ok(bytes)
 }
 
-/// The image, at most `side` pixels on its longer side.
+/// Scales an image to at most `side` pixels on its longer side.
 pub(crate) fn thumbnail(image: &RgbImage, side: u32) -> RgbImage {
     let (width, height) = image.dimensions();
     let longer = width.max(height).max(1);

@@ -6,16 +6,18 @@ use sail_core::AlignmentHead;
 use sail_data::source::{ImageRoot, SourceOptions};
 use serde::{Deserialize, Serialize};
 
+use crate::cache::FeatureCache;
+use crate::error::TaskError;
 use crate::files::{malformed, read_text};
 use crate::inputs::{Images, Texts};
+use crate::model::TaskModel;
 use crate::pairs::{Pair, score_pairs};
-use crate::{FeatureCache, Skips, TaskError, TaskModel};
+use crate::skips::Skips;
 
-/// Winoground (Thrush et al., 2022, arXiv 2204.03162) as it is published on the hub, `facebook/winoground`.
+/// Winoground (Thrush et al., 2022, arXiv 2204.03162) as published on the hub, `facebook/winoground`.
 ///
-/// A folder with `examples.jsonl`, whose lines have `id`, `image_0`, `image_1`, `caption_0` and `caption_1` (and more,
-/// which is passed over), and the images
-/// `NAME.png` in `images.zip`, or in the folder `images` where there is one.
+/// The folder has `examples.jsonl`, whose lines have `id`, `image_0`, `image_1`, `caption_0` and `caption_1` (other fields
+/// are ignored), and the images `NAME.png` in the folder `images` or, if it does not exist, in `images.zip`.
 pub struct WinogroundData {
     images: Images,
     captions: Texts,
@@ -34,12 +36,11 @@ struct Line {
 impl WinogroundData {
     /// Reads the folder.
     ///
-    /// An image that is not there, or lies outside the folder, is found out when the example is scored.
+    /// A missing image, or one outside the folder, is skipped when its example is scored.
     ///
     /// # Errors
-    /// [`TaskError::Io`] and [`TaskError::TooLarge`] for the files; [`TaskError::Malformed`] naming a line that is not in
-    /// the published form; [`TaskError::Empty`] without an example; [`TaskError::Images`] without the images or for an
-    /// archive that is none.
+    /// [`TaskError::Io`] and [`TaskError::TooLarge`] for the files; [`TaskError::Malformed`] for an invalid line;
+    /// [`TaskError::Empty`] without examples; [`TaskError::Images`] for missing images or an invalid archive.
     pub fn open(folder: &Path) -> Result<Self, TaskError> {
         let path = folder.join("examples.jsonl");
         let text = read_text(&path, "Winoground's examples.jsonl")?;
@@ -67,31 +68,31 @@ impl WinogroundData {
         Ok(Self { images, captions, examples })
     }
 
-    /// How many examples there are.
+    /// Returns the number of examples.
     pub fn len(&self) -> usize {
         self.examples.len()
     }
 
-    /// Whether there is none, which [`open`](Self::open) refuses.
+    /// Returns `false`: [`open`](Self::open) rejects an empty file.
     pub fn is_empty(&self) -> bool {
         self.examples.is_empty()
     }
 }
 
-/// What Winoground came to.
+/// The result of Winoground.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WinogroundResult {
     /// The scores.
     #[serde(flatten)]
     pub scores: sail_eval::Winoground,
-    /// Examples left out whole, because an image or a caption of theirs cannot be used.
+    /// Examples that were skipped because an image or a caption is unusable.
     pub skipped: Skips,
 }
 
 /// Scores a model on Winoground: [`sail_eval::winoground`] of its cosines.
 ///
 /// # Errors
-/// [`TaskError`] where the head does not go with the towers, nothing can be embedded, or no example is left.
+/// [`TaskError`] if the head does not match the towers, nothing can be embedded, or all examples are skipped.
 pub fn winoground<H: AlignmentHead>(
     model: &TaskModel<'_, H>,
     data: &WinogroundData,

@@ -1,4 +1,4 @@
-//! Images in a zip archive.
+//! Images in zip archives.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -14,7 +14,7 @@ use zip::result::ZipError;
 
 type Archive = ZipArchive<BufReader<File>>;
 
-/// Members of an archive by their names, in `folder` or at the top; a name is looked up and never a path on the disk.
+/// Members of an archive by name, in `folder` or at the root of the archive. Names never refer to files on disk.
 #[derive(Debug, Clone)]
 pub(crate) struct ZipImages {
     path: PathBuf,
@@ -23,7 +23,7 @@ pub(crate) struct ZipImages {
 }
 
 impl ZipImages {
-    /// The members of an archive that can be opened.
+    /// Opens an archive.
     pub(crate) fn new(path: PathBuf, folder: &'static str, names: Vec<String>) -> Result<Self, DataError> {
         open(&path)?;
         Ok(Self { path, folder, names: Arc::new(names) })
@@ -51,12 +51,14 @@ impl RecordSource<ImageData> for ZipImages {
 fn open(path: &Path) -> Result<Archive, DataError> {
     let io = |source| DataError::Io { path: path.to_owned(), source };
     let file = BufReader::new(File::open(path).map_err(io)?);
-    // The reader of the archive's directory can overflow on a hostile one.
+    // Parsing the central directory of a malicious archive can overflow.
     let archive = catch_unwind(AssertUnwindSafe(|| ZipArchive::new(file)));
-    archive.unwrap_or(Err(ZipError::InvalidArchive("its directory".into()))).map_err(|error| io(error.into()))
+    archive
+        .unwrap_or(Err(ZipError::InvalidArchive("invalid central directory".into())))
+        .map_err(|error| io(error.into()))
 }
 
-/// The bytes of a member, at most so many whatever its header says.
+/// Reads a member of at most `limit` bytes, which its header may misstate.
 fn read(archive: &mut Archive, folder: &str, name: &str, limit: u64) -> Result<Vec<u8>, String> {
     let inside = format!("{folder}/{name}");
     let index = archive.index_for_name(&inside).or_else(|| archive.index_for_name(name));
@@ -67,7 +69,7 @@ fn read(archive: &mut Archive, folder: &str, name: &str, limit: u64) -> Result<V
     member.take(limit + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     match bytes.len() as u64 <= limit {
         true => Ok(bytes),
-        false => Err(format!("the member `{inside}` has more than {limit} bytes, expected at most so many")),
+        false => Err(format!("the member `{inside}` is too large, expected at most {limit} bytes")),
     }
 }
 
@@ -85,7 +87,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("images.zip");
         let mut writer = ZipWriter::new(File::create(&path).unwrap());
-        // A thousand times larger than it is in the archive.
+        // A thousand times larger than its compressed data.
         for (name, bytes) in [("images/a.png", b"image".to_vec()), ("b.png", vec![0; 1 << 20])] {
             writer.start_file(name, SimpleFileOptions::default()).unwrap();
             writer.write_all(&bytes).unwrap();
@@ -94,7 +96,7 @@ mod tests {
         let mut archive = open(&path).unwrap();
         let mut read = |name| read(&mut archive, "images", name, 1000);
         assert_eq!(read("a.png").unwrap(), b"image");
-        assert!(read("b.png").unwrap_err().contains("more than 1000 bytes"));
+        assert!(read("b.png").unwrap_err().contains("at most 1000 bytes"));
         assert!(read("c.png").unwrap_err().contains("no member `images/c.png`"));
 
         let names = vec!["c.png".to_owned(), "a.png".to_owned()];
@@ -104,7 +106,7 @@ mod tests {
             records,
             [Record { key: "a.png".to_owned(), value: Ok(ImageData::Bytes(b"image".to_vec())) }]
         );
-        // Cut off, and none.
+        // A truncated archive, and another file.
         let bytes = std::fs::read(&path).unwrap();
         for bytes in [&bytes[..bytes.len() / 2], b"not a zip archive"] {
             std::fs::write(&path, bytes).unwrap();

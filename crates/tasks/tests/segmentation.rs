@@ -1,4 +1,4 @@
-//! Segmentation sets in the layouts they are published in.
+//! Segmentation sets in the published layouts.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -14,7 +14,7 @@ fn write(path: &Path, bytes: &[u8]) {
     fs::write(path, bytes).unwrap();
 }
 
-/// A PNG of raw samples; a palette, where there is one, whose colours say nothing about the labels.
+/// Encodes raw samples as a PNG. The colours of a palette are arbitrary.
 fn png(size: [u32; 2], colour: png::ColorType, depth: png::BitDepth, data: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut encoder = png::Encoder::new(&mut bytes, size[1], size[0]);
@@ -35,11 +35,11 @@ fn mask(path: &Path, colour: png::ColorType, labels: [u8; 6]) {
     write(path, &png([2, 3], colour, png::BitDepth::Eight, &labels));
 }
 
-fn truth(root: &Path, layout: SegmentationLayout) -> Vec<u8> {
+fn truth(root: &Path, layout: SegmentationLayout) -> Vec<u16> {
     SegmentationSet::open(root, layout).unwrap().load(0).unwrap().truth.labels().to_vec()
 }
 
-/// A set in the generic layout with one image and this mask.
+/// A set in the layout `folder` with one image and this mask.
 fn folder(labels: [u8; 6]) -> TempDir {
     let root = tempfile::tempdir().unwrap();
     image(&root.path().join("images/a.png"));
@@ -49,7 +49,7 @@ fn folder(labels: [u8; 6]) -> TempDir {
 }
 
 #[test]
-fn published_layouts_are_read_as_they_are() {
+fn reads_published_layouts() {
     let root = tempfile::tempdir().unwrap();
     let root = root.path();
     let stored = [0, 1, 2, 20, 255, 3];
@@ -67,9 +67,10 @@ fn published_layouts_are_read_as_they_are() {
     let coco = root.join("coco");
     image(&coco.join("images/val2017/000000000139.jpg"));
     mask(&coco.join("annotations/val2017/000000000139_labelTrainIds.png"), png::ColorType::Grayscale, stored);
-    // The labels as they were before the conversion lie beside them.
+    // The unconverted masks are in the same folder.
     mask(&coco.join("annotations/val2017/000000000139.png"), png::ColorType::Grayscale, [9; 6]);
-    assert_eq!(truth(&coco, SegmentationLayout::CocoStuff), stored);
+    let labels = [0, 1, 2, 20, IGNORED, 3];
+    assert_eq!(truth(&coco, SegmentationLayout::CocoStuff), labels);
 
     let voc = root.join("VOCdevkit/VOC2012");
     for name in ["2007_000033", "2007_000042", "2007_000061"] {
@@ -80,17 +81,17 @@ fn published_layouts_are_read_as_they_are() {
     }
     write(&voc.join("ImageSets/Segmentation/val.txt"), b"2007_000033\n2007_000061\n");
     for place in [root, &voc] {
-        assert_eq!(truth(place, SegmentationLayout::Voc21), stored);
+        assert_eq!(truth(place, SegmentationLayout::Voc21), labels);
         assert_eq!(truth(place, SegmentationLayout::Voc20), [IGNORED, 0, 1, 19, IGNORED, 2]);
     }
     let set = SegmentationSet::open(root, SegmentationLayout::Voc21).unwrap();
     assert_eq!((set.len(), set.classes()[0][0].as_str()), (1, "background"));
     assert_eq!(set.unused()[0].name, "2007_000061");
-    assert_eq!(set.unused()[0].reason, "there is no mask of this name");
+    assert_eq!(set.unused()[0].reason, "the mask of this name is missing");
 }
 
 #[test]
-fn a_mask_is_its_indices_whatever_their_bits_and_colours() {
+fn reads_masks_of_all_bit_depths() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("mask.png");
     for colour in [png::ColorType::Indexed, png::ColorType::Grayscale] {
@@ -98,7 +99,7 @@ fn a_mask_is_its_indices_whatever_their_bits_and_colours() {
             (png::BitDepth::One, vec![0b1010_0000, 0b0110_0000], [1, 0, 1, 0, 1, 1]),
             (png::BitDepth::Two, vec![0b0010_1100, 0b1100_0100], [0, 2, 3, 3, 0, 1]),
             (png::BitDepth::Four, vec![0x0f, 0x30, 0x12, 0x30], [0, 15, 3, 1, 2, 3]),
-            (png::BitDepth::Eight, vec![0, 15, 3, 1, 2, 255], [0, 15, 3, 1, 2, 255]),
+            (png::BitDepth::Eight, vec![0, 15, 3, 1, 2, 255], [0, 15, 3, 1, 2, IGNORED]),
         ] {
             fs::write(&path, png([2, 3], colour, depth, &data)).unwrap();
             assert_eq!(read_mask(&path).unwrap().labels(), expected, "{colour:?} {depth:?}");
@@ -107,13 +108,24 @@ fn a_mask_is_its_indices_whatever_their_bits_and_colours() {
 }
 
 #[test]
-fn masks_without_indices_are_refused() {
+fn masks_of_16_bits_have_labels_above_255() {
+    let root = folder([0; 6]);
+    let labels: [u16; 6] = [0, 255, 256, 846, 2, u16::MAX];
+    let samples: Vec<u8> = labels.iter().flat_map(|label| label.to_be_bytes()).collect();
+    let bytes = png([2, 3], png::ColorType::Grayscale, png::BitDepth::Sixteen, &samples);
+    fs::write(root.path().join("masks/a.png"), bytes).unwrap();
+    let names: String = (0..847).map(|class| format!("class {class}\n")).collect();
+    write(&root.path().join("classes.txt"), names.as_bytes());
+    assert_eq!(truth(root.path(), SegmentationLayout::Folder), [0, 255, 256, 846, 2, IGNORED]);
+}
+
+#[test]
+fn rejects_masks_without_labels() {
     let root = folder([0; 6]);
     let path = root.path().join("masks/a.png");
     let whole = fs::read(&path).unwrap();
     for (bytes, word) in [
         (png([2, 3], png::ColorType::Rgb, png::BitDepth::Eight, &[0; 18]), "palette"),
-        (png([2, 3], png::ColorType::Grayscale, png::BitDepth::Sixteen, &[0; 12]), "16 bits"),
         (whole[..whole.len() / 2].to_vec(), ""),
         (b"GIF89a".to_vec(), ""),
     ] {
@@ -126,7 +138,7 @@ fn masks_without_indices_are_refused() {
 }
 
 #[test]
-fn masks_that_do_not_fit_are_refused() {
+fn rejects_masks_of_other_sizes_and_classes() {
     let refused = |root: &TempDir| match SegmentationSet::open(root.path(), SegmentationLayout::Folder)
         .unwrap()
         .load(0)
@@ -144,7 +156,7 @@ fn masks_that_do_not_fit_are_refused() {
 }
 
 #[test]
-fn what_has_no_counterpart_is_counted() {
+fn skips_images_and_masks_without_counterpart() {
     let root = folder([0, 1, 0, 1, 0, 255]);
     image(&root.path().join("images/b.png"));
     mask(&root.path().join("masks/c.png"), png::ColorType::Grayscale, [0; 6]);
@@ -152,7 +164,10 @@ fn what_has_no_counterpart_is_counted() {
     assert_eq!((set.len(), set.classes()[0].len()), (1, 2));
     let unused: Vec<_> =
         set.unused().iter().map(|unused| (unused.name.as_str(), unused.reason.as_str())).collect();
-    assert_eq!(unused, [("b", "there is no mask of this name"), ("c", "there is no image of this name")]);
+    assert_eq!(
+        unused,
+        [("b", "the mask of this name is missing"), ("c", "the image of this name is missing")]
+    );
     assert!(matches!(set.load(1), Err(SegmentationSetError::Io { .. })));
     fs::remove_file(root.path().join("images/a.png")).unwrap();
     let error = SegmentationSet::open(root.path(), SegmentationLayout::Folder).unwrap_err();
@@ -160,7 +175,7 @@ fn what_has_no_counterpart_is_counted() {
 }
 
 #[test]
-fn layouts_that_are_not_there_are_named() {
+fn rejects_missing_layouts() {
     let open = |root: &TempDir, layout| SegmentationSet::open(root.path(), layout).unwrap_err();
     let root = folder([0; 6]);
     for (layout, wanted) in [
@@ -177,9 +192,9 @@ fn layouts_that_are_not_there_are_named() {
     write(&root.path().join("classes.txt"), b"sky\n\nsea\n");
     let error = open(&root, SegmentationLayout::Folder);
     assert!(matches!(error, SegmentationSetError::ClassName { line: 2, .. }), "{error}");
-    write(&root.path().join("classes.txt"), "a\n".repeat(256).as_bytes());
+    write(&root.path().join("classes.txt"), "a\n".repeat(65_536).as_bytes());
     let error = open(&root, SegmentationLayout::Folder);
-    assert!(matches!(error, SegmentationSetError::Classes { found: 256, .. }), "{error}");
+    assert!(matches!(error, SegmentationSetError::Classes { found: 65_536, .. }), "{error}");
     fs::remove_file(root.path().join("classes.txt")).unwrap();
     let error = open(&root, SegmentationLayout::Folder);
     assert!(matches!(error, SegmentationSetError::Missing { wanted: "classes.txt", .. }), "{error}");
@@ -191,7 +206,7 @@ fn layouts_that_are_not_there_are_named() {
 }
 
 #[test]
-fn a_list_names_images_and_nothing_else() {
+fn rejects_paths_in_lists() {
     let root = tempfile::tempdir().unwrap();
     image(&root.path().join("JPEGImages/a.png"));
     mask(&root.path().join("SegmentationClass/a.png"), png::ColorType::Indexed, [0; 6]);
@@ -204,17 +219,17 @@ fn a_list_names_images_and_nothing_else() {
 
 #[cfg(unix)]
 #[test]
-fn links_do_not_lead_out() {
+fn skips_links_to_files_outside() {
     let (root, other) = (folder([0; 6]), folder([0; 6]));
     std::os::unix::fs::symlink(other.path().join("masks/a.png"), root.path().join("masks/b.png")).unwrap();
     image(&root.path().join("images/b.png"));
     let set = SegmentationSet::open(root.path(), SegmentationLayout::Folder).unwrap();
     assert_eq!(set.len(), 1);
-    assert!(set.unused()[0].reason.contains("leads out"), "{}", set.unused()[0].reason);
+    assert!(set.unused()[0].reason.contains("outside the folder"), "{}", set.unused()[0].reason);
 }
 
 #[test]
-fn overlays_have_the_colours_of_the_classes() {
+fn overlay_blends_class_colours() {
     let image = sail_core::RgbImage::from_pixel(4, 2, image::Rgb([100, 100, 100]));
     let labels = LabelMap::new([1, 2], vec![1, IGNORED]).unwrap();
     let found = overlay(&image, &labels, 2);

@@ -1,10 +1,10 @@
 //! The folder of a run.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use sail_support::{parent_folder, write_atomic};
+use sail_support::{NewFolder, open_locked, remove_temporary_files, write_atomic};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -14,9 +14,6 @@ use crate::signature::differences;
 use crate::{History, TrainError};
 
 const CONFIG: &str = "config.json";
-
-/// How the names of files begin that [`write_atomic`] has not finished.
-const TEMPORARY: &str = ".tmp-";
 
 /// The folder that a run keeps its files in.
 ///
@@ -44,29 +41,17 @@ impl RunFolder {
     /// [`TrainError::Exists`] when there is something of that name, and [`TrainError::Io`].
     pub fn create(path: impl AsRef<Path>, config: &impl Serialize) -> Result<Self, TrainError> {
         let path = path.as_ref();
-        let exists = || TrainError::Exists { path: path.to_owned() };
-        if path.exists() {
-            return Err(exists());
-        }
-        let parent = parent_folder(path);
-        fs::create_dir_all(parent).map_err(TrainError::io(parent))?;
         let config_path = path.join(CONFIG);
         let json = serde_json::to_vec_pretty(config).map_err(TrainError::damaged(&config_path))?;
-        // Filled under another name: a folder without a configuration could be neither resumed nor started anew.
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(TEMPORARY);
-        // A temporary folder is private by default; a run is as readable as any other new folder.
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
-        let draft = builder.tempdir_in(parent).map_err(TrainError::io(path))?;
-        write_atomic(&draft.path().join(CONFIG), |out| out.write_all(&json))
+        let exists_or_io = |error: io::Error| match error.kind() {
+            ErrorKind::AlreadyExists => TrainError::Exists { path: path.to_owned() },
+            _ => TrainError::io(path)(error),
+        };
+        // A folder without a configuration could be neither resumed nor started again.
+        let folder = NewFolder::create(path).map_err(exists_or_io)?;
+        write_atomic(&folder.path().join(CONFIG), |out| out.write_all(&json))
             .map_err(TrainError::io(&config_path))?;
-        fs::rename(draft.path(), path).map_err(|source| match path.exists() {
-            true => exists(),
-            false => TrainError::io(path)(source),
-        })?;
-        // It has its name and is nobody's to remove any more.
-        let _ = draft.keep();
+        folder.publish().map_err(exists_or_io)?;
         Self::open(path, false)
     }
 
@@ -104,24 +89,17 @@ impl RunFolder {
 
     /// Removes what a killed process was writing. The lock says that it was no other.
     fn sweep(&self) -> Result<(), TrainError> {
-        for entry in fs::read_dir(&self.path).map_err(TrainError::io(&self.path))? {
-            let entry = entry.map_err(TrainError::io(&self.path))?;
-            if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
-                fs::remove_file(entry.path()).map_err(TrainError::io(&entry.path()))?;
-            }
-        }
-        Ok(())
+        remove_temporary_files(&self.path).map_err(TrainError::io(&self.path))
     }
 
     fn open(path: &Path, resumed: bool) -> Result<Self, TrainError> {
         let metrics_path = path.join("metrics.jsonl");
-        let mut options = OpenOptions::new();
-        let options = options.read(true).write(true).create(true).truncate(false);
-        let metrics = options.open(&metrics_path).map_err(TrainError::io(&metrics_path))?;
-        match metrics.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), metrics, resumed }),
-            Err(TryLockError::WouldBlock) => Err(TrainError::Busy { path: path.to_owned() }),
-            Err(TryLockError::Error(source)) => Err(TrainError::Io { path: metrics_path, source }),
+        match open_locked(&metrics_path) {
+            Ok(metrics) => Ok(Self { path: path.to_owned(), metrics, resumed }),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                Err(TrainError::Busy { path: path.to_owned() })
+            }
+            Err(source) => Err(TrainError::Io { path: metrics_path, source }),
         }
     }
 

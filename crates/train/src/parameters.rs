@@ -131,18 +131,20 @@ impl<F: Fn() -> Vec<String>> std::fmt::Display for LazyJoin<F> {
 
 #[derive(Default)]
 struct List {
-    path: Vec<String>,
+    /// Names of the modules on the way, `None` for the variant of an enum, which is no part of a path.
+    path: Vec<Option<String>>,
     parameters: Vec<Parameter>,
 }
 
 impl ModuleVisitor for List {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let (path, shape) = (self.path.join("."), param.val().dims().to_vec());
+        let names: Vec<&str> = self.path.iter().flatten().map(String::as_str).collect();
+        let (path, shape) = (names.join("."), param.val().dims().to_vec());
         self.parameters.push(Parameter { path, id: param.id, shape });
     }
 
-    fn enter_module(&mut self, name: &str, _container_type: &str) {
-        self.path.push(name.to_owned());
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.path.push((!container_type.starts_with("Enum:")).then(|| name.to_owned()));
     }
 
     fn exit_module(&mut self, _name: &str, _container_type: &str) {

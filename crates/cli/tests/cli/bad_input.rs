@@ -74,18 +74,18 @@ fn rejects_invalid_settings() {
 fn rejects_too_few_rows() {
     let lab = Lab::new(50);
     let train = format!("{TRAIN} --out run");
-    lab.refuses(&train, 1, &["50 rows do not fill a batch of 64", "lower the batch size to at most 50"]);
+    lab.refuses(&train, 1, &["the batch size is 64, expected at most the 50 rows"]);
     lab.refuses(&format!("{train} --holdout 50"), 1, &["cannot hold out 50 of 50 pairs"]);
     lab.refuses(&format!("{train} --holdout 51"), 1, &["cannot hold out 51 of 50 pairs"]);
     let train = changed(&train, "--batch 40 --holdout 20");
-    lab.refuses(&train, 1, &["30 rows do not fill a batch of 40"]);
+    lab.refuses(&train, 1, &["the batch size is 40, expected at most the 30 rows"]);
 }
 
 #[test]
 fn rejects_missing_and_invalid_features() {
     let lab = Lab::new(100);
     let with = |images: &str| format!("train --images {images} --texts texts --batch 64 --out run");
-    lab.refuses(&with("nowhere"), 1, &["cannot use nowhere", "not there"]);
+    lab.refuses(&with("nowhere"), 1, &["cannot use nowhere", "does not exist"]);
     lab.refuses(&with("nowhere.safetensors:x"), 1, &["cannot use nowhere.safetensors:x"]);
     std::fs::create_dir(lab.path("empty")).unwrap();
     lab.refuses(&with("empty"), 1, &["cannot use empty"]);

@@ -17,7 +17,7 @@ fn rejects_invalid_settings() {
             ("--limit 0", ["`limit` is 0", "at least 1"]),
             ("--dtype f64", ["'f64'", "[possible values: f16, bf16, f32]"]),
             ("--device abacus", ["`abacus`", "expected one of cpu"]),
-            ("--resume", ["store holds no extraction to resume", "encode.json"]),
+            ("--resume", ["store contains no extraction to resume", "encode.json"]),
         ] {
             lab.refuses(&format!("{command} {change}"), 2, &words);
         }
@@ -39,6 +39,6 @@ fn existing_folders_are_not_overwritten() {
     std::fs::create_dir(lab.path("store")).unwrap();
     for command in [IMAGES, TEXTS] {
         lab.refuses(command, 2, &["store exists", "choose another folder, or resume"]);
-        lab.refuses(&format!("{command} --resume"), 2, &["store holds no extraction to resume"]);
+        lab.refuses(&format!("{command} --resume"), 2, &["store contains no extraction to resume"]);
     }
 }

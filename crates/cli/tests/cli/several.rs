@@ -58,7 +58,7 @@ fn several_stores_train_the_same_head_as_one_and_resume() {
 fn rejects_stores_that_do_not_match() {
     let lab = parts(200);
     let with = |images: &str| format!("train --images {images} --texts texts --batch 64 --out run");
-    lab.refuses(&with("images-1,nowhere"), 1, &["cannot use images-1,nowhere", "`nowhere` is not there"]);
+    lab.refuses(&with("images-1,nowhere"), 1, &["cannot use images-1,nowhere", "`nowhere` does not exist"]);
     lab.refuses(&with("images-1,texts"), 1, &["texts has the modality text, expected image as images-1 has"]);
     lab.refuses(&with("texts-1,texts-2"), 2, &["texts-1,texts-2 holds text features"]);
     lab.refuses(&with("images,images-1"), 1, &["50 image rows repeat a key", "image-0000"]);
@@ -78,7 +78,7 @@ fn rejects_stores_that_do_not_match() {
     let mut bytes = std::fs::read(&shard).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     std::fs::write(&shard, bytes).unwrap();
-    lab.refuses(&with("images-1,images-2"), 1, &["images-2/shard-00000.safetensors is damaged"]);
+    lab.refuses(&with("images-1,images-2"), 1, &["images-2/shard-00000.safetensors is corrupt"]);
 }
 
 #[test]

@@ -122,7 +122,7 @@ fn verify_finds_damage() {
     let index = flipped.len() - 40;
     flipped[index] ^= 1;
     std::fs::write(&shard, flipped).unwrap();
-    lab.refuses("store verify whole", 1, &["shard-00001.safetensors is damaged", "SHA-256"]);
+    lab.refuses("store verify whole", 1, &["shard-00001.safetensors is corrupt", "SHA-256"]);
     std::fs::write(&shard, &whole[..whole.len() - 1]).unwrap();
     lab.refuses("store verify whole --json", 1, &["shard-00001.safetensors", "the length"]);
     std::fs::remove_file(&shard).unwrap();

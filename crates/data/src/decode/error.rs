@@ -1,79 +1,79 @@
-//! Why bytes do not become an image.
+//! Errors of image decoding.
 
-/// Bytes that do not become an image. None of them is ever replaced by a made-up one.
+/// An image that cannot be decoded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
-    /// Nothing at all.
-    #[error("the image has no bytes: fetch or write the file again")]
+    /// There are no bytes.
+    #[error("the image is empty: download or write the file again")]
     Empty,
-    /// More bytes than the limits allow.
-    #[error("the image has {found} bytes, at most {limit} are allowed: raise `max_bytes` if it is trusted")]
+    /// The file is longer than the limit.
+    #[error("the image has {found} bytes, expected at most {limit}: increase `max_bytes` if it is trusted")]
     TooManyBytes {
-        /// Bytes given.
+        /// Length in bytes.
         found: u64,
         /// [`DecodeLimits::max_bytes`](crate::DecodeLimits::max_bytes).
         limit: u64,
     },
-    /// Content that begins like none of the formats.
-    #[error("not an image: expected jpeg, png, webp, gif, bmp or tiff content, whatever the file's name")]
+    /// The content is of no supported format.
+    #[error("not an image: expected jpeg, png, webp, gif, bmp or tiff content, independent of the file name")]
     UnknownFormat,
-    /// More pixels than the limits allow, by the image's header.
+    /// The header states more pixels than the limit.
     #[error(
-        "the image is {width} x {height} pixels, at most {limit} pixels are allowed: raise `max_pixels` if it is trusted"
+        "the image is {width} x {height} pixels, expected at most {limit}: increase `max_pixels` if it is trusted"
     )]
     TooManyPixels {
-        /// Columns.
+        /// Width in pixels.
         width: u32,
-        /// Rows.
+        /// Height in pixels.
         height: u32,
         /// [`DecodeLimits::max_pixels`](crate::DecodeLimits::max_pixels).
         limit: u64,
     },
-    /// An image without pixels.
-    #[error("the {format} image is {width} x {height} pixels, expected at least one")]
+    /// The image has no pixels.
+    #[error("the {format} image is {width} x {height} pixels, expected at least 1 x 1")]
     NoPixels {
         /// The format.
         format: &'static str,
-        /// Columns.
+        /// Width in pixels.
         width: u32,
-        /// Rows.
+        /// Height in pixels.
         height: u32,
     },
-    /// The data ends before the image does, as far as the decoder can tell that from other damage.
-    #[error("the {format} image is truncated: its data ends before it does; fetch or write the file again")]
+    /// The data is truncated, as far as the decoder can distinguish that from other corruption.
+    #[error("the {format} image is truncated: download or write the file again")]
     Truncated {
         /// The format.
         format: &'static str,
     },
-    /// The data contradicts the format.
-    #[error("the {format} image is damaged ({reason}): fetch or write the file again")]
+    /// The data is corrupt.
+    #[error("the {format} image is corrupt ({reason}): download or write the file again")]
     Damaged {
         /// The format.
         format: &'static str,
-        /// What the decoder said.
+        /// The message of the decoder.
         reason: String,
     },
-    /// A variant of the format that is not read.
-    #[error("the {format} image cannot be read ({reason}): save it again as a plain png or jpeg")]
+    /// The variant of the format is unsupported.
+    #[error("unsupported {format} image ({reason}): convert it to a plain png or jpeg")]
     Unsupported {
         /// The format.
         format: &'static str,
-        /// What the decoder said.
+        /// The message of the decoder.
         reason: String,
     },
-    /// Metadata or buffers that an image of this size has no use for.
-    #[error("the {format} image asks for more memory than its size warrants: save it again without metadata")]
+    /// Metadata or buffers would take more memory than an image of this size needs.
+    #[error("the {format} image needs more memory than its size justifies: save it again without metadata")]
     Memory {
         /// The format.
         format: &'static str,
     },
-    /// The decoder stopped with a panic, which was contained.
-    #[error("the {format} image breaks its decoder ({reason}): save it again with another program")]
+    /// The decoder panicked.
+    #[error("the {format} decoder panicked ({reason}): save the image again with another program")]
     Panicked {
         /// The format.
         format: &'static str,
-        /// The panic's message.
+        /// The message of the panic.
         reason: String,
     },
 }

@@ -1,21 +1,21 @@
-//! Whether a JPEG is whole.
+//! Detection of truncated JPEGs.
 //!
-//! The decoder is lenient: where the data ends early it fills the rest of the image with grey. So the markers
-//! are walked first, which costs one search for 0xff bytes, and an image must have data enough for its size.
+//! The decoder is lenient and fills missing data with grey. So the markers are parsed first, at the cost of a search for
+//! 0xff bytes, and the data must be long enough for the size of the image.
 
-use super::DecodeError;
+use super::error::DecodeError;
 
-/// Progressive images have about ten scans; every scan costs a pass over all coefficients, however short it is.
+/// Progressive images have about ten scans, and every scan costs a pass over all coefficients.
 const MAX_SCANS: usize = 200;
 
 const FORMAT: &str = "jpeg";
 
-/// Checks that the image has its end marker (a thumbnail's does not count), at least one bit for every block of
-/// 8 x 8 pixels, and no more scans than a real one.
+/// Checks that the image has its end marker (other than that of a thumbnail), at least one bit per block of 8 x 8 pixels,
+/// and a plausible number of scans.
 pub(super) fn check_whole(bytes: &[u8]) -> Result<(), DecodeError> {
     let truncated = DecodeError::Truncated { format: FORMAT };
     let mut scans = 0;
-    // Past the start marker, which the guess of the format found.
+    // Skip the start marker, which identified the format.
     let mut rest = bytes.get(2..).unwrap_or_default();
     loop {
         let Some((marker, after)) = next_marker(rest) else { return Err(truncated) };
@@ -49,7 +49,7 @@ pub(super) fn check_whole(bytes: &[u8]) -> Result<(), DecodeError> {
     }
 }
 
-/// The next marker and what follows it; stuffed and fill bytes are passed over.
+/// Returns the next marker and the bytes after it. Stuffed and fill bytes are skipped.
 fn next_marker(mut rest: &[u8]) -> Option<(u8, &[u8])> {
     loop {
         let at = rest.iter().position(|&byte| byte == 0xff)?;

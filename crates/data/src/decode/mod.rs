@@ -1,4 +1,4 @@
-//! From the bytes of an image file to its pixels.
+//! Image decoding.
 
 mod error;
 mod jpeg;
@@ -18,12 +18,12 @@ use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, Limits, RgbImag
 
 pub use error::DecodeError;
 
-/// How much an image may ask for; an image above is refused by its header, before its pixels are allocated.
+/// Limits on images. They are checked in the header, before pixels are allocated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DecodeLimits {
-    /// Width times height. Default 178,956,970, where Pillow refuses an image as a decompression bomb.
+    /// Maximum width times height. Default 178,956,970, Pillow's limit for decompression bombs.
     pub max_pixels: u64,
-    /// Bytes of the file. Default 536,870,912 (512 MiB).
+    /// Maximum length of the file in bytes. Default 536,870,912 (512 MiB).
     pub max_bytes: u64,
 }
 
@@ -33,43 +33,43 @@ impl Default for DecodeLimits {
     }
 }
 
-/// What metadata and the decoder's own buffers may take beside the pixels.
+/// Maximum memory of metadata and the buffers of a decoder.
 const OVERHEAD: u64 = 64 << 20;
 
-/// Decodes an image to eight-bit RGB.
+/// Decodes an image to 8-bit RGB.
 ///
-/// The format is found by content, never by name: JPEG, PNG, WebP, GIF, BMP or TIFF; of an animation or a
-/// document, the first frame or page. The result is that of Pillow and transformers:
+/// The format is detected by content, not by file name: JPEG, PNG, WebP, GIF, BMP or TIFF. Of an animation or a document,
+/// the first frame or page is decoded. The result is that of Pillow and transformers:
 ///
-/// - Transparency (an alpha channel, a palette's, a transparent colour) is composited on white, rounded to nearest.
-/// - Grey, palette and CMYK images become RGB; colour profiles are not applied. A CMYK JPEG is taken to be
+/// - Transparency (an alpha channel, a transparent palette entry or colour) is composited on white, rounded to nearest.
+/// - Grey, palette and CMYK images are converted to RGB; colour profiles are not applied. CMYK JPEGs are assumed to be
 ///   inverted, as Adobe's are.
 /// - 16-bit values keep their high byte. Pillow does so for colours, but clips 16-bit *grey* images at 255.
-/// - The orientation tag of EXIF is honoured, as transformers' `load_image` does (`ImageOps.exif_transpose`). The
-///   plain `Image.open(path).convert("RGB")` of the reference's scripts is not upright for such images, and puts
-///   transparent ones on whatever colour their hidden pixels have. An orientation that stands in XMP only is not read.
+/// - The EXIF orientation is applied, as in transformers' `load_image` (`ImageOps.exif_transpose`). The plain
+///   `Image.open(path).convert("RGB")` of the reference scripts does not, and ignores transparency. An orientation in XMP
+///   is ignored.
 ///
-/// Everything but JPEG agrees with Pillow 13 to the bit, lossy WebP included. A JPEG's values depend on how the decoder
-/// rounds; beside libjpeg-turbo 3.2 they differ, measured on photos,
+/// All formats but JPEG match Pillow 13 exactly, including lossy WebP. The values of a JPEG depend on the rounding of the
+/// decoder. Differences to libjpeg-turbo 3.2, measured on photos:
 ///
-/// | chroma | on average | at most |
+/// | chroma | mean | maximum |
 /// |---|---|---|
 /// | full (4:4:4), grey or CMYK | 0.02 / 255 | 2 / 255 |
 /// | half the width (4:2:2) | 0.2 / 255 | 4 / 255 |
 /// | half of both (4:2:0) | 0.3 / 255 | 5 / 255 |
 ///
-/// and by up to 15 / 255 in images at most 4 pixels wide, whose chroma libjpeg-turbo does not interpolate.
-/// Arithmetic-coded and lossless JPEG is not read, nor are floating-point samples.
+/// In images up to 4 pixels wide, whose chroma libjpeg-turbo does not interpolate, they are up to 15 / 255.
+/// Arithmetic-coded and lossless JPEGs and floating-point samples are unsupported.
 ///
-/// A file that ends early is always an error, even where only a JPEG's end marker is missing. Damage within a JPEG's
-/// scan is not always noticed, by Pillow neither.
+/// A truncated file is always an error, even if only the end marker of a JPEG is missing. Corruption within a JPEG scan is
+/// not always detected, as in Pillow.
 ///
-/// Peak memory is about 3 bytes a pixel for a plain image, 7 with transparency, 11 for 16 bits with
-/// transparency, and 9 for a progressive JPEG; nothing is kept between calls.
+/// Peak memory is about 3 bytes per pixel for a plain image, 7 with transparency, 11 for 16 bits with transparency, and 9
+/// for a progressive JPEG. Nothing is kept between calls.
 ///
 /// # Errors
-/// [`DecodeError`] for bytes that are no image, or a broken, truncated, unsupported or too large one. A panic inside
-/// a decoder becomes [`DecodeError::Panicked`].
+/// [`DecodeError`] for bytes that are not an image, and for corrupt, truncated, unsupported and too large images. A panic
+/// in a decoder is caught and returned as [`DecodeError::Panicked`].
 ///
 /// # Examples
 /// ```
@@ -94,15 +94,14 @@ pub fn decode_image(bytes: &[u8], limits: &DecodeLimits) -> Result<RgbImage, Dec
     }
     let format = image::guess_format(bytes).map_err(|_| DecodeError::UnknownFormat)?;
     let name = name(format).ok_or(DecodeError::UnknownFormat)?;
-    contain(name, || decode(bytes, format, name, limits))
+    catch_panic(name, || decode(bytes, format, name, limits))
 }
 
-/// Turns a panic into an error.
+/// Converts a panic into an error.
 ///
-/// The decoders are other people's code on other people's data, and one bad image must not end a run of millions.
-/// They own all they touch, so nothing half-changed survives the unwinding. (None of some millions of damaged images
-/// made them panic.)
-fn contain<T>(
+/// The decoders are third-party code on untrusted data, and one bad image must not end a run of millions. They share no
+/// state, so nothing is left inconsistent. (Fuzzing with millions of corrupt images has found no panic.)
+fn catch_panic<T>(
     format: &'static str,
     decode: impl FnOnce() -> Result<T, DecodeError>,
 ) -> Result<T, DecodeError> {
@@ -155,26 +154,26 @@ fn decode(
     let image = DynamicImage::from_decoder(decoder).map_err(failed)?;
     let image = rgb::to_rgb(image).ok_or_else(|| DecodeError::Unsupported {
         format: name,
-        reason: "its samples are floating-point numbers".to_owned(),
+        reason: "its samples are floating-point values".to_owned(),
     })?;
     let mut image = DynamicImage::ImageRgb8(image);
     image.apply_orientation(orientation);
     Ok(image.into_rgb8())
 }
 
-/// Whether a WebP has the length it states; the decoder would do without what follows the pixels, such as EXIF.
+/// Returns whether a WebP has the length in its header. The decoder would ignore missing data after the pixels, such as EXIF.
 fn riff_is_whole(bytes: &[u8]) -> bool {
     let length =
         bytes.get(4..8).and_then(|length| length.first_chunk()).map(|length| u32::from_le_bytes(*length));
     length.is_some_and(|length| bytes.len() as u64 >= u64::from(length) + 8)
 }
 
-/// Reads an image's header.
+/// Reads the header of an image.
 fn open(bytes: &[u8], format: ImageFormat) -> Result<Box<dyn ImageDecoder + '_>, ImageError> {
     let bytes = Cursor::new(bytes);
     Ok(match format {
         ImageFormat::Jpeg => Box::new(JpegDecoder::new(bytes)?),
-        // The one header that can unpack to more than it is: compressed profiles.
+        // The only header with compressed data: colour profiles.
         ImageFormat::Png => Box::new(PngDecoder::with_limits(bytes, allocating(OVERHEAD))?),
         ImageFormat::WebP => Box::new(WebPDecoder::new(bytes)?),
         ImageFormat::Gif => Box::new(GifDecoder::new(bytes)?),
@@ -189,12 +188,12 @@ fn allocating(max_alloc: u64) -> Limits {
     limits
 }
 
-/// The orientation tag; unreadable metadata says nothing, as in Pillow.
+/// Returns the EXIF orientation. Invalid metadata is ignored, as in Pillow.
 fn orientation(decoder: &mut impl ImageDecoder, format: ImageFormat) -> Orientation {
     let found = if format == ImageFormat::Tiff {
         decoder.orientation().ok()
     } else {
-        // Some WebP files carry the prefix that EXIF has in a JPEG.
+        // Some WebP files have the EXIF prefix of JPEGs.
         let exif = decoder.exif_metadata().ok().flatten().unwrap_or_default();
         Orientation::from_exif_chunk(exif.strip_prefix(b"Exif\0\0").unwrap_or(&exif))
     };
@@ -218,10 +217,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_panic_becomes_an_error() {
-        let found = contain::<()>("gif", || panic!("row {} of 2", 3));
+    fn catches_panics() {
+        let found = catch_panic::<()>("gif", || panic!("row {} of 2", 3));
         assert_eq!(found, Err(DecodeError::Panicked { format: "gif", reason: "row 3 of 2".to_owned() }));
-        let found = contain::<()>("gif", || panic!("no rows"));
+        let found = catch_panic::<()>("gif", || panic!("no rows"));
         assert_eq!(found, Err(DecodeError::Panicked { format: "gif", reason: "no rows".to_owned() }));
     }
 }

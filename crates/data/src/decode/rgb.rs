@@ -1,8 +1,8 @@
-//! From any layout of channels to eight-bit RGB, in Pillow's arithmetic.
+//! Conversion of any channel layout to 8-bit RGB, with Pillow's arithmetic.
 
 use image::{DynamicImage, RgbImage};
 
-/// Composites on white and drops what eight bits cannot hold; `None` for a layout of floats.
+/// Composites on white and reduces to 8 bits. Returns `None` for floating-point layouts.
 pub(super) fn to_rgb(image: DynamicImage) -> Option<RgbImage> {
     let (width, height) = (image.width(), image.height());
     let pixels = match image {
@@ -12,13 +12,13 @@ pub(super) fn to_rgb(image: DynamicImage) -> Option<RgbImage> {
         DynamicImage::ImageRgba8(image) => {
             map(&image, |&[red, green, blue, alpha]| [red, green, blue].map(|value| on_white(value, alpha)))
         }
-        DynamicImage::ImageLuma16(image) => map(&image, |&[grey]| [eight(grey); 3]),
+        DynamicImage::ImageLuma16(image) => map(&image, |&[grey]| [to_u8(grey); 3]),
         DynamicImage::ImageLumaA16(image) => {
-            map(&image, |&[grey, alpha]| [on_white(eight(grey), eight(alpha)); 3])
+            map(&image, |&[grey, alpha]| [on_white(to_u8(grey), to_u8(alpha)); 3])
         }
-        DynamicImage::ImageRgb16(image) => map(&image, |pixel: &[u16; 3]| pixel.map(eight)),
+        DynamicImage::ImageRgb16(image) => map(&image, |pixel: &[u16; 3]| pixel.map(to_u8)),
         DynamicImage::ImageRgba16(image) => map(&image, |&[red, green, blue, alpha]| {
-            [red, green, blue].map(|value| on_white(eight(value), eight(alpha)))
+            [red, green, blue].map(|value| on_white(to_u8(value), to_u8(alpha)))
         }),
         _ => return None,
     };
@@ -34,8 +34,8 @@ fn map<T, const N: usize>(values: &[T], pixel: impl Fn(&[T; N]) -> [u8; 3]) -> V
     rgb
 }
 
-/// The high byte, as Pillow reads the 16-bit colours of a PNG.
-fn eight(value: u16) -> u8 {
+/// Returns the high byte, as Pillow does for 16-bit colours of a PNG.
+fn to_u8(value: u16) -> u8 {
     (value >> 8) as u8
 }
 

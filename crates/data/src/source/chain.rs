@@ -1,12 +1,12 @@
-//! Several sources as one.
+//! Concatenation of sources.
 
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use super::{RecordSource, Records};
+use super::record::{RecordSource, Records};
 use crate::DataError;
 
-/// One source after the other. A part is counted at most once, and only where a walk starts behind it.
+/// A concatenation of sources. A part is counted at most once, and only if iteration starts after it.
 pub(super) struct Chain<T> {
     parts: Arc<Vec<Part<T>>>,
 }

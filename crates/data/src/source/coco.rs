@@ -10,13 +10,15 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::image_root::ImageRoot;
+use super::options::SourceOptions;
+use super::record::{ImageData, Record, RecordSource, Records};
 use super::text::caption;
 use super::window::positions;
-use super::{ImageData, Record, RecordSource, Records, SourceOptions, open_regular};
 use crate::DataError;
 use crate::error::ensure_file;
+use crate::file::open_file;
 
-/// The file; what else it holds (licences, addresses) is passed over.
+/// The file. Other fields (licences, URLs) are ignored.
 #[derive(Deserialize)]
 struct Coco {
     images: Vec<Image>,
@@ -56,28 +58,27 @@ impl std::fmt::Display for Id {
 }
 
 fn read(path: &Path) -> Result<Coco, DataError> {
-    let coco: Coco = serde_json::from_reader(BufReader::new(open_regular(path)?)).map_err(|error| {
-        DataError::Malformed {
+    let coco: Coco =
+        serde_json::from_reader(BufReader::new(open_file(path)?)).map_err(|error| DataError::Malformed {
             path: path.to_owned(),
             what: "the content".to_owned(),
-            found: format!("not in the form of COCO captions ({error})"),
-            expected: "an object with `images` and `annotations`; write other lists as JSON lines".to_owned(),
-        }
-    })?;
+            found: format!("not valid COCO captions ({error})"),
+            expected: "an object with `images` and `annotations`; for other JSON use JSON lines".to_owned(),
+        })?;
     let mut ids = HashSet::new();
     for image in &coco.images {
         ensure_file(
             ids.insert(&image.id),
             path,
             "`images`",
-            format!("with the id {} twice", image.id),
-            "each id once",
+            format!("with the duplicate id {}", image.id),
+            "unique ids",
         )?;
     }
     Ok(coco)
 }
 
-/// The name of an image's file, or why it has none.
+/// Returns the file name of an image, or the reason why there is none.
 fn file_name(image: &Image) -> Result<&str, String> {
     match &image.file_name {
         Value::String(name) if !name.is_empty() => Ok(name),
@@ -85,11 +86,11 @@ fn file_name(image: &Image) -> Result<&str, String> {
     }
 }
 
-/// The images of a COCO file in the order of `images`. The names are held in memory.
+/// The images of a COCO file in the order of `images`. The names are kept in memory.
 #[derive(Debug)]
 pub(super) struct CocoImages {
     root: Arc<ImageRoot>,
-    /// The names of the files, or what the image is called otherwise.
+    /// The file names, or descriptions of images without one.
     images: Arc<Vec<Result<String, String>>>,
 }
 
@@ -117,8 +118,8 @@ impl RecordSource<ImageData> for CocoImages {
     }
 }
 
-/// The captions of a COCO file, held in memory: in the order of `images`, those of one image in the order of
-/// their ids, those of no image last.
+/// The captions of a COCO file, in memory: in the order of `images`, then of the annotation ids. Captions without an image
+/// are last.
 #[derive(Debug)]
 pub(super) struct CocoCaptions {
     records: Arc<Vec<Record<String>>>,
@@ -135,7 +136,7 @@ impl CocoCaptions {
         let record = |annotation: Annotation| {
             let image = images.get(position(&annotation));
             let name = image
-                .ok_or_else(|| format!("there is no image {}", annotation.image_id))
+                .ok_or_else(|| format!("the image {} is missing", annotation.image_id))
                 .and_then(|image| file_name(image));
             let key = match &name {
                 Ok(name) => (*name).to_owned(),

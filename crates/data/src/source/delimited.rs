@@ -6,13 +6,12 @@ use std::path::{Path, PathBuf};
 
 use csv_core::ReadRecordResult;
 
-use super::open_regular;
 use super::table::{Cell, Column, ColumnKind, Row, Rows, Table};
 use super::text::{text, too_long};
 use crate::DataError;
+use crate::file::open_file;
 
-/// A table with a header, fields optionally in double quotes as RFC 4180 says, which may then hold line
-/// breaks. Lines without anything in them are no rows.
+/// A table with a header and optionally quoted fields (RFC 4180), which may contain line breaks. Empty lines are ignored.
 pub(super) struct Delimited {
     path: PathBuf,
     delimiter: u8,
@@ -27,19 +26,19 @@ impl Delimited {
             Some(fields) => {
                 fields.and_then(|names| names.into_iter().map(|name| text(name, "name")).collect())
             }
-            None => Err("there is none".to_owned()),
+            None => Err("it is missing".to_owned()),
         };
         let names = names.map_err(|reason| DataError::Malformed {
             path: path.to_owned(),
             what: "the header".to_owned(),
-            found: format!("not usable ({reason})"),
-            expected: "the names of the columns in UTF-8".to_owned(),
+            found: format!("invalid ({reason})"),
+            expected: "column names in UTF-8".to_owned(),
         })?;
         let columns = names.into_iter().map(|name| Column { name, kind: ColumnKind::Text }).collect();
         Ok(Self { path: path.to_owned(), delimiter, columns, max })
     }
 
-    /// A parser behind the header.
+    /// Returns a parser after the header.
     fn parser(&self) -> Result<Parser, DataError> {
         let mut parser = Parser::open(&self.path, self.delimiter, self.max)?;
         parser.next_row()?;
@@ -91,33 +90,32 @@ impl Table for Delimited {
 
 fn cells(fields: Vec<Vec<u8>>, columns: &[usize], width: usize) -> Result<Vec<Cell>, String> {
     if fields.len() != width {
-        return Err(format!("the row has {} fields, expected {width} as the header has", fields.len()));
+        return Err(format!("the row has {} fields, expected {width} as in the header", fields.len()));
     }
     Ok(columns.iter().filter_map(|&column| fields.get(column).cloned()).map(Cell::Bytes).collect())
 }
 
-/// The fields of a row, or why they are not read.
+/// The fields of a row, or the reason why it is skipped.
 type Fields = Result<Vec<Vec<u8>>, String>;
 
-/// Splits a file into rows. What a row holds beyond `max` bytes is passed over without being held, so that a
-/// quote that is never closed costs no memory.
+/// Splits a file into rows. Bytes of a row after the first `max` are not stored, so an unclosed quote costs no memory.
 struct Parser {
     file: BufReader<File>,
     path: PathBuf,
     csv: csv_core::Reader,
     max: usize,
-    /// The fields of a row one behind the other.
+    /// The concatenated fields of a row.
     bytes: Vec<u8>,
     ends: Vec<usize>,
 }
 
-/// The most columns that a table may have.
+/// Maximum number of columns.
 const MAX_COLUMNS: usize = 1 << 14;
 
 impl Parser {
     fn open(path: &Path, delimiter: u8, max: usize) -> Result<Self, DataError> {
         Ok(Self {
-            file: BufReader::new(open_regular(path)?),
+            file: BufReader::new(open_file(path)?),
             path: path.to_owned(),
             csv: csv_core::ReaderBuilder::new().delimiter(delimiter).build(),
             max,
@@ -131,7 +129,7 @@ impl Parser {
     }
 
     fn read(&mut self) -> io::Result<Option<Fields>> {
-        // How much of the buffers is used, and how much the row has had in all.
+        // The used part of the buffers, and the length of the row.
         let (mut used, mut fields) = (0, 0);
         let (mut total, mut too_many) = (0u64, false);
         loop {

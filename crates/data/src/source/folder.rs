@@ -6,14 +6,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::image_root::{ImageRoot, is_image_name};
+use super::options::SourceOptions;
+use super::record::{ImageData, Record, RecordSource, Records};
 use super::window::positions;
-use super::{ImageData, Record, RecordSource, Records, SourceOptions};
 use crate::DataError;
 
-/// All files below a folder that are named like images.
+/// All files below a folder with the extension of an image.
 ///
-/// The names are listed once, when the folder is opened, and held: some 80 bytes an image. Their order is
-/// that of the bytes of the keys.
+/// The names are listed once, when the folder is opened, and kept: about 80 bytes per image. They are sorted by the bytes of
+/// the keys.
 #[derive(Debug)]
 pub(super) struct Folder {
     root: Arc<ImageRoot>,
@@ -22,9 +23,9 @@ pub(super) struct Folder {
 
 #[derive(Debug)]
 struct Entry {
-    /// The name relative to the folder, with `/` between its parts.
+    /// The path relative to the folder, with `/` as separator.
     key: Box<str>,
-    /// Why it cannot be an image, where the name alone says so.
+    /// The reason if the entry cannot be an image.
     fault: Option<&'static str>,
 }
 
@@ -57,16 +58,14 @@ fn list(
         let linked_folder = kind.is_symlink() && fs::metadata(entry.path()).is_ok_and(|to| to.is_dir());
         let image = || is_image_name(&key);
         let fault = match name.to_str() {
-            _ if linked_folder => Some("it is a link to a folder, which is not followed"),
+            _ if linked_folder => Some("it is a link to a folder, and such links are not followed"),
             Some(_) if kind.is_dir() => {
                 folders.push((entry.path(), format!("{key}/")));
                 continue;
             }
-            None if kind.is_dir() => {
-                Some("the folder's name is not valid UTF-8, so that keys cannot name what is in it")
-            }
+            None if kind.is_dir() => Some("the name of the folder is not valid UTF-8, as keys must be"),
             _ if !image() => continue,
-            None => Some("the file's name is not valid UTF-8"),
+            None => Some("the name of the file is not valid UTF-8"),
             Some(_) => None,
         };
         entries.push(Entry { key: key.into_boxed_str(), fault });

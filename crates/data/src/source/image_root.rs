@@ -1,17 +1,18 @@
-//! Where images are, and what keeps names in a dataset from naming anything else.
+//! The folder of images, which file names in a dataset cannot leave.
 
 use std::ffi::OsStr;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{self, Component, Path, PathBuf};
 
-use super::{ImageData, SourceOptions};
+use super::options::SourceOptions;
+use super::record::ImageData;
 use crate::DataError;
 
-/// What the names of image files end with, in lower case.
+/// Extensions of image files.
 const EXTENSIONS: [&str; 8] = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"];
 
-/// Whether a name ends as the names of image files do.
+/// Returns whether a file name has the extension of an image.
 ///
 /// # Examples
 /// ```
@@ -22,12 +23,12 @@ pub fn is_image_name(name: &str) -> bool {
     Path::new(name).extension().and_then(OsStr::to_str).is_some_and(is_image_extension)
 }
 
-/// The same of what stands behind the last dot.
+/// Returns whether an extension is that of an image.
 pub(super) fn is_image_extension(extension: &str) -> bool {
     EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known))
 }
 
-/// Says so if an image has more bytes than it may.
+/// Checks the length of an image.
 pub(super) fn check_size(bytes: u64, max: u64) -> Result<(), String> {
     if bytes <= max {
         return Ok(());
@@ -35,9 +36,9 @@ pub(super) fn check_size(bytes: u64, max: u64) -> Result<(), String> {
     Err(format!("the image has {bytes} bytes, expected at most {max}"))
 }
 
-/// A folder of images that names in a dataset cannot leave.
+/// A folder of images that file names in a dataset cannot leave.
 ///
-/// The files of a snapshot in the hub's cache are links to the blobs of its repository, which belong to the folder.
+/// The files of a snapshot in the hub cache are links to blobs of the repository, which are allowed.
 ///
 /// # Examples
 /// ```
@@ -46,29 +47,29 @@ pub(super) fn check_size(bytes: u64, max: u64) -> Result<(), String> {
 /// std::fs::write(folder.path().join("cat.png"), b"the bytes of an image")?;
 /// let root = ImageRoot::new(folder.path(), &SourceOptions::default())?;
 /// assert!(matches!(root.image("cat.png"), Ok(ImageData::File(_))));
-/// assert_eq!(root.image("dog.png"), Err("there is no file `dog.png`".to_owned()));
+/// assert_eq!(root.image("dog.png"), Err("the file `dog.png` is missing".to_owned()));
 /// assert!(root.image("../cat.png").is_err());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
 pub struct ImageRoot {
-    /// Absolute, so that absolute paths in a table can be compared with it.
+    /// Absolute, for comparison with absolute paths in a table.
     folder: PathBuf,
-    /// Without links, so that links can be compared with it.
+    /// Canonical, for comparison with the targets of links.
     real: PathBuf,
-    /// Where else the files may be; see [`blobs`].
+    /// The [`blobs`] of the hub cache, where files may also be.
     blobs: Option<PathBuf>,
     follow_links: bool,
     max_bytes: u64,
 }
 
 impl ImageRoot {
-    /// A folder, with the limits of the options on its images.
+    /// Opens a folder, with the limits of the options on its images.
     ///
     /// # Errors
-    /// [`DataError::Io`] for a folder that is not there.
+    /// [`DataError::Io`] if the folder does not exist.
     pub fn new(folder: &Path, options: &SourceOptions) -> Result<Self, DataError> {
-        // A bare file name has the empty path as its parent.
+        // The parent of a bare file name is the empty path.
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         let real = fs::canonicalize(folder).map_err(DataError::io(folder))?;
         Ok(Self {
@@ -80,14 +81,14 @@ impl ImageRoot {
         })
     }
 
-    /// The file of this name, relative to the folder.
+    /// Returns the file with this path relative to the folder.
     ///
     /// # Errors
-    /// Why it is not used, in words: it is not there, no regular file, too large, or elsewhere.
+    /// The reason why it is unusable: it is missing, not a regular file, too large, or outside the folder.
     pub fn image(&self, name: &str) -> Result<ImageData, String> {
         let path = self.folder.join(self.relative(name)?);
         let reason = |error: std::io::Error| match error.kind() {
-            ErrorKind::NotFound => format!("there is no file `{name}`"),
+            ErrorKind::NotFound => format!("the file `{name}` is missing"),
             _ => format!("cannot access `{name}`: {error}"),
         };
         let metadata = fs::metadata(&path).map_err(reason)?;
@@ -99,7 +100,7 @@ impl ImageRoot {
             path.starts_with(&self.real) || self.blobs.as_ref().is_some_and(|blobs| path.starts_with(blobs))
         };
         if !self.follow_links && !is_inside(fs::canonicalize(&path).map_err(reason)?) {
-            return Err(format!("`{name}` is a link that leads out of the folder of images"));
+            return Err(format!("`{name}` is a link to a file outside the folder of images"));
         }
         Ok(ImageData::File(path))
     }
@@ -108,12 +109,12 @@ impl ImageRoot {
         let path = Path::new(name);
         let inside = match path.has_root() {
             true => path.strip_prefix(&self.folder).map_err(|_| {
-                format!("the path `{name}` is absolute and not in the folder of images: set the image root")
+                format!("the path `{name}` is absolute and outside the folder of images: set the image root")
             })?,
             false => path,
         };
         if inside.components().any(|part| !matches!(part, Component::Normal(_) | Component::CurDir)) {
-            return Err(format!("the path `{name}` could lead out of the folder of images"));
+            return Err(format!("the path `{name}` may not leave the folder of images"));
         }
         if inside.as_os_str().is_empty() {
             return Err("the path is empty".to_owned());
@@ -122,7 +123,7 @@ impl ImageRoot {
     }
 }
 
-/// Where the files of a folder in `REPOSITORY/snapshots/COMMIT` are that the hub's cache links to.
+/// Returns the folder of blobs that the files in `REPOSITORY/snapshots/COMMIT` of the hub cache link to.
 fn blobs(folder: &Path) -> Option<PathBuf> {
     let snapshots = folder.ancestors().skip(1).find(|folder| folder.ends_with("snapshots"))?;
     let repository = snapshots.parent()?;
@@ -137,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn links_of_the_hub_s_cache_lead_to_its_own_blobs_only() {
+    fn links_of_the_hub_cache_may_refer_to_its_blobs_only() {
         let cache = tempfile::tempdir().unwrap();
         for (repository, is_used) in [("datasets--org--name", true), ("other", false)] {
             let repository = cache.path().join(repository);
@@ -151,7 +152,7 @@ mod tests {
             let root = ImageRoot::new(&folder, &SourceOptions::default()).unwrap();
             assert_eq!(root.image("a.png").is_ok(), is_used, "{repository:?}");
             let error = root.image("b.png").unwrap_err();
-            assert!(error.contains("leads out of the folder"), "{error}");
+            assert!(error.contains("outside the folder"), "{error}");
         }
     }
 }

@@ -11,14 +11,14 @@ use super::window::count;
 use crate::DataError;
 use crate::error::ensure_file;
 
-/// An object a line. Lines without anything in them are no rows; the number of a row is that of its line.
+/// A table with one JSON object per line. Blank lines are ignored; a row has the number of its line.
 pub(super) struct JsonLines {
     path: PathBuf,
     columns: Vec<Column>,
     max: usize,
 }
 
-/// The rows that say which columns there are.
+/// Number of rows from which the columns are inferred.
 const SAMPLE: usize = 100;
 
 impl JsonLines {
@@ -35,7 +35,7 @@ impl JsonLines {
                 }
             }
         }
-        ensure_file(objects > 0, path, "the beginning", "without a JSON object", "one a line")?;
+        ensure_file(objects > 0, path, "the beginning", "without a JSON object", "one per line")?;
         Ok(Self { path: path.to_owned(), columns, max })
     }
 }
@@ -62,7 +62,7 @@ impl Table for JsonLines {
             columns.iter().filter_map(|&column| self.columns.get(column)).map(|c| c.name.clone()).collect();
         let cells = move |line: Line| {
             let object = object(line?)?;
-            // Not taken out: a column may be wanted twice, as a path and as the key.
+            // Cloned, since a column may be both the path and the key.
             Ok(names.iter().map(|name| object.get(name).cloned().map_or(Cell::Missing, cell)).collect())
         };
         let mut rows = lines(&self.path, self.max)?;
@@ -78,7 +78,7 @@ impl Table for JsonLines {
     }
 }
 
-/// The lines that are rows, with their numbers from 1.
+/// Returns the non-blank lines with their line numbers, from 1.
 fn lines(
     path: &Path,
     max: usize,
@@ -103,10 +103,10 @@ fn single(value: Value) -> Cell {
     match value {
         Value::Null => Cell::Missing,
         Value::String(text) => Cell::Bytes(text.into_bytes()),
-        Value::Number(number) if !number.is_f64() => Cell::Integer(number.to_string()),
-        Value::Number(_) => Cell::Other("a number with a fraction"),
-        Value::Bool(_) => Cell::Other("true or false"),
+        Value::Number(value) if !value.is_f64() => Cell::Integer(value.to_string()),
+        Value::Number(_) => Cell::Other("a float"),
+        Value::Bool(_) => Cell::Other("a boolean"),
         Value::Object(_) => Cell::Other("an object"),
-        Value::Array(_) => Cell::Other("a list in a list"),
+        Value::Array(_) => Cell::Other("a nested list"),
     }
 }

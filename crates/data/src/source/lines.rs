@@ -1,19 +1,20 @@
-//! Lines of bounded length, and captions one a line.
+//! Lines of bounded length, and text files with one caption per line.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use super::record::{Record, RecordSource, Records};
 use super::text::{caption, too_long};
 use super::window::{Window, count};
-use super::{Record, RecordSource, Records, open_regular};
 use crate::DataError;
+use crate::file::open_file;
 
-/// A line without its end, or why it is not read.
+/// A line without its terminator, or the reason why it is skipped.
 pub(super) type Line = Result<Vec<u8>, String>;
 
-/// Goes over the lines of a file. A line that is too long is passed over without being held.
+/// Iterates over the lines of a file. The end of a line that is too long is not stored.
 pub(super) struct Lines {
     file: BufReader<File>,
     path: PathBuf,
@@ -23,7 +24,7 @@ pub(super) struct Lines {
 
 impl Lines {
     pub(super) fn open(path: &Path, max: usize) -> Result<Self, DataError> {
-        Ok(Self { file: BufReader::new(open_regular(path)?), path: path.to_owned(), max, first: true })
+        Ok(Self { file: BufReader::new(open_file(path)?), path: path.to_owned(), max, first: true })
     }
 
     fn read(&mut self) -> io::Result<Option<Line>> {
@@ -59,7 +60,7 @@ impl Lines {
 }
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-/// What may stand in a line besides its text, and one byte more to tell that it is too long.
+/// Bytes of a line besides its text, and one more to detect that it is too long.
 const END_AND_MARK: usize = 5;
 
 impl Iterator for Lines {
@@ -70,7 +71,7 @@ impl Iterator for Lines {
     }
 }
 
-/// A text file with one caption a line. A key is the number of its line, from 1.
+/// A text file with one caption per line. The key is the line number, from 1.
 #[derive(Debug)]
 pub(super) struct TextLines {
     path: PathBuf,
@@ -79,7 +80,7 @@ pub(super) struct TextLines {
 
 impl TextLines {
     pub(super) fn open(path: &Path, max: usize) -> Result<Self, DataError> {
-        open_regular(path)?;
+        open_file(path)?;
         Ok(Self { path: path.to_owned(), max })
     }
 }

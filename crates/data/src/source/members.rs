@@ -1,4 +1,4 @@
-//! The members of a tar.
+//! Members of tar archives.
 
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
@@ -6,35 +6,35 @@ use std::path::{Path, PathBuf};
 
 use tar::{EntryType, Header, PaxExtensions};
 
-use super::open_regular;
 use crate::DataError;
+use crate::file::open_file;
 
 const BLOCK: u64 = 512;
-/// The most bytes of a name, or of the extended header that holds it.
+/// Maximum length of a name, or of the extended header that contains it.
 const MAX_NAME: u64 = 1 << 16;
 
-/// A member: its name, and where its bytes are.
+/// A member: its name, and the location of its data.
 pub(super) struct Member {
     pub(super) name: Vec<u8>,
     pub(super) offset: u64,
     pub(super) size: u64,
-    /// Why it is no plain file.
+    /// The reason if it is not a regular file.
     pub(super) fault: Option<&'static str>,
 }
 
-/// Goes from header to header, passing over what the members hold. Nothing is ever unpacked.
+/// Iterates over the headers and skips the data. Nothing is unpacked.
 ///
-/// Headers are parsed by `tar`, whose own walk would read names of any length into memory.
+/// Headers are parsed by `tar`, whose own iterator would read names of any length into memory.
 pub(super) struct Members {
     file: BufReader<File>,
     path: PathBuf,
     length: u64,
-    /// Where the next header is.
+    /// Offset of the next header.
     next: u64,
     done: bool,
 }
 
-/// What extended headers say about the member that follows them.
+/// The fields of extended headers, which apply to the next member.
 #[derive(Default)]
 struct Extended {
     name: Option<Vec<u8>>,
@@ -44,7 +44,7 @@ struct Extended {
 
 impl Members {
     pub(super) fn open(path: &Path) -> Result<Self, DataError> {
-        let file = open_regular(path)?;
+        let file = open_file(path)?;
         let length = file.metadata().map_err(DataError::io(path))?.len();
         Ok(Self { file: BufReader::new(file), path: path.to_owned(), length, next: 0, done: false })
     }
@@ -62,9 +62,9 @@ impl Members {
             let size = extended.size.filter(|_| !describes).unwrap_or(own_size);
             let offset = self.next;
             let end = size.checked_next_multiple_of(BLOCK).and_then(|padded| offset.checked_add(padded));
-            // The last padding may be absent; the end-of-archive mark would then be absent as well.
+            // The last padding may be missing, if the end-of-archive marker is missing too.
             let Some(end) = end.filter(|_| size <= self.length.saturating_sub(offset)) else {
-                return Err(self.damaged("a member goes on beyond the end of the file"));
+                return Err(self.damaged("a member exceeds the end of the file"));
             };
             self.next = end;
             if kind.is_gnu_longname() {
@@ -82,11 +82,11 @@ impl Members {
         }
     }
 
-    /// The next header; `None` at the mark that ends an archive.
+    /// Returns the next header, or `None` at the end-of-archive marker.
     fn header(&mut self) -> Result<Option<Header>, DataError> {
         let mut header = Header::new_old();
         if self.length.saturating_sub(self.next) < BLOCK {
-            return Err(self.damaged("it ends without an end-of-archive mark"));
+            return Err(self.damaged("the end-of-archive marker is missing"));
         }
         self.read_at(self.next, header.as_mut_bytes())?;
         self.next += BLOCK;
@@ -94,12 +94,12 @@ impl Members {
         if bytes.iter().all(|&byte| byte == 0) {
             return Ok(None);
         }
-        // The sum is taken with spaces in its own place.
+        // The checksum field itself counts as spaces.
         let sum: u32 = bytes.iter().map(|&byte| u32::from(byte)).sum();
         let own: u32 = bytes[148..156].iter().map(|&byte| u32::from(byte)).sum();
         let stated = header.cksum().map_err(|error| self.damaged(error))?;
         if sum - own + 8 * u32::from(b' ') != stated {
-            return Err(self.damaged("the checksum of a header is wrong"));
+            return Err(self.damaged("the checksum of a header does not match"));
         }
         Ok(Some(header))
     }
@@ -123,7 +123,7 @@ impl Members {
                 b"size" => {
                     let size = record.value().ok().and_then(|size| size.parse().ok());
                     extended.size =
-                        Some(size.ok_or_else(|| self.damaged("the size of a member is no number"))?);
+                        Some(size.ok_or_else(|| self.damaged("the size of a member is not a number"))?);
                 }
                 key if key.starts_with(b"GNU.sparse.") => extended.sparse = true,
                 _ => {}
@@ -133,7 +133,7 @@ impl Members {
     }
 
     fn read_at(&mut self, offset: u64, bytes: &mut [u8]) -> Result<(), DataError> {
-        // Relative, so that what is buffered is used.
+        // A relative seek keeps the buffer.
         let position = self.file.stream_position().map_err(DataError::io(&self.path))?;
         let distance = offset as i64 - position as i64;
         self.file
@@ -151,10 +151,10 @@ fn fault(kind: EntryType, sparse: bool) -> Option<&'static str> {
     match kind {
         EntryType::Regular | EntryType::Continuous if !sparse => None,
         EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
-            Some("the member is a sparse file, expected a plain one")
+            Some("the member is a sparse file, expected a regular file")
         }
-        EntryType::Link | EntryType::Symlink => Some("the member is a link, expected a file"),
-        _ => Some("the member is a folder or a device, expected a file"),
+        EntryType::Link | EntryType::Symlink => Some("the member is a link, expected a regular file"),
+        _ => Some("the member is a folder or a device, expected a regular file"),
     }
 }
 
@@ -171,7 +171,7 @@ impl Iterator for Members {
     }
 }
 
-/// Reads what members hold.
+/// Reads the data of members.
 pub(super) struct Contents {
     file: File,
     path: PathBuf,
@@ -179,11 +179,11 @@ pub(super) struct Contents {
 
 impl Contents {
     pub(super) fn open(path: &Path) -> Result<Self, DataError> {
-        Ok(Self { file: open_regular(path)?, path: path.to_owned() })
+        Ok(Self { file: open_file(path)?, path: path.to_owned() })
     }
 
     pub(super) fn read(&mut self, member: &Member) -> Result<Vec<u8>, DataError> {
-        // The walk has seen that the file is long enough, so this is memory that the file warrants.
+        // The member is within the file, so its size is bounded.
         let mut bytes = vec![0; member.size as usize];
         self.file
             .seek(SeekFrom::Start(member.offset))

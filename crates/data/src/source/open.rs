@@ -1,4 +1,4 @@
-//! Opening sources by what is there.
+//! Detecting and opening sources.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,10 +9,11 @@ use super::delimited::Delimited;
 use super::folder::Folder;
 use super::json_lines::JsonLines;
 use super::lines::TextLines;
+use super::options::SourceOptions;
+use super::record::{ImageData, RecordSource};
 use super::shards;
 use super::table::{Table, TableCaptions, TableImages, key_column};
 use super::tar::{TarCaptions, TarImages};
-use super::{ImageData, RecordSource, SourceOptions};
 use crate::DataError;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +50,7 @@ impl Format {
             Self::Tar => "a WebDataset tar",
             Self::Delimited(_) | Self::JsonLines | Self::Parquet => "a table",
             Self::Coco => "a COCO file",
-            Self::TextLines => "a file with one caption a line",
+            Self::TextLines => "a text file with one caption per line",
         }
     }
 
@@ -57,7 +58,7 @@ impl Format {
         matches!(self, Self::Delimited(_) | Self::JsonLines | Self::Parquet)
     }
 
-    /// What is said about a source has to apply to it.
+    /// Checks that the options apply to this format.
     fn check(
         self,
         path: &Path,
@@ -81,33 +82,31 @@ impl Format {
 ///
 /// | path | images | key |
 /// |---|---|---|
-/// | a folder | all `.jpg`, `.jpeg`, `.png`, `.webp`, `.gif`, `.bmp`, `.tif` and `.tiff` in it and the folders below it, in the order of the keys' bytes | the file's name relative to the folder, with `/` |
-/// | a folder of `.tar`, or `.tar` | the members with these extensions ([WebDataset], as img2dataset writes it), in the order of the files' names and of the members | the member's name up to the first dot behind the last `/` |
-/// | `.csv`, `.tsv`, `.jsonl`, `.ndjson`, `.parquet` | [`image_column`](SourceOptions::image_column): paths, or bytes where a Parquet column is binary | [`key_column`](SourceOptions::key_column), else the path, else the row's number |
+/// | a folder | all `.jpg`, `.jpeg`, `.png`, `.webp`, `.gif`, `.bmp`, `.tif` and `.tiff` in it and its subfolders, sorted by the bytes of their keys | the path relative to the folder, with `/` |
+/// | a folder of `.tar`, or `.tar` | the members with these extensions ([WebDataset], as written by img2dataset), in the order of the file names and of the members | the name of the member up to the first dot after the last `/` |
+/// | `.csv`, `.tsv`, `.jsonl`, `.ndjson`, `.parquet` | [`image_column`](SourceOptions::image_column): paths, or bytes if a Parquet column is binary | [`key_column`](SourceOptions::key_column), else the path, else the row number |
 /// | `.json` | `file_name` of the `images` of COCO captions | `file_name` |
 ///
-/// The same sample has the same key among the images and the captions of one dataset, if both are opened
-/// with the same options. A last part such as `{00000..00099}.tar` or `train-*.parquet` stands for several
-/// files, one after the other, whose keys must not be mere numbers. CSV and TSV have a header.
-/// Fields of structs in Parquet are called by their path, such as `image.bytes`. The feature `parquet` has to
-/// be on for Parquet.
+/// The images and captions of a dataset have the same keys if both are opened with the same options. The last component of
+/// the path may be a pattern such as `{00000..00099}.tar` or `train-*.parquet`; the files are concatenated, so their keys
+/// must not be row numbers. CSV and TSV files need a header. Fields of structs in Parquet are named by their path, such as
+/// `image.bytes`. Parquet needs the feature `parquet`.
 ///
-/// A record that cannot be used says why. Among the reasons: an image that is not there, is a folder or a
-/// device, or has too many bytes; a path that is absolute and not in the
-/// [`image_root`](SourceOptions::image_root), has a `..`, or is a link that leads out of that folder; members
-/// of tars that are links, devices or sparse, or whose names are absolute or have a `..`; names and cells that
-/// are not valid UTF-8; rows that are broken. Nothing is unpacked to disk.
+/// An unusable record has a reason instead of a value. Reasons include: an image that is missing, not a regular file or too
+/// large; an absolute path outside the [`image_root`](SourceOptions::image_root), a path with `..`, or a link to a file
+/// outside that folder; members of tars that are links, devices or sparse files, or have absolute names or `..`; names and
+/// cells that are not valid UTF-8; invalid rows. Nothing is unpacked to disk.
 ///
-/// A walk over a tar or a Parquet file that turns out to be damaged or cut off gives the records before that
-/// and then an error. Memory does not grow with the number of records, with two exceptions: the names of a
-/// folder (some 80 bytes each) and the content of COCO files are held.
+/// Iterating over a corrupt or truncated tar or Parquet file returns the records before the corruption and then an error.
+/// Memory does not grow with the number of records, with two exceptions: the names of a folder (about 80 bytes each) and
+/// the contents of COCO files are kept.
 ///
 /// [WebDataset]: https://github.com/webdataset/webdataset
 ///
 /// # Errors
-/// [`DataError::NotASource`], [`DataError::NoColumn`], [`DataError::SourceOption`] for an option that does
-/// not apply, [`DataError::Malformed`] and [`DataError::Damaged`] for files that are not what their names
-/// say, [`DataError::NoParquet`], [`DataError::Io`].
+/// [`DataError::NotASource`], [`DataError::NoColumn`], [`DataError::SourceOption`] for an option that does not apply,
+/// [`DataError::Malformed`] and [`DataError::Damaged`] for invalid files, [`DataError::IndexKeys`],
+/// [`DataError::NoParquet`], [`DataError::Io`].
 ///
 /// # Examples
 /// ```
@@ -122,7 +121,7 @@ impl Format {
 /// let images = images.records(0..2)?.collect::<Result<Vec<_>, _>>()?;
 /// assert_eq!(images[0].key, "cat.png");
 /// assert!(matches!(&images[0].value, Ok(ImageData::File(path)) if path.ends_with("cat.png")));
-/// assert!(images[1].value.is_err()); // a table cannot name files outside its folder
+/// assert!(images[1].value.is_err()); // outside the folder of the table
 ///
 /// let captions = open_captions(&table, &SourceOptions::default())?;
 /// assert_eq!(captions.count()?, 2);
@@ -149,14 +148,13 @@ pub fn open_images(
 ///
 /// | path | captions | key |
 /// |---|---|---|
-/// | `.csv`, `.tsv`, `.jsonl`, `.ndjson`, `.parquet` | [`caption_columns`](SourceOptions::caption_columns), row by row; the captions of a list count one by one | [`key_column`](SourceOptions::key_column), else the image's path, else the row's number |
-/// | a folder of `.tar`, or `.tar` | the `.txt` members, or fields of the `.json` members if columns are given | the member's name up to the first dot behind the last `/` |
-/// | `.json` | COCO captions, in the order of `images` and within one of the annotations' ids | `file_name` of the image |
-/// | `.txt` | the lines | the line's number, from 1 |
+/// | `.csv`, `.tsv`, `.jsonl`, `.ndjson`, `.parquet` | [`caption_columns`](SourceOptions::caption_columns), row by row; every element of a list is a caption | [`key_column`](SourceOptions::key_column), else the path of the image, else the row number |
+/// | a folder of `.tar`, or `.tar` | the `.txt` members, or fields of the `.json` members if columns are given | the name of the member up to the first dot after the last `/` |
+/// | `.json` | COCO captions, in the order of `images`, then of the annotation ids | `file_name` of the image |
+/// | `.txt` | the lines | the line number, from 1 |
 ///
-/// Everything else is as for [`open_images`]. A caption that is missing, without a visible character, not valid
-/// UTF-8 or too long is a record that says so; otherwise a caption is given as it stands there, but for the
-/// white space behind the text of a `.txt` member.
+/// Everything else is as in [`open_images`]. A caption that is missing, blank, not valid UTF-8 or too long is a record with a
+/// reason. Captions are not modified, except that white space after the text of a `.txt` member is removed.
 ///
 /// # Errors
 /// Those of [`open_images`].
@@ -192,8 +190,7 @@ pub fn open_captions(
     })
 }
 
-/// Opens the files that a path stands for with `open_file`, which gives `None` for what holds none of the
-/// wanted records.
+/// Opens the files of a path or pattern with `open_file`, which returns `None` for a format without the wanted records.
 fn open<T: 'static>(
     path: &Path,
     wanted: &'static str,
@@ -205,8 +202,8 @@ fn open<T: 'static>(
     for file in &files {
         let none = || DataError::NotASource { path: file.clone(), wanted };
         let format = Format::of(file).ok_or_else(none)?;
-        if files.len() > 1 && is_numbered(format, file, options)? {
-            return Err(DataError::Numbered { path: file.clone() });
+        if files.len() > 1 && has_index_keys(format, file, options)? {
+            return Err(DataError::IndexKeys { path: file.clone() });
         }
         sources.push(open_file(format, file)?.ok_or_else(none)?);
     }
@@ -216,8 +213,8 @@ fn open<T: 'static>(
     }
 }
 
-/// Whether the keys of a file are mere numbers, which mean nothing beside those of another file.
-fn is_numbered(format: Format, path: &Path, options: &SourceOptions) -> Result<bool, DataError> {
+/// Returns whether the keys of a file are row or line numbers, which are not unique across files.
+fn has_index_keys(format: Format, path: &Path, options: &SourceOptions) -> Result<bool, DataError> {
     if format.is_table() {
         return Ok(key_column(&*open_table(format, path, options)?, options)?.is_none());
     }

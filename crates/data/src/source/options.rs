@@ -1,11 +1,11 @@
-//! What a user may say about a source.
+//! Options of sources.
 
 use std::path::PathBuf;
 
-/// Which columns of a table to read, where its images are, and how much a record may ask for.
+/// The columns of a table, the folder of its images, and limits on the size of records.
 ///
-/// The default suits a dataset that uses the usual names. What does not apply to the kind of source that is
-/// opened, such as a column of a folder, is an error and not ignored.
+/// The default is for datasets with the usual column names. An option that does not apply to a source, such as a column of
+/// a folder, is an error.
 ///
 /// # Examples
 /// ```
@@ -15,25 +15,23 @@ use std::path::PathBuf;
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceOptions {
-    /// The column of a table that holds the keys. By default `key`; where there is none, the image's
-    /// path is the key, and where there is no path either, the number of the row (from 1; of the line in
-    /// JSON lines).
+    /// The key column of a table. Default: `key`, else the column of image paths, else the row number (from 1; in JSON lines
+    /// the line number).
     pub key_column: Option<String>,
-    /// The column of a table that holds paths or bytes of images. By default the first there is of
-    /// `image`, `image.bytes`, `path`, `file_name` and `filepath`.
+    /// The column with paths or bytes of images. Default: the first of `image`, `image.bytes`, `path`, `file_name` and
+    /// `filepath` that exists.
     pub image_column: Option<String>,
-    /// The columns of a table, or fields of the `.json` members of a tar, that hold captions. By default
-    /// the first column there is of `caption`, `captions` and `text`, and the `.txt` members of a tar.
+    /// The caption columns of a table, or caption fields of the `.json` members of a tar. Default: the first column of
+    /// `caption`, `captions` and `text` that exists, and the `.txt` members of a tar.
     pub caption_columns: Vec<String>,
-    /// The folder that the paths in a table or a COCO file are relative to, and that they cannot leave; by
-    /// default the folder of that file.
+    /// The folder that paths in a table or a COCO file are relative to and cannot leave. Default: the folder of that file.
     pub image_root: Option<PathBuf>,
-    /// Whether images may be symbolic links that lead out of their folder. Links within it are always
-    /// followed, links to folders never while a folder is walked over.
+    /// Whether images may be symbolic links to files outside their folder. Links within the folder are always followed;
+    /// links to folders are never followed when a folder is listed.
     pub follow_links: bool,
-    /// The most bytes that an image may have. By default 256 MiB.
+    /// Maximum length of an image file in bytes. Default: 256 MiB.
     pub max_image_bytes: u64,
-    /// The most bytes that a caption, a line, a row of CSV or a list of captions may have. By default 1 MiB.
+    /// Maximum length of a caption, a line, a CSV row or a list of captions in bytes. Default: 1 MiB.
     pub max_text_bytes: usize,
 }
 

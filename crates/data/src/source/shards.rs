@@ -1,18 +1,18 @@
-//! The files that a path stands for.
+//! Expansion of a path or pattern to files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::open_regular;
 use crate::DataError;
+use crate::file::open_file;
 
-/// The most files that one path can stand for.
+/// Maximum number of files of a pattern.
 const MAX_FILES: usize = 1 << 20;
 
-/// The tars of a folder, the files that a pattern matches, or the path itself.
+/// Returns the tars of a folder, the files that match a pattern, or the path itself.
 ///
-/// The last part of a path that is not there as it is can be a pattern: `{00000..00099}` counts, `{a,b}`
-/// lists, `*` stands for anything and `?` for one character. What braces name has to be there.
+/// If the path does not exist, its last component may be a pattern: `{00000..00099}` is a range, `{a,b}` are alternatives,
+/// `*` matches any string and `?` one character. All files of a brace expansion must exist.
 pub(super) fn find(path: &Path, wanted: &'static str) -> Result<Vec<PathBuf>, DataError> {
     let none = || DataError::NotASource { path: path.to_owned(), wanted };
     let folder = path.parent().unwrap_or(Path::new(""));
@@ -22,7 +22,7 @@ pub(super) fn find(path: &Path, wanted: &'static str) -> Result<Vec<PathBuf>, Da
         return Ok(if tars.is_empty() { vec![path.to_owned()] } else { tars });
     }
     if path.exists() || !pattern.contains(['*', '?', '{']) {
-        open_regular(path)?;
+        open_file(path)?;
         return Ok(vec![path.to_owned()]);
     }
     let mut names = Vec::new();
@@ -33,21 +33,23 @@ pub(super) fn find(path: &Path, wanted: &'static str) -> Result<Vec<PathBuf>, Da
             files.extend(matching(folder, &name)?);
         } else {
             let file = folder.join(name);
-            open_regular(&file)?;
+            open_file(&file)?;
             files.push(file);
         }
     }
     if files.is_empty() { Err(none()) } else { Ok(files) }
 }
 
-/// The files of a folder whose names match, in the order of their names.
+/// Returns the files of a folder whose names match, sorted by name.
 fn matching(folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, DataError> {
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).map_err(DataError::io(folder))? {
         let entry = entry.map_err(DataError::io(folder))?;
-        let matches =
-            entry.file_name().to_str().is_some_and(|name| fits(pattern.as_bytes(), name.as_bytes()));
+        let matches = entry
+            .file_name()
+            .to_str()
+            .is_some_and(|name| matches_wildcards(pattern.as_bytes(), name.as_bytes()));
         if matches && !entry.path().is_dir() {
             files.push(entry.path());
         }
@@ -56,9 +58,9 @@ fn matching(folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, DataError> {
     Ok(files)
 }
 
-/// Whether a name fits a pattern of `*` and `?`.
-fn fits(pattern: &[u8], name: &[u8]) -> bool {
-    // After a mismatch, the last `*` takes one byte more.
+/// Returns whether a name matches a pattern with `*` and `?`.
+fn matches_wildcards(pattern: &[u8], name: &[u8]) -> bool {
+    // After a mismatch, the last `*` matches one more byte.
     let (mut at, mut in_name) = (0, 0);
     let mut star = None;
     while in_name < name.len() {
@@ -83,7 +85,7 @@ fn fits(pattern: &[u8], name: &[u8]) -> bool {
     pattern[at..].iter().all(|&byte| byte == b'*')
 }
 
-/// Writes out the braces of a pattern; `None` if they are malformed or stand for too many names.
+/// Expands the braces of a pattern. Returns `None` if they are invalid or expand to too many names.
 fn expand(pattern: &str, into: &mut Vec<String>) -> Option<()> {
     let Some((before, rest)) = pattern.split_once('{') else {
         into.push(pattern.to_owned());
@@ -109,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn braces() {
+    fn expands_braces() {
         assert_eq!(expanded("a.tar").unwrap(), ["a.tar"]);
         assert_eq!(expanded("{098..101}.tar").unwrap(), ["098.tar", "099.tar", "100.tar", "101.tar"]);
         assert_eq!(expanded("{a,b}-{0..1}").unwrap(), ["a-0", "a-1", "b-0", "b-1"]);
@@ -120,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn wildcards() {
+    fn matches_wildcard_patterns() {
         for (pattern, name, expected) in [
             ("*.tar", "00000.tar", true),
             ("*.tar", ".tar", true),
@@ -132,7 +134,7 @@ mod tests {
             ("", "", true),
             ("", "a", false),
         ] {
-            assert_eq!(fits(pattern.as_bytes(), name.as_bytes()), expected, "{pattern} {name}");
+            assert_eq!(matches_wildcards(pattern.as_bytes(), name.as_bytes()), expected, "{pattern} {name}");
         }
     }
 }

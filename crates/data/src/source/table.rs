@@ -1,4 +1,4 @@
-//! Images and captions in the columns of a table.
+//! Images and captions in the columns of tables.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -6,28 +6,29 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::image_root::{ImageRoot, check_size};
+use super::options::SourceOptions;
+use super::record::{ImageData, Record, RecordSource, Records};
 use super::text::{caption, text, too_long};
 use super::window::{Window, count};
-use super::{ImageData, Record, RecordSource, Records, SourceOptions};
 use crate::DataError;
 
-/// A table whose rows can be walked over any number of times.
+/// A table whose rows can be iterated any number of times.
 pub(super) trait Table: Send + Sync {
     fn path(&self) -> &Path;
 
     fn columns(&self) -> &[Column];
 
-    /// What a row is called in the name of one that has no key.
+    /// The word for a row in the description of one without a key.
     fn unit(&self) -> &'static str;
 
     fn count(&self) -> Result<u64, DataError>;
 
-    /// Walks over the rows from a position on, reading these columns only.
+    /// Iterates over the rows from a position on, reading only these columns.
     fn rows(&self, columns: &[usize], start: u64) -> Result<Rows, DataError>;
 
-    /// How many rows may be passed over on the way to one of the values of these columns, lists taken one by
-    /// one, and how many values these rows hold.
-    fn pass_over(&self, _columns: &[usize], _value: u64) -> (u64, u64) {
+    /// Returns the number of rows that can be skipped before a value of these columns, and the number of values in these rows.
+    /// The elements of lists are values.
+    fn skippable(&self, _columns: &[usize], _value: u64) -> (u64, u64) {
         (0, 0)
     }
 }
@@ -42,44 +43,44 @@ pub(super) struct Column {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ColumnKind {
-    /// Text, or whatever each cell says: CSV and JSON declare no types.
+    /// Text, or any type: CSV and JSON have no column types.
     Text,
-    /// Bytes that may be anything.
+    /// Arbitrary bytes.
     #[cfg_attr(not(feature = "parquet"), expect(dead_code, reason = "only Parquet has them"))]
     Bytes,
 }
 
-/// The cells of a row in the order in which the columns were asked for, or why it has none.
+/// The cells of a row in the order of the requested columns, or the reason why it is skipped.
 pub(super) struct Row {
-    /// Counts from 1.
+    /// The row number, from 1.
     pub(super) number: u64,
     pub(super) cells: Result<Vec<Cell>, String>,
 }
 
 #[derive(Debug)]
 pub(super) enum Cell {
-    /// Null, or not there.
+    /// Null or missing.
     Missing,
     /// Text or bytes.
     Bytes(Vec<u8>),
-    /// Bytes that were not read, as there are so many.
+    /// Bytes that were not read because of their length.
     #[cfg_attr(not(feature = "parquet"), expect(dead_code, reason = "only Parquet has them"))]
     TooLong(u64),
-    /// In decimal.
+    /// An integer in decimal.
     Integer(String),
     List(Vec<Cell>),
-    /// Anything else, in words.
+    /// The name of another type.
     Other(&'static str),
 }
 
 impl Cell {
-    /// The bytes, or why there are none.
+    /// Returns the bytes, or the reason why there are none.
     fn bytes(self, what: &str, max: u64) -> Result<Vec<u8>, String> {
         match self {
             Self::Bytes(bytes) => Ok(bytes),
             Self::Missing => Err(format!("the {what} is missing")),
             Self::TooLong(bytes) => Err(too_long(what, bytes, max)),
-            Self::Integer(number) => Err(format!("the {what} is the number {number}, expected text")),
+            Self::Integer(value) => Err(format!("the {what} is the integer {value}, expected text")),
             Self::List(_) => Err(format!("the {what} is a list, expected a single value")),
             Self::Other(kind) => Err(format!("the {what} is {kind}, expected text")),
         }
@@ -87,7 +88,7 @@ impl Cell {
 
     fn key(self, max: usize) -> Result<String, String> {
         let key = match self {
-            Self::Integer(number) => number,
+            Self::Integer(value) => value,
             cell => text(cell.bytes("key", max as u64)?, "key")?,
         };
         if key.is_empty() {
@@ -115,7 +116,7 @@ const KEY_COLUMNS: [&str; 1] = ["key"];
 const IMAGE_COLUMNS: [&str; 5] = ["image", "image.bytes", "path", "file_name", "filepath"];
 const CAPTION_COLUMNS: [&str; 3] = ["caption", "captions", "text"];
 
-/// A chosen column, or the first there is of the usual ones.
+/// Returns the chosen column, or the first of the usual ones that exists.
 fn choose(table: &dyn Table, chosen: Option<&str>, usual: &[&str]) -> Result<usize, DataError> {
     let columns = table.columns();
     let usual = if chosen.is_some() { &[] } else { usual };
@@ -134,9 +135,9 @@ fn choose(table: &dyn Table, chosen: Option<&str>, usual: &[&str]) -> Result<usi
     })
 }
 
-/// The column that holds the keys; `None` for the number of the row.
+/// Returns the key column, or `None` if the key is the row number.
 ///
-/// Images and captions of one table must get the same keys, so it does not depend on what is read.
+/// It is the same for images and captions of a table, so that they pair.
 pub(super) fn key_column(table: &dyn Table, options: &SourceOptions) -> Result<Option<usize>, DataError> {
     if let Some(name) = options.key_column.as_deref() {
         return choose(table, Some(name), &[]).map(Some);
@@ -151,7 +152,7 @@ pub(super) fn key_column(table: &dyn Table, options: &SourceOptions) -> Result<O
     Ok(image.filter(|&image| table.columns()[image].kind == ColumnKind::Text))
 }
 
-/// The key of a row; where it is a cell, it is taken off the end of the cells.
+/// Returns the key of a row. If it is a cell, it is removed from the end of the cells.
 fn take_key(cells: &mut Vec<Cell>, keyed: bool, number: u64, max: usize) -> Result<String, String> {
     match keyed {
         true => cells.pop().unwrap_or(Cell::Missing).key(max),
@@ -247,7 +248,7 @@ impl TableCaptions {
         Ok(Self { table, captions, key, max_text_bytes: options.max_text_bytes })
     }
 
-    /// Walks over all records from the first of a row on.
+    /// Iterates over all records from the first of a row on.
     fn walk(&self, row: u64) -> Result<Walk, DataError> {
         let columns: Vec<usize> = self.captions.iter().copied().chain(self.key).collect();
         Ok(Walk {
@@ -262,17 +263,17 @@ impl TableCaptions {
 
 impl RecordSource<String> for TableCaptions {
     fn count(&self) -> Result<u64, DataError> {
-        let (rows, records) = self.table.pass_over(&self.captions, u64::MAX);
+        let (rows, records) = self.table.skippable(&self.captions, u64::MAX);
         Ok(records + count(self.walk(rows)?)?)
     }
 
     fn records(&self, range: Range<u64>) -> Result<Records<String>, DataError> {
-        let (rows, records) = self.table.pass_over(&self.captions, range.start);
+        let (rows, records) = self.table.skippable(&self.captions, range.start);
         Ok(Box::new(Window::new(self.walk(rows)?, records, &range)))
     }
 }
 
-/// The captions of row after row.
+/// Iterates over the captions of rows.
 struct Walk {
     rows: Rows,
     pending: VecDeque<Record<String>>,

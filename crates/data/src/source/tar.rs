@@ -1,4 +1,4 @@
-//! WebDataset tars, as img2dataset writes them.
+//! WebDataset tars, as written by img2dataset.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -9,23 +9,24 @@ use serde_json::{Map, Value};
 use super::image_root::{check_size, is_image_extension};
 use super::json_lines::cell;
 use super::members::{Contents, Member, Members};
+use super::options::SourceOptions;
+use super::record::{ImageData, Record, RecordSource, Records};
 use super::table::Cell;
 use super::text::{caption, too_long};
 use super::window::{Window, count};
-use super::{ImageData, Record, RecordSource, Records, SourceOptions};
 use crate::DataError;
 
-/// What a member's name says as WebDataset reads it: the sample's key, and what this member is of it. They
-/// are parted by the first dot behind the last `/`.
+/// The key of the sample and the extension in the name of a member. As in WebDataset, they are separated by the first dot
+/// after the last `/`.
 struct Name {
     key: String,
     extension: String,
     fault: Option<&'static str>,
 }
 
-/// `None` for a name without the two parts: WebDataset leaves such members out.
+/// Returns `None` for a name without key or extension; WebDataset ignores such members.
 fn parse(name: &[u8]) -> Option<Name> {
-    let mut fault = std::str::from_utf8(name).is_err().then_some("the member's name is not valid UTF-8");
+    let mut fault = std::str::from_utf8(name).is_err().then_some("the name of the member is not valid UTF-8");
     let name = String::from_utf8_lossy(name);
     let name = name.strip_prefix("./").unwrap_or(&name);
     let file = name.rfind('/').map_or(0, |slash| slash + 1);
@@ -38,12 +39,12 @@ fn parse(name: &[u8]) -> Option<Name> {
         || name.split(['/', '\\']).any(|part| part == "..")
         || name.as_bytes().get(1..3).is_some_and(|drive| matches!(drive, b":\\" | b":/"));
     if outside {
-        fault = Some("the member's name leads out of the archive");
+        fault = Some("the name of the member is a path outside the archive");
     }
     Some(Name { key: name[..dot].to_owned(), extension, fault })
 }
 
-/// The members with these extensions.
+/// Iterates over the members with the wanted extensions.
 fn members<F: Fn(&str) -> bool>(
     path: &Path,
     wanted: F,
@@ -58,7 +59,7 @@ fn members<F: Fn(&str) -> bool>(
     }))
 }
 
-/// A member that is skipped goes by its whole name.
+/// The record of a skipped member. Its key is the whole name.
 fn skipped<T>(member: &Member, reason: String) -> Record<T> {
     Record { key: String::from_utf8_lossy(&member.name).into_owned(), value: Err(reason) }
 }
@@ -67,14 +68,14 @@ fn fault(name: &Name, member: &Member) -> Option<String> {
     name.fault.or(member.fault).map(str::to_owned)
 }
 
-/// The members of a WebDataset tar with one extension, in their order: `cls` for labels, for instance. Keys are those
-/// that [`open_images`](super::open_images) gives the images.
+/// Iterates over the members of a WebDataset tar with the given extension, such as `cls` for labels. The keys are those of
+/// [`open_images`](super::open_images).
 ///
-/// A member that is a link or a device, is named out of the archive or has more than `max_bytes` is a record that says
-/// so.
+/// The record of a member that is a link or a device, has a path outside the archive or is longer than `max_bytes` has a
+/// reason instead of a value.
 ///
 /// # Errors
-/// [`DataError::Io`] and, also on the walk, [`DataError::Damaged`].
+/// [`DataError::Io`] and, also during iteration, [`DataError::Damaged`].
 ///
 /// # Examples
 /// ```no_run
@@ -151,7 +152,7 @@ impl TarCaptions {
         if self.fields.is_empty() { |extension| extension == "txt" } else { |extension| extension == "json" }
     }
 
-    /// Walks over all records.
+    /// Iterates over all records.
     fn walk(&self) -> Result<impl Iterator<Item = Result<Record<String>, DataError>> + use<>, DataError> {
         let (fields, max, mut contents) = (self.fields.clone(), self.max, Contents::open(&self.path)?);
         let mut members = members(&self.path, self.wanted())?;
@@ -181,7 +182,7 @@ impl TarCaptions {
     }
 }
 
-/// The captions in a member, or why there are none. A line end behind a text is no part of it.
+/// Returns the captions of a member, or the reason why there are none. White space after a text is removed.
 fn captions(
     mut bytes: Vec<u8>,
     fields: &[String],

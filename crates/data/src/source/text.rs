@@ -1,6 +1,6 @@
-//! What makes a caption.
+//! Validation of captions.
 
-/// The caption, or why it is none. `max` is its greatest length in bytes.
+/// Validates a caption of at most `max` bytes. The error is the reason why it is skipped.
 pub(super) fn caption(bytes: Vec<u8>, max: usize) -> Result<String, String> {
     if bytes.len() > max {
         return Err(too_long("caption", bytes.len() as u64, max as u64));
@@ -12,12 +12,12 @@ pub(super) fn caption(bytes: Vec<u8>, max: usize) -> Result<String, String> {
     Ok(text)
 }
 
-/// The text of a cell, or why it is none.
+/// Decodes a text. The error is the reason why it is skipped.
 pub(super) fn text(bytes: Vec<u8>, what: &str) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|_| format!("the {what} is not valid UTF-8"))
 }
 
-/// The reason for skipping what is too long.
+/// The reason for skipping a value that is too long.
 pub(super) fn too_long(what: &str, bytes: u64, max: u64) -> String {
     format!("the {what} has {bytes} bytes, expected at most {max}")
 }

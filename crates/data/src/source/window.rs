@@ -1,12 +1,11 @@
-//! A range of a walk.
+//! Ranges of an iterator.
 
 use std::ops::Range;
 
-use super::{Record, Records};
+use super::record::{Record, Records};
 use crate::DataError;
 
-/// The items at a range of positions. It ends with the first error, wherever that is: an error before the
-/// range must not pass for a record.
+/// The items at a range of positions, up to the first error. An error before the range is also returned.
 pub(super) struct Window<I> {
     inner: I,
     skip: u64,
@@ -14,7 +13,7 @@ pub(super) struct Window<I> {
 }
 
 impl<I> Window<I> {
-    /// `inner` starts at position `first`.
+    /// Creates a window on an iterator that starts at position `first`.
     pub(super) fn new(inner: I, first: u64, range: &Range<u64>) -> Self {
         Self { inner, skip: range.start.saturating_sub(first), take: range.end.saturating_sub(range.start) }
     }
@@ -42,13 +41,12 @@ impl<T, I: Iterator<Item = Result<T, DataError>>> Iterator for Window<I> {
     }
 }
 
-/// How many items there are.
+/// Counts the items.
 pub(super) fn count<T>(mut items: impl Iterator<Item = Result<T, DataError>>) -> Result<u64, DataError> {
     items.try_fold(0, |sum, item| item.map(|_| sum + 1))
 }
 
-/// The records of a source that holds `len` of them in memory, at those positions of the range that there
-/// are.
+/// Returns the records at a range of positions of a source with `len` records in memory.
 pub(super) fn positions<T: 'static>(
     range: Range<u64>,
     len: usize,

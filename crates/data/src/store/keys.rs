@@ -1,4 +1,4 @@
-//! The keys in a shard, which stay there until they are asked for.
+//! The keys in a shard, read on demand.
 
 use std::fs::File;
 use std::io;
@@ -8,23 +8,23 @@ use crate::DataError;
 use crate::error::ensure_file;
 use crate::file::read_at;
 
-/// How many keys are read at a time.
+/// Number of keys that are read at once.
 const BLOCK: usize = 1024;
 
-/// Where in a shard the keys are.
+/// The location of the keys in a shard.
 #[derive(Debug)]
 pub(crate) struct StoredKeys {
     pub(crate) rows: usize,
-    /// Where the places begin at which the keys do: one more than there are rows, 8 bytes each.
+    /// Offset of the key offsets: one more than there are rows, 8 bytes each.
     pub(crate) offsets: u64,
-    /// Where the keys begin.
+    /// Offset of the keys.
     pub(crate) bytes: u64,
-    /// How many bytes all keys have.
+    /// Length of all keys in bytes.
     pub(crate) length: u64,
 }
 
 impl StoredKeys {
-    /// The offsets cover the key bytes in order, and every key is UTF-8.
+    /// Checks that the offsets cover the key bytes in order, and that every key is UTF-8.
     pub(crate) fn check(&self, file: &File, path: &Path) -> Result<(), DataError> {
         let mut start = 0;
         for first in (0..self.rows).step_by(BLOCK) {
@@ -48,8 +48,7 @@ impl StoredKeys {
         ensure_file(start == self.length, path, "the last key offset", start, self.length)
     }
 
-    /// Reads the keys of sorted rows to their places. All was checked on opening, and is again, because the file can
-    /// have changed since.
+    /// Reads the keys of sorted rows into their outputs. Offsets are validated again, since the file may have changed.
     pub(crate) fn read(&self, file: &File, wanted: &mut [(usize, &mut String)]) -> io::Result<()> {
         for wanted in wanted.chunk_by_mut(|(before, _), (row, _)| *row == before + 1) {
             for wanted in wanted.chunks_mut(BLOCK) {
@@ -70,14 +69,14 @@ impl StoredKeys {
         Ok(())
     }
 
-    /// The offsets of neighbouring rows, and the end of the last.
+    /// Reads the offsets of consecutive rows, and the end of the last.
     fn read_offsets(&self, file: &File, first: usize, rows: usize) -> io::Result<Vec<u64>> {
         let mut bytes = vec![0; 8 * (rows + 1)];
         read_at(file, &mut bytes, self.offsets + 8 * first as u64)?;
         Ok(bytes.as_chunks().0.iter().map(|&bytes| u64::from_le_bytes(bytes)).collect())
     }
 
-    /// The keys between checked offsets.
+    /// Reads the keys between valid offsets.
     fn read_bytes(&self, file: &File, offsets: &[u64]) -> io::Result<Vec<u8>> {
         let [start, .., end] = offsets else { return Ok(Vec::new()) };
         let mut bytes = vec![0; (end - start) as usize];
@@ -86,7 +85,7 @@ impl StoredKeys {
     }
 }
 
-/// Cuts bytes at checked offsets, of which the first is where they begin.
+/// Splits bytes at valid offsets, the first of which is their start.
 fn pieces<'a>(bytes: &'a [u8], offsets: &'a [u64]) -> impl Iterator<Item = &'a [u8]> {
     let start = offsets.first().copied().unwrap_or_default();
     let piece = move |pair: &[u64]| match *pair {

@@ -1,28 +1,25 @@
 //! `manifest.json`: what a store holds, and the list of its shards.
 
-use std::fs::{self, File};
-use std::io::Read;
 use std::path::Path;
 
-use sail_core::{Modality, Provenance};
-use sail_support::write_atomic;
+use sail_core::{Dtype, Modality, Provenance};
+use sail_support::{read_bounded, write_atomic};
 use serde::{Deserialize, Serialize};
 
-use super::tail::TailEntry;
+use crate::DataError;
 use crate::error::ensure_file;
-use crate::{DataError, Dtype};
 
-/// Present exactly in a finished store.
+/// Present only in a finished store.
 pub(crate) const MANIFEST: &str = "manifest.json";
-/// The manifest so far of a store that is being written.
+/// The manifest of a store that is being written.
 pub(crate) const PARTIAL: &str = "partial.json";
 
-/// The widest backbone features have some ten thousand dimensions.
+/// The largest backbones have about ten thousand dimensions.
 pub(crate) const MAX_DIM: usize = 1 << 20;
 
 const FORMAT: &str = "sail-embeddings";
 const VERSION: u32 = 1;
-/// Room for a hundred thousand shards.
+/// Enough for a hundred thousand shards.
 const MAX_BYTES: u64 = 16 << 20;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,19 +33,28 @@ pub(crate) struct Manifest {
     pub(crate) dtype: Dtype,
     pub(crate) rows: usize,
     pub(crate) shards: Vec<ShardEntry>,
-    /// What a manifest so far has beside its shards.
+    /// In `partial.json` only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) unfinished: Option<Progress>,
+    pub(crate) unfinished: Option<Unfinished>,
 }
 
-/// How far the writing of a store has come.
+/// The state of an unfinished store.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Progress {
-    /// Where the writer's input goes on.
+pub(crate) struct Unfinished {
+    /// Position in the writer's input at which it continues.
     pub(crate) position: u64,
-    /// Rows behind those of the shards.
+    /// Rows after those of the shards.
     pub(crate) tail: TailEntry,
+}
+
+/// The valid part of a tail file. A killed process may have written more.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TailEntry {
+    pub(crate) rows: usize,
+    pub(crate) bytes: u64,
+    pub(crate) sha256: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -60,15 +66,14 @@ pub(crate) struct ShardEntry {
     pub(crate) sha256: String,
 }
 
-/// What every version has, read first so that a newer manifest is called newer and not broken.
+/// The fields of every version. Parsed first, so that a newer version is reported as such.
 #[derive(Deserialize)]
 struct Preamble {
     format: String,
     version: u32,
 }
 
-/// The one name that a shard can have; a manifest that says otherwise is refused, so it cannot point
-/// elsewhere.
+/// The name of a shard. A manifest with other names is rejected, so it cannot refer to other files.
 pub(crate) fn shard_name(index: usize) -> String {
     format!("shard-{index:05}.safetensors")
 }
@@ -88,17 +93,9 @@ impl Manifest {
         }
     }
 
-    /// Reads and checks a manifest. Nothing is said about the shards' files yet.
+    /// Reads and validates a manifest, without looking at the files of the shards.
     pub(crate) fn read(path: &Path) -> Result<Self, DataError> {
-        let metadata = fs::metadata(path).map_err(DataError::io(path))?;
-        ensure_file(metadata.is_file(), path, "the entry", "a folder or a device", "a regular file")?;
-        let length = metadata.len();
-        ensure_file(length <= MAX_BYTES, path, "the length", length, format!("at most {MAX_BYTES} bytes"))?;
-        let mut json = Vec::new();
-        File::open(path)
-            .and_then(|file| file.take(MAX_BYTES).read_to_end(&mut json))
-            .map_err(DataError::io(path))?;
-
+        let json = read_bounded(path, MAX_BYTES).map_err(DataError::read(path))?;
         let invalid = |source| DataError::Manifest { path: path.to_owned(), source };
         let Preamble { format, version } = serde_json::from_slice(&json).map_err(invalid)?;
         ensure_file(format == FORMAT, path, "`format`", format!("`{format}`"), format!("`{FORMAT}`"))?;

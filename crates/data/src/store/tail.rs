@@ -1,30 +1,23 @@
-//! Rows that do not fill a shard yet, kept safe in a file that grows.
+//! The tail: an append-only file of rows that do not fill a shard yet.
 //!
-//! A shard is written once, when it is full. Until then its rows go to a tail, each as the length of its key
-//! (u32, little-endian), the key and the values, so that saving them costs what is new and not the whole shard.
+//! A shard is written once, when it is full. Until then its rows are appended to a tail, each as the length of its key
+//! (u32, little-endian), the key and the values. So the cost of saving depends on the new rows, not on the shard.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
+use sail_support::hex;
 use sha2::{Digest, Sha256};
 
-use super::shard::{ShardBuffer, hexadecimal};
+use super::manifest::TailEntry;
+use super::row_buffer::RowBuffer;
 use crate::DataError;
 use crate::error::ensure_file;
+use crate::file::open_file;
 
-/// The suffix of the name, by which leftovers are known.
+/// The suffix of file names, which identifies files to clean up.
 pub(crate) const TAIL_SUFFIX: &str = ".tail";
-
-/// How much of a tail counts; what a killed process wrote behind that does not.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct TailEntry {
-    pub(crate) rows: usize,
-    pub(crate) bytes: u64,
-    pub(crate) sha256: String,
-}
 
 /// The saved rows of the shard that is being filled.
 #[derive(Debug)]
@@ -37,28 +30,28 @@ pub(crate) struct Tail {
 }
 
 impl Tail {
-    /// No rows yet, and no file.
+    /// Creates a tail without rows and without a file.
     pub(crate) fn new(shard: usize) -> Self {
         Self { shard, rows: 0, bytes: 0, hash: Sha256::new(), file: None }
     }
 
-    /// The shard that the rows will be in.
+    /// Index of the shard that the rows belong to.
     pub(crate) fn shard(&self) -> usize {
         self.shard
     }
 
-    /// The file, where there are rows.
+    /// Name of the file, if there are rows.
     pub(crate) fn name(&self) -> Option<String> {
         self.file.as_ref().map(|_| name(self.shard))
     }
 
     pub(crate) fn entry(&self) -> TailEntry {
-        TailEntry { rows: self.rows, bytes: self.bytes, sha256: hexadecimal(self.hash.clone()) }
+        TailEntry { rows: self.rows, bytes: self.bytes, sha256: hex(&self.hash.clone().finalize()) }
     }
 
-    /// Adds the rows of the buffer that are not saved yet, and flushes them to the disk. After an error nothing
-    /// has been added, and the next call tries again.
-    pub(crate) fn save(&mut self, folder: &Path, buffer: &ShardBuffer) -> Result<(), DataError> {
+    /// Appends the rows of the buffer that are not saved yet, and syncs the file. After an error nothing is appended, and the
+    /// next call tries again.
+    pub(crate) fn save(&mut self, folder: &Path, buffer: &RowBuffer) -> Result<(), DataError> {
         if self.rows == buffer.rows() {
             return Ok(());
         }
@@ -88,24 +81,22 @@ impl Tail {
         Ok(())
     }
 
-    /// Reads back what was saved, for rows of `row_bytes` bytes.
+    /// Reads the saved rows, each of `row_bytes` bytes.
     pub(crate) fn open(
         folder: &Path,
         shard: usize,
         entry: &TailEntry,
         row_bytes: usize,
-    ) -> Result<(Self, ShardBuffer), DataError> {
+    ) -> Result<(Self, RowBuffer), DataError> {
         let path = folder.join(name(shard));
-        let mut buffer = ShardBuffer::new();
+        let mut buffer = RowBuffer::new();
         if entry.rows == 0 {
             return Ok((Self::new(shard), buffer));
         }
-        // Asked first: neither a folder nor a pipe is opened, and a length that the file does not have asks for
-        // no memory.
-        let metadata = std::fs::metadata(&path).map_err(DataError::io(&path))?;
-        ensure_file(metadata.is_file(), &path, "the entry", "a folder or a device", "a regular file")?;
+        // Checked before memory is allocated for it.
+        let length = open_file(&path)?.metadata().map_err(DataError::io(&path))?.len();
         let expected = format!("at least {} bytes", entry.bytes);
-        ensure_file(metadata.len() >= entry.bytes, &path, "the length", metadata.len(), expected)?;
+        ensure_file(length >= entry.bytes, &path, "the length", length, expected)?;
         let file = open(&path).map_err(DataError::io(&path))?;
         let mut rest = BufReader::with_capacity(1 << 20, (&file).take(entry.bytes));
         let mut hash = Sha256::new();
@@ -133,9 +124,9 @@ impl Tail {
             buffer.values.extend_from_slice(&values);
             bytes += (length.len() + key.len() + values.len()) as u64;
         }
-        let expected = format!("{bytes} as its rows take");
+        let expected = format!("{bytes}, the sum over its rows");
         ensure_file(bytes == entry.bytes, &path, "the recorded length", entry.bytes, expected)?;
-        let found = hexadecimal(hash.clone());
+        let found = hex(&hash.clone().finalize());
         if found != entry.sha256 {
             return Err(DataError::Checksum { path, expected: entry.sha256.clone(), found });
         }
@@ -143,7 +134,7 @@ impl Tail {
     }
 }
 
-/// The one name that the tail of a shard can have.
+/// The name of the tail of a shard.
 fn name(shard: usize) -> String {
     format!("shard-{shard:05}{TAIL_SUFFIX}")
 }

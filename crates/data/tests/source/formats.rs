@@ -1,8 +1,8 @@
-//! What is in datasets as reference tools write them.
+//! Data sets written by reference tools.
 
 use super::*;
 
-/// Makes the files, with their names as contents, and returns the folder.
+/// Creates files with their names as contents.
 fn folder(names: &[&str]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for name in names {
@@ -14,7 +14,7 @@ fn folder(names: &[&str]) -> tempfile::TempDir {
 }
 
 #[test]
-fn a_folder_in_the_order_of_the_bytes_of_its_keys() {
+fn folders_are_sorted_by_key() {
     let names = ["b.PNG", "a/z.jpg", "a.jpg", "a/b/c.webp", "é.tiff", "a-b.gif", "x.bmp", "y.TIF", "w.jpeg"];
     let folder = folder(&[&names[..], &["notes.txt", "a/jpg", "c.jpg.part"]].concat());
     let mut sorted = names;
@@ -28,20 +28,20 @@ fn a_folder_in_the_order_of_the_bytes_of_its_keys() {
 }
 
 #[test]
-fn csv_and_tsv_as_python_writes_them() {
+fn reads_csv_and_tsv_of_python() {
     let keys_expected = expected_text("keys");
     let texts = expected("captions");
     for name in ["comma.csv", "quoted.csv", "tab.tsv"] {
         let records = captions(&fixture(name), &SourceOptions::default());
         assert_eq!(usable(&records), texts.iter().map(caption_of).collect::<Vec<_>>(), "{name}");
         for ((record, key), text) in records.iter().zip(&keys_expected).zip(&texts) {
-            // Python writes nothing for null; and this is not what a key hangs on.
+            // Python writes nothing for null. Keys do not depend on this.
             assert_eq!((&record.key, record.value.is_err()), (key, caption_of(text).is_none()), "{name}");
         }
         let records = images(&fixture(name), &options("key", "file", &[]));
         assert_eq!(keys(&records), keys_expected, "{name}");
-        assert!(reason(&records[0]).contains("no file `folder/0.jpg`"), "{:?}", records[0]);
-        // Without a column of keys the paths are the keys, on both sides.
+        assert!(reason(&records[0]).contains("the file `folder/0.jpg`"), "{:?}", records[0]);
+        // Without a key column the paths are the keys of both sides.
         let by_path = options("file", "file", &[]);
         assert_eq!(keys(&captions(&fixture(name), &by_path)), expected_text("paths"));
         assert_eq!(keys(&images(&fixture(name), &by_path)), expected_text("paths"));
@@ -49,7 +49,7 @@ fn csv_and_tsv_as_python_writes_them() {
 }
 
 #[test]
-fn json_lines_as_python_writes_them() {
+fn reads_json_lines_of_python() {
     let path = fixture("lines.jsonl");
     let records = captions(&path, &SourceOptions::default());
     assert_eq!(usable(&records), expected("captions").iter().map(caption_of).collect::<Vec<_>>());
@@ -69,7 +69,7 @@ fn json_lines_as_python_writes_them() {
 }
 
 #[test]
-fn tables_without_keys() {
+fn tables_without_keys_have_row_numbers() {
     let folder = folder(&["sub/1.jpg"]);
     let at = |name: &str, content: &str| {
         let path = folder.path().join(name);
@@ -85,16 +85,16 @@ fn tables_without_keys() {
     let records = images(&by_path, &SourceOptions::default());
     assert_eq!(keys(&records), ["sub/1.jpg"]);
     assert!(records[0].value.is_ok());
-    // The keys of the folder itself are the same.
+    // The folder has the same keys.
     assert_eq!(keys(&images(folder.path(), &SourceOptions::default())), ["sub/1.jpg"]);
-    // The folder of the images can be another one than that of the table.
+    // The images can be in another folder than the table.
     let from_root = at("root.csv", "path\n1.jpg\n");
     let options = SourceOptions { image_root: Some(folder.path().join("sub")), ..SourceOptions::default() };
     assert!(images(&from_root, &options)[0].value.is_ok());
 }
 
 #[test]
-fn one_caption_a_line() {
+fn reads_text_lines() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("captions.txt");
     fs::write(&path, b"\xef\xbb\xbfone\r\ntwo \n\nfour").unwrap();
@@ -106,7 +106,7 @@ fn one_caption_a_line() {
 }
 
 #[test]
-fn tars_as_img2dataset_writes_them() {
+fn reads_tars_of_img2dataset() {
     let keys_expected = ["000000001", "000000002", "000000003", "000000004", "000000005"];
     let default = SourceOptions::default();
     for path in ["shards", "shards/{00000..00002}.tar", "shards/0000?.tar", "shards/*.tar"] {
@@ -127,7 +127,7 @@ fn tars_as_img2dataset_writes_them() {
 }
 
 #[test]
-fn names_that_need_extended_headers() {
+fn reads_names_in_extended_headers() {
     for name in ["long_gnu.tar", "long_pax.tar"] {
         let records = images(&fixture(name), &SourceOptions::default());
         assert_eq!(keys(&records), expected_text("long"), "{name}");
@@ -136,7 +136,7 @@ fn names_that_need_extended_headers() {
 }
 
 #[test]
-fn coco_captions() {
+fn reads_coco_captions() {
     let records = captions(&fixture("coco.json"), &SourceOptions::default());
     assert_eq!(usable(&records), [Some("first"), Some("second"), Some("third"), Some("fourth")]);
     let (nine, three) = ("000000000009.jpg", "val/000000000003.jpg");
@@ -147,14 +147,14 @@ fn coco_captions() {
     let records = images(&fixture("coco.json"), &root);
     assert_eq!(keys(&records), [nine, three, "lonely.jpg"]);
     assert!(records[0].value.is_ok() && records[1].value.is_ok());
-    assert!(reason(&records[2]).contains("no file"));
+    assert!(reason(&records[2]).contains("is missing"));
     let mut from_folder = images(folder.path(), &SourceOptions::default());
     from_folder.truncate(2);
     assert_eq!(keys(&from_folder), [nine, three]);
 }
 
 #[test]
-fn several_tables_are_one_after_the_other() {
+fn concatenates_tables() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("b.csv"), "text,key\nthree,3\n").unwrap();
     fs::write(folder.path().join("a.csv"), "key,text\n1,one\n2,two\n").unwrap();
@@ -168,9 +168,9 @@ fn several_tables_are_one_after_the_other() {
 
     fs::write(folder.path().join("c.csv"), "text\nfour\n").unwrap();
     let error = open_captions(&folder.path().join("*.csv"), &SourceOptions::default()).err().unwrap();
-    assert!(matches!(&error, DataError::Numbered { path } if path.ends_with("c.csv")), "{error}");
+    assert!(matches!(&error, DataError::IndexKeys { path } if path.ends_with("c.csv")), "{error}");
     fs::write(folder.path().join("a.txt"), "one").unwrap();
     fs::write(folder.path().join("b.txt"), "two").unwrap();
     let error = open_captions(&folder.path().join("*.txt"), &SourceOptions::default()).err().unwrap();
-    assert!(matches!(&error, DataError::Numbered { path } if path.ends_with("a.txt")), "{error}");
+    assert!(matches!(&error, DataError::IndexKeys { path } if path.ends_with("a.txt")), "{error}");
 }

@@ -1,5 +1,4 @@
-//! Damaged and malicious files give reasons and errors: no panic, no endless walk, no memory that the file does
-//! not warrant.
+//! Corrupt and malicious files: no panics, no endless iteration, no allocation beyond the file size.
 
 use std::sync::LazyLock;
 
@@ -7,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// The datasets that are damaged here.
+/// The data sets to corrupt.
 static FILES: LazyLock<Vec<(&str, Vec<u8>)>> = LazyLock::new(|| {
     let names = [
         "comma.csv",
@@ -29,14 +28,13 @@ static FILES: LazyLock<Vec<(&str, Vec<u8>)>> = LazyLock::new(|| {
     names.into_iter().map(|name| (name, fs::read(fixture(name)).unwrap())).collect()
 });
 
-/// Every walk that a file allows. It has to end; what it gives does not matter.
+/// Iterates over a file in all ways. The result does not matter.
 fn use_source(path: &Path) {
     fn walk<T>(source: Result<Box<dyn RecordSource<T>>, DataError>) {
         let Ok(source) = source else { return };
         let _ = source.count();
         for start in [0, 3] {
-            // A file of some kilobytes cannot have more records than bits, but a run-length encoded column
-            // can say that it has; a walk gives them one by one.
+            // A run-length encoded column of a few kilobytes can have any number of records.
             if let Ok(records) = source.records(start..100_000) {
                 records.for_each(drop);
             }
@@ -50,7 +48,7 @@ fn use_source(path: &Path) {
     walk(open_captions(path, &options("", "", &["long"])));
 }
 
-/// Writes bytes under a name that says which format they are in.
+/// Writes bytes to a file with the extension of their format.
 fn with_bytes(name: &str, bytes: &[u8]) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(Path::new(name).file_name().unwrap());
@@ -65,7 +63,7 @@ proptest! {
     fn flips_and_cuts_never_panic(
         file in any::<prop::sample::Index>(),
         flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
-        // Parquet's metadata is at its end, and so are most of its weak points.
+        // Changes at the end hit the metadata of Parquet.
         near_end in prop::collection::vec((0usize..1800, any::<u8>()), 0..4),
         cut in prop::option::weighted(0.1, any::<prop::sample::Index>()),
         sum_again: bool,
@@ -80,7 +78,7 @@ proptest! {
             let index = bytes.len().saturating_sub(9 + back);
             bytes[index] = value;
         }
-        // Past the checksums of tars, so that the numbers in the headers have to be coped with.
+        // Correct the checksums of tars, to test the values in the headers.
         if sum_again && name.ends_with("tar") {
             for block in bytes.chunks_exact_mut(512).filter(|block| block[257..262] == *b"ustar") {
                 block[148..156].fill(b' ');
@@ -109,14 +107,14 @@ proptest! {
     }
 }
 
-/// Parquet by hand, so that it can lie.
+/// Handwritten Parquet files with invalid values.
 #[cfg(feature = "parquet")]
 mod bombs {
     use std::io::Write;
 
     use super::*;
 
-    /// Fields of a struct in Thrift's compact protocol, each with the step from the last id.
+    /// Fields of a struct in the compact protocol of Thrift, each with the increment of the id.
     struct Thrift(Vec<u8>);
 
     impl Thrift {
@@ -166,8 +164,7 @@ mod bombs {
         }
     }
 
-    /// A file with the one column `caption` of `values` values in `rows` rows. `schema` is what comes behind the
-    /// root.
+    /// A file with the single column `caption` of `values` values in `rows` rows. `schema` follows the root.
     fn parquet(pages: &[u8], codec: i64, values: i64, rows: i64, schema: Vec<Thrift>) -> Vec<u8> {
         let metadata = Thrift::new().integer(1, 6).integer(3, codec).integer(1, values);
         let metadata = metadata.integer(2, pages.len() as i64).integer(2, 4);
@@ -210,75 +207,75 @@ mod bombs {
         source.records(0..5).unwrap().collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())
     }
 
-    fn assert_refused(bytes: &[u8], part: &str) {
+    fn assert_rejected(bytes: &[u8], part: &str) {
         let error = open(bytes).unwrap_err();
         assert!(error.contains(part), "{part}: {error}");
     }
 
     #[test]
-    fn what_is_written_by_hand_is_read() {
+    fn reads_handwritten_files() {
         let body = b"\x02\0\0\0hi\x03\0\0\0you";
         let file = parquet(&page(body, body.len() as i64, 2, 0), 0, 2, 2, required());
         assert_eq!(usable(&open(&file).unwrap()), [Some("hi"), Some("you")]);
     }
 
     #[test]
-    fn pages_that_decompress_to_more_than_they_say() {
+    fn rejects_pages_with_wrong_sizes() {
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
         for _ in 0..1000 {
             gzip.write_all(&[0; 1 << 20]).unwrap();
         }
         let gzip = gzip.finish().unwrap();
-        assert_refused(
+        assert_rejected(
             &parquet(&page(&gzip, 100, 1, 0), 2, 1, 1, required()),
             "101 bytes decompressed, expected 100",
         );
-        assert_refused(
+        assert_rejected(
             &parquet(&page(&gzip, 1 << 30, 1, 0), 2, 1, 1, required()),
             "expected at most 536870912",
         );
-        // A preamble that says four gigabytes.
-        assert_refused(
+        // A preamble with a length of four gigabytes.
+        assert_rejected(
             &parquet(&page(b"\xff\xff\xff\xff\x0f\0", 100, 1, 0), 1, 1, 1, required()),
             "4294967295 bytes",
         );
         let zstd = zstd::bulk::compress(&vec![0; 1 << 24], 3).unwrap();
-        assert_refused(&parquet(&page(&zstd, 100, 1, 0), 6, 1, 1, required()), "cannot be decompressed");
-        assert_refused(&parquet(&page(b"abc", -1, 1, 0), 6, 1, 1, required()), "header");
-        assert_refused(&parquet(&page(b"abc", 2, 1, 0), 0, 1, 1, required()), "another size");
+        assert_rejected(&parquet(&page(&zstd, 100, 1, 0), 6, 1, 1, required()), "cannot be decompressed");
+        assert_rejected(&parquet(&page(b"abc", -1, 1, 0), 6, 1, 1, required()), "header");
+        assert_rejected(&parquet(&page(b"abc", 2, 1, 0), 0, 1, 1, required()), "does not match");
     }
 
     #[test]
-    fn numbers_that_are_too_large() {
+    fn rejects_counts_out_of_range() {
         let huge = i64::MAX;
         let body = b"\x02\0\0\0hi";
         let good = page(body, 6, 1, 0);
-        assert_refused(&parquet(&good, 0, huge, huge, required()), "contradicts");
-        assert_refused(&parquet(&good, 0, 1, 2, required()), "contradicts");
-        assert_refused(&parquet(&good, 0, -1, -1, required()), "contradicts");
-        assert_refused(&parquet(&good, 0, 1 << 40, 1 << 40, required()), "fewer rows");
-        assert_refused(
+        assert_rejected(&parquet(&good, 0, huge, huge, required()), "inconsistent");
+        assert_rejected(&parquet(&good, 0, 1, 2, required()), "inconsistent");
+        assert_rejected(&parquet(&good, 0, -1, -1, required()), "inconsistent");
+        assert_rejected(&parquet(&good, 0, 1 << 40, 1 << 40, required()), "fewer rows");
+        assert_rejected(
             &parquet(&page(body, 6, huge, 0), 0, 1 << 40, 1 << 40, required()),
-            "more values than it says",
+            "more values than stated",
         );
-        assert_refused(
-            &parquet(&page(body, 6, 1 << 40, 0), 0, 1 << 40, 1 << 40, required()),
-            "end too early",
-        );
-        assert_refused(&parquet(&page(b"\xff\xff\xff\xffhi", 6, 1, 0), 0, 1, 1, required()), "end too early");
-        assert_refused(&parquet(&good, 0, 1, 1, vec![]), "contradicts");
+        assert_rejected(&parquet(&page(body, 6, 1 << 40, 0), 0, 1 << 40, 1 << 40, required()), "truncated");
+        assert_rejected(&parquet(&page(b"\xff\xff\xff\xffhi", 6, 1, 0), 0, 1, 1, required()), "truncated");
+        assert_rejected(&parquet(&good, 0, 1, 1, vec![]), "inconsistent");
         let lost = [dictionary(b"\x02\0\0\0hi", huge), page(b"\x01\x02\0", 3, 1, 8)].concat();
-        assert_refused(&parquet(&lost, 0, 1, 1, required()), "dictionary ends too early");
+        assert_rejected(&parquet(&lost, 0, 1, 1, required()), "dictionary is truncated");
         let beyond = [dictionary(b"\x02\0\0\0hi", 1), page(b"\x01\x02\x01", 3, 1, 8)].concat();
-        assert_refused(&parquet(&beyond, 0, 1, 1, required()), "no entry 1 in the dictionary");
-        assert_refused(&parquet(&page(b"\x01\x02\0", 3, 1, 8), 0, 1, 1, required()), "dictionary is missing");
-        assert_refused(&parquet(&page(b"\xff\x02\0", 3, 1, 8), 0, 1, 1, required()), "too wide");
+        assert_rejected(&parquet(&beyond, 0, 1, 1, required()), "dictionary index 1 is out of range");
+        assert_rejected(
+            &parquet(&page(b"\x01\x02\0", 3, 1, 8), 0, 1, 1, required()),
+            "dictionary is missing",
+        );
+        assert_rejected(&parquet(&page(b"\xff\x02\0", 3, 1, 8), 0, 1, 1, required()), "out of range");
         let twice = [dictionary(b"\x02\0\0\0hi", 1), dictionary(b"\x02\0\0\0hi", 1)].concat();
-        assert_refused(&parquet(&twice, 0, 1, 1, required()), "two dictionaries");
+        assert_rejected(&parquet(&twice, 0, 1, 1, required()), "two dictionaries");
     }
 
     #[test]
-    fn a_few_bytes_that_stand_for_billions_of_values_in_one_row() {
+    fn rejects_billions_of_values_in_a_row() {
         // Repetition level 1 and definition level 1 in runs of 2^40, all of the first entry of the dictionary.
         let run = |value: u8| [&Thrift::new().varint(1 << 41).0[..], &[value]].concat();
         let levels = |bytes: &[u8]| [&(bytes.len() as u32).to_le_bytes(), bytes].concat();
@@ -286,22 +283,22 @@ mod bombs {
         let body = [repetition, levels(&run(1)), vec![0], run(0)].concat();
         let value = [&60_000u32.to_le_bytes()[..], &[b'x'; 60_000]].concat();
         let pages = [dictionary(&value, 1), page(&body, body.len() as i64, 1 << 40, 8)].concat();
-        assert_refused(&parquet(&pages, 0, 1 << 40, 1, repeated()), "more than 65536 values");
+        assert_rejected(&parquet(&pages, 0, 1 << 40, 1, repeated()), "more than 65536 values");
     }
 
     #[test]
-    fn deep_schemas_and_foreign_files() {
+    fn rejects_deep_schemas_and_other_files() {
         let group = || Thrift::new().integer(3, 1).text(1, "caption").integer(1, 1);
         let deep: Vec<Thrift> = (0..100_000).map(|_| group()).collect();
-        assert_refused(&parquet(b"", 0, 0, 0, deep), "contradicts");
+        assert_rejected(&parquet(b"", 0, 0, 0, deep), "inconsistent");
         for (bytes, part) in [
             (&b""[..], "0 bytes"),
             (b"PAR1", "4 bytes"),
             (b"PAR1\0\0\0\0\0\0\0\0PARE", "encrypted"),
-            (b"PAR1\0\0\0\0\0\0\0\0PAR2", "does not end"),
+            (b"PAR1\0\0\0\0\0\0\0\0PAR2", "magic bytes"),
             (b"PAR1\0\0\0\0\xff\xff\xff\xffPAR1", "its footer has 4294967295 bytes"),
         ] {
-            assert_refused(bytes, part);
+            assert_rejected(bytes, part);
         }
     }
 }

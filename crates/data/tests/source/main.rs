@@ -1,9 +1,11 @@
-//! Where images and captions come from: what reference tools wrote, what can be wrong, and what holds for
-//! every dataset.
+//! Sources of images and captions: files of reference tools, invalid files, and properties.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-mod bad_input;
+mod bad_paths;
+mod bad_rows;
+mod bad_sources;
+mod bad_tars;
 mod formats;
 mod hostile;
 #[cfg(feature = "parquet")]
@@ -20,7 +22,7 @@ use sail_data::DataError;
 use sail_data::source::{ImageData, Record, RecordSource, SourceOptions, open_captions, open_images};
 use serde_json::Value;
 
-/// A file that `generate_source.py` wrote.
+/// A file written by `generate_source.py`.
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/source").join(name)
 }
@@ -46,7 +48,7 @@ fn options(key: &str, image: &str, captions: &[&str]) -> SourceOptions {
     }
 }
 
-/// All records, after checking that they are as many as counted, and that walks over parts agree.
+/// Reads all records, and checks their count and that ranges agree with the whole.
 fn all<T: Debug + PartialEq>(source: &dyn RecordSource<T>) -> Vec<Record<T>> {
     let walk = |range| source.records(range).unwrap().collect::<Result<Vec<_>, _>>().unwrap();
     let records = walk(0..u64::MAX);
@@ -109,4 +111,17 @@ fn captions_of(value: &Value) -> Vec<Option<&str>> {
         Some(list) if !list.is_empty() => list.iter().map(caption_of).collect(),
         _ => vec![None],
     }
+}
+
+/// Writes a file in a folder.
+fn file(folder: &tempfile::TempDir, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+    let path = folder.path().join(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, content).unwrap();
+    path
+}
+
+/// Options with small limits.
+fn small() -> SourceOptions {
+    SourceOptions { max_image_bytes: 100, max_text_bytes: 40, ..SourceOptions::default() }
 }

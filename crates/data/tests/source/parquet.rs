@@ -1,13 +1,13 @@
-//! Parquet as pyarrow writes it.
+//! Parquet files of pyarrow.
 
 use super::*;
 
-/// All codecs, versions of pages and encodings that are read.
+/// All supported codecs, page versions and encodings.
 const FILES: [&str; 5] =
     ["plain.parquet", "snappy.parquet", "gzip_v2.parquet", "zstd_v2_plain.parquet", "small_pages.parquet"];
 
 #[test]
-fn captions_of_every_text_type() {
+fn reads_captions_of_every_text_type() {
     let texts = expected("captions");
     for file in FILES {
         for column in ["caption", "categorical"] {
@@ -19,7 +19,7 @@ fn captions_of_every_text_type() {
 }
 
 #[test]
-fn lists_of_captions_count_one_by_one() {
+fn list_elements_are_captions() {
     let lists = expected("lists");
     let (keys_expected, texts) = (expected_text("keys"), expected("captions"));
     for file in FILES {
@@ -35,7 +35,7 @@ fn lists_of_captions_count_one_by_one() {
                 .collect();
             let found: Vec<_> = records.iter().map(|r| (r.key.as_str(), r.value.as_deref().ok())).collect();
             assert_eq!(found, flat, "{file} {column}");
-            // A walk can start anywhere, in the middle of a list and of a row group too.
+            // Iteration can start anywhere, also within a list or a row group.
             let source = open_captions(&fixture(file), &options("", "", &[column, "caption"])).unwrap();
             for start in 0..=records.len() {
                 let rest = source.records(start as u64..u64::MAX).unwrap().collect::<Result<Vec<_>, _>>();
@@ -46,7 +46,7 @@ fn lists_of_captions_count_one_by_one() {
 }
 
 #[test]
-fn keys_of_text_and_whole_numbers() {
+fn reads_text_and_integer_keys() {
     let small: Vec<String> = (0..12).map(|row| (2u64.pow(31) + row).to_string()).collect();
     let large: Vec<String> = (0..12).map(|row| (2u64.pow(63) + row).to_string()).collect();
     let ids: Vec<String> = expected("ids").iter().map(Value::to_string).collect();
@@ -69,8 +69,8 @@ fn keys_of_text_and_whole_numbers() {
 }
 
 #[test]
-fn pictures_as_bytes_and_as_paths() {
-    let lengths = expected("pictures");
+fn reads_images_as_bytes_and_paths() {
+    let lengths = expected("images");
     for file in FILES {
         for column in ["picture", "image.bytes", ""] {
             let records = images(&fixture(file), &options("", column, &[]));
@@ -81,7 +81,7 @@ fn pictures_as_bytes_and_as_paths() {
                         let bytes = (0..length).map(|byte| byte as u8).collect();
                         assert_eq!(record.value, Ok(ImageData::Bytes(bytes)), "{file} {column}");
                     }
-                    None => assert_eq!(reason(record), "the picture is missing"),
+                    None => assert_eq!(reason(record), "the image is missing"),
                 }
             }
             let source = open_images(&fixture(file), &options("", column, &[])).unwrap();
@@ -93,17 +93,17 @@ fn pictures_as_bytes_and_as_paths() {
         let small = SourceOptions { max_image_bytes: 20, max_text_bytes: 100, ..SourceOptions::default() };
         let records = images(&fixture(file), &small);
         assert!(records[2].value.is_ok());
-        assert_eq!(reason(&records[3]), "the picture has 21 bytes, expected at most 20");
+        assert_eq!(reason(&records[3]), "the image has 21 bytes, expected at most 20");
         let records = captions(&fixture(file), &small);
         assert_eq!(reason(&records[9]), "the caption has 300 bytes, expected at most 100");
         let records = images(&fixture(file), &options("path", "path", &[]));
         assert_eq!(keys(&records), expected_text("paths"));
-        assert!(reason(&records[1]).contains("no file"));
+        assert!(reason(&records[1]).contains("is missing"));
     }
 }
 
 #[test]
-fn pictures_and_captions_get_the_same_keys() {
+fn images_and_captions_have_equal_keys() {
     for (key, image) in [("", ""), ("", "path"), ("id", "picture"), ("", "image.bytes"), ("path", "")] {
         let options = options(key, image, &[]);
         let path = fixture("snappy.parquet");
@@ -112,7 +112,7 @@ fn pictures_and_captions_get_the_same_keys() {
 }
 
 #[test]
-fn columns_that_are_not_read() {
+fn rejects_unsupported_columns() {
     for column in ["score", "time", "nested", "absent"] {
         let error = open_captions(&fixture("plain.parquet"), &options("", "", &[column])).err().unwrap();
         let DataError::NoColumn { wanted, columns, .. } = &error else { panic!("{error}") };
@@ -123,15 +123,15 @@ fn columns_that_are_not_read() {
              `categorical`, `captions`, `large_captions`, `required`"
         );
     }
-    // Not a column of text: each row says so.
+    // Not a text column: each row has a reason.
     let records = captions(&fixture("plain.parquet"), &options("", "", &["id"]));
-    assert_eq!(reason(&records[0]), "the caption is the number 1, expected text");
+    assert_eq!(reason(&records[0]), "the caption is the integer 1, expected text");
     let records = images(&fixture("plain.parquet"), &options("", "captions", &[]));
     assert_eq!(reason(&records[0]), "the path is a list, expected a single value");
 }
 
 #[test]
-fn encodings_and_codecs_that_are_not_read_are_named() {
+fn rejects_unsupported_encodings_and_codecs() {
     let source = open_captions(&fixture("delta.parquet"), &SourceOptions::default()).unwrap();
     let (records, error) = until_error(&*source);
     assert!(records.is_empty() && matches!(error, DataError::Damaged { .. }), "{error}");

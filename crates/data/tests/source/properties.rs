@@ -1,13 +1,13 @@
-//! What holds for every dataset: it comes back as it was written, and every walk is a part of the whole one.
+//! Properties of all formats: records round-trip, and every range is a part of the whole.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// A row as it is written: a key, and captions that may be unusable.
+/// A row: a key, and captions that may be unusable.
 type Row = (String, Vec<Option<String>>);
 
-/// Text with what formats are apt to trip over.
+/// Text with special characters of the formats.
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![
         4 => "[a-z \"',\t\n\r\\\\{}]{0,12}",
@@ -23,7 +23,7 @@ pub(super) fn rows(captions: impl Into<proptest::collection::SizeRange>) -> impl
     prop::collection::vec(("[a-zé0-9./_-]{1,12}", captions), 1..40)
 }
 
-/// What the rows give, as keys and usable captions. `max` is the longest that is read.
+/// The expected keys and usable captions of rows. `max` is the maximum length.
 pub(super) fn records_of(rows: &[Row], max: usize) -> Vec<(&str, Option<&str>)> {
     let usable = |text: &String| text.len() <= max && !text.trim().is_empty();
     rows.iter()
@@ -40,7 +40,7 @@ pub(super) fn found(records: &[Record<String>]) -> Vec<(&str, Option<&str>)> {
     records.iter().map(|record| (record.key.as_str(), record.value.as_deref().ok())).collect()
 }
 
-/// Walks over any part of a source.
+/// Checks random ranges of a source.
 pub(super) fn check_ranges<T: PartialEq + Debug>(
     source: &dyn RecordSource<T>,
     whole: &[Record<T>],
@@ -114,7 +114,7 @@ proptest! {
     #[test]
     fn tars(members in prop::collection::vec(("[a-zé0-9/_-]{1,150}", prop::collection::vec(any::<u8>(), 0..1100), text()), 1..8), cut in 0usize..9, ranges in ranges()) {
         let folder = tempfile::tempdir().unwrap();
-        // Two archives, of which the first may be empty.
+        // Two archives, the first may be empty.
         let cut = cut.min(members.len());
         let name = |key: &str, extension: &str| format!("k{key}/x.{extension}");
         for (archive, part) in [("0.tar", &members[..cut]), ("1.tar", &members[cut..])] {
@@ -131,7 +131,7 @@ proptest! {
         let source = open_images(folder.path(), &SourceOptions::default()).unwrap();
         let records = all(&*source);
         for (record, (key, image, _)) in records.iter().zip(&members) {
-            // The writer drops what is empty between slashes.
+            // The writer drops empty path components.
             prop_assert_eq!(record.key.replace('/', ""), format!("k{key}x").replace('/', ""));
             prop_assert_eq!(&record.value, &Ok(ImageData::Bytes(image.clone())));
         }

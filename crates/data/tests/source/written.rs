@@ -1,4 +1,4 @@
-//! Parquet as the Rust implementation writes it, with any content.
+//! Parquet files of the Rust implementation with random content.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn comes_back(
+    fn round_trips(
         rows in rows(0..4),
         images in prop::collection::vec(prop::option::weighted(0.8, prop::collection::vec(any::<u8>(), 0..50)), 40),
         group in 1usize..20,

@@ -30,14 +30,14 @@ pub enum SegmentationError {
     },
     /// A label that is not a class.
     #[error(
-        "the {what} has label {label} at row {row}, column {column}, expected less than {classes} or 255 for ignored: \
-         check the layout"
+        "the {what} has label {label} at row {row}, column {column}, expected a class below {classes} or the \
+         ignored label: is this the right layout?"
     )]
     Label {
         /// `mask` or `prediction`.
         what: &'static str,
         /// The label.
-        label: u8,
+        label: u16,
         /// Its row.
         row: usize,
         /// Its column.

@@ -2,14 +2,16 @@
 
 use super::SegmentationError;
 
-/// The label of pixels that are excluded from scores.
-pub const IGNORED: u8 = 255;
+/// The label of pixels that are excluded from every score, such as object borders and unlabelled regions.
+///
+/// Files have labels of their own for this, such as 255 in 8-bit masks; whatever reads them maps those to this one.
+pub const IGNORED: u16 = u16::MAX;
 
 /// A class for every pixel, row by row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LabelMap {
     size: [usize; 2],
-    labels: Vec<u8>,
+    labels: Vec<u16>,
 }
 
 impl LabelMap {
@@ -20,7 +22,7 @@ impl LabelMap {
     ///
     /// # Errors
     /// [`SegmentationError::Length`] if the number of labels does not match the size.
-    pub fn new(size: [usize; 2], labels: Vec<u8>) -> Result<Self, SegmentationError> {
+    pub fn new(size: [usize; 2], labels: Vec<u16>) -> Result<Self, SegmentationError> {
         let [height, width] = size;
         let (found, expected) = (labels.len(), height.saturating_mul(width));
         if found != expected {
@@ -35,7 +37,7 @@ impl LabelMap {
     }
 
     /// Returns the labels, row by row.
-    pub fn labels(&self) -> &[u8] {
+    pub fn labels(&self) -> &[u16] {
         &self.labels
     }
 
@@ -44,7 +46,7 @@ impl LabelMap {
     /// # Errors
     /// [`SegmentationError::Label`] with the first invalid label; `what` names the map in the message.
     pub fn check(&self, classes: usize, ignored: bool, what: &'static str) -> Result<(), SegmentationError> {
-        let invalid = |label: &u8| usize::from(*label) >= classes && !(ignored && *label == IGNORED);
+        let invalid = |label: &u16| usize::from(*label) >= classes && !(ignored && *label == IGNORED);
         match self.labels.iter().position(invalid) {
             None => Ok(()),
             Some(index) => {

@@ -85,7 +85,7 @@ impl LogitMap {
     /// several. Each thread holds only one row of the resized map.
     ///
     /// # Errors
-    /// [`SegmentationError::Config`] for an empty size, more than 255 classes, a scale that is not positive, and a
+    /// [`SegmentationError::Config`] for an empty size, more than 65,535 classes, a scale that is not positive, and a
     /// threshold out of range.
     ///
     /// # Examples
@@ -99,7 +99,7 @@ impl LogitMap {
     pub fn labels(&self, size: [usize; 2], decision: &Decision) -> Result<LabelMap, SegmentationError> {
         let [height, width] = size;
         ensure(height > 0 && width > 0, "size", format!("{height} x {width}"), "at least 1 x 1")?;
-        ensure(self.classes <= usize::from(IGNORED), "classes", self.classes, "at most 255")?;
+        ensure(self.classes <= usize::from(IGNORED), "classes", self.classes, format!("at most {IGNORED}"))?;
         let scale = decision.scale;
         ensure(scale.is_finite() && scale > 0.0, "scale", scale, "a positive value")?;
         if let Some(threshold) = decision.background_threshold {
@@ -140,17 +140,17 @@ impl LogitMap {
 }
 
 impl Decision {
-    fn label(&self, logits: &[f32]) -> u8 {
+    fn label(&self, logits: &[f32]) -> u16 {
         let (mut best, mut highest) = (0, f32::NEG_INFINITY);
         for (class, &logit) in logits.iter().enumerate() {
             if logit > highest {
                 (best, highest) = (class, logit);
             }
         }
-        let Some(threshold) = self.background_threshold else { return best as u8 };
+        let Some(threshold) = self.background_threshold else { return best as u16 };
         // The softmax at its maximum.
         let sum: f32 = logits.iter().map(|logit| (self.scale * (logit - highest)).exp()).sum();
-        if 1.0 / sum < threshold { 0 } else { best as u8 }
+        if 1.0 / sum < threshold { 0 } else { best as u16 }
     }
 }
 

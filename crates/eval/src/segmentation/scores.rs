@@ -64,9 +64,9 @@ impl Confusion {
     /// Creates an empty matrix.
     ///
     /// # Errors
-    /// [`SegmentationError::Config`] if the number of classes is not 1 to 255.
+    /// [`SegmentationError::Config`] if the number of classes is not 1 to 65,535.
     pub fn new(classes: usize) -> Result<Self, SegmentationError> {
-        ensure((1..=usize::from(IGNORED)).contains(&classes), "classes", classes, "1 to 255")?;
+        ensure((1..=usize::from(IGNORED)).contains(&classes), "classes", classes, format!("1 to {IGNORED}"))?;
         Ok(Self { classes, images: 0, counts: vec![0; classes * classes] })
     }
 

@@ -1,4 +1,4 @@
-//! Small towers whose rows depend on the whole batch, and sources that make up their records.
+//! Small towers whose rows depend on the batch, and generated sources.
 
 use std::io::Cursor;
 use std::ops::Range;
@@ -17,8 +17,7 @@ use sail_extract::{Event, ExtractError, ExtractOptions, Extraction, extract_imag
 
 pub(crate) const DIM: usize = 64;
 
-/// A row is what its own input is, and a little of what else is in the batch and how much: real kernels may round
-/// another way in another batch.
+/// A row depends on its input and, slightly, on the rest of the batch, as rounding in real kernels may.
 fn rows(x: Tensor<2>) -> Tensor<2> {
     let [batch, width] = x.dims();
     let mean = x.clone().mean_dim(0).repeat_dim(0, batch) * (0.001 * batch as f32);
@@ -35,7 +34,7 @@ impl ImageEncoder for Eye {
     }
 }
 
-/// Leaves an image as it is, so that images of several sizes come to the encoder. Fails on one with a red corner.
+/// Keeps the size of images, so that the encoder gets several sizes. Fails on images with a red corner.
 pub(crate) struct AsIs;
 
 impl ImagePreprocessor for AsIs {
@@ -43,7 +42,7 @@ impl ImagePreprocessor for AsIs {
         let [red, green, blue] = image.get_pixel(0, 0).0;
         match (red, green, blue) {
             (255, 0, 0) => return Err(InputError("it is red".to_owned())),
-            (255, 0, 1) => panic!("a bug that nobody thought of"),
+            (255, 0, 1) => panic!("an unexpected bug"),
             _ => {}
         }
         let channel = |channel: usize| image.pixels().map(move |pixel| f32::from(pixel.0[channel]) / 255.0);
@@ -105,7 +104,7 @@ pub(crate) fn text() -> TextTower {
     }
 }
 
-/// Records by their position.
+/// Generates records by position.
 pub(crate) struct Made<F> {
     pub(crate) count: u64,
     pub(crate) record: F,
@@ -135,8 +134,8 @@ pub(crate) fn image(position: u64) -> Record<ImageData> {
     Record { key: format!("p{position:05}"), value: Ok(ImageData::Bytes(png(size, 2, colour))) }
 }
 
-/// Now and then an image that is cut off, gone, or the same again.
-pub(crate) fn troubled(position: u64) -> Record<ImageData> {
+/// Images, some of them truncated, missing or duplicates.
+pub(crate) fn with_faults(position: u64) -> Record<ImageData> {
     let mut record = image(position);
     if position % 13 == 5 {
         let ImageData::Bytes(bytes) = record.value.unwrap() else { panic!() };
@@ -150,10 +149,10 @@ pub(crate) fn troubled(position: u64) -> Record<ImageData> {
 }
 
 pub(crate) fn image_source(count: u64) -> Made<fn(u64) -> Record<ImageData>> {
-    Made { count, record: troubled }
+    Made { count, record: with_faults }
 }
 
-/// Two captions a key, of many lengths, now and then an empty one.
+/// Two captions per key, of various lengths, some of them empty.
 pub(crate) fn caption(position: u64) -> Record<String> {
     let text = "a caption ".repeat((position * 7 % 11) as usize);
     Record {
@@ -166,10 +165,10 @@ pub(crate) fn captions(count: u64) -> Made<fn(u64) -> Record<String>> {
     Made { count, record: caption }
 }
 
-/// Blocks and shards whose borders do not meet, and every number to the last bit.
+/// Blocks and shards with different boundaries, and lossless values.
 pub(crate) fn options() -> ExtractOptions {
     ExtractOptions {
-        dtype: sail_data::Dtype::F32,
+        dtype: sail_core::Dtype::F32,
         block: 8,
         rows_per_shard: 37,
         source: "made up".to_owned(),
@@ -193,7 +192,7 @@ pub(crate) fn texts(
     extract_texts(&text(), source, out, options, &mut |_: Event<'_>| ())
 }
 
-/// The files of a folder, by name.
+/// The files of a folder, sorted by name.
 pub(crate) fn files(path: &Path) -> Vec<(String, Vec<u8>)> {
     let entries = std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap());
     let mut files: Vec<_> = entries
@@ -207,7 +206,7 @@ pub(crate) fn names(path: &Path) -> Vec<String> {
     files(path).into_iter().map(|(name, _)| name).collect()
 }
 
-/// Two folders have the same files, byte for byte.
+/// Asserts that two folders have the same files, byte for byte.
 pub(crate) fn assert_same(found: &Path, expected: &Path) {
     assert_eq!(names(found), names(expected));
     for ((name, found), (_, expected)) in files(found).iter().zip(files(expected)) {

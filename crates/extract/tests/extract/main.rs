@@ -1,4 +1,4 @@
-//! Extraction from end to end, with small towers and sources: what is written, what is skipped, and what survives.
+//! End-to-end tests of extraction with small towers and sources.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 

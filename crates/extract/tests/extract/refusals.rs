@@ -1,33 +1,35 @@
-//! What cannot be done is said, and nothing half-made is taken for a store.
+//! Errors of an extraction, which leave no invalid store.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use burn::tensor::Tensor;
-use sail_core::{EncodeError, ImageEncoder, ImageFeatures, VisionTower};
+use sail_core::{Dtype, EncodeError, ImageEncoder, ImageFeatures, VisionTower};
 use sail_data::source::{ImageData, Record, RecordSource, Records};
-use sail_data::{DataError, Dtype, EmbeddingStore};
+use sail_data::{DataError, EmbeddingStore};
 use sail_extract::{Event, ExtractError, ExtractOptions, Part, extract_images};
 
-use crate::fakes::{Eye, Made, assert_same, image, image_source, images, options, texts, troubled, vision};
+use crate::fakes::{
+    Eye, Made, assert_same, image, image_source, images, options, texts, vision, with_faults,
+};
 
 #[test]
-fn the_first_bad_record_is_an_error_where_that_is_asked_for() {
+fn strict_rejects_the_first_unusable_record() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("store");
     let strict = ExtractOptions { strict: true, ..options() };
     let error = images(&image_source(100), &out, &strict).unwrap_err();
-    assert_eq!(error.to_string(), "record 3 (key `p00003`) cannot be used: gone");
-    let clean = |position| if position == 3 { image(3) } else { troubled(position) };
+    assert_eq!(error.to_string(), "record 3 (key `p00003`) is unusable: gone");
+    let clean = |position| if position == 3 { image(3) } else { with_faults(position) };
     let error = images(&Made { count: 4, record: clean }, &out, &strict).unwrap_err();
     assert!(matches!(error, ExtractError::Exists { .. }), "{error}");
-    // Without the option it goes on where it was.
+    // Without the option it resumes.
     let extraction = images(&image_source(100), &out, &ExtractOptions { resume: true, ..options() }).unwrap();
     assert_eq!(extraction.rows + extraction.skipped, 100);
 }
 
 #[test]
-fn nothing_to_embed() {
+fn rejects_sources_without_usable_records() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("store");
     let error = images(&image_source(0), &out, &options()).unwrap_err();
@@ -44,7 +46,7 @@ fn nothing_to_embed() {
     let gone = |position| Record { key: format!("{position}"), value: Err("gone".to_owned()) };
     let error = images(&Made { count: 20, record: gone }, &out, &options()).unwrap_err();
     assert!(
-        error.to_string().contains("none of the 20 records") && error.to_string().contains("skipped.jsonl"),
+        error.to_string().contains("all 20 records") && error.to_string().contains("skipped.jsonl"),
         "{error}"
     );
     assert_eq!(std::fs::read_to_string(out.join("skipped.jsonl")).unwrap().lines().count(), 20);
@@ -56,7 +58,7 @@ fn nothing_to_embed() {
 }
 
 #[test]
-fn options_out_of_their_range() {
+fn rejects_invalid_options() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("store");
     for (options, field) in [
@@ -75,7 +77,7 @@ fn options_out_of_their_range() {
     assert!(!out.exists());
 }
 
-/// A tower that answers with something else than it should.
+/// An encoder with invalid output.
 struct Broken(fn(Tensor<2>) -> Tensor<2>);
 
 impl ImageEncoder for Broken {
@@ -97,7 +99,7 @@ fn broken(answer: fn(Tensor<2>) -> Tensor<2>, dtype: Dtype) -> ExtractError {
 }
 
 #[test]
-fn a_model_that_gives_no_usable_rows() {
+fn rejects_models_with_invalid_rows() {
     let error = broken(
         |rows| {
             let [batch, dim] = rows.dims();
@@ -126,7 +128,7 @@ fn a_model_that_gives_no_usable_rows() {
 }
 
 #[test]
-fn a_tower_that_cannot_pool() {
+fn rejects_models_without_the_pooling() {
     let folder = tempfile::tempdir().unwrap();
     let tower = VisionTower { pooling: sail_core::ImagePooling::Concat, ..vision() };
     let out = folder.path().join("store");
@@ -135,7 +137,7 @@ fn a_tower_that_cannot_pool() {
     assert!(matches!(&error, ExtractError::Tower { first, .. } if first == "p00000"), "{error}");
 }
 
-/// A source that breaks in the middle, or ends there.
+/// A source that fails or ends early.
 struct Failing {
     records: u64,
     error: bool,
@@ -154,7 +156,7 @@ impl RecordSource<ImageData> for Failing {
 }
 
 #[test]
-fn a_source_that_breaks_or_ends_early() {
+fn rejects_sources_that_fail_or_end_early() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("store");
     let error = images(&Failing { records: 12, error: true }, &out, &options()).unwrap_err();
@@ -166,7 +168,7 @@ fn a_source_that_breaks_or_ends_early() {
     let whole = folder.path().join("whole");
     images(&Made { count: 20, record: image }, &whole, &options()).unwrap();
     assert_same(&out, &whole);
-    // More than it counted is not asked for.
+    // Records after the count are not read.
     std::fs::remove_dir_all(&out).unwrap();
     images(&Failing { records: 20, error: true }, &out, &options()).unwrap();
     assert_same(&out, &whole);

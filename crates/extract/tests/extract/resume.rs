@@ -1,34 +1,36 @@
-//! What was interrupted goes on, under the same settings and with the same source.
+//! Resuming with the same settings and the same source.
 
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use sail_core::{Dtype, Progress};
 use sail_data::source::{ImageData, Record};
-use sail_data::{DataError, Dtype, EmbeddingStore};
+use sail_data::{DataError, EmbeddingStore};
 use sail_extract::{Event, ExtractError, ExtractOptions, Extraction, Part, extract_images};
 
 use crate::fakes::{
-    Made, assert_same, captions, files, image, image_source, images, names, options, texts, troubled, vision,
+    Made, assert_same, captions, files, image, image_source, images, names, options, texts, vision,
+    with_faults,
 };
 
-/// Works until so many records are done, and is then told to stop.
+/// Extracts and stops when `done` records are done.
 fn stopped(out: &Path, done: u64, options: &ExtractOptions) -> Result<Extraction, ExtractError> {
     let stop = Arc::new(AtomicBool::new(false));
     let options = ExtractOptions { stop: stop.clone(), ..options.clone() };
     let mut observer = |event: Event<'_>| match event {
-        Event::Progress { done: so_far, .. } if so_far >= done => stop.store(true, Ordering::Relaxed),
+        Event::Progress(progress) if progress.done >= done => stop.store(true, Ordering::Relaxed),
         _ => {}
     };
     extract_images(&vision(), &image_source(300), out, &options, &mut observer)
 }
 
 #[test]
-fn stopped_and_continued() {
+fn resumes_after_stops() {
     let folder = tempfile::tempdir().unwrap();
-    let (out, calm) = (folder.path().join("stopped"), folder.path().join("calm"));
-    let calmly = images(&image_source(300), &calm, &options()).unwrap();
+    let (out, expected) = (folder.path().join("stopped"), folder.path().join("expected"));
+    let uninterrupted = images(&image_source(300), &expected, &options()).unwrap();
     let mut resume = false;
     for (done, expected) in [(1, 8), (16, 16), (50, 56), (200, 200)] {
         let error = stopped(&out, done, &ExtractOptions { resume, ..options() }).unwrap_err();
@@ -39,53 +41,53 @@ fn stopped_and_continued() {
         assert!(matches!(EmbeddingStore::open(&out), Err(DataError::Unfinished { .. })));
         resume = true;
     }
-    // Lines of blocks that were not saved go, however many there are.
+    // Lines of blocks that were not saved are removed.
     let mut log = std::fs::OpenOptions::new().append(true).open(out.join("skipped.jsonl")).unwrap();
     log.write_all(&b"{\"key\":\"lost\",\"reason\":\"killed\"}\n".repeat(500)).unwrap();
     let mut started = None;
     let mut observer = |event: Event<'_>| {
-        if let Event::Started { done, records } = event {
-            started = Some((done, records));
+        if let Event::Progress(Progress { done, total, .. }) = event {
+            started.get_or_insert((done, total));
         }
     };
     let resumed = ExtractOptions { resume: true, ..options() };
     let extraction = extract_images(&vision(), &image_source(300), &out, &resumed, &mut observer).unwrap();
     assert_eq!(started, Some((200, 300)));
-    assert_eq!((extraction.rows, extraction.skipped), (calmly.rows, calmly.skipped));
+    assert_eq!((extraction.rows, extraction.skipped), (uninterrupted.rows, uninterrupted.skipped));
     assert!(extraction.embedded > 0 && extraction.embedded < extraction.rows);
-    assert_same(&out, &calm);
+    assert_same(&out, &expected);
 
-    // A complete store stays as it is, with all that was counted.
+    // A complete store is not modified.
     let again = images(&image_source(300), &out, &resumed).unwrap();
     assert_eq!(
         (again.rows, again.skipped, again.dim, again.embedded),
-        (calmly.rows, calmly.skipped, calmly.dim, 0)
+        (uninterrupted.rows, uninterrupted.skipped, uninterrupted.dim, 0)
     );
-    assert_same(&out, &calm);
-    // One that is stopped in its last block has nothing left to be resumed for.
+    assert_same(&out, &expected);
+    // A stop in the last block has no effect.
     let last = folder.path().join("last");
     stopped(&last, 300, &options()).unwrap();
-    assert_same(&last, &calm);
+    assert_same(&last, &expected);
 }
 
 #[test]
-fn stopped_before_there_is_a_row() {
+fn resumes_before_the_first_row() {
     let folder = tempfile::tempdir().unwrap();
-    let (out, calm) = (folder.path().join("stopped"), folder.path().join("calm"));
+    let (out, expected) = (folder.path().join("stopped"), folder.path().join("expected"));
     let late = |position| match position {
         0..20 => Record { key: format!("{position}"), value: Err::<ImageData, _>("gone".to_owned()) },
         _ => image(position),
     };
     let source = Made { count: 40, record: late };
-    images(&source, &calm, &options()).unwrap();
+    images(&source, &expected, &options()).unwrap();
     let stop = Arc::new(AtomicBool::new(true));
     images(&source, &out, &ExtractOptions { stop, ..options() }).unwrap_err();
     images(&source, &out, &ExtractOptions { resume: true, ..options() }).unwrap();
-    assert_same(&out, &calm);
+    assert_same(&out, &expected);
 }
 
 #[test]
-fn other_settings_are_refused() {
+fn rejects_other_settings() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("store");
     let nothing =
@@ -117,47 +119,47 @@ fn other_settings_are_refused() {
     assert!(error.to_string().contains("`provenance`"), "{error}");
     let error = texts(&captions(300), &out, &resumed()).unwrap_err();
     assert!(error.to_string().contains("`modality`"), "{error}");
-    assert!(files(&out) == before, "a refusal changes nothing");
+    assert!(files(&out) == before, "an error changes nothing");
     let error = images(&image_source(300), &out, &options()).unwrap_err();
     assert!(matches!(error, ExtractError::Exists { .. }), "{error}");
 }
 
 #[test]
-fn another_source_is_refused() {
+fn rejects_another_source() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("store");
     let resumed = ExtractOptions { resume: true, ..options() };
     stopped(&out, 50, &options()).unwrap_err();
     let error = images(&image_source(299), &out, &resumed).unwrap_err();
     assert!(matches!(error, ExtractError::Changed { .. }), "{error}");
-    // One record is gone, and another has come: every key moves up by one.
-    let error =
-        images(&Made { count: 300, record: |position| troubled(position + 1) }, &out, &resumed).unwrap_err();
+    // All records are shifted by one.
+    let error = images(&Made { count: 300, record: |position| with_faults(position + 1) }, &out, &resumed)
+        .unwrap_err();
     assert!(matches!(&error, ExtractError::SourceChanged { position: 55, .. }), "{error}");
 }
 
 #[test]
-fn duplicates_are_known_after_a_resume() {
+fn detects_duplicates_after_a_resume() {
     let folder = tempfile::tempdir().unwrap();
-    let (out, calm) = (folder.path().join("stopped"), folder.path().join("calm"));
+    let (out, expected) = (folder.path().join("stopped"), folder.path().join("expected"));
     let twice = |position: u64| Record { key: image(position % 100).key, ..image(position) };
     let source = Made { count: 200, record: twice };
-    assert_eq!(images(&source, &calm, &options()).unwrap().rows, 100);
+    assert_eq!(images(&source, &expected, &options()).unwrap().rows, 100);
     let stop = Arc::new(AtomicBool::new(false));
     let options = ExtractOptions { stop: stop.clone(), ..options() };
     let mut observer = |event: Event<'_>| {
-        if matches!(event, Event::Progress { done: 104, .. }) {
+        if matches!(event, Event::Progress(Progress { done: 104, .. })) {
             stop.store(true, Ordering::Relaxed);
         }
     };
     extract_images(&vision(), &source, &out, &options, &mut observer).unwrap_err();
     let resumed = ExtractOptions { resume: true, ..crate::fakes::options() };
     assert_eq!(images(&source, &out, &resumed).unwrap().rows, 100);
-    assert_same(&out, &calm);
+    assert_same(&out, &expected);
 }
 
 #[test]
-fn damage_is_found_before_any_work() {
+fn rejects_corrupt_files() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("store");
     let resumed = ExtractOptions { resume: true, ..options() };
@@ -191,12 +193,12 @@ fn damage_is_found_before_any_work() {
 }
 
 #[test]
-fn one_process_a_folder() {
+fn rejects_a_second_process() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("store");
     let mut busy = None;
     let mut observer = |event: Event<'_>| {
-        if matches!(event, Event::Progress { done: 16, .. }) {
+        if matches!(event, Event::Progress(Progress { done: 16, .. })) {
             let resumed = ExtractOptions { resume: true, ..options() };
             busy = Some(images(&image_source(100), &out, &resumed).unwrap_err());
         }

@@ -1,16 +1,16 @@
-//! What is written: every row under its key, in the order of the source, whatever the threads do.
+//! The rows and skipped records of an extraction.
 
 use std::collections::HashSet;
 use std::path::Path;
 
-use sail_core::{FeatureSource, Modality};
+use sail_core::{Dtype, FeatureSource, Modality, Progress};
+use sail_data::EmbeddingStore;
 use sail_data::source::{ImageData, Record};
-use sail_data::{Dtype, EmbeddingStore};
 use sail_extract::{Event, ExtractOptions, Skipped, extract_images};
 
 use crate::fakes::{
     DIM, Made, assert_same, caption, captions, image, image_source, images, names, options, png, text, texts,
-    troubled, vision,
+    vision, with_faults,
 };
 
 fn skipped(out: &Path) -> Vec<Skipped> {
@@ -25,13 +25,13 @@ fn row(store: &EmbeddingStore, row: usize) -> Vec<f32> {
 }
 
 #[test]
-fn images_in_the_order_of_the_source() {
+fn rows_are_in_the_order_of_the_source() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("new/store");
     let extraction = images(&image_source(200), &out, &options()).unwrap();
     let mut seen = HashSet::new();
     let broken = |position: u64| position % 13 == 5 || position % 17 == 3;
-    let new = |position: &u64| !broken(*position) && seen.insert(troubled(*position).key);
+    let new = |position: &u64| !broken(*position) && seen.insert(with_faults(*position).key);
     let good: Vec<u64> = (0..200).filter(new).collect();
     assert!(!good.contains(&49), "the key of 48");
     assert_eq!((extraction.rows, extraction.skipped), (good.len() as u64, 200 - good.len() as u64));
@@ -47,9 +47,9 @@ fn images_in_the_order_of_the_source() {
     assert_eq!((provenance.model.as_str(), provenance.pooling.as_deref()), ("eye", Some("pooled")));
     assert_eq!(provenance.preprocessing.as_deref(), Some("as is"));
     let keys: Vec<String> = (0..store.rows()).map(|row| store.key(row).into_owned()).collect();
-    assert_eq!(keys, good.iter().map(|&position| troubled(position).key).collect::<Vec<_>>());
+    assert_eq!(keys, good.iter().map(|&position| with_faults(position).key).collect::<Vec<_>>());
 
-    // The fourth block, batch by batch, as the tower itself embeds it: 24 to 31, of which 31 is cut off.
+    // The fourth block in batches, embedded by the tower directly: 24 to 31, of which 31 is truncated.
     let decoded = |position: &u64| match image(*position).value.unwrap() {
         ImageData::Bytes(bytes) => image::load_from_memory(&bytes).unwrap().to_rgb8(),
         ImageData::File(_) => panic!(),
@@ -69,14 +69,14 @@ fn images_in_the_order_of_the_source() {
     let reason = |position: u64| &lines.iter().find(|line| line.key == image(position).key).unwrap().reason;
     assert_eq!(reason(3), "gone");
     assert!(!reason(18).is_empty());
-    assert_eq!(reason(48), "a record before it has the same key");
+    assert_eq!(reason(48), "an earlier record has the same key");
     let expected = ["encode.json", "manifest.json"];
     assert_eq!(names(&out)[..2], expected);
     assert_eq!(names(&out).len(), expected.len() + store.shards() + 1);
 }
 
 #[test]
-fn captions_share_keys_and_empty_ones_are_skipped() {
+fn skips_empty_captions() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("store");
     let extraction = texts(&captions(300), &out, &ExtractOptions { block: 64, ..options() }).unwrap();
@@ -95,7 +95,7 @@ fn captions_share_keys_and_empty_ones_are_skipped() {
 }
 
 #[test]
-fn threads_and_checkpoints_change_nothing() {
+fn result_is_independent_of_threads_and_checkpoints() {
     let folder = tempfile::tempdir().unwrap();
     let out = |name: &str| folder.path().join(name);
     let one = ExtractOptions { threads: 1, ..options() };
@@ -106,11 +106,11 @@ fn threads_and_checkpoints_change_nothing() {
     images(&image_source(300), &out("batch"), &ExtractOptions { block: 9, ..options() }).unwrap();
     let shard = "shard-00000.safetensors";
     let read = |name: &str| std::fs::read(out(name).join(shard)).unwrap();
-    assert!(read("batch") != read("one"), "the fake tower shows what a batch is made of");
+    assert!(read("batch") != read("one"), "rows of the fake tower depend on the batch");
 }
 
 #[test]
-fn every_way_an_image_can_be_bad() {
+fn skips_unusable_images() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     std::fs::write(path("good.png"), png(2, 2, [1, 2, 3])).unwrap();
@@ -122,11 +122,11 @@ fn every_way_an_image_can_be_bad() {
         ("good", file("good.png"), ""),
         ("empty", file("empty.png"), "the file is empty"),
         ("text", file("text.png"), "not an image"),
-        ("folder", file("folder.png"), "expected a file"),
+        ("folder", file("folder.png"), "expected a regular file"),
         ("missing", file("missing.png"), "the file cannot be read"),
         ("red", Ok(ImageData::Bytes(png(2, 2, [255, 0, 0]))), "it is red"),
-        ("bug", Ok(ImageData::Bytes(png(2, 2, [255, 0, 1]))), "failed: a bug that nobody thought of"),
-        ("source", Err("its line is broken".to_owned()), "its line is broken"),
+        ("bug", Ok(ImageData::Bytes(png(2, 2, [255, 0, 1]))), "panicked: an unexpected bug"),
+        ("source", Err("the line is invalid".to_owned()), "the line is invalid"),
         ("good", file("good.png"), "the same key"),
         ("other", file("good.png"), ""),
     ];
@@ -138,17 +138,17 @@ fn every_way_an_image_can_be_bad() {
             Record { key: key.to_owned(), value }
         },
     };
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     let mut observer = |event: Event<'_>| {
         if let Event::Skipped(skipped) = event {
-            told.push(skipped.clone());
+            reported.push(skipped.clone());
         }
     };
     let out = path("store");
     let extraction = extract_images(&vision(), &source, &out, &options(), &mut observer).unwrap();
     assert_eq!((extraction.rows, extraction.skipped), (2, 8));
     let lines = skipped(&out);
-    assert_eq!(told, lines);
+    assert_eq!(reported, lines);
     let expected = reasons.iter().filter(|(_, reason)| !reason.is_empty());
     for (line, (key, reason)) in lines.iter().zip(expected) {
         assert!(line.key == *key && line.reason.contains(reason), "{line:?}");
@@ -156,37 +156,31 @@ fn every_way_an_image_can_be_bad() {
 }
 
 #[test]
-fn a_limit_takes_the_first_records() {
+fn limit_takes_the_first_records() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("store");
     let limited = ExtractOptions { limit: Some(20), ..options() };
     let extraction = images(&image_source(300), &out, &limited).unwrap();
     assert_eq!(extraction.rows + extraction.skipped, 20);
     let short = folder.path().join("short");
-    images(&Made { count: 20, record: troubled }, &short, &options()).unwrap();
+    images(&Made { count: 20, record: with_faults }, &short, &options()).unwrap();
     assert_same(&out, &short);
-    // A limit beyond the end is none.
+    // A limit beyond the end has no effect.
     images(&image_source(20), &folder.path().join("all"), &ExtractOptions { limit: Some(99), ..options() })
         .unwrap();
     assert_same(&folder.path().join("all"), &short);
 }
 
 #[test]
-fn progress_counts_records_and_rows() {
+fn progress_counts_records() {
     let folder = tempfile::tempdir().unwrap();
     let mut events = Vec::new();
-    let mut observer = |event: Event<'_>| match event {
-        Event::Skipped(_) => {}
-        other => events.push(format!("{other:?}")),
+    let mut observer = |event: Event<'_>| {
+        if let Event::Progress(progress) = event {
+            events.push(progress);
+        }
     };
     extract_images(&vision(), &image_source(20), &folder.path().join("store"), &options(), &mut observer)
         .unwrap();
-    let expected = [
-        "Started { done: 0, records: 20 }",
-        "Progress { done: 8, rows: 6 }",
-        "Progress { done: 16, rows: 14 }",
-        "Progress { done: 20, rows: 17 }",
-        "Finished",
-    ];
-    assert_eq!(events, expected);
+    assert_eq!(events, [0, 8, 16, 20].map(|done| Progress { done, total: 20, unit: "records" }));
 }

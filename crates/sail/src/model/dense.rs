@@ -5,10 +5,9 @@ use std::path::PathBuf;
 use burn::tensor::{Tensor, TensorData};
 use rayon::prelude::*;
 use sail_core::{
-    AlignmentHead, DenseOptions, HeadError, InputError, PatchTokens, Pixels, RgbImage, Side, TowerError,
-    VisionTower, ensure,
+    AlignmentHead, DenseOptions, Dtype, HeadError, InputError, PatchTokens, Pixels, RgbImage, Side,
+    TowerError, VisionTower, ensure,
 };
-use sail_data::Dtype;
 use sail_eval::LogitMap;
 use sail_layers::Head;
 

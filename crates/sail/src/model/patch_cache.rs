@@ -8,10 +8,9 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use rayon::prelude::*;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype as StoredType, TensorView};
-use sail_core::{DenseOptions, PatchTokens, Pixels, Side, VisionTower};
-use sail_data::Dtype;
+use sail_core::{DenseOptions, Dtype, Named, PatchTokens, Pixels, Side, VisionTower};
+use sail_data::Fingerprint;
 use sail_support::write_atomic;
-use sha2::{Digest, Sha256};
 
 use super::SailError;
 
@@ -49,8 +48,11 @@ impl PatchCache {
             // Which it refuses with the sizes.
             return encode(pixels);
         }
-        let identity = format!("{:?} {options:?} {}", vision.provenance(), self.dtype);
-        let paths: Vec<PathBuf> = pixels.par_iter().map(|pixels| self.path(&identity, pixels)).collect();
+        let mut identity = Fingerprint::default();
+        identity.add_provenance(&vision.provenance());
+        identity.add(options.to_string().as_bytes()).add(self.dtype.name().as_bytes());
+        let paths: Vec<PathBuf> =
+            pixels.par_iter().map(|pixels| self.path(identity.clone(), pixels)).collect();
         let absent: Vec<usize> = (0..paths.len()).filter(|&place| !paths[place].exists()).collect();
         if !absent.is_empty() {
             let new: Vec<Pixels> = absent.iter().map(|&place| pixels[place].clone()).collect();
@@ -71,14 +73,10 @@ impl PatchCache {
         Ok(PatchTokens { tokens, grid: [rows, columns] })
     }
 
-    fn path(&self, identity: &str, pixels: &Pixels) -> PathBuf {
-        let mut hash = Sha256::new();
-        hash.update((identity.len() as u64).to_le_bytes());
-        hash.update(identity);
-        pixels.size.iter().for_each(|&side| hash.update((side as u64).to_le_bytes()));
-        pixels.values.iter().for_each(|value| hash.update(value.to_le_bytes()));
-        let digits: String = hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        self.folder.join(format!("{TENSOR}-{digits}.safetensors"))
+    fn path(&self, mut identity: Fingerprint, pixels: &Pixels) -> PathBuf {
+        let values: Vec<u8> = pixels.values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        identity.add(format!("{:?}", pixels.size).as_bytes()).add(&values);
+        self.folder.join(format!("{TENSOR}-{}.safetensors", &identity.finish()[..32]))
     }
 
     fn write(&self, path: &Path, patches: Tensor<3>, [rows, columns]: [usize; 2]) -> Result<(), SailError> {

@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 
 use burn::tensor::Tensor;
-use sail_core::{AlignmentHead, DenseOptions, RgbImage, Side};
-use sail_data::Dtype;
+use sail_core::{AlignmentHead, DenseOptions, Dtype, RgbImage, Side};
 use sail_eval::{Decision, LabelMap, LogitMap, SegmentationError, SlidingWindow, Window, WindowSum};
 use sail_layers::Head;
 

@@ -1,106 +1,106 @@
-//! What can be wrong with a set of images and masks.
+//! Errors of segmentation sets.
 
 use std::path::PathBuf;
 
 use sail_data::{DataError, DecodeError};
 use sail_eval::SegmentationError;
 
-use super::SegmentationLayout;
+use super::layout::SegmentationLayout;
 
-/// A set of images and masks that cannot be used.
+/// An error of a set of images and masks.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SegmentationSetError {
-    /// A folder or file of the layout is not there.
-    #[error("{} has no {wanted}, expected {}: see the layout `{layout}`", root.display(), layout.described())]
+    /// A folder or file of the layout is missing.
+    #[error("{} has no {wanted}, expected {} in the layout `{layout}`", root.display(), layout.described())]
     Missing {
         /// The folder of the data.
         root: PathBuf,
-        /// The layout asked for.
+        /// The requested layout.
         layout: SegmentationLayout,
-        /// What is missing, relative to the folder.
+        /// The missing path, relative to the folder.
         wanted: &'static str,
     },
     /// No image has a mask.
-    #[error("{} has no image with a mask in the layout `{layout}`: {unused} images or masks are without the other", root.display())]
+    #[error("{} contains no image with a mask in the layout `{layout}`: {unused} images or masks have no counterpart", root.display())]
     Empty {
         /// The folder of the data.
         root: PathBuf,
-        /// The layout asked for.
+        /// The requested layout.
         layout: SegmentationLayout,
         /// Images without a mask and masks without an image.
         unused: usize,
     },
-    /// Two files that differ in what their names end with only.
-    #[error("{} has two files named `{name}`: keep one", folder.display())]
+    /// Two files differ only in their extension.
+    #[error("{} contains two files named `{name}`: keep one", folder.display())]
     Twice {
-        /// The folder they are in.
+        /// The folder of the files.
         folder: PathBuf,
         /// Their name without extension.
         name: String,
     },
-    /// A line of the class names that names none.
-    #[error("{} names no class in line {line}, expected a name, or several with commas between", path.display())]
+    /// A line of the class names is invalid.
+    #[error("line {line} of {} is invalid, expected comma-separated class names", path.display())]
     ClassName {
         /// The file.
         path: PathBuf,
         /// The line, from 1.
         line: usize,
     },
-    /// More classes than a mask can tell apart, or none.
-    #[error("{} names {found} classes, expected 1 to 255", path.display())]
+    /// The number of classes is out of range.
+    #[error("{} has {found} classes, expected 1 to 65535", path.display())]
     Classes {
         /// The file.
         path: PathBuf,
-        /// How many it names.
+        /// Number of classes.
         found: usize,
     },
-    /// A list that names what is no file name.
+    /// A list contains an invalid file name.
     #[error("line {line} of {} is `{name}`, expected the name of an image without its extension", path.display())]
     Name {
         /// The list.
         path: PathBuf,
         /// The line, from 1.
         line: usize,
-        /// What it says.
+        /// The content of the line.
         name: String,
     },
-    /// A file that cannot be read.
+    /// A file cannot be read.
     #[error("cannot read {}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: std::io::Error,
     },
-    /// An image that cannot be decoded.
+    /// An image cannot be decoded.
     #[error("cannot decode {}", path.display())]
     Image {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: DecodeError,
     },
-    /// A mask that does not hold an index for every pixel.
+    /// A mask cannot be decoded.
     #[error("cannot read the mask {}: {reason}", path.display())]
     Mask {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// A mask that does not fit its image or its classes.
-    #[error("the mask {} does not fit", path.display())]
+    /// A mask does not match its image or the classes.
+    #[error("the mask {} does not match its image or the classes", path.display())]
     Fit {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: SegmentationError,
     },
-    /// A folder that cannot be listed.
+    /// A folder cannot be listed.
     #[error(transparent)]
     Data(#[from] DataError),
 }

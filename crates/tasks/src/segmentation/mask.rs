@@ -1,28 +1,29 @@
-//! Masks: PNG files whose samples are labels.
+//! Segmentation masks: PNG files whose samples are labels.
 
 use std::io::Cursor;
 use std::path::Path;
 
 use png::{BitDepth, ColorType, Decoder, Limits, Transformations};
 use sail_data::DecodeLimits;
-use sail_eval::LabelMap;
+use sail_eval::{IGNORED, LabelMap};
 
-use super::SegmentationSetError;
+use super::error::SegmentationSetError;
+use super::file::read_file;
 
-/// What a decoder may take beside the pixels.
+/// Maximum memory of the decoder besides the pixels.
 const OVERHEAD: usize = 64 << 20;
 
-/// Reads a mask: the index of every pixel of a palette PNG, or the value of every pixel of a grey one, of 1 to 8 bits.
+/// Reads a mask: a PNG with palette indices (1 to 8 bits) or grey values (1 to 16 bits) as labels.
 ///
-/// The colours of a palette are not looked at. A mask in true colour has no labels to read and is refused, as is a grey
-/// one of 16 bits.
+/// The colours of a palette do not matter. 255 in a mask of 8 bits and 65535 in a mask of 16 bits become [`IGNORED`].
+/// RGB masks are rejected.
 ///
 /// # Errors
-/// [`SegmentationSetError::Io`] for a file that cannot be read, [`SegmentationSetError::Mask`] for one that is no such
-/// PNG, is damaged, or has more pixels or bytes than the default [`DecodeLimits`].
+/// [`SegmentationSetError::Io`] for a file that cannot be read, [`SegmentationSetError::Mask`] for other and corrupt files,
+/// and for more pixels than the default [`DecodeLimits`].
 pub fn read_mask(path: &Path) -> Result<LabelMap, SegmentationSetError> {
     let mask = |reason| SegmentationSetError::Mask { path: path.to_owned(), reason };
-    decode(&super::set::read(path)?).map_err(mask)
+    decode(&read_file(path, DecodeLimits::default().max_bytes)?).map_err(mask)
 }
 
 fn decode(bytes: &[u8]) -> Result<LabelMap, String> {
@@ -34,27 +35,31 @@ fn decode(bytes: &[u8]) -> Result<LabelMap, String> {
     let (width, height) = (info.width as usize, info.height as usize);
     let limit = DecodeLimits::default().max_pixels;
     if (width * height) as u64 > limit {
-        return Err(format!("it is {width} x {height} pixels, at most {limit} pixels are allowed"));
+        return Err(format!("the mask is {width} x {height} pixels, expected at most {limit} pixels"));
     }
     if !matches!(info.color_type, ColorType::Indexed | ColorType::Grayscale) {
         let found = format!("{:?}", info.color_type).to_lowercase();
-        return Err(format!("its samples are {found}, expected labels: a palette or grey PNG"));
+        return Err(format!("the colour type is {found}, expected a palette or grey PNG"));
     }
     let bits = match info.bit_depth {
         BitDepth::One => 1,
         BitDepth::Two => 2,
         BitDepth::Four => 4,
         BitDepth::Eight => 8,
-        BitDepth::Sixteen => return Err("its samples have 16 bits, expected at most 8".to_owned()),
+        BitDepth::Sixteen => 16,
     };
-    let size = reader.output_buffer_size().ok_or("it is too large")?;
+    let size = reader.output_buffer_size().ok_or("the mask is too large")?;
     let mut packed = vec![0; size];
     let frame = reader.next_frame(&mut packed).map_err(failed)?;
-    let per_byte = 8 / bits;
-    // Of several samples in a byte the first has the high bits.
-    let sample = |row: &[u8], column: usize| {
-        let shift = 8 - bits * (column % per_byte + 1);
-        (row[column / per_byte] >> shift) & (u8::MAX >> (8 - bits))
+    let sample = |row: &[u8], column: usize| match bits {
+        16 => u16::from_be_bytes([row[2 * column], row[2 * column + 1]]),
+        8 if row[column] == u8::MAX => IGNORED,
+        8 => row[column].into(),
+        // Several samples share a byte, the first in its high bits.
+        _ => {
+            let shift = 8 - bits * (column % (8 / bits) + 1);
+            u16::from((row[column * bits / 8] >> shift) & (u8::MAX >> (8 - bits)))
+        }
     };
     let mut labels = Vec::with_capacity(width * height);
     for row in packed.chunks_exact(frame.line_size) {

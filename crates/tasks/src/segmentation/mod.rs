@@ -1,6 +1,7 @@
-//! Images with a mask that names the class of every pixel.
+//! Semantic segmentation: images with masks.
 
 mod error;
+mod file;
 mod layout;
 mod mask;
 mod overlay;

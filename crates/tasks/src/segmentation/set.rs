@@ -1,22 +1,25 @@
-//! A set of images and masks.
+//! Sets of images and masks.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use sail_core::RgbImage;
 use sail_data::source::{ImageData, SourceOptions, open_images};
 use sail_data::{DecodeError, DecodeLimits, decode_image};
-use sail_eval::{LabelMap, SegmentationError};
+use sail_eval::{IGNORED, LabelMap, SegmentationError};
 
-use super::layout::Places;
-use super::{SegmentationLayout, SegmentationSetError, read_mask};
+use super::error::SegmentationSetError;
+use super::file::read_file;
+use super::layout::{LayoutPaths, SegmentationLayout};
+use super::mask::read_mask;
 
-/// Images and their masks, in the order of their names.
+/// Maximum length of a list of names.
+const MAX_TEXT_BYTES: u64 = 16 << 20;
+
+/// Images and their masks, sorted by name.
 ///
-/// Opening lists files and reads none of them but `classes.txt` and the list of names; links that lead out of a folder
-/// are not followed. An image without a mask or a mask without an image is left out and counted in
-/// [`unused`](Self::unused).
+/// Opening lists files and reads only `classes.txt` and the list of names; links to files outside a folder are not followed.
+/// An image without a mask, or a mask without an image, is skipped and listed in [`unused`](Self::unused).
 ///
 /// # Examples
 /// ```no_run
@@ -43,23 +46,23 @@ struct Item {
     mask: PathBuf,
 }
 
-/// An image or a mask that is left out.
+/// A skipped image or mask.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnusedImage {
-    /// Its name, without the extension.
+    /// Name without extension.
     pub name: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
-/// An image and the class of each of its pixels.
+/// An image and its mask.
 #[derive(Debug, Clone)]
 pub struct SegmentationSample {
-    /// The name of the image, without its extension.
+    /// Name of the image without extension.
     pub name: String,
     /// The image.
     pub image: RgbImage,
-    /// Its classes, of the same size.
+    /// The true class of every pixel.
     pub truth: LabelMap,
 }
 
@@ -67,11 +70,11 @@ impl SegmentationSet {
     /// Opens a set in a folder of the given layout.
     ///
     /// # Errors
-    /// [`SegmentationSetError`] where the layout's folders or lists are not there or cannot be read, class names are
-    /// wrong, two files share a name, or no image has a mask.
+    /// [`SegmentationSetError`] if folders or lists of the layout are missing or cannot be read, class names are invalid, two
+    /// files have the same name, or no image has a mask.
     pub fn open(root: &Path, layout: SegmentationLayout) -> Result<Self, SegmentationSetError> {
         let missing = |wanted| SegmentationSetError::Missing { root: root.to_owned(), layout, wanted };
-        let Places { base, images, masks, list } = layout.places(root);
+        let LayoutPaths { base, images, masks, list } = layout.paths(root);
         let wanted = images[0];
         let images = images.iter().map(|folder| base.join(folder)).find(|folder| folder.is_dir());
         let images = images.ok_or(missing(wanted))?;
@@ -90,7 +93,7 @@ impl SegmentationSet {
         let (mut items, mut unused) = (Vec::new(), Vec::new());
         for name in BTreeMap::from_iter(names.into_iter().map(|name| (name, ()))).into_keys() {
             let found = |what, file: Option<Result<PathBuf, String>>| {
-                file.unwrap_or_else(|| Err(format!("there is no {what} of this name")))
+                file.unwrap_or_else(|| Err(format!("the {what} of this name is missing")))
             };
             let (image, mask) = (found("image", images.remove(&name)), found("mask", masks.remove(&name)));
             match (image, mask) {
@@ -104,22 +107,22 @@ impl SegmentationSet {
         Ok(Self { layout, classes, items, unused })
     }
 
-    /// The classes, each with its names.
+    /// Returns the names of every class.
     pub fn classes(&self) -> &[Vec<String>] {
         &self.classes
     }
 
-    /// Images and masks that are left out.
+    /// Returns the skipped images and masks.
     pub fn unused(&self) -> &[UnusedImage] {
         &self.unused
     }
 
-    /// How many images have a mask.
+    /// Returns the number of images with a mask.
     pub fn len(&self) -> usize {
         self.items.len()
     }
 
-    /// Never: a set without images is not opened.
+    /// Returns `false`: [`open`](Self::open) rejects an empty set.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
@@ -131,11 +134,14 @@ impl SegmentationSet {
     /// label that is no class. An index beyond the end is [`SegmentationSetError::Io`].
     pub fn load(&self, index: usize) -> Result<SegmentationSample, SegmentationSetError> {
         let Some(Item { name, image: path, mask }) = self.items.get(index) else {
-            let source = std::io::Error::other(format!("there are {} images", self.items.len()));
+            let source =
+                std::io::Error::other(format!("the index is out of range for {} images", self.items.len()));
             return Err(SegmentationSetError::Io { path: format!("image {index}").into(), source });
         };
         let undecodable = |source: DecodeError| SegmentationSetError::Image { path: path.clone(), source };
-        let image = decode_image(&read(path)?, &DecodeLimits::default()).map_err(undecodable)?;
+        let image =
+            decode_image(&read_file(path, DecodeLimits::default().max_bytes)?, &DecodeLimits::default())
+                .map_err(undecodable)?;
         let stored = read_mask(mask)?;
         let fit = |source| SegmentationSetError::Fit { path: mask.clone(), source };
         let expected = [image.height() as usize, image.width() as usize];
@@ -149,18 +155,7 @@ impl SegmentationSet {
     }
 }
 
-/// The bytes of a file of a size that an image may have.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, SegmentationSetError> {
-    let io = |source| SegmentationSetError::Io { path: path.to_owned(), source };
-    let (found, limit) = (fs::metadata(path).map_err(io)?.len(), DecodeLimits::default().max_bytes);
-    if found > limit {
-        let source = DecodeError::TooManyBytes { found, limit };
-        return Err(SegmentationSetError::Image { path: path.to_owned(), source });
-    }
-    fs::read(path).map_err(io)
-}
-
-/// The images below a folder by their names, without the suffix that they must have and the extension.
+/// Lists the images below a folder by name, without the required suffix and the extension.
 fn files(
     folder: &Path,
     suffix: &str,
@@ -173,7 +168,7 @@ fn files(
         let Some(name) = stem.strip_suffix(suffix) else { continue };
         let file = record.value.and_then(|data| match data {
             ImageData::File(path) => Ok(path),
-            ImageData::Bytes(_) => Err("it is not a file of its own".to_owned()),
+            ImageData::Bytes(_) => Err("the image is not a file".to_owned()),
         });
         if files.insert(name.to_owned(), file).is_some() {
             return Err(SegmentationSetError::Twice { folder: folder.to_owned(), name: name.to_owned() });
@@ -182,12 +177,12 @@ fn files(
     Ok(files)
 }
 
-/// The names in a list, one a line.
+/// Reads a list of names, one per line.
 fn listed(path: &Path) -> Result<Vec<String>, SegmentationSetError> {
     let text = text(path)?;
     let lines = text.lines().map(str::trim).enumerate().filter(|(_, name)| !name.is_empty());
     let names = lines.map(|(line, name)| {
-        // The first word; the lists of single classes have a sign after it.
+        // The first word: lists of single classes have a label after it.
         match name.split_whitespace().next() {
             Some(name) if !name.contains(['/', '\\']) && !name.starts_with('.') => Ok(name.to_owned()),
             _ => {
@@ -199,7 +194,7 @@ fn listed(path: &Path) -> Result<Vec<String>, SegmentationSetError> {
     names.collect()
 }
 
-/// The names of the classes: those of the folder, else those that the layout is published with.
+/// Returns the class names of the folder, or the published ones.
 fn classes(
     root: &Path,
     layout: SegmentationLayout,
@@ -216,18 +211,17 @@ fn classes(
         }
     };
     let classes = text.trim_end().lines().enumerate().map(class).collect::<Result<Vec<_>, _>>()?;
-    if !(1..=255).contains(&classes.len()) {
+    if !(1..=usize::from(IGNORED)).contains(&classes.len()) {
         return Err(SegmentationSetError::Classes { path, found: classes.len() });
     }
     Ok(Some(classes))
 }
 
-/// A small text file.
+/// Reads a small text file.
 fn text(path: &Path) -> Result<String, SegmentationSetError> {
-    let io = |source| SegmentationSetError::Io { path: path.to_owned(), source };
-    let (found, limit) = (fs::metadata(path).map_err(io)?.len(), 16 << 20);
-    if found > limit {
-        return Err(io(std::io::Error::other(format!("it has {found} bytes, expected at most {limit}"))));
-    }
-    fs::read_to_string(path).map_err(io)
+    let bytes = read_file(path, MAX_TEXT_BYTES)?;
+    String::from_utf8(bytes).map_err(|error| {
+        let source = std::io::Error::new(std::io::ErrorKind::InvalidData, error);
+        SegmentationSetError::Io { path: path.to_owned(), source }
+    })
 }

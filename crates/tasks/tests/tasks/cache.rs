@@ -1,4 +1,4 @@
-//! Features are computed once, and never taken for those of something else.
+//! The feature cache.
 
 use sail_core::Provenance;
 use sail_layers::{Head, HeadConfig, ProjectorConfig};
@@ -7,7 +7,7 @@ use sail_tasks::{TaskError, WinogroundData, winoground};
 use crate::lab::Lab;
 
 #[test]
-fn a_second_head_embeds_nothing() {
+fn a_second_head_uses_cached_features() {
     let mut lab = Lab::new();
     let folder = lab.copy("winoground");
     let run = |lab: &Lab| {
@@ -23,7 +23,7 @@ fn a_second_head_embeds_nothing() {
     assert_ne!(run(&lab).scores, first.scores);
     assert_eq!(lab.embedded(), embedded);
 
-    // Another image, another model, another number type: other stores.
+    // Another image, model or dtype: other stores.
     std::fs::copy(folder.join("images/ex_0_img_0.png"), folder.join("images/ex_6_img_1.png")).unwrap();
     assert_eq!(run(&lab).skipped.count, 0);
     assert_eq!(lab.embedded(), [embedded[0] + 32, embedded[1]]);
@@ -34,7 +34,7 @@ fn a_second_head_embeds_nothing() {
 }
 
 #[test]
-fn a_head_of_other_encoders_is_refused_before_any_work() {
+fn rejects_a_head_of_other_encoders() {
     let mut lab = Lab::new();
     let data = WinogroundData::open(&lab.copy("winoground")).unwrap();
     lab.head = lab.head.with_provenance(None, Some(&Provenance::new("nose")));
@@ -44,7 +44,7 @@ fn a_head_of_other_encoders_is_refused_before_any_work() {
 }
 
 #[test]
-fn an_embedding_that_was_stopped_continues() {
+fn resumes_an_interrupted_extraction() {
     let lab = Lab::new();
     let data = WinogroundData::open(&lab.copy("winoground")).unwrap();
     let stopped = lab.cached(|model, cache| {

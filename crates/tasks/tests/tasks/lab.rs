@@ -1,4 +1,4 @@
-//! Towers whose features are the pixels and sums over the bytes, as `fixtures/generate.py` computes them.
+//! Towers whose features are the pixels and sums over the bytes, as in `fixtures/generate.py`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 const DIM: usize = 24;
 
-/// Counts the rows that it makes.
+/// Counts the rows that it computes.
 #[derive(Default)]
 pub(crate) struct Plain {
     pub(crate) rows: AtomicUsize,
@@ -78,7 +78,7 @@ impl TextEncoder for Plain {
     }
 }
 
-/// Two towers, a head that leaves features as they are, and a folder for a cache and for data.
+/// Two towers, an identity head, and a folder for the cache and the data.
 pub(crate) struct Lab {
     pub(crate) folder: TempDir,
     pub(crate) eye: Arc<Plain>,
@@ -118,13 +118,13 @@ impl Lab {
         TaskModel { vision: &self.vision, text: &self.text, head: &self.head }
     }
 
-    /// Does something with the cache.
+    /// Runs a task with the cache.
     pub(crate) fn cached<T>(&self, run: impl FnOnce(&TaskModel<'_, Head>, &mut FeatureCache<'_>) -> T) -> T {
         let mut observer = |_: sail_extract::Event<'_>| ();
         run(&self.model(), &mut FeatureCache::new(self.path("cache"), &mut observer))
     }
 
-    /// How many images and texts went through the towers.
+    /// The number of images and texts that were embedded.
     pub(crate) fn embedded(&self) -> [usize; 2] {
         [&self.eye, &self.ear].map(|tower| tower.rows.load(Ordering::Relaxed))
     }
@@ -133,14 +133,14 @@ impl Lab {
         self.folder.path().join(name)
     }
 
-    /// Writes a file, and the folders that it lies in.
+    /// Writes a file and its parent folders.
     pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
         let path = self.path(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, content).unwrap();
     }
 
-    /// A copy of a fixture that a test may change.
+    /// Copies a fixture that a test may modify.
     pub(crate) fn copy(&self, name: &str) -> PathBuf {
         fn copy(from: &Path, to: &Path) {
             std::fs::create_dir_all(to).unwrap();

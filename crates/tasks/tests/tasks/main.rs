@@ -1,4 +1,4 @@
-//! Small data in the published layouts, through towers whose features Python computes as well.
+//! Small data in the published layouts, with towers that Python can compute too.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 

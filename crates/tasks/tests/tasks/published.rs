@@ -1,4 +1,4 @@
-//! The same scores as the published scripts, on their layouts.
+//! The scores match those of the published scripts.
 
 use std::io::Write;
 
@@ -16,7 +16,7 @@ fn expected(task: &str) -> Value {
     serde_json::from_slice::<Value>(&json).unwrap()[task].take()
 }
 
-/// Everything that is expected must be there, numbers to 1e-6; of what was skipped, the count.
+/// Compares all expected values, with a tolerance of 1e-6; of skipped items only the count.
 fn assert_close(found: &Value, expected: &Value, place: &str) {
     match (found, expected) {
         (Value::Object(found), Value::Number(count)) if place.ends_with("skipped") => {
@@ -46,7 +46,7 @@ fn check(result: impl Serialize, expected: &Value) {
 }
 
 #[test]
-fn winoground_is_the_notebooks() {
+fn winoground_matches_the_notebook() {
     let data = WinogroundData::open(&fixture("winoground")).unwrap();
     let result = Lab::new().cached(|model, cache| winoground(model, &data, cache)).unwrap();
     assert_eq!(result.skipped.first[0].item, "6");
@@ -55,7 +55,7 @@ fn winoground_is_the_notebooks() {
 }
 
 #[test]
-fn mmvp_is_the_scripts() {
+fn mmvp_matches_the_script() {
     let data = MmvpData::open(&fixture("mmvp")).unwrap();
     assert_eq!((data.len(), data.categories().len()), (12, 3));
     let result = Lab::new().cached(|model, cache| mmvp(model, &data, cache)).unwrap();
@@ -63,9 +63,9 @@ fn mmvp_is_the_scripts() {
     check(result, &expected("mmvp"));
 }
 
-/// Winoground's images are published as an archive.
+/// The images of Winoground are published as an archive.
 #[test]
-fn an_archive_of_images_is_as_good_as_a_folder() {
+fn reads_images_from_an_archive() {
     let (lab, published) = (Lab::new(), fixture("winoground"));
     std::fs::create_dir(lab.path("data")).unwrap();
     std::fs::copy(published.join("examples.jsonl"), lab.path("data/examples.jsonl")).unwrap();
@@ -87,7 +87,7 @@ fn an_archive_of_images_is_as_good_as_a_folder() {
 }
 
 #[test]
-fn sugar_crepe_is_the_scripts() {
+fn sugar_crepe_matches_the_script() {
     let folder = fixture("sugarcrepe");
     let data = SugarCrepeData::open(&folder, &folder.join("val2017")).unwrap();
     assert_eq!(data.len(), 84);
@@ -97,7 +97,7 @@ fn sugar_crepe_is_the_scripts() {
 }
 
 #[test]
-fn retrieval_is_clip_benchmarks() {
+fn retrieval_matches_clip_benchmark() {
     let folder = fixture("karpathy");
     let expected = expected("karpathy");
     let lab = Lab::new();
@@ -110,7 +110,7 @@ fn retrieval_is_clip_benchmarks() {
 }
 
 #[test]
-fn zero_shot_classification_is_clip_benchmarks() {
+fn zero_shot_classification_matches_clip_benchmark() {
     for layout in ["web_dataset", "image_folder"] {
         let data = LabelledImages::open(&fixture(layout), "test", None).unwrap();
         let result = Lab::new().cached(|model, cache| classify(model, &data, cache)).unwrap();
@@ -118,20 +118,20 @@ fn zero_shot_classification_is_clip_benchmarks() {
     }
 }
 
-/// The first candidate says what the score says, where no two classes tie.
+/// The first candidates agree with the score if no classes tie.
 #[test]
 fn answers_agree_with_the_scores() {
     let lab = Lab::new();
     let data = LabelledImages::open(&fixture("image_folder"), "test", None).unwrap();
     let (result, answers) = lab.cached(|model, cache| classify_answers(model, &data, cache, 3)).unwrap();
     assert_eq!(lab.cached(|model, cache| classify(model, &data, cache)).unwrap(), result);
-    let right = answers.iter().filter(|answer| answer.is_right()).count();
+    let right = answers.iter().filter(|answer| answer.is_correct()).count();
     assert!((100.0 * right as f64 / 18.0 - result.scores.top1).abs() < 1e-9);
     assert_eq!((answers[4].key.as_str(), answers[4].truth[0].as_str()), ("n01/1.png", "red bird"));
     assert!(answers.iter().all(|answer| answer.candidates.len() == 3));
     assert_eq!(data.image(&answers[4]).unwrap().unwrap().dimensions(), (4, 2));
 
-    // In archives too, behind a record without a row.
+    // In archives too, after a skipped record.
     let data = LabelledImages::open(&fixture("web_dataset"), "test", None).unwrap();
     let (_, answers) = lab.cached(|model, cache| classify_answers(model, &data, cache, 3)).unwrap();
     assert_eq!(answers[16].key, "s0000017");
@@ -141,7 +141,7 @@ fn answers_agree_with_the_scores() {
     let data =
         CaptionData::open(&folder.join("dataset_coco.json"), &folder.join("images"), "test", 5).unwrap();
     let (result, answers) = lab.cached(|model, cache| caption_answers(model, &data, cache, 3)).unwrap();
-    let right = answers.iter().filter(|answer| answer.is_right()).count();
+    let right = answers.iter().filter(|answer| answer.is_correct()).count();
     assert!((100.0 * right as f64 / 12.0 - result.retrieval.i2t.r1).abs() < 1e-9);
     assert_eq!((answers.len(), answers[0].truth.len()), (12, 5));
     assert!(data.image(&answers[11]).unwrap().is_some());

@@ -1,4 +1,4 @@
-//! The values of a column chunk, row by row.
+//! Values of a column chunk, row by row.
 
 use std::ops::Range;
 
@@ -7,50 +7,50 @@ use super::metadata::{Chunk, Leaf, Physical};
 use super::page::{Kind, PageHeader, Pages};
 use crate::source::table::Cell;
 
-/// The most values in the list of one row.
+/// Maximum length of the list of a row.
 const MAX_LIST: usize = 1 << 16;
 
-/// Goes over the rows of a column chunk. One page and the dictionary are held at a time.
+/// Iterates over the rows of a column chunk, with one page and the dictionary in memory.
 pub(super) struct ColumnReader {
     pages: Pages,
     leaf: Leaf,
-    /// The values that were not read yet, nulls and empty lists too.
+    /// Values that are not read yet, including nulls and empty lists.
     left: u64,
     page: Option<Page>,
     dictionary: Option<Values>,
-    /// The most bytes of the values of a row.
+    /// Maximum length of the values of a row in bytes.
     max: u64,
 }
 
 /// A data page.
 struct Page {
     bytes: Vec<u8>,
-    /// The values that were not read yet.
+    /// Values that are not read yet.
     left: u64,
     repetition: Option<Levels>,
     definition: Option<Hybrid>,
     values: Encoded,
 }
 
-/// Repetition levels, of which one can be looked at in advance.
+/// Repetition levels, with one level of lookahead.
 struct Levels {
     levels: Hybrid,
     next: Option<u32>,
 }
 
 enum Encoded {
-    /// Where the next value starts.
+    /// Offset of the next value.
     Plain(usize),
-    /// Indices of the dictionary.
+    /// Indices into the dictionary.
     Indexed(Hybrid),
 }
 
 /// The values of a dictionary.
 enum Values {
-    /// With the places where the lengths stand.
+    /// Length-prefixed values, and their offsets.
     Bytes {
         bytes: Vec<u8>,
-        places: Vec<u32>,
+        offsets: Vec<u32>,
     },
     Integers(Vec<i64>),
 }
@@ -60,13 +60,13 @@ impl ColumnReader {
         Self { pages, leaf, left: chunk.values, page: None, dictionary: None, max }
     }
 
-    /// Passes over rows of a column without lists, whole pages without reading them.
+    /// Skips rows of a column without lists. Whole pages are not read.
     pub(super) fn skip(&mut self, mut rows: u64) -> Result<(), String> {
         while rows > 0 {
             if self.page.is_none() {
-                let header = self.data_header()?.ok_or("it has fewer rows than it says")?;
+                let header = self.data_header()?.ok_or("it has fewer rows than stated")?;
                 if header.values <= rows {
-                    self.pages.pass_over(&header);
+                    self.pages.skip(&header);
                     rows -= header.values;
                     self.take(header.values)?;
                     continue;
@@ -79,10 +79,10 @@ impl ColumnReader {
         Ok(())
     }
 
-    /// The next row.
+    /// Returns the next row.
     pub(super) fn cell(&mut self) -> Result<Cell, String> {
         if !self.leaf.repeated {
-            self.ready()?.ok_or("it has fewer rows than it says")?;
+            self.ready()?.ok_or("it has fewer rows than stated")?;
             return self.value(self.max);
         }
         if self.next_repetition()? != Some(0) {
@@ -106,27 +106,27 @@ impl ColumnReader {
         Ok(Cell::List(cells))
     }
 
-    /// Says so if there are more values than were read.
+    /// Checks that all values are read.
     pub(super) fn finish(&mut self) -> Result<(), String> {
         if self.left > 0 || self.ready()?.is_some() {
-            return Err("it has more rows than it says".to_owned());
+            return Err("it has more rows than stated".to_owned());
         }
         Ok(())
     }
 
-    /// The repetition level of the next value; `None` behind the last.
+    /// Returns the repetition level of the next value, or `None` after the last.
     fn next_repetition(&mut self) -> Result<Option<u32>, String> {
         if self.ready()?.is_none() {
             return Ok(None);
         }
         let Some(Page { bytes, repetition: Some(levels), .. }) = &mut self.page else { return Ok(Some(0)) };
         if levels.next.is_none() {
-            levels.next = Some(levels.levels.next(bytes).ok_or("the repetition levels end too early")?);
+            levels.next = Some(levels.levels.next(bytes).ok_or("the repetition levels are truncated")?);
         }
         Ok(levels.next)
     }
 
-    /// Makes sure of a page with a value to come; `None` behind the last.
+    /// Opens the next page if the current one is finished. Returns `None` after the last.
     fn ready(&mut self) -> Result<Option<()>, String> {
         while self.page.is_none() {
             let Some(header) = self.data_header()? else { return Ok(None) };
@@ -135,21 +135,21 @@ impl ColumnReader {
         Ok(Some(()))
     }
 
-    /// Takes `values` off those that are to come.
+    /// Subtracts from the values that are not read yet.
     fn take(&mut self, values: u64) -> Result<(), String> {
-        self.left = self.left.checked_sub(values).ok_or("it has more values than it says")?;
+        self.left = self.left.checked_sub(values).ok_or("it has more values than stated")?;
         Ok(())
     }
 
-    /// The header of the next data page; a dictionary before it is read.
+    /// Returns the header of the next data page. A dictionary page before it is read.
     fn data_header(&mut self) -> Result<Option<PageHeader>, String> {
         while let Some(header) = self.pages.header()? {
             match header.kind {
                 Kind::Data | Kind::DataV2 { .. } => return Ok(Some(header)),
-                Kind::Other => self.pages.pass_over(&header),
+                Kind::Other => self.pages.skip(&header),
                 Kind::Dictionary => {
                     if self.dictionary.is_some() || !matches!(header.encoding, 0 | 2) {
-                        return Err("it has two dictionaries, or one that is not plain".to_owned());
+                        return Err("it has two dictionaries, or one without plain encoding".to_owned());
                     }
                     let bytes = self.pages.body(&header)?;
                     self.dictionary = Some(Values::plain(bytes, self.leaf.physical, header.values)?);
@@ -162,10 +162,10 @@ impl ColumnReader {
     fn open_page(&mut self, header: PageHeader) -> Result<(), String> {
         self.take(header.values)?;
         let bytes = self.pages.body(&header)?;
-        let levels = "the levels of a page go on beyond it";
+        let levels = "the levels of a page exceed the page";
         let max_definition = self.leaf.max_definition;
         let mut at = 0;
-        // The span of levels that have `stated` bytes or else say how many they have.
+        // The span of levels of `stated` bytes, or with a length prefix.
         let mut span = |stated: Option<u64>| -> Option<Range<usize>> {
             let length = match stated {
                 Some(length) => usize::try_from(length).ok()?,
@@ -195,10 +195,13 @@ impl ColumnReader {
         let values = match header.encoding {
             0 => Encoded::Plain(at),
             2 | 8 => {
-                // All values may be null.
+                // A page of nulls may be empty.
                 let width = bytes.get(at).map_or(0, |&width| u32::from(width));
                 let span = (at + 1).min(bytes.len())..bytes.len();
-                Encoded::Indexed(Hybrid::new(span, width).ok_or("the dictionary indices are too wide")?)
+                Encoded::Indexed(
+                    Hybrid::new(span, width)
+                        .ok_or("the bit width of the dictionary indices is out of range")?,
+                )
             }
             encoding => return Err(unknown_encoding(encoding)),
         };
@@ -213,16 +216,16 @@ impl ColumnReader {
         Ok(())
     }
 
-    /// The next value of the page, which is there. Of values longer than `max` only the length is given.
+    /// Returns the next value of the page, which must exist. Of values longer than `max`, only the length is returned.
     fn value(&mut self, max: u64) -> Result<Cell, String> {
-        let page = self.page.as_mut().ok_or("it has fewer rows than it says")?;
+        let page = self.page.as_mut().ok_or("it has fewer rows than stated")?;
         page.left -= 1;
         if let Some(levels) = &mut page.repetition {
             levels.next = None;
         }
         let max_definition = self.leaf.max_definition;
         let definition = match &mut page.definition {
-            Some(levels) => levels.next(&page.bytes).ok_or("the definition levels end too early")?,
+            Some(levels) => levels.next(&page.bytes).ok_or("the definition levels are truncated")?,
             None => max_definition,
         };
         let cell = if definition == max_definition {
@@ -245,12 +248,12 @@ fn unknown_encoding(encoding: i64) -> String {
         9 => "BYTE_STREAM_SPLIT",
         _ => "unknown",
     };
-    format!("its encoding is {name}: write it with the plain or the dictionary encoding")
+    format!("unsupported encoding {name}: use the plain or dictionary encoding")
 }
 
 impl Page {
     fn read(&mut self, physical: Physical, dictionary: Option<&Values>, max: u64) -> Result<Cell, String> {
-        let early = "the values of a page end too early";
+        let early = "the values of a page are truncated";
         match &mut self.values {
             Encoded::Plain(at) => match physical {
                 Physical::Bytes => {
@@ -259,22 +262,22 @@ impl Page {
                     Ok(bytes(&self.bytes[span], max))
                 }
                 Physical::Int32 { .. } | Physical::Int64 { .. } => {
-                    let (number, end) = integer(&self.bytes, *at, physical).ok_or(early)?;
+                    let (value, end) = integer(&self.bytes, *at, physical).ok_or(early)?;
                     *at = end;
-                    Ok(decimal(number, physical))
+                    Ok(decimal(value, physical))
                 }
             },
             Encoded::Indexed(indices) => {
                 let index = indices.next(&self.bytes).ok_or(early)? as usize;
-                let outside = || format!("there is no entry {index} in the dictionary");
+                let outside = || format!("the dictionary index {index} is out of range");
                 match dictionary.ok_or("the dictionary is missing")? {
-                    Values::Bytes { bytes: dictionary, places } => {
-                        let place = *places.get(index).ok_or_else(outside)? as usize;
-                        let span = span(dictionary, place).ok_or_else(outside)?;
+                    Values::Bytes { bytes: dictionary, offsets } => {
+                        let offset = *offsets.get(index).ok_or_else(outside)? as usize;
+                        let span = span(dictionary, offset).ok_or_else(outside)?;
                         Ok(bytes(&dictionary[span], max))
                     }
-                    Values::Integers(numbers) => {
-                        Ok(decimal(*numbers.get(index).ok_or_else(outside)?, physical))
+                    Values::Integers(values) => {
+                        Ok(decimal(*values.get(index).ok_or_else(outside)?, physical))
                     }
                 }
             }
@@ -284,28 +287,28 @@ impl Page {
 
 impl Values {
     fn plain(bytes: Vec<u8>, physical: Physical, count: u64) -> Result<Self, String> {
-        let early = "the dictionary ends too early";
+        let early = "the dictionary is truncated";
         let mut at = 0;
-        // Grown as values are there, whatever the header says.
+        // No allocation for the stated count, which is not trusted.
         if physical == Physical::Bytes {
-            let mut places = Vec::new();
+            let mut offsets = Vec::new();
             for _ in 0..count {
-                places.push(u32::try_from(at).map_err(|_| early)?);
+                offsets.push(u32::try_from(at).map_err(|_| early)?);
                 at = span(&bytes, at).ok_or(early)?.end;
             }
-            return Ok(Self::Bytes { bytes, places });
+            return Ok(Self::Bytes { bytes, offsets });
         }
-        let mut numbers = Vec::new();
+        let mut values = Vec::new();
         for _ in 0..count {
-            let (number, end) = integer(&bytes, at, physical).ok_or(early)?;
+            let (value, end) = integer(&bytes, at, physical).ok_or(early)?;
             at = end;
-            numbers.push(number);
+            values.push(value);
         }
-        Ok(Self::Integers(numbers))
+        Ok(Self::Integers(values))
     }
 }
 
-/// Where the bytes are whose length stands at `at`.
+/// Returns the span of the length-prefixed bytes at `at`.
 fn span(page: &[u8], at: usize) -> Option<Range<usize>> {
     let length = u32::from_le_bytes(*page.get(at..)?.first_chunk()?) as usize;
     let start = at + 4;
@@ -313,7 +316,7 @@ fn span(page: &[u8], at: usize) -> Option<Range<usize>> {
     Some(start..end)
 }
 
-/// The number at `at`, and where it ends.
+/// Returns the integer at `at`, and its end.
 fn integer(page: &[u8], at: usize, physical: Physical) -> Option<(i64, usize)> {
     let rest = page.get(at..)?;
     match physical {
@@ -331,10 +334,10 @@ fn bytes(value: &[u8], max: u64) -> Cell {
     }
 }
 
-fn decimal(number: i64, physical: Physical) -> Cell {
+fn decimal(value: i64, physical: Physical) -> Cell {
     Cell::Integer(match physical {
-        Physical::Int32 { unsigned: true } => (number as u32).to_string(),
-        Physical::Int64 { unsigned: true } => (number as u64).to_string(),
-        _ => number.to_string(),
+        Physical::Int32 { unsigned: true } => (value as u32).to_string(),
+        Physical::Int64 { unsigned: true } => (value as u64).to_string(),
+        _ => value.to_string(),
     })
 }

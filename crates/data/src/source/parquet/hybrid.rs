@@ -1,4 +1,4 @@
-//! Runs of numbers, some repeated and some packed in bits, as levels and dictionary indices are written.
+//! The hybrid of run-length encoding and bit-packing, used for levels and dictionary indices.
 //!
 //! See "Run Length Encoding / Bit-Packing Hybrid" in <https://parquet.apache.org/docs/file-format/data-pages/encodings/>.
 
@@ -6,10 +6,10 @@ use std::ops::Range;
 
 use super::thrift::varint;
 
-/// Reads from a part of a page, which is lent for every number.
+/// Reads from a part of a page, which is passed for every value.
 #[derive(Debug)]
 pub(super) struct Hybrid {
-    /// The bytes that are left.
+    /// The remaining bytes.
     span: Range<usize>,
     width: u32,
     run: Run,
@@ -21,7 +21,7 @@ enum Run {
         value: u32,
         left: u64,
     },
-    /// `bits` that were taken off the front of the run's bytes but not yet used.
+    /// `bits` are read from the run but not used yet; `held` is their number.
     Packed {
         left: u64,
         bits: u64,
@@ -30,12 +30,12 @@ enum Run {
 }
 
 impl Hybrid {
-    /// Numbers of `width` bits each; `None` for more than 32.
+    /// Creates a reader of values of `width` bits. Returns `None` for more than 32.
     pub(super) fn new(span: Range<usize>, width: u32) -> Option<Self> {
         (width <= 32).then_some(Self { span, width, run: Run::Repeated { value: 0, left: 0 } })
     }
 
-    /// The next number; `None` where the bytes do not give one.
+    /// Returns the next value, or `None` if the bytes are truncated.
     pub(super) fn next(&mut self, page: &[u8]) -> Option<u32> {
         loop {
             match &mut self.run {
@@ -84,8 +84,8 @@ mod tests {
     }
 
     #[test]
-    fn runs_of_both_kinds() {
-        // The example of the format's description: 0 to 7 in three bits each.
+    fn reads_both_kinds_of_runs() {
+        // The example of the specification: 0 to 7 in three bits each.
         assert_eq!(all(&[3, 0b1000_1000, 0b1100_0110, 0b1111_1010], 3, 8).unwrap(), [0, 1, 2, 3, 4, 5, 6, 7]);
         assert_eq!(all(&[8, 5, 3, 0, 0, 0], 3, 12).unwrap(), [5, 5, 5, 5, 0, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(all(&[4, 0x34, 0x12], 13, 2).unwrap(), [0x1234, 0x1234]);
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ends_too_early() {
+    fn rejects_truncated_runs() {
         assert_eq!(all(&[3, 0b1000_1000], 3, 8), None);
         assert_eq!(all(&[8], 3, 1), None);
         assert_eq!(all(&[8, 5], 3, 5), None);

@@ -1,6 +1,6 @@
-//! What the footer of a Parquet file says.
+//! The footer of Parquet files.
 //!
-//! See <https://github.com/apache/parquet-format>; ids of fields are those of its `parquet.thrift`.
+//! See <https://github.com/apache/parquet-format>; field ids are those of `parquet.thrift`.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -9,21 +9,21 @@ use super::thrift::Struct;
 use crate::source::table::ColumnKind;
 
 const MAGIC: &[u8] = b"PAR1";
-/// Room for a hundred thousand column chunks.
+/// Enough for a hundred thousand column chunks.
 const MAX_FOOTER: u64 = 16 << 20;
-/// The deepest nesting of columns.
+/// Maximum nesting of columns.
 const MAX_NESTING: usize = 32;
-/// The most values, so that sums over columns that are asked for more than once do not overflow.
+/// Maximum number of values, so that sums over repeated columns do not overflow.
 const MAX_VALUES: u64 = 1 << 48;
 
-/// The columns that can be read, and where they are.
+/// The supported columns, and their location.
 #[derive(Debug)]
 pub(super) struct Metadata {
     pub(super) leaves: Vec<Leaf>,
     pub(super) groups: Vec<Group>,
 }
 
-/// A column of values that can be read.
+/// A supported column.
 #[derive(Debug, Clone)]
 pub(super) struct Leaf {
     pub(super) name: String,
@@ -33,7 +33,7 @@ pub(super) struct Leaf {
     pub(super) max_definition: u32,
     /// Whether a row can have several values.
     pub(super) repeated: bool,
-    /// Its place among the columns of the file.
+    /// Its index among the columns of the file.
     index: usize,
 }
 
@@ -48,7 +48,7 @@ pub(super) enum Physical {
 #[derive(Debug)]
 pub(super) struct Group {
     pub(super) rows: u64,
-    /// One for every leaf.
+    /// One per leaf.
     pub(super) chunks: Vec<Chunk>,
 }
 
@@ -57,13 +57,13 @@ pub(super) struct Group {
 pub(super) struct Chunk {
     pub(super) start: u64,
     pub(super) length: u64,
-    /// How many values there are, nulls and empty lists too.
+    /// Number of values, including nulls and empty lists.
     pub(super) values: u64,
     pub(super) codec: i64,
 }
 
 impl Metadata {
-    /// Reads the footer. The error says what is wrong with it.
+    /// Reads the footer. The error is the reason why it is invalid.
     pub(super) fn read(file: &mut File) -> Result<Self, String> {
         let io = |error: std::io::Error| error.to_string();
         let length = file.seek(SeekFrom::End(0)).map_err(io)?;
@@ -76,7 +76,7 @@ impl Metadata {
         match magic {
             MAGIC => {}
             b"PARE" => return Err("it is encrypted".to_owned()),
-            _ => return Err("it does not end as a Parquet file does".to_owned()),
+            _ => return Err("the magic bytes at its end are missing".to_owned()),
         }
         let size = size.iter().rev().fold(0, |sum, &byte| sum << 8 | u64::from(byte));
         if size > MAX_FOOTER || size > length - 12 {
@@ -91,7 +91,7 @@ impl Metadata {
             .map_err(io)?;
         let footer = Struct::parse(&mut footer.as_slice()).ok_or("its footer cannot be parsed")?;
         Self::from_footer(&footer, length)
-            .ok_or_else(|| "its footer contradicts itself or the file".to_owned())
+            .ok_or_else(|| "its footer is inconsistent with itself or the file".to_owned())
     }
 
     fn from_footer(footer: &Struct, length: u64) -> Option<Self> {
@@ -103,7 +103,7 @@ impl Metadata {
             let columns: Vec<&Struct> = group.structures(1)?.collect::<Option<_>>()?;
             let chunks = leaves.iter().map(|leaf| chunk(columns.get(leaf.index)?, leaf, length));
             let chunks: Vec<Chunk> = chunks.collect::<Option<_>>()?;
-            // Positions are computed from these numbers.
+            // Positions are computed from these counts.
             let fits = leaves
                 .iter()
                 .zip(&chunks)
@@ -113,16 +113,16 @@ impl Metadata {
             }
             groups.push(Group { rows, chunks });
         }
-        // Sums over the groups and over the columns are taken later on.
+        // Sums over groups and columns must not overflow.
         let values = groups.iter().flat_map(|group| &group.chunks).map(|chunk| chunk.values);
-        let mut numbers = values.chain(groups.iter().map(|group| group.rows));
-        let sum = numbers.try_fold(0u64, u64::checked_add)?;
+        let mut counts = values.chain(groups.iter().map(|group| group.rows));
+        let sum = counts.try_fold(0u64, u64::checked_add)?;
         (sum <= MAX_VALUES).then_some(Self { leaves, groups })
     }
 }
 
 fn chunk(column: &Struct, leaf: &Leaf, length: u64) -> Option<Chunk> {
-    // The chunk may be in another file; this reader stays in its own.
+    // Chunks in other files are unsupported.
     if column.has(1) {
         return None;
     }
@@ -136,7 +136,7 @@ fn chunk(column: &Struct, leaf: &Leaf, length: u64) -> Option<Chunk> {
         return None;
     }
     let data = u64::try_from(metadata.integer(9)?).ok()?;
-    // Some writers say 0 for none.
+    // Some writers store 0 if there is none.
     let dictionary = metadata.integer(11).and_then(|at| u64::try_from(at).ok()).filter(|&at| at > 0);
     let start = dictionary.map_or(data, |at| at.min(data));
     let size = u64::try_from(metadata.integer(7)?).ok()?;
@@ -145,19 +145,19 @@ fn chunk(column: &Struct, leaf: &Leaf, length: u64) -> Option<Chunk> {
     inside.then_some(Chunk { start, length: size, values, codec: metadata.integer(4)? })
 }
 
-/// A group of the schema that is being gone through.
+/// An open group of the schema.
 struct Open<'a> {
     name: &'a str,
     children: u64,
     definition: u32,
     repetition: u32,
-    /// How many of the open groups stand before the list that this is within.
+    /// Number of open groups before the enclosing list.
     list: Option<usize>,
     /// Whether it is marked as a list.
     is_list: bool,
 }
 
-/// The columns that can be read: text, bytes and whole numbers, and simple lists of them.
+/// Returns the supported columns: text, bytes and integers, and simple lists of them.
 fn leaves(footer: &Struct) -> Option<Vec<Leaf>> {
     let mut leaves = Vec::new();
     let mut index = 0;
@@ -166,7 +166,7 @@ fn leaves(footer: &Struct) -> Option<Vec<Leaf>> {
         let element = element?;
         let name = std::str::from_utf8(element.bytes(4)?).ok()?;
         let children = u64::try_from(element.integer(5).unwrap_or(0)).ok()?;
-        // The first is the root, which has neither a repetition nor a part in names.
+        // The first is the root, which has no repetition and is not part of names.
         let Some(parent) = open.last() else {
             if index > 0 {
                 return None;
@@ -216,7 +216,7 @@ fn leaves(footer: &Struct) -> Option<Vec<Leaf>> {
 
 fn leaf(element: &Struct, open: &[Open], index: usize) -> Option<Leaf> {
     let entry = open.last()?;
-    // Behind the list there may be its one wrapper and the element, but no fields of a struct.
+    // A list may contain its wrapper and the element, but no structs.
     if entry.repetition > 1 || entry.list.is_some_and(|before| open.len() > before + 2) {
         return None;
     }
@@ -226,7 +226,7 @@ fn leaf(element: &Struct, open: &[Open], index: usize) -> Option<Leaf> {
     // Text, enumerations and JSON.
     let is_text = matches!(converted, Some(0 | 4 | 19)) || marked(1) || marked(4) || marked(12);
     let unsigned = matches!(converted, Some(11..=14));
-    // Whole numbers and nothing that is written as one, such as a time.
+    // Plain integers, not other types that are stored as integers, such as timestamps.
     let is_integer = matches!(converted, None | Some(11..=18)) && logical.is_none_or(|kind| kind.has(10));
     let (physical, kind) = match element.integer(1)? {
         1 if is_integer => (Physical::Int32 { unsigned }, ColumnKind::Text),

@@ -1,7 +1,7 @@
 //! Parquet.
 //!
-//! A reader of its own for the few kinds of columns that datasets of images and captions have, since files
-//! come from anywhere: what it allocates is bounded by the size of a page, and no file makes it panic.
+//! An own reader for the few types of columns in datasets of images and captions, since files are untrusted: its memory is
+//! bounded by the size of a page, and it does not panic on any file.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,12 +15,13 @@ mod thrift;
 use self::column::ColumnReader;
 use self::metadata::{Group, Leaf, Metadata};
 use self::page::Pages;
+use super::options::SourceOptions;
 use super::table::{Column, ColumnKind, Row, Rows, Table};
-use super::{SourceOptions, open_regular};
 use crate::DataError;
+use crate::file::open_file;
 
-/// Text, bytes and whole numbers, plain or with a dictionary, and lists of them; compressed with Snappy, Gzip,
-/// Zstandard or not at all.
+/// Columns of text, bytes and integers, and lists of them, with plain or dictionary encoding; uncompressed or compressed with
+/// Snappy, Gzip or Zstandard.
 pub(super) struct Parquet(Arc<Inner>);
 
 struct Inner {
@@ -34,7 +35,7 @@ struct Inner {
 impl Parquet {
     pub(super) fn open(path: &Path, options: &SourceOptions) -> Result<Self, DataError> {
         let damaged = |reason| DataError::Damaged { path: path.to_owned(), reason };
-        let metadata = Metadata::read(&mut open_regular(path)?).map_err(damaged)?;
+        let metadata = Metadata::read(&mut open_file(path)?).map_err(damaged)?;
         let column = |leaf: &Leaf| Column { name: leaf.name.clone(), kind: leaf.kind };
         let columns = metadata.leaves.iter().map(column).collect();
         Ok(Self(Arc::new(Inner {
@@ -66,7 +67,7 @@ impl Table for Parquet {
 
     fn rows(&self, columns: &[usize], start: u64) -> Result<Rows, DataError> {
         let groups = &self.0.metadata.groups;
-        // Whole row groups are not even opened.
+        // Skipped row groups are not read.
         let mut skip = start;
         let first = groups
             .iter()
@@ -89,7 +90,7 @@ impl Table for Parquet {
         }))
     }
 
-    fn pass_over(&self, columns: &[usize], value: u64) -> (u64, u64) {
+    fn skippable(&self, columns: &[usize], value: u64) -> (u64, u64) {
         let (mut rows, mut values) = (0, 0u64);
         for group in &self.0.metadata.groups {
             let in_group: u64 = columns.iter().map(|&column| group.chunks[column].values).sum();
@@ -103,17 +104,17 @@ impl Table for Parquet {
     }
 }
 
-/// Goes over rows, row group by row group.
+/// Iterates over rows, one row group at a time.
 struct Walk {
     table: Arc<Inner>,
     columns: Vec<usize>,
-    /// Of the last row.
+    /// The number of the last row.
     number: u64,
-    /// Rows to pass over in the first row group.
+    /// Rows to skip in the first row group.
     skip: u64,
     /// The next row group.
     group: usize,
-    /// The rows of this one that are to come.
+    /// Remaining rows of the current one.
     left: u64,
     readers: Vec<ColumnReader>,
     done: bool,
@@ -149,7 +150,7 @@ impl Walk {
                 ColumnKind::Text => self.table.max_text_bytes,
                 ColumnKind::Bytes => self.table.max_image_bytes.max(self.table.max_text_bytes),
             };
-            let pages = Pages::new(open_regular(&self.table.path)?, chunk);
+            let pages = Pages::new(open_file(&self.table.path)?, chunk);
             let mut reader = ColumnReader::new(pages, leaf.clone(), chunk, max);
             let skipped = if leaf.repeated {
                 (0..skip).try_for_each(|_| reader.cell().map(drop))

@@ -1,4 +1,4 @@
-//! The pages of a column chunk.
+//! Pages of a column chunk.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -6,12 +6,12 @@ use std::io::{Read, Seek, SeekFrom};
 use super::metadata::Chunk;
 use super::thrift::Struct;
 
-/// The most bytes of a page, compressed and not: room for the largest image and the small ones beside it.
+/// Maximum length of a page, compressed or not: enough for the largest image and several small ones.
 const MAX_PAGE: u64 = 512 << 20;
-/// The most bytes of the header of a page, which may quote its least and greatest value.
+/// Maximum length of the header of a page, which may contain the minimum and maximum value.
 const MAX_HEADER: u64 = 1 << 20;
 
-/// What the header of a page says. Field ids are those of `PageHeader` in `parquet.thrift`.
+/// The header of a page. Field ids are those of `PageHeader` in `parquet.thrift`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PageHeader {
     pub(super) kind: Kind,
@@ -25,17 +25,17 @@ pub(super) struct PageHeader {
 pub(super) enum Kind {
     Dictionary,
     Data,
-    /// With levels that are not compressed; `repetition` and `definition` are their bytes.
+    /// With uncompressed levels; `repetition` and `definition` are their lengths.
     DataV2 {
         repetition: u64,
         definition: u64,
         is_compressed: bool,
     },
-    /// Another kind, to be passed over.
+    /// Another kind, which is skipped.
     Other,
 }
 
-/// Goes from page to page of a column chunk.
+/// Iterates over the pages of a column chunk.
 pub(super) struct Pages {
     file: File,
     position: u64,
@@ -48,8 +48,8 @@ impl Pages {
         Self { file, position: chunk.start, end: chunk.start + chunk.length, codec: chunk.codec }
     }
 
-    /// The header of the next page; `None` behind the last. One of [`body`](Self::body) and
-    /// [`pass_over`](Self::pass_over) has to follow.
+    /// Returns the header of the next page, or `None` after the last. Call [`body`](Self::body) or [`skip`](Self::skip)
+    /// afterwards.
     pub(super) fn header(&mut self) -> Result<Option<PageHeader>, String> {
         let left = self.end - self.position;
         if left == 0 {
@@ -61,30 +61,31 @@ impl Pages {
             let mut rest = bytes.as_slice();
             if let Some(fields) = Struct::parse(&mut rest) {
                 self.position += (bytes.len() - rest.len()) as u64;
-                let header = PageHeader::new(&fields).ok_or("a page's header lacks what it must have")?;
+                let header =
+                    PageHeader::new(&fields).ok_or("a required field is missing in the header of a page")?;
                 if header.compressed > self.end - self.position {
-                    return Err("a page goes on beyond its column chunk".to_owned());
+                    return Err("a page exceeds its column chunk".to_owned());
                 }
                 let most = header.compressed.max(header.uncompressed);
                 if most > MAX_PAGE && header.kind != Kind::Other {
                     return Err(format!(
-                        "a page has {most} bytes, expected at most {MAX_PAGE}: write it with smaller pages"
+                        "a page has {most} bytes, expected at most {MAX_PAGE}: use a smaller page size"
                     ));
                 }
                 return Ok(Some(header));
             }
             if size >= left.min(MAX_HEADER) {
-                return Err("a page's header cannot be parsed".to_owned());
+                return Err("the header of a page cannot be parsed".to_owned());
             }
             size *= 32;
         }
     }
 
-    pub(super) fn pass_over(&mut self, header: &PageHeader) {
+    pub(super) fn skip(&mut self, header: &PageHeader) {
         self.position += header.compressed;
     }
 
-    /// What the page holds, decompressed.
+    /// Reads and decompresses the page.
     pub(super) fn body(&mut self, header: &PageHeader) -> Result<Vec<u8>, String> {
         let bytes = self.read(header.compressed)?;
         self.position += header.compressed;
@@ -97,12 +98,16 @@ impl Pages {
         let (levels, values) = usize::try_from(levels)
             .ok()
             .and_then(|levels| bytes.split_at_checked(levels))
-            .ok_or("the levels of a page go on beyond it")?;
+            .ok_or("the levels of a page exceed the page")?;
         let size = header.uncompressed.checked_sub(levels.len() as u64);
-        let size = size.ok_or("the levels of a page go on beyond it")? as usize;
+        let size = size.ok_or("the levels of a page exceed the page")? as usize;
         if self.codec == 0 || !is_compressed || size == 0 {
             let fits = bytes.len() as u64 == header.uncompressed || size == 0;
-            return if fits { Ok(bytes) } else { Err("a page has another size than it says".to_owned()) };
+            return if fits {
+                Ok(bytes)
+            } else {
+                Err("the size of a page does not match its header".to_owned())
+            };
         }
         let values = decompress(self.codec, values, size)?;
         if values.len() != size {
@@ -112,7 +117,7 @@ impl Pages {
     }
 
     fn read(&mut self, bytes: u64) -> Result<Vec<u8>, String> {
-        // The chunk is within the file, so this is memory that the file warrants.
+        // The chunk is within the file, so its size is bounded.
         let mut buffer = vec![0; bytes as usize];
         self.file
             .seek(SeekFrom::Start(self.position))
@@ -124,7 +129,7 @@ impl Pages {
 
 impl PageHeader {
     fn new(fields: &Struct) -> Option<Self> {
-        let unsigned = |number: Option<i64>| u64::try_from(number?).ok();
+        let unsigned = |value: Option<i64>| u64::try_from(value?).ok();
         let (kind, values, encoding) = match fields.integer(1)? {
             0 => {
                 let data = fields.structure(5)?;
@@ -150,8 +155,7 @@ impl PageHeader {
     }
 }
 
-/// Decompresses to at most `size` bytes, or one more where there is more; nothing beyond that is held,
-/// whatever the input says.
+/// Decompresses to at most `size` bytes, or one more if there are more.
 fn decompress(codec: i64, input: &[u8], size: usize) -> Result<Vec<u8>, String> {
     let corrupt = |error: &dyn std::fmt::Display| format!("a page cannot be decompressed: {error}");
     match codec {
@@ -176,7 +180,7 @@ fn decompress(codec: i64, input: &[u8], size: usize) -> Result<Vec<u8>, String> 
                 5 | 7 => "LZ4",
                 _ => "an unknown codec",
             };
-            Err(format!("it is compressed with {name}: write it with Snappy, Gzip or Zstandard, or without"))
+            Err(format!("unsupported compression {name}: use Snappy, Gzip, Zstandard or none"))
         }
     }
 }

@@ -1,11 +1,11 @@
-//! Thrift's compact protocol, in which Parquet writes its metadata.
+//! The compact protocol of Thrift, the format of Parquet metadata.
 //!
 //! See <https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md>.
 
-/// The deepest nesting that is read; Parquet's own has eight levels.
+/// Maximum nesting; Parquet metadata has eight levels.
 const MAX_DEPTH: usize = 24;
 
-/// A value of the kinds that the metadata of columns is made of.
+/// A value of a type that occurs in the metadata of columns.
 #[derive(Debug)]
 pub(super) enum Value<'a> {
     Bool(bool),
@@ -13,16 +13,16 @@ pub(super) enum Value<'a> {
     Bytes(&'a [u8]),
     List(Vec<Value<'a>>),
     Struct(Struct<'a>),
-    /// What is passed over: floating-point numbers and maps.
+    /// Ignored types: floats and maps.
     Other,
 }
 
-/// The fields of a struct with their ids.
+/// The fields of a struct by id.
 #[derive(Debug)]
 pub(super) struct Struct<'a>(Vec<(i16, Value<'a>)>);
 
 impl<'a> Struct<'a> {
-    /// Takes a struct off the front of the input; `None` if the input ends within it or is no struct.
+    /// Parses a struct at the start of the input and advances it. Returns `None` if it is invalid or truncated.
     pub(super) fn parse(input: &mut &'a [u8]) -> Option<Self> {
         structure(input, MAX_DEPTH)
     }
@@ -33,7 +33,7 @@ impl<'a> Struct<'a> {
 
     pub(super) fn integer(&self, id: i16) -> Option<i64> {
         match self.get(id)? {
-            Value::Integer(number) => Some(*number),
+            Value::Integer(value) => Some(*value),
             _ => None,
         }
     }
@@ -59,7 +59,7 @@ impl<'a> Struct<'a> {
         }
     }
 
-    /// The structs of a list.
+    /// Iterates over the structs of a list.
     pub(super) fn structures(&self, id: i16) -> Option<impl Iterator<Item = Option<&Self>>> {
         match self.get(id)? {
             Value::List(values) => Some(values.iter().map(|value| match value {
@@ -70,7 +70,7 @@ impl<'a> Struct<'a> {
         }
     }
 
-    /// Whether a field is there, whatever it holds.
+    /// Returns whether a field exists, of any type.
     pub(super) fn has(&self, id: i16) -> bool {
         self.get(id).is_some()
     }
@@ -88,22 +88,22 @@ fn take<'a>(input: &mut &'a [u8], bytes: usize) -> Option<&'a [u8]> {
     Some(taken)
 }
 
-/// An unsigned number, seven bits a byte, lowest first.
+/// Parses an unsigned integer in LEB128.
 pub(super) fn varint(input: &mut &[u8]) -> Option<u64> {
-    let mut number = 0;
+    let mut value = 0;
     for shift in (0..64).step_by(7) {
         let next = byte(input)?;
-        number |= u64::from(next & 0x7f) << shift;
+        value |= u64::from(next & 0x7f) << shift;
         if next & 0x80 == 0 {
-            return Some(number);
+            return Some(value);
         }
     }
     None
 }
 
 fn zigzag(input: &mut &[u8]) -> Option<i64> {
-    let number = varint(input)?;
-    Some((number >> 1) as i64 ^ -((number & 1) as i64))
+    let value = varint(input)?;
+    Some((value >> 1) as i64 ^ -((value & 1) as i64))
 }
 
 fn structure<'a>(input: &mut &'a [u8], depth: usize) -> Option<Struct<'a>> {
@@ -130,7 +130,7 @@ fn structure<'a>(input: &mut &'a [u8], depth: usize) -> Option<Struct<'a>> {
 fn value<'a>(input: &mut &'a [u8], kind: u8, depth: usize) -> Option<Value<'a>> {
     let depth = depth.checked_sub(1)?;
     Some(match kind {
-        // Only in lists; a field has its value in its head.
+        // Only in lists; the value of a field is in its header.
         1 | 2 => Value::Bool(byte(input)? == 1),
         3 => Value::Integer(i64::from(byte(input)? as i8)),
         4..=6 => Value::Integer(zigzag(input)?),
@@ -148,7 +148,7 @@ fn value<'a>(input: &mut &'a [u8], kind: u8, depth: usize) -> Option<Value<'a>> 
                 15 => varint(input)?,
                 length => u64::from(length),
             };
-            // Grown as elements are there, whatever the head says.
+            // No allocation for the stated length, which is not trusted.
             let mut values = Vec::new();
             for _ in 0..length {
                 values.push(value(input, head & 0xf, depth)?);
@@ -174,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_of_all_kinds() {
+    fn parses_fields_of_all_types() {
         // 1: i32 -3; 2: "ab"; 4: [true, false]; 5: {1: true}; 20 (long form): a list of one struct.
         let bytes = [
             0x15, 5, 0x18, 2, b'a', b'b', 0x29, 0x21, 1, 2, 0x1c, 0x11, 0, 0x09, 40, 0x1c, 0x15, 8, 0, 0, 99,
@@ -194,9 +194,9 @@ mod tests {
     }
 
     #[test]
-    fn nesting_and_lengths_are_bounded() {
+    fn rejects_deep_nesting_and_long_lists() {
         assert!(Struct::parse(&mut [0x1c; 1 << 20].as_slice()).is_none());
-        // A list that says it has 2^60 elements, and a text of 2^60 bytes.
+        // A list of 2^60 elements, and a string of 2^60 bytes.
         let long = [0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x10];
         assert!(Struct::parse(&mut [&[0x19, 0xf5], &long[..]].concat().as_slice()).is_none());
         assert!(Struct::parse(&mut [&[0x18], &long[..]].concat().as_slice()).is_none());

@@ -1,29 +1,44 @@
-//! CLIP-benchmark's data sets.
+//! Data sets in the layout of CLIP-benchmark.
 
 use std::collections::HashMap;
 use std::path::Path;
 
+use sail_data::Fingerprint;
 use sail_data::source::{SourceOptions, open_images, tar_members};
 
+use super::labelled_images::{CLASS_NAMES, LabelledImages, TEMPLATES};
+use crate::error::TaskError;
 use crate::files::{malformed, read_lines, read_text};
-use crate::inputs::{Fingerprint, Images};
-use crate::labelled::{CLASS_NAMES, TEMPLATES};
-use crate::{LabelledImages, Skips, TaskError, Templates};
+use crate::inputs::Images;
+use crate::skips::Skips;
+use crate::templates::Templates;
 
-/// How many archives a split has.
+/// The file with the number of archives of a split.
 pub(crate) const SHARDS: &str = "nshards.txt";
-/// What the data set is for; absent where that is classification.
+/// The file with the type of the data set; missing for classification.
 pub(crate) const DATASET_TYPE: &str = "dataset_type.txt";
-/// More archives than any data set has.
+/// Maximum number of archives.
 const MAX_SHARDS: u64 = 1 << 20;
-/// A label is a number.
+/// Maximum length of a label.
 const MAX_LABEL_BYTES: u64 = 64;
 
-pub(crate) fn open(
-    root: &Path,
-    split: &str,
-    templates: Option<Templates>,
-) -> Result<LabelledImages, TaskError> {
+impl LabelledImages {
+    /// Opens a data set for zero-shot classification in the layout of CLIP-benchmark (`clip-benchmark/wds_...` on the hub).
+    ///
+    /// The folder has `classnames.txt`, `zeroshot_classification_templates.txt`, `SPLIT/nshards.txt` with the number N of
+    /// archives, and the archives `SPLIT/0.tar` to `SPLIT/(N - 1).tar` with the members `KEY.jpg` (or `png`, `webp`) and
+    /// `KEY.cls`, the class index. The split is usually `test`. Given `templates` replace those of the file.
+    ///
+    /// # Errors
+    /// [`TaskError::DatasetType`] for a data set of another type, [`TaskError::Label`] for a label out of range,
+    /// [`TaskError::Duplicate`] for a key with two labels, [`TaskError::Empty`] without a class or a label,
+    /// [`TaskError::Images`] for archives that cannot be read, and those of [`Templates::open`].
+    pub fn web_dataset(root: &Path, split: &str, templates: Option<Templates>) -> Result<Self, TaskError> {
+        open(root, split, templates)
+    }
+}
+
+fn open(root: &Path, split: &str, templates: Option<Templates>) -> Result<LabelledImages, TaskError> {
     let path = root.join(DATASET_TYPE);
     if path.exists() {
         let found = read_text(&path, "the type of the data set")?.trim().to_lowercase();
@@ -32,7 +47,7 @@ pub(crate) fn open(
         }
     }
     let path = root.join(CLASS_NAMES);
-    let classes = read_lines(&path, "the names of the classes, one a line")?;
+    let classes = read_lines(&path, "class names, one per line")?;
     if classes.is_empty() {
         return Err(TaskError::Empty { path, what: "class" });
     }
@@ -46,7 +61,11 @@ pub(crate) fn open(
     let shards = text.trim().parse().ok().filter(|shards| (1..=MAX_SHARDS).contains(shards));
     let shards: u64 = shards.ok_or_else(|| {
         let found: String = text.trim().chars().take(20).collect();
-        malformed(&path, "its content", format!("it is `{found}`, expected a number from 1 to {MAX_SHARDS}"))
+        malformed(
+            &path,
+            "the content",
+            format!("found `{found}`, expected an integer from 1 to {MAX_SHARDS}"),
+        )
     })?;
     let (mut labels, mut skipped, mut fingerprint) =
         (HashMap::new(), Skips::default(), Fingerprint::default());

@@ -1,17 +1,114 @@
-//! Several sources read as one.
+//! Features of any kind: one source, or several read as one.
 
 use std::borrow::Cow;
 
-use sail_core::{FeatureError, FeatureSource, Modality, Provenance};
+use sail_core::{FeatureError, FeatureSource, Modality, Progress, ProgressCounter, Provenance};
 
+use crate::compatible::{Difference, difference};
 use crate::gather::{Wanted, cut, sorted};
-use crate::{DataError, Features};
+use crate::{DataError, EmbeddingStore, MatrixFeatures, SafetensorsFeatures};
 
-/// The rows of several sources, one source after the other.
+/// A feature source of any type in this crate. Code that only reads rows should accept any [`FeatureSource`] instead.
+#[derive(Debug)]
+pub enum Features {
+    /// An embedding store.
+    Store(EmbeddingStore),
+    /// A tensor of a safetensors file.
+    File(SafetensorsFeatures),
+    /// A matrix in memory.
+    Memory(MatrixFeatures),
+    /// A concatenation of several sources.
+    Several(ConcatFeatures),
+}
+
+impl Features {
+    /// Returns the modality, if it is known.
+    pub fn modality(&self) -> Option<Modality> {
+        match self {
+            Self::Store(store) => Some(store.modality()),
+            Self::Several(parts) => parts.modality(),
+            Self::File(_) | Self::Memory(_) => None,
+        }
+    }
+
+    /// Verifies the checksums as [`EmbeddingStore::verify`] does. Returns `false` if there are none: only stores have
+    /// checksums.
+    ///
+    /// # Errors
+    /// Those of [`EmbeddingStore::verify`].
+    pub fn verify(&self, progress: impl FnMut(Progress) + Send) -> Result<bool, DataError> {
+        let stores = self.stores();
+        let bytes = stores.iter().map(|store| store.bytes()).sum();
+        let counter = ProgressCounter::new(bytes, "bytes", progress);
+        stores.iter().try_for_each(|store| store.verify_counted(&counter))?;
+        Ok(!stores.is_empty())
+    }
+
+    fn stores(&self) -> Vec<&EmbeddingStore> {
+        match self {
+            Self::Store(store) => vec![store],
+            Self::File(_) | Self::Memory(_) => Vec::new(),
+            Self::Several(several) => several.parts().iter().flat_map(Self::stores).collect(),
+        }
+    }
+
+    /// Reads sorted rows into their output slices.
+    pub(crate) fn scatter(&self, wanted: &mut [Wanted]) -> Result<(), FeatureError> {
+        match self {
+            Self::Store(source) => source.scatter(wanted),
+            Self::File(source) => source.scatter(wanted),
+            Self::Several(source) => source.scatter(wanted),
+            Self::Memory(source) => {
+                source.scatter(wanted);
+                Ok(())
+            }
+        }
+    }
+
+    fn source(&self) -> &dyn FeatureSource {
+        match self {
+            Self::Store(source) => source,
+            Self::File(source) => source,
+            Self::Memory(source) => source,
+            Self::Several(source) => source,
+        }
+    }
+}
+
+impl FeatureSource for Features {
+    fn rows(&self) -> usize {
+        self.source().rows()
+    }
+
+    fn dim(&self) -> usize {
+        self.source().dim()
+    }
+
+    fn key(&self, row: usize) -> Cow<'_, str> {
+        self.source().key(row)
+    }
+
+    fn keys(&self, rows: &[usize]) -> Result<Vec<String>, FeatureError> {
+        self.source().keys(rows)
+    }
+
+    fn positional(&self) -> bool {
+        self.source().positional()
+    }
+
+    fn provenance(&self) -> Option<&Provenance> {
+        self.source().provenance()
+    }
+
+    fn gather(&self, rows: &[usize], out: &mut [f32]) -> Result<(), FeatureError> {
+        self.source().gather(rows, out)
+    }
+}
+
+/// The concatenation of the rows of several sources.
 ///
-/// All are of one kind: one dimension, one modality, and no contradiction in what they state of their provenance. Rows
-/// pair by key, or, where no source has keys, by their number in the whole. That keys are unique is for
-/// [`Pairs`](crate::Pairs) to see.
+/// The sources must have the same dimension and modality and compatible provenances. Rows pair by key or, if no source has
+/// keys, by position in the concatenation. Unique keys are checked by [`Pairs`](crate::Pairs).
 ///
 /// # Examples
 /// ```
@@ -36,20 +133,20 @@ pub struct ConcatFeatures {
 }
 
 impl ConcatFeatures {
-    /// Joins sources, each with the name that an error gives it.
+    /// Concatenates sources, each with its name for errors.
     ///
     /// # Errors
-    /// [`DataError::Parts`] for sources of different kinds, [`DataError::Empty`] without any.
+    /// [`DataError::Parts`] if the sources are incompatible, [`DataError::Empty`] if there are none.
     pub fn new(parts: Vec<(String, Features)>) -> Result<Self, DataError> {
         if parts.is_empty() {
             return Err(DataError::Empty);
         }
         for (index, (name, part)) in parts.iter().enumerate() {
-            // All that came before, since a source that states nothing contradicts nobody.
+            // With all earlier sources, since a source without provenance is compatible with any.
             for (first, earlier) in &parts[..index] {
-                let found = kind(earlier, part).or_else(|| difference(earlier, part));
+                let found = kind_difference(earlier, part).or_else(|| difference(earlier, part));
                 if let Some((field, found, expected)) = found {
-                    let (name, expected) = (name.clone(), format!("{expected} as {first} has"));
+                    let (name, expected) = (name.clone(), format!("{expected} as in {first}"));
                     return Err(DataError::Parts { name, field, found, expected });
                 }
             }
@@ -62,17 +159,17 @@ impl ConcatFeatures {
         Ok(Self { parts: parts.into_iter().map(|(_, part)| part).collect(), starts, rows })
     }
 
-    /// The sources.
+    /// Returns the sources.
     pub fn parts(&self) -> &[Features] {
         &self.parts
     }
 
-    /// What a row describes, where a source says so.
+    /// Returns the modality, if one of the sources has it.
     pub fn modality(&self) -> Option<Modality> {
         self.parts.iter().find_map(Features::modality)
     }
 
-    /// Reads rows, which are sorted, to their places.
+    /// Reads sorted rows into their output slices.
     pub(crate) fn scatter(&self, wanted: &mut [Wanted]) -> Result<(), FeatureError> {
         cut(wanted, &self.starts).into_iter().try_for_each(|(part, wanted)| self.parts[part].scatter(wanted))
     }
@@ -115,7 +212,7 @@ impl FeatureSource for ConcatFeatures {
         self.parts.iter().all(Features::positional)
     }
 
-    /// That of the first source that states one.
+    /// The provenance of the first source that has one.
     fn provenance(&self) -> Option<&Provenance> {
         self.parts.iter().find_map(Features::provenance)
     }
@@ -125,10 +222,8 @@ impl FeatureSource for ConcatFeatures {
     }
 }
 
-/// What differs, what the other has, and what the first has.
-type Difference = (&'static str, String, String);
-
-fn kind(first: &Features, other: &Features) -> Option<Difference> {
+/// Returns the first difference in modality or pairing of two sources.
+fn kind_difference(first: &Features, other: &Features) -> Option<Difference> {
     if let (Some(found), Some(expected)) = (other.modality(), first.modality())
         && found != expected
     {
@@ -136,16 +231,6 @@ fn kind(first: &Features, other: &Features) -> Option<Difference> {
     }
     let by = |features: &Features| if features.positional() { "by position" } else { "by key" }.to_owned();
     (first.positional() != other.positional()).then(|| ("pairing", by(other), by(first)))
-}
-
-/// In what two sources cannot stand for one: their dimension, or what both state of their provenance.
-pub(crate) fn difference(first: &dyn FeatureSource, other: &dyn FeatureSource) -> Option<Difference> {
-    if other.dim() != first.dim() {
-        return Some(("dimension", other.dim().to_string(), first.dim().to_string()));
-    }
-    let (found, expected) = (other.provenance()?, first.provenance()?);
-    let field = expected.contradiction(found)?;
-    Some((field, found.to_string(), expected.to_string()))
 }
 
 #[cfg(test)]
@@ -163,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_and_keys_are_those_of_the_parts_in_any_order() {
+    fn concatenates_rows_and_keys() {
         let parts = vec![
             matrix(0.0, 2).with_keys(["a", "b"]).unwrap(),
             matrix(10.0, 1).with_keys(["c"]).unwrap(),
@@ -181,14 +266,14 @@ mod tests {
     }
 
     #[test]
-    fn matrices_without_keys_are_numbered_on() {
+    fn sources_without_keys_pair_by_position() {
         let all = concat(vec![matrix(0.0, 2), matrix(10.0, 2)]).unwrap();
         assert!(all.positional());
         assert_eq!((all.keys(&[3, 0]).unwrap(), all.key(2).as_ref()), (vec!["3".into(), "0".into()], "2"));
     }
 
     #[test]
-    fn parts_of_different_kinds_are_named() {
+    fn rejects_incompatible_sources() {
         let keyed = || matrix(0.0, 1).with_keys(["k"]).unwrap();
         let of = |revision: Option<&str>| {
             let revision = revision.map(str::to_owned);
@@ -196,10 +281,10 @@ mod tests {
         };
         let wide = MatrixFeatures::new(2, vec![1.0; 2]).unwrap().with_keys(["w"]).unwrap();
         let cases = [
-            (vec![keyed(), wide], "p2 has the dimension 2, expected 1 as p1 has"),
-            (vec![keyed(), matrix(0.0, 1)], "p2 has the pairing by position, expected by key as p1 has"),
-            // The second states no revision and so contradicts neither of the others.
-            (vec![of(Some("1")), of(None), of(Some("2"))], "p3 has the revision m@2, expected m@1 as p1 has"),
+            (vec![keyed(), wide], "p2 has the dimension 2, expected 1 as in p1"),
+            (vec![keyed(), matrix(0.0, 1)], "p2 has the pairing by position, expected by key as in p1"),
+            // The second has no revision, so it is compatible with both others.
+            (vec![of(Some("1")), of(None), of(Some("2"))], "p3 has the revision m@2, expected m@1 as in p1"),
         ];
         for (parts, message) in cases {
             let error = concat(parts).unwrap_err();

@@ -1,0 +1,38 @@
+//! Configuration of a new store.
+
+use sail_core::{Check, ConfigError, Dtype, Modality, Provenance, ensure};
+
+use super::manifest::MAX_DIM;
+
+/// The configuration of a new store.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoreConfig {
+    /// Whether rows are images or texts.
+    pub modality: Modality,
+    /// The backbone and settings that the rows come from.
+    pub provenance: Provenance,
+    /// Embedding dimension, 1 to 1,048,576.
+    pub dim: usize,
+    /// Dtype of the stored values.
+    pub dtype: Dtype,
+    /// Rows per shard, at least 1. The writer keeps as many in memory.
+    pub rows_per_shard: usize,
+}
+
+impl StoreConfig {
+    /// Creates a configuration with dtype `f16` and 65,536 rows per shard.
+    pub fn new(modality: Modality, provenance: Provenance, dim: usize) -> Self {
+        Self { modality, provenance, dim, dtype: Dtype::F16, rows_per_shard: 1 << 16 }
+    }
+}
+
+impl Check for StoreConfig {
+    fn check(&self) -> Result<(), ConfigError> {
+        ensure((1..=MAX_DIM).contains(&self.dim), "dim", self.dim, format!("1 to {MAX_DIM}"))?;
+        check_rows_per_shard(self.rows_per_shard)
+    }
+}
+
+pub(crate) fn check_rows_per_shard(rows: usize) -> Result<(), ConfigError> {
+    ensure(rows > 0, "rows_per_shard", rows, "at least 1")
+}

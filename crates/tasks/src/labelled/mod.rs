@@ -1,0 +1,10 @@
+//! Labelled images in the layouts of image classification data sets.
+
+mod image_folder;
+mod labelled_images;
+mod open;
+mod web_dataset;
+
+pub use labelled_images::LabelledImages;
+pub(crate) use labelled_images::{CLASS_NAMES, TEMPLATES};
+pub(crate) use web_dataset::{DATASET_TYPE, SHARDS};
