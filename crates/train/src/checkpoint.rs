@@ -12,7 +12,7 @@ use burn::tensor::Bytes;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use sail_core::AlignmentHead;
-use sail_support::write_atomic;
+use sail_support::{hex, write_atomic};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -130,8 +130,7 @@ fn checksum<'a>(parts: impl Iterator<Item = &'a [u8]>) -> String {
     for part in parts {
         hash.update(part);
     }
-    let digest = hash.finalize();
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&hash.finalize())
 }
 
 /// Reads a checkpoint into a head and an optimizer of the run's configuration.

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use sail_support::{NewFolder, open_locked, remove_temporary_files, write_atomic};
+use sail_support::{NewFolder, open_locked, read_bounded, remove_temporary_files, write_atomic};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -14,6 +14,10 @@ use crate::signature::differences;
 use crate::{History, TrainError};
 
 const CONFIG: &str = "config.json";
+const HEADS: &str = "heads";
+
+/// Maximum size of a configuration, in bytes.
+const MAX_CONFIG: u64 = 16 << 20;
 
 /// The folder that a run keeps its files in.
 ///
@@ -69,7 +73,8 @@ impl RunFolder {
         if !config_path.is_file() {
             return Err(TrainError::NoRun { path: path.to_owned() });
         }
-        let json = fs::read(&config_path).map_err(TrainError::io(&config_path))?;
+        let json = read_bounded(&config_path, MAX_CONFIG)
+            .map_err(|error| TrainError::io(&config_path)(error.into()))?;
         // Read as the settings that it is and written again, so that one of an earlier version, which lacks what has been
         // added since, compares alike.
         let found: C = serde_json::from_slice(&json).map_err(TrainError::damaged(&config_path))?;
@@ -89,7 +94,12 @@ impl RunFolder {
 
     /// Removes what a killed process was writing. The lock says that it was no other.
     fn sweep(&self) -> Result<(), TrainError> {
-        remove_temporary_files(&self.path).map_err(TrainError::io(&self.path))
+        for folder in [self.path.clone(), self.file(HEADS)] {
+            if folder.is_dir() {
+                remove_temporary_files(&folder).map_err(TrainError::io(&folder))?;
+            }
+        }
+        Ok(())
     }
 
     fn open(path: &Path, resumed: bool) -> Result<Self, TrainError> {
@@ -140,9 +150,9 @@ impl RunFolder {
 
     /// Keeps the head as it is after some steps.
     pub(crate) fn keep(&self, steps: usize, bytes: &[u8]) -> Result<(), TrainError> {
-        let folder = self.file("heads");
+        let folder = self.file(HEADS);
         fs::create_dir_all(&folder).map_err(TrainError::io(&folder))?;
-        self.write(&format!("heads/step-{steps:07}.safetensors"), bytes).map(drop)
+        self.write(&format!("{HEADS}/step-{steps:07}.safetensors"), bytes).map(drop)
     }
 
     /// Appends a record to the metrics.

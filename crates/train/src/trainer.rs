@@ -194,11 +194,15 @@ impl<'a, H: AlignmentHead> Trainer<'a, H> {
     /// Those of [`check`](Trainer::check) before the first step. Later for unusable features, a full disk, a device that
     /// fails, and a loss, gradient or weight that is not finite, which is never saved. A new folder in which no step was
     /// taken is removed again.
-    pub fn run(self) -> Result<Outcome<H>, TrainError> {
+    pub fn run(mut self) -> Result<Outcome<H>, TrainError> {
         let _span =
             tracing::info_span!("train", pairs = self.parts.pairs.len(), epochs = self.parts.config.epochs)
                 .entered();
-        let plan = self.plan()?;
+        let plan = self.plan().inspect_err(|_| {
+            if let Some(folder) = self.parts.folder.take() {
+                folder.discard();
+            }
+        })?;
         let step = self.step(&plan);
         let (run, model) = Run::start(self.parts, step, plan)?;
         run.finish(model)

@@ -1,9 +1,9 @@
 //! Small files of a model folder.
 
-use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::path::Path;
 
+use sail_support::{ReadError, read_bounded};
 use serde_json::Value;
 
 use super::ModelError;
@@ -16,17 +16,12 @@ pub(crate) const MAX_JSON: u64 = 32 << 20;
 /// # Errors
 /// Returns [`ModelError::Io`], or [`ModelError::Format`] if the file has more than `limit` bytes.
 pub(crate) fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, ModelError> {
-    let io = |source| ModelError::Io { path: path.to_owned(), source };
-    let file = match File::open(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        file => file.map_err(io)?,
-    };
-    let mut bytes = Vec::new();
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(io)?;
-    if bytes.len() as u64 > limit {
-        return Err(format(path, format!("larger than {} MiB", limit >> 20)));
+    match read_bounded(path, limit) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(ReadError::Io(error)) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(ReadError::TooLarge { .. }) => Err(format(path, format!("larger than {} MiB", limit >> 20))),
+        Err(error) => Err(ModelError::Io { path: path.to_owned(), source: error.into() }),
     }
-    Ok(Some(bytes))
 }
 
 /// Reads a JSON file; `None` if it does not exist.
