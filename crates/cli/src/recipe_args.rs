@@ -19,14 +19,14 @@ use crate::named::{named, named_or};
 pub(crate) struct RecipeArgs {
     /// Read the settings from a recipe, TOML or JSON, such as the `config.json` of a run; options override them.
     #[arg(long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
+    config: Option<PathBuf>,
     /// Image features: a store, FILE.safetensors or FILE.safetensors:TENSOR; several, separated by commas, are read as
     /// one.
-    #[arg(long, value_name = "FEATURES", required_unless_present = "config")]
-    pub(crate) images: Option<String>,
+    #[arg(long, value_name = "FEATURES")]
+    images: Option<String>,
     /// Text features, paired with the images by key; several as above.
-    #[arg(long, value_name = "FEATURES", required_unless_present = "config")]
-    pub(crate) texts: Option<String>,
+    #[arg(long, value_name = "FEATURES")]
+    texts: Option<String>,
     /// More captions of the same images, as extra positives; repeat it for each set of captions. As above, a set can be
     /// several stores, separated by commas.
     #[arg(long, value_name = "FEATURES")]
@@ -120,7 +120,16 @@ impl RecipeArgs {
     pub(crate) fn recipe(&self) -> Result<Recipe, CliError> {
         let mut recipe = match &self.config {
             Some(path) => Recipe::load(path)?,
-            None => Recipe::new("", ""),
+            None => {
+                for (option, value) in [("images", &self.images), ("texts", &self.texts)] {
+                    if value.is_none() {
+                        let message =
+                            format!("`--{option}` is missing: name the features, or a `--config` that does");
+                        return Err(CliError::Usage(message));
+                    }
+                }
+                Recipe::new("", "")
+            }
         };
         // A run states how many rows it found; another run of its recipe finds its own.
         recipe.rows = None;

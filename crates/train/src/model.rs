@@ -30,13 +30,13 @@ impl<H: AlignmentHead> Model<H> {
         }
     }
 
-    /// The same, once its weights are known to be finite.
-    pub(crate) fn finite(&self, steps: usize) -> Result<H, TrainError> {
+    /// The same, once its weights are known to be finite after a step.
+    pub(crate) fn finite(&self, step: usize) -> Result<H, TrainError> {
         let head = self.result();
         let mut visitor = Magnitudes(Vec::new());
         head.visit(&mut visitor);
         for magnitude in visitor.0 {
-            check_finite("a weight", f64::from(magnitude.try_into_scalar::<f32>()?), steps)?;
+            check_finite("a weight", f64::from(magnitude.try_into_scalar::<f32>()?), step)?;
         }
         Ok(head)
     }

@@ -305,7 +305,7 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
 
     /// Evaluates the head, and stops the run when the patience is over.
     fn evaluate(&mut self, model: &Model<H>) -> Result<(), TrainError> {
-        let head = model.finite(self.progress.steps)?;
+        let head = model.finite(self.progress.steps - 1)?;
         let Some(evaluator) = &mut self.parts.evaluator else {
             return Ok(());
         };
@@ -337,7 +337,7 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
 
     /// Keeps a copy of the head beside the run's other files.
     fn keep(&mut self, model: &Model<H>) -> Result<(), TrainError> {
-        let head = model.finite(self.progress.steps)?;
+        let head = model.finite(self.progress.steps - 1)?;
         match &self.parts.folder {
             Some(folder) => folder.keep(self.progress.steps, &head.to_bytes()?),
             None => Ok(()),
@@ -347,7 +347,7 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
     /// Writes a checkpoint, and the best head if it is newer than its file.
     fn save(&mut self, model: &Model<H>) -> Result<(), TrainError> {
         self.saved = Instant::now();
-        model.finite(self.progress.steps)?;
+        model.finite(self.progress.steps - 1)?;
         let Some(folder) = &mut self.parts.folder else {
             return Ok(());
         };

@@ -36,7 +36,7 @@ fn rejects_invalid_settings() {
     let lab = Lab::new(200);
     let train = format!("{TRAIN} --out run");
     for (change, words) in [
-        ("--batch 1", ["`batch` is 1", "at least 2"]),
+        ("--batch 1", ["`batch_size` is 1", "at least 2"]),
         ("--width 0", ["`width` is 0", "at least 1"]),
         ("--dim 0", ["`dim` is 0", "1 to"]),
         ("--epochs 0", ["`epochs` is 0", "at least 1"]),

@@ -350,7 +350,7 @@ fn exit_codes_tell_invalid_usage_from_invalid_data() {
         (
             classify.replace("--data image_folder", "--data no/such"),
             1,
-            ["`no/such`", "HF_HUB_OFFLINE forbids"],
+            ["`no/such`", "HF_HUB_OFFLINE disables downloads"],
         ),
         (
             captions.replace("captions ", "winoground ").replace(" --image-dir karpathy/images", ""),

@@ -59,7 +59,7 @@ fn rejects_stores_that_do_not_match() {
     let lab = parts(200);
     let with = |images: &str| format!("train --images {images} --texts texts --batch 64 --out run");
     lab.refuses(&with("images-1,nowhere"), 1, &["cannot use images-1,nowhere", "`nowhere` does not exist"]);
-    lab.refuses(&with("images-1,texts"), 1, &["texts has the modality text, expected image as images-1 has"]);
+    lab.refuses(&with("images-1,texts"), 1, &["texts has the modality text, expected image as in images-1"]);
     lab.refuses(&with("texts-1,texts-2"), 2, &["texts-1,texts-2 holds text features"]);
     lab.refuses(&with("images,images-1"), 1, &["50 image rows repeat a key", "image-0000"]);
     lab.refuses(&with("images-1"), 1, &["have no image"]);

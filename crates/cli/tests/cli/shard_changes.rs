@@ -45,7 +45,7 @@ fn run_fails_and_resumes_after_the_shard_is_restored() {
         // Another length, or the same length with other rows.
         put(&shard, &vec![0; bytes.len() - cut], time + Duration::from_secs(5));
         let ran = Ran::from(process.wait_with_output().unwrap());
-        ran.failed(1, &["shard-00001.safetensors was changed", "put the same file back"]);
+        ran.failed(1, &["shard-00001.safetensors was changed", "restore the file"]);
         put(&shard, &bytes, time);
         resume = "--resume";
     }

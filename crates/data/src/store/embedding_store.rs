@@ -141,6 +141,7 @@ impl EmbeddingStore {
         &self,
         counter: &ProgressCounter<impl FnMut(Progress) + Send>,
     ) -> Result<(), DataError> {
+        let _span = tracing::info_span!("verify", shards = self.shards.len()).entered();
         let verify =
             |(shard, entry): (&Shard, &ShardEntry)| shard.verify(&entry.sha256, |bytes| counter.add(bytes));
         let shards = self.shards.par_iter().zip(&self.manifest.shards);
