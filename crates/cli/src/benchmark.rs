@@ -228,7 +228,7 @@ impl TaskArgs {
         let mut cache = FeatureCache::new(self.cache()?, &mut progress);
         let stop = stop_flag();
         for options in [&mut cache.images, &mut cache.texts] {
-            options.dtype = self.dtype.into();
+            options.dtype = self.dtype;
             options.stop = stop.clone();
             options.threads = rayon::current_num_threads();
         }

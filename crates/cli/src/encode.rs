@@ -130,7 +130,7 @@ impl JobArgs {
         base: ExtractOptions,
     ) -> Result<ExtractOptions, CliError> {
         let options = ExtractOptions {
-            dtype: self.dtype.into(),
+            dtype: self.dtype,
             limit: self.limit,
             part: self.part,
             source,

@@ -140,7 +140,7 @@ pub(crate) fn run(args: &SegmentArgs) -> Result<(), CliError> {
     let segmenter = model.segmenter(set.classes(), &args.templates, &args.options());
     let mut segmenter = segmenter.map_err(CliError::Segmentation)?;
     if let Some(folder) = &args.cache {
-        segmenter = segmenter.with_cache(folder, args.dtype.into()).map_err(CliError::Segmentation)?;
+        segmenter = segmenter.with_cache(folder, args.dtype).map_err(CliError::Segmentation)?;
     }
 
     let images = set.len().min(args.limit.unwrap_or(usize::MAX));

@@ -61,7 +61,7 @@ mod tests {
         assert_eq!(cosines(rows(), rows(), &[]).unwrap(), [0.0; 0]);
         for (pair, side) in [([2, 0], "image"), ([0, 2], "text")] {
             let error = cosines(rows(), rows(), &[[0, 0], pair]).unwrap_err();
-            let expected = format!("pair 1 belongs to {side} 2, expected less than 2");
+            let expected = format!("pair 1 has {side} index 2, expected less than 2");
             assert_eq!(error.to_string(), expected);
         }
     }

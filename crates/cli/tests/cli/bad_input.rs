@@ -51,7 +51,7 @@ fn rejects_invalid_settings() {
         ("--device cpu,cpu:1", ["`cpu:1` not found", "one of cpu"]),
         ("--device flex:1", ["`flex:1` not found", "one of cpu"]),
         ("--projector sharelock", ["`--width`", "`--projector`"]),
-        ("--patience 3", ["`--patience`", "`--holdout`"]),
+        ("--patience 3", ["`patience`", "`holdout`"]),
         ("--loss info-nce --blocks sum", ["`--blocks`", "`--loss`"]),
     ] {
         lab.refuses(&changed(&train, change), 2, &words);

@@ -133,7 +133,14 @@ impl Lab {
     }
 
     pub(crate) fn start(&self, arguments: &str) -> Child {
-        piped(self.command(env!("CARGO_BIN_EXE_sail")).args(arguments.split_whitespace())).spawn().unwrap()
+        self.start_with(arguments, &[])
+    }
+
+    /// Starts the command with further environment variables.
+    pub(crate) fn start_with(&self, arguments: &str, variables: &[(&str, &str)]) -> Child {
+        let mut command = self.command(env!("CARGO_BIN_EXE_sail"));
+        command.args(arguments.split_whitespace()).envs(variables.iter().copied());
+        piped(&mut command).spawn().unwrap()
     }
 
     pub(crate) fn run(&self, arguments: &str) -> Ran {

@@ -285,13 +285,13 @@ fn second_interrupt_stops_at_once() {
     use std::process::Command;
 
     let lab = Lab::empty();
-    std::fs::create_dir(lab.path("model")).unwrap();
     std::fs::write(lab.path("captions.txt"), "a cat\n").unwrap();
-    // Reading the configuration blocks, because this test holds the pipe open and writes nothing.
-    let pipe = lab.path("model/config.json");
-    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    let _pipe = std::fs::File::options().read(true).write(true).open(&pipe).unwrap();
-    let mut process = lab.start("encode texts --model model --input captions.txt --out store");
+    // A hub that accepts connections and never answers.
+    let hub = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", hub.local_addr().unwrap());
+    let variables = [("HF_ENDPOINT", endpoint.as_str()), ("HF_HUB_OFFLINE", "0")];
+    let mut process =
+        lab.start_with("encode texts --model some/model --input captions.txt --out store", &variables);
     let id = process.id().to_string();
     let catches_interrupts = || {
         let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();

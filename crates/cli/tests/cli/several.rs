@@ -61,7 +61,7 @@ fn rejects_stores_that_do_not_match() {
     lab.refuses(&with("images-1,nowhere"), 1, &["cannot use images-1,nowhere", "`nowhere` does not exist"]);
     lab.refuses(&with("images-1,texts"), 1, &["texts has the modality text, expected image as in images-1"]);
     lab.refuses(&with("texts-1,texts-2"), 2, &["texts-1,texts-2 holds text features"]);
-    lab.refuses(&with("images,images-1"), 1, &["50 image rows repeat a key", "image-0000"]);
+    lab.refuses(&with("images,images-1"), 1, &["50 image rows have duplicate keys", "image-0000"]);
     lab.refuses(&with("images-1"), 1, &["have no image"]);
     lab.store("other", Modality::Image, "other-vision", [("x".to_owned(), row(1, 0, IMAGE_DIM))]);
     lab.refuses(

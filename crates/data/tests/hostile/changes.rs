@@ -40,7 +40,7 @@ fn detects_a_modified_or_replaced_shard() {
     let rejected = |error: FeatureError, what: &str| {
         let message = error.to_string();
         assert!(matches!(error, FeatureError::Changed { .. }), "{message}");
-        assert!(message.contains(SHARD) && message.contains(what) && message.contains("same file back"));
+        assert!(message.contains(SHARD) && message.contains(what) && message.contains("restore the file"));
     };
     rejected(opened.gather(&[0], &mut [0.0; 2]).unwrap_err(), "modification time");
     rejected(opened.keys(&[0]).unwrap_err(), "modification time");

@@ -35,7 +35,7 @@ pub enum HeadRecipe {
         from: PathBuf,
     },
     /// Every setting of both sides.
-    Config(HeadConfig),
+    Config(Box<HeadConfig>),
 }
 
 impl Default for HeadRecipe {
@@ -56,7 +56,7 @@ impl HeadRecipe {
     ) -> Result<Head, RecipeError> {
         let config = match self {
             Self::Layers { projector, dim } => layers(images.dim(), texts.dim(), projector, *dim),
-            Self::Config(config) => config.clone(),
+            Self::Config(config) => HeadConfig::clone(config),
             Self::Trained { from } => {
                 let head = Head::load(from, device)
                     .map_err(|source| RecipeError::HeadFile { path: from.clone(), source })?;
@@ -117,7 +117,8 @@ impl<'de> Deserialize<'de> for HeadRecipe {
         let value = Value::deserialize(deserializer)?;
         let has = |field| value.get(field).is_some();
         if has("image") || has("text") {
-            return serde_json::from_value(value).map(Self::Config).map_err(D::Error::custom);
+            let config = serde_json::from_value(value).map_err(D::Error::custom)?;
+            return Ok(Self::Config(Box::new(config)));
         }
         if has("from") {
             let Trained { from } = serde_json::from_value(value).map_err(D::Error::custom)?;

@@ -44,7 +44,7 @@ impl PreparedRun {
         let pairs = recipe.pair(images, captions)?;
         let mut resolved = Recipe { rows: Some(pairs.len()), ..recipe.clone() };
         if !matches!(recipe.head, HeadRecipe::Trained { .. }) {
-            resolved.head = HeadRecipe::Config(head.config().clone());
+            resolved.head = HeadRecipe::Config(Box::new(head.config().clone()));
         }
         let split = pairs.split(recipe.holdout, seed).map_err(RecipeError::Pairs)?;
         Ok(Self { recipe: resolved, split, head, loss: recipe.loss.build()?.into() })
