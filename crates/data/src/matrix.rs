@@ -43,6 +43,25 @@ impl MatrixFeatures {
         Ok(Self { dim, values, keys: None, provenance: None })
     }
 
+    /// Copies the rows of an array, of any memory layout.
+    ///
+    /// # Errors
+    /// [`DataError::MatrixSize`] without columns, [`DataError::Empty`] without rows.
+    ///
+    /// # Examples
+    /// ```
+    /// use ndarray::array;
+    /// use sail_core::FeatureSource;
+    /// let columns = array![[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]];
+    /// let features = sail_data::MatrixFeatures::from_array(columns.t())?;
+    /// assert_eq!((features.rows(), features.dim()), (3, 2));
+    /// # Ok::<(), sail_data::DataError>(())
+    /// ```
+    #[cfg(feature = "ndarray")]
+    pub fn from_array(array: ndarray::ArrayView2<'_, f32>) -> Result<Self, DataError> {
+        Self::new(array.ncols(), array.iter().copied().collect())
+    }
+
     /// Sets the keys of the rows.
     ///
     /// # Errors

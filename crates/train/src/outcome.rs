@@ -40,7 +40,7 @@ pub enum Finish {
     Complete,
     /// The score did not improve for as many evaluations as the patience allows.
     Early,
-    /// The [`Interrupter`] was used; the run can be resumed.
+    /// The [`Interrupter`](crate::Interrupter) was used; the run can be resumed.
     Interrupted,
 }
 
