@@ -1,12 +1,13 @@
-//! Speed and memory of the loss and of whole training steps.
+//! Benchmarks of losses and training steps.
 //!
 //! ```text
 //! cargo bench --bench align -- product SIDE [ROUNDS]
 //! cargo bench --bench align -- loss sigmoid|info-nce BATCH DIM SETS [ROUNDS]
 //! cargo bench --bench align -- step linear|mlp|glu IMAGE_DIM TEXT_DIM DIM WIDTH BATCH [ROUNDS [MEBIBYTES]]
 //! ```
-//! Each prints `{"seconds": [...]}` of every round after a warm-up round, or of the warm-up round if ROUNDS is 0. `product`
-//! is a square matrix product, the upper bound for the others. `benches/align_reference.py` does the same in PyTorch.
+//! Each prints `{"seconds": [...]}` of every round after a warm-up round, or of the warm-up round if ROUNDS is 0.
+//! `product` is a square matrix product, the upper bound for the others. `benches/align_reference.py` is the PyTorch
+//! reference.
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;
@@ -79,14 +80,14 @@ fn main() -> Outcome<()> {
                 "linear" => ProjectorConfig::Linear {},
                 "mlp" => ProjectorConfig::Mlp { expansion: width },
                 "glu" => ProjectorConfig::Glu { width },
-                other => return Err(format!("`{other}` is no head, expected linear, mlp or glu").into()),
+                other => return Err(format!("unknown head `{other}`, expected linear, mlp or glu").into()),
             };
             let memory = arguments.get(8).map(|mebibytes| mebibytes.parse::<u64>()).transpose()?;
             step(projector, dims, number(6)?, rounds(7)?, memory, &device)
         }
         // `cargo bench` runs every bench without arguments.
         None => Ok(()),
-        Some(other) => Err(format!("`{other}` is no benchmark, expected product, loss or step").into()),
+        Some(other) => Err(format!("unknown benchmark `{other}`, expected product, loss or step").into()),
     }
 }
 
@@ -94,7 +95,7 @@ fn loss(name: &str) -> Outcome<Box<dyn ContrastiveLoss>> {
     Ok(match name {
         "sigmoid" => LossConfig::default().build()?,
         "info-nce" => LossConfig::InfoNce { direction: Default::default() }.build()?,
-        other => return Err(format!("`{other}` is no loss, expected sigmoid or info-nce").into()),
+        other => return Err(format!("unknown loss `{other}`, expected sigmoid or info-nce").into()),
     })
 }
 
@@ -113,7 +114,7 @@ fn step(
     let pairs = Pairs::new(features(image_dim)?, vec![features(text_dim)?])?;
     let head = Head::new(&HeadConfig::new(image_dim, text_dim, dim, projector), 0, device)?;
     let config = TrainConfig::default().with_batch_size(batch).with_epochs(rounds + 1);
-    // Time of the start and of the end of each step.
+    // The start of the run and the end of each step.
     let mut times = Vec::new();
     let clock = |event: Event<'_>, _: &Head| {
         if let Event::Started { .. } | Event::Step(_) = event {

@@ -1,11 +1,11 @@
-//! Throughput of encoding: a vision encoder, a text encoder, and image preprocessing.
+//! Benchmarks of the throughput of vision encoders, text encoders and image preprocessing.
 //!
 //! ```text
 //! cargo bench --bench encode -- vision MODEL_FOLDER BATCH SIZE [ROUNDS]
 //! cargo bench --bench encode -- text MODEL_FOLDER CAPTIONS [ROUNDS]
 //! cargo bench --bench encode -- preprocess MODEL_FOLDER IMAGES THREADS [ROUNDS]
 //! ```
-//! Each prints `{"per_second": ...}`, the best round. `benches/encode_reference.py` does the same in Python.
+//! Each prints `{"per_second": ...}` of the fastest round. `benches/encode_reference.py` is the Python reference.
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;
@@ -19,7 +19,7 @@ use sail_vl::encoders::{ImageProcessor, ModelFolder, TextOptions, VisionOptions,
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
-/// Items per second of the fastest round, after a warm-up round.
+/// Prints the throughput of the fastest round, after a warm-up round.
 fn best(rounds: usize, items: usize, mut work: impl FnMut() -> Outcome<()>) -> Outcome<()> {
     work()?;
     let mut fastest = 0.0_f64;
@@ -72,7 +72,9 @@ fn main() -> Outcome<()> {
         }
         // `cargo bench` runs every bench without arguments.
         None => Ok(()),
-        Some(other) => Err(format!("`{other}` is no benchmark, expected vision, text or preprocess").into()),
+        Some(other) => {
+            Err(format!("unknown benchmark `{other}`, expected vision, text or preprocess").into())
+        }
     }
 }
 

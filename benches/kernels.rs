@@ -1,7 +1,7 @@
-//! Small micro-benchmarks of the hot paths, to see the effect of a change: `cargo bench --bench kernels`.
+//! Micro-benchmarks of the hot paths, for comparing changes: `cargo bench --bench kernels`.
 //!
-//! Prints the median and minimum time of ten rounds. `benches/align.rs` has the large sizes.
-#![allow(clippy::expect_used, clippy::print_stdout)] // A bench may stop where a library may not.
+//! Prints the median and minimum time of ten rounds. See `benches/align.rs` for realistic sizes.
+#![allow(clippy::expect_used, clippy::print_stdout)] // Benchmarks may panic.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -21,7 +21,7 @@ fn random(rows: usize, dim: usize) -> Tensor<2> {
     Tensor::random([rows, dim], Distribution::Normal(0.0, 1.0), &Device::flex())
 }
 
-/// Prints the time of `work` and how many elements it processes per second.
+/// Prints the time and the throughput of `work` in elements per second.
 fn time<T>(name: &str, elements: usize, mut work: impl FnMut() -> T) {
     black_box(work());
     let mut seconds: Vec<f64> = (0..10)
@@ -92,9 +92,10 @@ fn reading() {
 
 fn evaluation() {
     let (images, texts) = (random(ROWS, DIM), random(ROWS, DIM));
-    let own: Vec<usize> = (0..ROWS).collect();
+    let text_to_image: Vec<usize> = (0..ROWS).collect();
     time("evaluation/retrieval", ROWS * ROWS, || {
-        retrieval(images.clone(), texts.clone(), &own, &BlockSize::default()).expect("row counts match")
+        retrieval(images.clone(), texts.clone(), &text_to_image, &BlockSize::default())
+            .expect("row counts match")
     });
     time("evaluation/top_10", ROWS * ROWS, || {
         top_k(images.clone(), texts.clone(), 10, &BlockSize::default()).expect("row counts match")

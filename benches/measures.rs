@@ -1,11 +1,12 @@
-//! Speed and memory of the measures that need no training.
+//! Benchmarks of the training-free measures.
 //!
 //! ```text
 //! cargo bench --bench measures -- knn TRAIN QUERIES DIM [ROUNDS]
 //! cargo bench --bench measures -- mutual ROWS FIRST_DIM SECOND_DIM [ROUNDS]
 //! cargo bench --bench measures -- cka ROWS FIRST_DIM SECOND_DIM [ROUNDS]
 //! ```
-//! Each prints `{"seconds": [...]}`, one value per round. `benches/measures_reference.py` does `knn` in scikit-learn.
+//! Each prints `{"seconds": [...]}`, one value per round. `benches/measures_reference.py` is the scikit-learn
+//! reference for `knn`.
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;
@@ -36,9 +37,9 @@ fn time(rounds: usize, mut work: impl FnMut() -> Outcome<()>) -> Outcome<()> {
 fn main() -> Outcome<()> {
     // Cargo adds `--bench` to the arguments.
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    let numbers = arguments.iter().skip(1).map(|number| number.parse()).collect::<Result<Vec<usize>, _>>()?;
+    let sizes = arguments.iter().skip(1).map(|size| size.parse()).collect::<Result<Vec<usize>, _>>()?;
     let (none, block) = (Permutations { count: 0, seed: 0 }, BlockSize::SEARCH);
-    match (arguments.first().map(String::as_str), numbers.as_slice()) {
+    match (arguments.first().map(String::as_str), sizes.as_slice()) {
         (Some("knn"), [known, queries, dim, rounds @ ..]) => {
             let labels: Vec<usize> = (0..*known).map(|row| row % CLASSES).collect();
             let (known, queries) = (rows(*known, *dim), rows(*queries, *dim));

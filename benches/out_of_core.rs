@@ -1,4 +1,4 @@
-//! Training from stores larger than memory, compared with training from memory.
+//! Benchmark of training from stores larger than memory, compared with features in memory.
 //!
 //! ```text
 //! cargo bench --bench out_of_core -- write FOLDER GIBIBYTES
@@ -41,13 +41,13 @@ fn main() -> Outcome<()> {
         Some("memory") => train(memory(Path::new(text(1)?))?, steps()?),
         // `cargo bench` runs every bench without arguments.
         None => Ok(()),
-        Some(other) => Err(format!("`{other}` is no work, expected write, stored or memory").into()),
+        Some(other) => Err(format!("unknown benchmark `{other}`, expected write, stored or memory").into()),
     }
 }
 
 fn write(folder: &Path, gibibytes: usize) -> Outcome<()> {
-    let numbers: usize = SIDES.iter().map(|(_, _, dim)| dim).sum();
-    let rows = (gibibytes << 30) / (2 * numbers);
+    let dims: usize = SIDES.iter().map(|(_, _, dim)| dim).sum();
+    let rows = (gibibytes << 30) / (2 * dims);
     for (name, modality, dim) in SIDES {
         let config = StoreConfig::new(modality, Provenance::new("noise"), dim);
         let mut writer = StoreWriter::create(folder.join(name), config)?;

@@ -1,12 +1,12 @@
-//! Retrieval ranks both ways: counted block by block, against sorting the whole score matrix.
+//! Benchmark of retrieval ranks in both directions: counting in blocks, compared with sorting the whole score matrix.
 //!
 //! ```text
 //! cargo bench --bench retrieval -- IMAGES DIM [ROUNDS]
 //! ```
-//! Prints the seconds of each round as JSON: `counted`, `sorted`, and `product`, the matrix product that both need. Every
-//! image has five captions. The baseline multiplies with the same kernel and sorts each row and column of the scores on
-//! all threads.
-#![allow(clippy::expect_used, clippy::panic, clippy::print_stdout)] // A bench may stop where a library may not.
+//! Prints the seconds of each round as JSON: `counted`, `sorted`, and `product`, the matrix product that both use.
+//! Every image has five captions. The baseline uses the same matrix product and sorts each row and column of the scores
+//! on all threads.
+#![allow(clippy::expect_used, clippy::panic, clippy::print_stdout)] // Benchmarks may panic.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -17,7 +17,7 @@ use sail_eval::{BlockSize, Retrieval, RetrievalScores, retrieval};
 
 const CAPTIONS: usize = 5;
 
-/// Captions scattered around their images, so that about half of them find the way back.
+/// Returns random images, and captions with noise such that about half of them retrieve their image.
 fn embeddings(n_images: usize, dim: usize) -> (Tensor<2>, Tensor<2>, Vec<usize>) {
     let device = Device::flex();
     device.seed(0);
@@ -36,7 +36,7 @@ fn embeddings(n_images: usize, dim: usize) -> (Tensor<2>, Tensor<2>, Vec<usize>)
     (images, own + noise, text_to_image)
 }
 
-/// Position of the first candidate that `own` accepts when all are sorted by score, from 1.
+/// Returns the rank, from 1, of the first candidate for which `own` is true when sorted by score.
 fn sorted_rank(scores: impl Fn(usize) -> f32, n: usize, own: impl Fn(usize) -> bool) -> usize {
     let mut order: Vec<(f32, u32)> = (0..n).map(|c| (scores(c), c as u32)).collect();
     order.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
@@ -48,7 +48,7 @@ fn by_sorting(images: Tensor<2>, texts: Tensor<2>, text_to_image: &[usize]) -> R
     let unit = sail_core::l2_normalize;
     let scores = unit(images).matmul(unit(texts).transpose()).into_data();
     let scores = scores.as_slice::<f32>().expect("scores are f32");
-    // Columns are sorted as rows of the transposed matrix, which is kinder to the cache than striding.
+    // Columns are sorted as rows of the transposed matrix, which avoids strided access.
     let mut transposed = vec![0f32; scores.len()];
     transposed.par_chunks_mut(n_images * 16).enumerate().for_each(|(stripe, columns)| {
         for image in 0..n_images {
@@ -106,9 +106,9 @@ fn main() {
     };
 
     let (a, b) = (counted(), sorted());
-    // Sorting f32 scores leaves near ties to chance, so a query or two may differ.
+    // The order of near ties in f32 is arbitrary, so a few queries may differ.
     for (a, b) in [(a.i2t.r1, b.i2t.r1), (a.t2i.r1, b.t2i.r1)] {
-        assert!((a - b).abs() < 0.2, "both compute the recall: {a} and {b}");
+        assert!((a - b).abs() < 0.2, "recalls differ: {a} and {b}");
     }
 
     let mut times = [vec![], vec![], vec![]];

@@ -1,8 +1,8 @@
 //! Aligns two custom encoders.
 //!
 //! `cargo run --release --example custom_backbone` draws images of eight colors and six shapes, encodes them and their
-//! captions with two small encoders defined below, trains a head in seconds, and queries the model for combinations of
-//! color and shape that were not in the training set.
+//! captions with two small encoders defined below, trains a head in seconds, and queries the model for held-out
+//! combinations of color and shape.
 //!
 //! Use your own encoders the same way: implement `ImagePreprocessor` and `ImageEncoder`, `Tokenizer` and `TextEncoder`.
 
@@ -28,14 +28,14 @@ use sail_vl::train::{TrainConfig, Trainer};
 /// Height and width of an image.
 const SIZE: usize = 32;
 
-/// The vision encoder: silhouette and color of the foreground, which is everything unlike the top left pixel.
+/// The vision encoder: silhouette and color of the foreground, that is, the pixels that differ from the top left pixel.
 struct Silhouette;
 
 impl ImagePreprocessor for Silhouette {
     fn preprocess(&self, image: &RgbImage) -> Result<Pixels, InputError> {
         let size = [image.height() as usize, image.width() as usize];
         if size != [SIZE, SIZE] {
-            return Err(InputError(format!("the image is not {SIZE} x {SIZE}: resize it first")));
+            return Err(InputError(format!("invalid image size, expected {SIZE} x {SIZE}: resize it first")));
         }
         let channel = |c: usize| image.pixels().map(move |pixel| f32::from(pixel.0[c]) / 255.0);
         Ok(Pixels { size, values: (0..3).flat_map(channel).collect() })
@@ -197,11 +197,11 @@ impl Thing {
             let share = hits.count() as f32 / 9.0;
             bytes.extend(color.map(|value| ((background + (value - background) * share) * 255.0) as u8));
         }
-        Ok(RgbImage::from_raw(SIZE as u32, SIZE as u32, bytes).ok_or("the buffer has another size")?)
+        Ok(RgbImage::from_raw(SIZE as u32, SIZE as u32, bytes).ok_or("invalid buffer size")?)
     }
 }
 
-/// SplitMix64, for the same images on every machine.
+/// SplitMix64. It generates the same images on every machine.
 struct Random(u64);
 
 impl Random {
@@ -213,7 +213,7 @@ impl Random {
     }
 }
 
-/// Draws `each` images per thing; returns what they show and the images.
+/// Draws `each` images per thing. Returns the thing shown by each image, and the images.
 fn draw_images(
     things: &[Thing],
     each: usize,
@@ -224,7 +224,7 @@ fn draw_images(
     Ok((shown, images))
 }
 
-/// Frozen features with their provenance.
+/// Wraps frozen features with their provenance.
 fn features(rows: Tensor<2>, provenance: Provenance) -> Result<Arc<MatrixFeatures>, Box<dyn Error>> {
     let dim = rows.dims()[1];
     Ok(Arc::new(MatrixFeatures::new(dim, rows.try_into_vec_as::<f32>()?)?.with_provenance(provenance)))

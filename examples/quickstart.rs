@@ -30,12 +30,12 @@ const OUTPUT: &str = "target/quickstart";
 
 const SEED: u64 = 0;
 const HOLDOUT: usize = 370;
-/// Rows that go through a head at once.
+/// Batch size for projecting features.
 const CHUNK: usize = 1024;
 /// Number of held-out images in the gallery.
 const SHOWN: usize = 12;
 
-/// An image of the set, as `emoji-rows.json` names it.
+/// A row of `emoji-rows.json`.
 #[derive(Deserialize)]
 struct Emoji {
     emoji: String,
@@ -52,7 +52,7 @@ struct Dataset {
     train: Pairs,
     train_with_captions: Pairs,
     holdout: Pairs,
-    /// For groups and subgroups: the features of the class prompts and the class of each image.
+    /// Features of the class prompts and the class of each image, for groups and subgroups.
     classes: [(Arc<SafetensorsFeatures>, Vec<usize>); 2],
     rows: Vec<Emoji>,
 }

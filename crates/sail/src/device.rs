@@ -12,19 +12,19 @@ use burn::tensor::DeviceKind;
 ))]
 use burn::tensor::DeviceType;
 
-/// A device name that cannot be used.
+/// An error of [`parse`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeviceError {
-    /// The name is not that of a backend of this build.
+    /// The name is not a backend of this build.
     #[error(
-        "unknown device `{name}`, expected one of {}: other backends are cargo features of the build",
+        "unknown device `{name}`, expected one of {}: other backends must be enabled as cargo features",
         available.join(", ")
     )]
     Unknown {
         /// The name.
         name: String,
-        /// The names that this build knows.
+        /// The names that this build supports.
         available: Vec<&'static str>,
     },
     /// The part after the colon is neither an index nor `cpu`.
@@ -33,7 +33,7 @@ pub enum DeviceError {
         /// The name.
         name: String,
     },
-    /// The backend is compiled in, but this machine has no such device, or no driver for it.
+    /// The backend is compiled in, but the device or its driver was not found on this machine.
     #[error(
         "device `{name}` not found on this machine, expected {}: a device without an installed driver is not found",
         one_of(present)
@@ -53,8 +53,8 @@ fn one_of(names: &[String]) -> String {
     }
 }
 
-/// The backends by name, with what they run on and whether this build has them; GPUs in the order in which `auto`
-/// prefers them.
+/// Name and description of each backend, and whether it is part of this build. GPU backends are in the order in which
+/// `auto` prefers them.
 const BACKENDS: [(&str, &str, bool); 6] = [
     (CPU, "CPU (burn's flex backend)", cfg!(feature = "flex")),
     ("cuda", "NVIDIA GPU (CUDA)", cfg!(feature = "cuda")),
@@ -66,15 +66,15 @@ const BACKENDS: [(&str, &str, bool); 6] = [
 
 const CPU: &str = "cpu";
 
-/// Stands for the first GPU, or the CPU if there is none.
+/// Selects the first GPU, or the CPU if there is no GPU.
 const AUTO: &str = "auto";
 
-/// Returns the names of the backends that this build has.
+/// Returns the names of the backends in this build.
 pub fn available() -> Vec<&'static str> {
     BACKENDS.into_iter().filter_map(|(name, _, built)| built.then_some(name)).collect()
 }
 
-/// Returns the names of the devices that this machine has and this build can use, as [`parse`] takes them.
+/// Returns the names of the devices of this machine that this build supports, as accepted by [`parse`].
 ///
 /// # Examples
 /// ```
@@ -87,7 +87,7 @@ pub fn present() -> Vec<String> {
 fn present_on(backend: &str) -> Vec<String> {
     let found = Found::on(backend);
     let mut names = match backend {
-        // There is one CPU, so its index is left out.
+        // There is only one CPU, so its name has no index.
         CPU => found.indexed.iter().map(|_| backend.to_owned()).collect(),
         _ => (0..found.indexed.len()).map(|index| format!("{backend}:{index}")).collect::<Vec<_>>(),
     };
@@ -100,24 +100,24 @@ pub fn default_name() -> &'static str {
     if available().iter().any(|name| *name != CPU) { AUTO } else { CPU }
 }
 
-/// A device as [`list`] describes it.
+/// A device or an unavailable backend in the result of [`list`].
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
 pub struct DeviceInfo {
-    /// The name that [`parse`] takes.
+    /// The name, as accepted by [`parse`].
     pub name: String,
-    /// The hardware and the API it is used through.
+    /// The hardware and the API.
     pub description: String,
-    /// Whether this build can use it on this machine.
+    /// Whether the device was found and this build supports it.
     pub available: bool,
     /// Why it is not available.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Whether `auto` stands for it.
+    /// Whether `auto` selects it.
     pub auto: bool,
 }
 
-/// Lists the devices of this machine, and the backends without a device or not in this build.
+/// Lists the devices of this machine, and the backends that have no device or are not in this build.
 ///
 /// # Examples
 /// ```
@@ -160,7 +160,7 @@ pub fn list() -> Vec<DeviceInfo> {
     devices
 }
 
-/// Returns the name of the device that `auto` stands for: the first GPU, or else the CPU, or else a software device.
+/// Returns the name of the device that `auto` selects: the first GPU, else the CPU, else a software device.
 pub fn auto() -> Option<String> {
     choose(present())
 }
@@ -171,27 +171,27 @@ fn choose(present: Vec<String>) -> Option<String> {
         name if name.ends_with(":cpu") => 2,
         _ => 0,
     };
-    // The first of those with the lowest rank.
+    // `min_by_key` returns the first of equal candidates.
     present.into_iter().min_by_key(rank)
 }
 
-/// Returns the device of a name.
+/// Returns the device with the given name.
 ///
 /// | name | device |
 /// |---|---|
-/// | `cpu` | the CPU, in pure Rust; `flex` is another name for it |
-/// | `auto` | the first GPU, or the CPU if there is none |
+/// | `cpu` | the CPU, in pure Rust; `flex` is an alias |
+/// | `auto` | the first GPU, or the CPU if there is no GPU |
 /// | `cuda`, `rocm` | the first NVIDIA or AMD GPU |
 /// | `metal`, `vulkan` | the first GPU of this graphics API |
 /// | `webgpu` | the first GPU of Vulkan, Direct3D 12, OpenGL or, on a Mac, Metal, whichever is found first |
-/// | `cuda:1` | the second GPU: indices start at 0, and discrete GPUs of a graphics API come first |
-/// | `webgpu:cpu` | the software device of a graphics API, a driver that computes on the CPU |
+/// | `cuda:1` | the second GPU; indices start at 0, and graphics APIs list discrete GPUs first |
+/// | `webgpu:cpu` | the software device of a graphics API: a driver that computes on the CPU |
 ///
-/// A software device is returned for the last of these names only: on a machine without a GPU, `webgpu` is absent.
+/// Software devices are only returned if requested as in the last row: `webgpu` is an error on a machine without a GPU.
 ///
 /// # Errors
-/// [`DeviceError`] for a backend that this build does not have, and for a device that this machine does not have;
-/// there is no fallback to another device, except that of `auto`.
+/// Returns [`DeviceError`] if the backend is not in this build or the device was not found. Only `auto` falls back to
+/// another device.
 ///
 /// # Examples
 /// ```
@@ -208,7 +208,7 @@ pub fn parse(name: &str) -> Result<Device, DeviceError> {
         Some((backend, which)) => (backend, which),
         None => (name, "0"),
     };
-    // burn's name of its CPU backend.
+    // The name of the CPU backend in burn.
     let backend = if backend == "flex" { CPU } else { backend };
     if !available().contains(&backend) {
         let available = available().into_iter().chain([AUTO]).collect();
@@ -224,10 +224,10 @@ pub fn parse(name: &str) -> Result<Device, DeviceError> {
     device.ok_or_else(|| DeviceError::Absent { name: name.to_owned(), present: present() })
 }
 
-/// The devices of this machine on one backend. Finding a device does not open it.
+/// The devices of one backend on this machine. Enumerating them does not initialize them.
 #[derive(Default)]
 struct Found {
-    /// The devices that are named by their index.
+    /// The devices that are selected by index.
     indexed: Vec<Device>,
     /// The driver that computes on the CPU.
     software: Option<Device>,
@@ -246,7 +246,7 @@ impl Found {
             "metal" => Self::graphics(DeviceType::Metal, Device::metal),
             #[cfg(feature = "vulkan")]
             "vulkan" => Self::graphics(DeviceType::Vulkan, Device::vulkan),
-            // `Device::webgpu` is the API of browsers, which is not available outside one.
+            // `Device::webgpu` is the browser API, which is not available in native builds.
             #[cfg(feature = "webgpu")]
             "webgpu" => Self::graphics(DeviceType::Wgpu, Device::wgpu),
             _ => Self::default(),
@@ -263,7 +263,7 @@ impl Found {
         let software = device(DeviceKind::Cpu);
         let (software, mut indexed): (Vec<_>, Vec<_>) =
             Device::enumerate(api).into_vec().into_iter().partition(|found| *found == software);
-        // Drivers list GPUs in any order. A discrete GPU is faster than an integrated one.
+        // Drivers list GPUs in any order. Discrete GPUs go first, because they are faster than integrated ones.
         let discrete: Vec<_> = (0..indexed.len()).map(|n| device(DeviceKind::DiscreteGpu(n))).collect();
         indexed.sort_by_key(|found| !discrete.contains(found));
         Self { indexed, software: software.into_iter().next() }
@@ -275,7 +275,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cpu_is_one_device_with_two_names() {
+    fn cpu_has_one_device_and_an_alias() {
         for name in ["cpu", "cpu:0", "flex", "flex:0"] {
             assert_eq!(parse(name), Ok(Device::flex()), "{name}");
         }
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_every_backend_and_marks_the_choice_of_auto() {
+    fn lists_every_backend_and_marks_the_auto_device() {
         let devices = list();
         for (backend, _, built) in BACKENDS {
             let of_backend = |info: &&DeviceInfo| info.name.split(':').next() == Some(backend);
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn absent_device_error_lists_those_found() {
+    fn absent_device_error_lists_present_devices() {
         let error = |present| DeviceError::Absent { name: "cuda:3".to_owned(), present }.to_string();
         let found = error(vec!["cpu".to_owned(), "cuda:0".to_owned()]);
         assert!(

@@ -1,4 +1,4 @@
-//! The Rust code of the README, the guide, the recipes and the crates' READMEs, compiled and run as documentation tests.
+//! Runs the Rust code of the READMEs, the guide and the recipes as doctests.
 
 macro_rules! pages {
     ($($name:ident $page:literal)*) => {

@@ -1,26 +1,26 @@
-//! Swift Alignment of Image and Language: two frozen encoders that never met, one small trained head, one space.
+//! Swift Alignment of Image and Language: aligns a frozen image encoder and a frozen text encoder with a small trained
+//! head.
 //!
-//! This crate is a facade: it joins the crates of the workspace under one name and forwards burn's backends as
-//! features. What it adds is [`SailModel`], two towers and a head as one value, what is made
-//! of it ([`ZeroShotClassifier`], [`DenseTower`], [`Segmenter`]), and [`device`], because the choice of
-//! a backend is made here and nowhere below.
+//! This crate is a facade: it re-exports the crates of the workspace and forwards burn's backends as cargo features. It
+//! adds [`SailModel`], which combines two towers and a head, the types built from it ([`ZeroShotClassifier`],
+//! [`DenseTower`], [`Segmenter`]), [`recipe`], and [`device`], which selects a backend at run time.
 //!
-//! | module | what it has |
+//! | module | content |
 //! |---|---|
-//! | [`core`] | the traits that join the parts |
-//! | [`encoders`] | frozen backbones |
-//! | [`layers`] | alignment layers and the [`Head`](layers::Head) |
-//! | [`losses`] | sigmoid with any number of caption sets, InfoNCE, Barlow Twins |
-//! | [`data`] | embedding stores, pairing, batches |
-//! | [`extract`] | images and captions to embedding stores |
+//! | [`core`] | traits and types shared by all crates |
+//! | [`encoders`] | frozen image and text encoders |
+//! | [`layers`] | projectors and the [`Head`](layers::Head) |
+//! | [`losses`] | sigmoid loss with one or more caption sets, InfoNCE, Barlow Twins |
+//! | [`data`] | embedding stores, pairing, splits, batches |
+//! | [`extract`] | extraction of features from images and captions into embedding stores |
 //! | [`train`] | the [`Trainer`](train::Trainer) |
-//! | [`recipe`] | a training run as a value: from features to a trainer |
-//! | [`eval`] | retrieval, zero-shot classification, measures of a pair of encoders |
-//! | [`probe`] | which encoders to pair: a grid of them, measured and trained |
-//! | [`tasks`] | published evaluation tasks, from their files to their scores |
+//! | [`recipe`] | a training run as a configuration file |
+//! | [`eval`] | retrieval, zero-shot classification, segmentation, similarity measures of two encoders |
+//! | [`probe`] | comparison of encoder pairs, with and without training |
+//! | [`tasks`] | published evaluation tasks |
 //! | [`report`] | self-contained HTML reports |
 //!
-//! The [README](https://docs.rs/crate/sail-vl) has a first example; `examples/quickstart.rs` is a whole job.
+//! See the [README](https://docs.rs/crate/sail-vl) for a first example and `examples/quickstart.rs` for a complete run.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod device;
@@ -44,7 +44,7 @@ pub use model::{
     DenseTower, Prediction, SailError, SailModel, SegmentOptions, Segmenter, ZeroShotClassifier,
 };
 
-/// burn, in the version that this workspace is built on.
+/// The version of burn that this crate uses.
 pub use burn;
 
 #[cfg(doctest)]

@@ -1,4 +1,4 @@
-//! Two towers and a head as one value.
+//! Two towers and a head as one model.
 
 mod dense;
 mod error;
@@ -20,18 +20,16 @@ pub use error::SailError;
 pub use segment::{SegmentOptions, Segmenter};
 pub use zero_shot::{Prediction, ZeroShotClassifier};
 
-/// Inputs that go through a backbone at once, where nothing else is said.
+/// Default batch size of the backbones.
 const BATCH: usize = 32;
 
-/// A vision backbone, a text backbone and the head that aligns them: images and texts in, unit vectors of one space
-/// out.
+/// A vision tower, a text tower and the head that aligns them: embeds images and texts as unit vectors of one space.
 ///
-/// The towers are values of any type that implements the traits of [`sail_core`], the head is any
-/// [`AlignmentHead`]. The towers and the head may be on different devices; results are on the head's. A clone shares
-/// all weights.
+/// The encoders may be of any type that implements the traits of [`sail_core`], and the head any [`AlignmentHead`]. The
+/// towers and the head may be on different devices; results are on the device of the head. Clones share all weights.
 ///
 /// # Examples
-/// A model whose backbones are a few lines each: the mean colour of an image, and a table of colour words.
+/// A model with two minimal encoders, the mean color of an image and a vocabulary of three color words:
 /// ```
 /// use std::sync::Arc;
 /// use sail_vl::SailModel;
@@ -39,8 +37,8 @@ const BATCH: usize = 32;
 /// use sail_vl::core::*;
 /// use sail_vl::layers::{Head, HeadConfig, ProjectorConfig};
 ///
-/// struct MeanColour;
-/// impl ImagePreprocessor for MeanColour {
+/// struct MeanColor;
+/// impl ImagePreprocessor for MeanColor {
 ///     fn preprocess(&self, image: &RgbImage) -> Result<Pixels, InputError> {
 ///         let channel = |c| image.pixels().map(move |pixel| f32::from(pixel.0[c]) / 255.0);
 ///         let size = [image.height() as usize, image.width() as usize];
@@ -50,7 +48,7 @@ const BATCH: usize = 32;
 ///         "rgb / 255".into()
 ///     }
 /// }
-/// impl ImageEncoder for MeanColour {
+/// impl ImageEncoder for MeanColor {
 ///     fn encode_images(&self, pixels: Tensor<4>) -> Result<ImageFeatures, EncodeError> {
 ///         let mean = pixels.flatten::<3>(2, 3).mean_dim(2).flatten(1, 2);
 ///         Ok(ImageFeatures { class_token: None, patches: None, pooled: Some(mean) })
@@ -79,24 +77,24 @@ const BATCH: usize = 32;
 ///
 /// let device = Device::flex();
 /// let vision = VisionTower {
-///     encoder: Arc::new(MeanColour),
-///     preprocessor: Arc::new(MeanColour),
+///     encoder: Arc::new(MeanColor),
+///     preprocessor: Arc::new(MeanColor),
 ///     pooling: ImagePooling::Pooled,
-///     model: Provenance::new("mean-colour"),
+///     model: Provenance::new("mean-color"),
 ///     device: device.clone(),
 /// };
 /// let text = TextTower {
 ///     encoder: Arc::new(Words),
 ///     tokenizer: Arc::new(Words),
 ///     pooling: TextPooling::Mean,
-///     model: Provenance::new("colour-words"),
+///     model: Provenance::new("color-words"),
 ///     device: device.clone(),
 /// };
-/// // These two agree as they are; others need a head that was trained.
+/// // These features are aligned already. Other encoders need a trained head.
 /// let head = Head::new(&HeadConfig::new(3, 3, 3, ProjectorConfig::Identity {}), 0, &device)?;
 ///
 /// let model = SailModel::new(vision, text, head)?;
-/// let blue = RgbImage::from_raw(1, 2, vec![0, 0, 255, 0, 0, 255]).ok_or("six numbers")?;
+/// let blue = RgbImage::from_raw(1, 2, vec![0, 0, 255, 0, 0, 255]).ok_or("expected 6 values")?;
 /// let cosines = model.similarity(&[blue], &["a red square", "a blue square"])?;
 /// assert_eq!(cosines.into_data().try_to_vec::<f32>()?, [0.0, 1.0]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -110,13 +108,13 @@ pub struct SailModel<H: AlignmentHead = Head> {
 }
 
 impl<H: AlignmentHead> SailModel<H> {
-    /// Joins two towers and a head.
+    /// Combines two towers and a head.
     ///
-    /// A head means nothing with other features than those it was trained on. What it recorded of them is compared
-    /// with what the towers state; their sizes are compared when the first features arrive.
+    /// A head is only valid for the features that it was trained on, so the provenance recorded in the head is compared
+    /// with that of the towers. Dimensions are checked when the first input is encoded.
     ///
     /// # Errors
-    /// [`HeadError::Provenance`] when the head was trained on another model, revision, preprocessing or pooling.
+    /// Returns [`HeadError::Provenance`] if the head was trained on another model, revision, preprocessing or pooling.
     pub fn new(vision: VisionTower, text: TextTower, head: H) -> Result<Self, HeadError> {
         for (side, found) in [(Side::Image, vision.provenance()), (Side::Text, text.provenance())] {
             head.accepts_provenance(side, &found)?;
@@ -124,40 +122,39 @@ impl<H: AlignmentHead> SailModel<H> {
         Ok(Self { vision, text, head: head.valid(), batch: BATCH })
     }
 
-    /// Sets how many inputs go through a backbone at once, 32 where nothing is said. It changes memory and speed, not
-    /// results.
+    /// Sets the batch size of the backbones, 32 by default. It affects memory and throughput, not results.
     ///
     /// # Errors
-    /// [`SailError::Config`] for 0.
+    /// Returns [`SailError::Config`] if `batch` is 0.
     pub fn with_batch(self, batch: usize) -> Result<Self, SailError> {
         ensure(batch > 0, "batch", batch, "at least 1")?;
         Ok(Self { batch, ..self })
     }
 
-    /// The vision tower.
+    /// Returns the vision tower.
     pub fn vision(&self) -> &VisionTower {
         &self.vision
     }
 
-    /// The text tower.
+    /// Returns the text tower.
     pub fn text(&self) -> &TextTower {
         &self.text
     }
 
-    /// The head, without dropout or graph.
+    /// Returns the head in inference mode, without dropout and autodiff.
     pub fn head(&self) -> &H {
         &self.head
     }
 
-    /// Embeds images of any sizes, a batch at a time. Preprocessing runs on all cores.
+    /// Embeds images in batches. The images may differ in size. Preprocessing runs in parallel on all cores.
     ///
     /// # Shapes
     /// - result: `[images.len(), dim]`, rows of unit length, on the head's device
     ///
     /// # Errors
-    /// [`SailError::Empty`] without images, [`SailError::Tower`] for one that the tower cannot embed,
-    /// [`SailError::Head`] for features that the head cannot take, and [`SailError::Direction`] for an embedding that
-    /// is not finite or all zeros.
+    /// Returns [`SailError::Empty`] if `images` is empty, [`SailError::Tower`] if the tower cannot embed an image,
+    /// [`SailError::Head`] if the head does not accept the features, and [`SailError::Direction`] if an embedding is
+    /// all zeros or not finite.
     ///
     /// # Examples
     /// ```
@@ -165,8 +162,8 @@ impl<H: AlignmentHead> SailModel<H> {
     /// use sail_vl::core::RgbImage;
     /// use sail_vl::{SailError, SailModel};
     ///
-    /// /// How much alike every two of the photos are.
-    /// fn alike(model: &SailModel, photos: &[RgbImage]) -> Result<Tensor<2>, SailError> {
+    /// /// Cosine similarities between all photos.
+    /// fn pairwise(model: &SailModel, photos: &[RgbImage]) -> Result<Tensor<2>, SailError> {
     ///     let photos = model.encode_images(photos)?;
     ///     Ok(photos.clone().matmul(photos.transpose()))
     /// }
@@ -185,7 +182,7 @@ impl<H: AlignmentHead> SailModel<H> {
                 preprocessor.preprocess(image).map_err(input)
             };
             let pixels = images.par_iter().enumerate().map(prepare).collect::<Result<Vec<_>, _>>();
-            // A backbone that takes any resolution may be given several; a batch has one.
+            // Images may be preprocessed to different sizes, but a batch has only one.
             for pixels in pixels.map_err(tower)?.chunk_by(|a, b| a.size == b.size) {
                 embeddings.push(self.align(Side::Image, self.vision.embed(pixels).map_err(tower)?)?);
             }
@@ -193,20 +190,20 @@ impl<H: AlignmentHead> SailModel<H> {
         unit(Side::Image, Tensor::cat(embeddings, 0))
     }
 
-    /// Embeds texts, a batch at a time. Texts of similar length share a batch, so that little of it is padding.
+    /// Embeds texts in batches. Texts of similar length share a batch, which reduces padding.
     ///
     /// # Shapes
     /// - result: `[texts.len(), dim]` in the order of `texts`, rows of unit length, on the head's device
     ///
     /// # Errors
-    /// As [`encode_images`](Self::encode_images).
+    /// The same as [`encode_images`](Self::encode_images).
     ///
     /// # Examples
     /// ```
     /// use sail_vl::{SailError, SailModel};
     ///
-    /// /// The embedding of a sentence as plain numbers, for an index or a database.
-    /// fn numbers(model: &SailModel, sentence: &str) -> Result<Vec<f32>, SailError> {
+    /// /// The embedding of a sentence as a vector, for an index or a database.
+    /// fn embed(model: &SailModel, sentence: &str) -> Result<Vec<f32>, SailError> {
     ///     Ok(model.encode_texts(&[sentence])?.try_into_vec_as::<f32>()?)
     /// }
     /// ```
@@ -227,21 +224,21 @@ impl<H: AlignmentHead> SailModel<H> {
         unit(Side::Text, Tensor::cat(embeddings, 0))
     }
 
-    /// The cosine of every image with every text.
+    /// Returns the cosine similarity of every image and every text.
     ///
     /// # Shapes
     /// - result: `[images.len(), texts.len()]`, in -1 to 1 up to rounding, on the head's device
     ///
     /// # Errors
-    /// As [`encode_images`](Self::encode_images).
+    /// The same as [`encode_images`](Self::encode_images).
     ///
     /// # Examples
     /// ```
     /// use sail_vl::core::RgbImage;
     /// use sail_vl::{SailError, SailModel};
     ///
-    /// /// Whether the photo shows what the caption says, in the judgement of the head.
-    /// fn shows(model: &SailModel, photo: RgbImage, caption: &str) -> Result<bool, SailError> {
+    /// /// Whether the model considers the caption a match.
+    /// fn matches(model: &SailModel, photo: RgbImage, caption: &str) -> Result<bool, SailError> {
     ///     let cosines = model.similarity(&[photo], &[caption])?;
     ///     let probability: f32 = model.probabilities(cosines).into_scalar();
     ///     Ok(probability > 0.5)
@@ -251,8 +248,9 @@ impl<H: AlignmentHead> SailModel<H> {
         Ok(self.encode_images(images)?.matmul(self.encode_texts(texts)?.transpose()))
     }
 
-    /// How probable it is that image and text belong together, by the scale and bias that the head learned with the
-    /// sigmoid loss: `sigmoid(exp(log_scale) * cos + bias)`. Heads trained with another loss learn no such bias.
+    /// Returns the match probability of each image and text, `sigmoid(exp(log_scale) * cos + bias)`.
+    ///
+    /// This requires a head trained with the sigmoid loss, because other losses do not train the bias.
     ///
     /// # Shapes
     /// - cosines: `[images, texts]`, from [`similarity`](Self::similarity)
@@ -271,10 +269,10 @@ impl<H: AlignmentHead> SailModel<H> {
     }
 }
 
-/// All rows at unit length. A row without a direction is named and not normalised into one.
+/// Normalizes rows to unit length. A row that is all zeros or not finite is an error.
 fn unit(side: Side, rows: Tensor<2>) -> Result<Tensor<2>, SailError> {
     let norms = (rows.clone() * rows.clone()).sum_dim(1).sqrt().try_into_vec_as::<f32>()?;
-    // Shorter rows than this are left short by the normalisation.
+    // `l2_normalize` does not bring shorter rows to unit length.
     match norms.iter().position(|norm| !(norm.is_finite() && *norm > 1e-12)) {
         Some(row) => Err(SailError::Direction { side, row, norm: norms[row] }),
         None => Ok(l2_normalize(rows)),

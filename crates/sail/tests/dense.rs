@@ -1,4 +1,4 @@
-//! Aligned features of patches, and segmentation with them.
+//! Tests of dense features and segmentation.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -16,10 +16,10 @@ use sail_vl::eval::SlidingWindow;
 use sail_vl::layers::{Head, HeadConfig, ProjectorConfig};
 use sail_vl::{DenseTower, SailError, SailModel, SegmentOptions};
 
-/// Patches of 2 x 2 pixels are their mean colours; the class token is the mean of all, minus one.
-struct Colours;
+/// The token of a 2 x 2 patch is its mean color; the class token is the mean color of the image minus one.
+struct Colors;
 
-impl ImageEncoder for Colours {
+impl ImageEncoder for Colors {
     fn encode_images(&self, pixels: Tensor<4>) -> Result<ImageFeatures, EncodeError> {
         let [batch, _, height, width] = pixels.dims();
         let grid @ [rows, columns] = [height / 2, width / 2];
@@ -31,7 +31,7 @@ impl ImageEncoder for Colours {
     }
 }
 
-impl ImagePreprocessor for Colours {
+impl ImagePreprocessor for Colors {
     fn preprocess(&self, image: &RgbImage) -> Result<Pixels, InputError> {
         self.normalize(image)
     }
@@ -73,10 +73,10 @@ impl TextEncoder for Words {
 
 fn vision(pooling: ImagePooling) -> VisionTower {
     VisionTower {
-        encoder: Arc::new(Colours),
-        preprocessor: Arc::new(Colours),
+        encoder: Arc::new(Colors),
+        preprocessor: Arc::new(Colors),
         pooling,
-        model: Provenance::new("colours"),
+        model: Provenance::new("colors"),
         device: Device::flex(),
     }
 }
@@ -96,48 +96,48 @@ fn model() -> SailModel {
     SailModel::new(vision(ImagePooling::Pooled), text, identity(3)).unwrap()
 }
 
-/// An image whose columns have these colours.
-fn columns(width: u32, height: u32, colour: impl Fn(u32) -> [u8; 3]) -> RgbImage {
-    let row: Vec<u8> = (0..width).flat_map(colour).collect();
+/// Returns an image with the given color per column.
+fn columns(width: u32, height: u32, color: impl Fn(u32) -> [u8; 3]) -> RgbImage {
+    let row: Vec<u8> = (0..width).flat_map(color).collect();
     RgbImage::from_raw(width, height, row.repeat(height as usize)).unwrap()
 }
 
-/// Red on the left, blue on the right.
+/// Returns an image with a red left half and a blue right half.
 fn halves(width: u32, height: u32) -> RgbImage {
     columns(width, height, |x| if x < width / 2 { [255, 0, 0] } else { [0, 0, 255] })
 }
 
-fn numbers(x: Tensor<4>) -> Vec<f32> {
+fn values(x: Tensor<4>) -> Vec<f32> {
     x.into_data().try_to_vec::<f32>().unwrap()
 }
 
 #[test]
-fn patches_are_what_the_head_was_trained_on() {
+fn patch_features_match_the_pooling_of_the_head() {
     let image = [halves(4, 2)];
     let (red, blue) = ([1.0, 0.0, 0.0], [0.0, 0.0, 1.0]);
     for pooling in [ImagePooling::PatchMean, ImagePooling::Pooled] {
         let found = DenseTower::new(vision(pooling), identity(3)).unwrap().encode(&image).unwrap();
         assert_eq!(found.dims(), [1, 1, 2, 3]);
-        assert_eq!(numbers(found), [red, blue].concat());
+        assert_eq!(values(found), [red, blue].concat());
     }
     let found = DenseTower::new(vision(ImagePooling::Concat), identity(6)).unwrap().encode(&image).unwrap();
     let class = [-0.5, -1.0, -0.5];
     assert_eq!(found.dims(), [1, 1, 2, 6]);
-    assert_eq!(numbers(found), [class, red, class, blue].concat());
+    assert_eq!(values(found), [class, red, class, blue].concat());
 }
 
 #[test]
-fn the_grid_is_what_was_asked_for_and_batches_do_not_matter() {
+fn interpolates_to_the_grid_in_batches() {
     let images: Vec<_> = (0..5).map(|_| halves(4, 2)).collect();
     let tower = model().with_batch(2).unwrap().dense().with_grid([1, 4]).unwrap();
     let found = tower.encode(&images).unwrap();
     assert_eq!(found.dims(), [5, 1, 4, 3]);
     let line = [1.0, 0.0, 0.0, 0.75, 0.0, 0.25, 0.25, 0.0, 0.75, 0.0, 0.0, 1.0];
-    assert_eq!(numbers(found), line.repeat(5));
+    assert_eq!(values(found), line.repeat(5));
 }
 
 #[test]
-fn what_a_tower_cannot_give_is_refused() {
+fn rejects_unsupported_options_and_inputs() {
     let tower = || DenseTower::new(vision(ImagePooling::Pooled), identity(3)).unwrap();
     assert!(matches!(tower().encode(&[]), Err(SailError::Empty { what: "image" })));
     assert!(matches!(tower().with_grid([0, 1]), Err(SailError::Config(_))));
@@ -163,13 +163,13 @@ fn what_a_tower_cannot_give_is_refused() {
 }
 
 #[test]
-fn colours_are_segmented_by_their_names() {
+fn segments_colors_by_name() {
     let classes = [vec!["green"], vec!["red"], vec!["blue", "blue blue"]];
     let classes = classes.map(|names| names.into_iter().map(str::to_owned).collect::<Vec<_>>());
     let sliding = SlidingWindow { short_side: 8, window: 8, stride: 4 };
     let options = SegmentOptions { sliding, ..SegmentOptions::default() };
     let segmenter = model().segmenter(&classes, &["{}"], &options).unwrap();
-    // Larger, smaller and of another shape than the windows.
+    // Images of the window size, and with sides below and above it.
     for (width, height) in [(8, 8), (16, 4), (24, 16)] {
         let found = segmenter.segment(&halves(width, height)).unwrap();
         assert_eq!(found.size(), [height as usize, width as usize]);
@@ -178,15 +178,15 @@ fn colours_are_segmented_by_their_names() {
             assert!(left.iter().all(|&label| label == 1) && right.iter().all(|&label| label == 2), "{row:?}");
         }
     }
-    // Grey is as near to one colour as to another: no probability is above a third.
-    let grey = columns(8, 8, |_| [90; 3]);
+    // Gray is equally similar to all colors, so no probability is above a third.
+    let gray = columns(8, 8, |_| [90; 3]);
     let threshold = SegmentOptions { background_threshold: Some(0.9), ..options };
-    let found = model().segmenter(&classes, &["{}"], &threshold).unwrap().segment(&grey).unwrap();
+    let found = model().segmenter(&classes, &["{}"], &threshold).unwrap().segment(&gray).unwrap();
     assert!(found.labels().iter().all(|&label| label == 0));
 }
 
 #[test]
-fn settings_that_cannot_segment_are_refused() {
+fn rejects_invalid_segmentation_settings() {
     let names = [vec!["red".to_owned()]];
     let refused = |options: SegmentOptions, templates: &[&str]| {
         model().segmenter(&names, templates, &options).err().unwrap().to_string()
@@ -202,22 +202,22 @@ fn settings_that_cannot_segment_are_refused() {
     let segmenter = model().segmenter(&names, &["{}"], &options).unwrap();
     let sliver = RgbImage::new(1, 4000);
     assert!(matches!(segmenter.segment(&sliver), Err(SailError::Segmentation(_))));
-    // Black has no direction.
+    // The embedding of black is zero.
     assert!(matches!(segmenter.segment(&RgbImage::new(8, 8)), Err(SailError::Direction { .. })));
 }
 
-/// Counts the images that it encodes.
+/// An encoder that counts the encoded images.
 struct Counted(Arc<AtomicUsize>);
 
 impl ImageEncoder for Counted {
     fn encode_images(&self, pixels: Tensor<4>) -> Result<ImageFeatures, EncodeError> {
         self.0.fetch_add(pixels.dims()[0], Ordering::Relaxed);
-        Colours.encode_images(pixels)
+        Colors.encode_images(pixels)
     }
 }
 
 #[test]
-fn kept_features_are_what_the_backbone_gives_and_spare_it() {
+fn cached_features_equal_those_of_the_backbone() {
     let (folder, count) = (tempfile::tempdir().unwrap(), Arc::new(AtomicUsize::new(0)));
     let tower = |seed| {
         let head = Head::new(&HeadConfig::new(3, 3, 5, ProjectorConfig::Linear {}), seed, &Device::flex());
@@ -229,22 +229,22 @@ fn kept_features_are_what_the_backbone_gives_and_spare_it() {
     let images: Vec<_> = (0..6u8).map(|red| columns(4, 2, |x| [red, x as u8 * 60, 9])).collect();
     let encoded = || count.swap(0, Ordering::Relaxed);
     for seed in [1, 2] {
-        let expected = numbers(tower(seed).encode(&images).unwrap());
+        let expected = values(tower(seed).encode(&images).unwrap());
         assert_eq!(encoded(), 6);
-        // Three are new for the first head, and in the second call the other three.
+        // With the first head, each call encodes three new images; with the second, all are cached.
         for (part, new) in [(3, 3), (6, 3)] {
             let found = cached(seed, Dtype::F32).encode(&images[..part]).unwrap();
-            assert_eq!(numbers(found), expected[..expected.len() / 6 * part]);
+            assert_eq!(values(found), expected[..expected.len() / 6 * part]);
             assert_eq!(encoded(), if seed == 1 { new } else { 0 });
         }
     }
-    // Another number type is another file, and rounds the same way whether a file is new or not.
-    let rounded = [(); 2].map(|()| numbers(cached(1, Dtype::F16).encode(&images).unwrap()));
+    // Another dtype uses other files. New and cached features are rounded alike.
+    let rounded = [(); 2].map(|()| values(cached(1, Dtype::F16).encode(&images).unwrap()));
     assert_eq!((encoded(), &rounded[0]), (6, &rounded[1]));
-    let exact = numbers(tower(1).encode(&images).unwrap());
+    let exact = values(tower(1).encode(&images).unwrap());
     assert!(rounded[0].iter().zip(&exact).all(|(a, b)| (a - b).abs() < 1e-3) && rounded[0] != exact);
     assert_eq!(std::fs::read_dir(folder.path().join("kept")).unwrap().count(), 12);
-    // Sizes that differ are refused as without a cache.
+    // Different sizes are rejected as without a cache.
     let sizes = [columns(4, 2, |_| [0; 3]), columns(2, 2, |_| [0; 3])];
     let error = cached(1, Dtype::F32).encode(&sizes).unwrap_err();
     assert!(matches!(error, SailError::Tower { source: TowerError::Sizes { .. }, .. }), "{error:?}");

@@ -1,4 +1,4 @@
-//! The method on real features: what the quickstart shows must hold.
+//! Trains on real features and checks the results of the quickstart.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -46,9 +46,9 @@ fn subgroup_accuracy(head: &Head, holdout: &Pairs) -> f64 {
     zero_shot(images, weights, &labels).unwrap().top1
 }
 
-/// Thresholds lie two to three points below what the seed gives, for CPUs that round differently.
+/// Thresholds are two to three points below the measured results, because rounding differs between CPUs.
 #[test]
-fn glu_beats_linear_and_captions_help_zero_shot() {
+fn glu_beats_linear_and_captions_improve_zero_shot() {
     let (_, linear, _) = train(ProjectorConfig::Linear {}, 3e-4, None);
     let (head, glu, holdout) = train(ProjectorConfig::Glu { width: 2 }, 1e-4, None);
     assert!(glu.i2t.r1 > 20.0 && glu.i2t.r10 > 50.0, "{glu:?}");

@@ -1,7 +1,7 @@
-//! The losses, training and evaluation on a GPU (CubeCL kernels through wgpu) against `flex`.
+//! Compares losses, training and evaluation on a GPU (CubeCL kernels through wgpu) with the CPU backend `flex`.
 //!
-//! A run of its own: `.ci/gpu`. It takes the software device `webgpu:cpu`, so that no card is needed, or the one that
-//! `SAIL_TEST_DEVICE` names. Where the software device is not installed, every test says so and ends.
+//! `.ci/gpu` runs these tests, on the device named by `SAIL_TEST_DEVICE`, or by default on the software device
+//! `webgpu:cpu`, which requires no GPU. The tests are skipped with a message if the software device is not installed.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -21,13 +21,13 @@ use sail_vl::layers::{Head, HeadConfig, ProjectorConfig};
 use sail_vl::losses::{Blocks, Direction, LossConfig, Normalization, SigmoidLoss};
 use sail_vl::train::{Interval, OptimizerConfig, Outcome, TrainConfig, TrainError, Trainer};
 
-/// The device under test, or nothing where it is not installed. One that was asked for must be there.
+/// Returns the device under test, or `None` if the software device is not installed. A requested device must exist.
 fn gpu() -> Option<Device> {
     let asked = std::env::var("SAIL_TEST_DEVICE");
     match device::parse(asked.as_deref().unwrap_or("webgpu:cpu")) {
         Ok(device) => Some(device),
         Err(error @ DeviceError::Absent { .. }) if asked.is_err() => {
-            // Not `eprintln`, whose text the test harness keeps to itself.
+            // Not `eprintln`, whose output the test harness captures.
             writeln!(std::io::stderr(), "skipped: {error}").unwrap();
             None
         }
@@ -35,32 +35,32 @@ fn gpu() -> Option<Device> {
     }
 }
 
-/// `rows * dim` numbers in -1 to 1.
+/// Returns `rows * dim` pseudorandom values in -1 to 1.
 fn noise(rows: usize, dim: usize, seed: u64) -> Vec<f32> {
-    let number = |i: usize| {
+    let value = |i: usize| {
         let mut z = (i as u64 + (seed << 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         ((z ^ (z >> 31)) >> 40) as f32 / (1u64 << 23) as f32 - 1.0
     };
-    (0..rows * dim).map(number).collect()
+    (0..rows * dim).map(value).collect()
 }
 
 fn floats<const D: usize>(x: Tensor<D>) -> Vec<f64> {
     x.into_data().iter::<f64>().collect()
 }
 
-/// Asserts that no number is further off than `relative` times the largest expected one, plus `absolute`.
+/// Asserts that the absolute error is at most `relative` times the largest expected magnitude, plus `absolute`.
 fn assert_close(found: &[f64], expected: &[f64], [relative, absolute]: [f64; 2], what: &str) {
     assert_eq!(found.len(), expected.len(), "{what}");
     let allowed = relative * expected.iter().fold(0f64, |m, x| m.max(x.abs())) + absolute;
     for (at, (f, e)) in found.iter().zip(expected).enumerate() {
-        // Not `>`, which a NaN would pass.
+        // Fails for NaN, unlike the negated comparison.
         assert!((f - e).abs() <= allowed, "{what} [{at}]: {f:e}, expected {e:e} to within {allowed:e}");
     }
 }
 
-/// Unit rows whose captions are half the image, made on the host so that every device starts from the same.
+/// Returns random unit rows with correlated images and captions, computed on the host so that all devices get the same.
 fn random([rows, dim, sets]: [usize; 3], scale: f32, bias: f32, device: &Device) -> EmbeddingBatch {
     let host = Device::flex();
     let matrix = |seed| Tensor::<2>::from_data(TensorData::new(noise(rows, dim, seed), [rows, dim]), &host);
@@ -75,7 +75,7 @@ fn random([rows, dim, sets]: [usize; 3], scale: f32, bias: f32, device: &Device)
     }
 }
 
-/// Hides a loss's own `gradients`, so that the graph over its `forward` is differentiated.
+/// Hides the `gradients` of a loss, so that the default differentiates its `forward`.
 struct Differentiated(Box<dyn ContrastiveLoss>);
 
 impl ContrastiveLoss for Differentiated {
@@ -84,7 +84,7 @@ impl ContrastiveLoss for Differentiated {
     }
 }
 
-/// Every loss with every setting, both ways of having its gradients.
+/// Returns every loss with every setting, with closed-form and with autodiff gradients.
 fn losses() -> Vec<(String, Box<dyn ContrastiveLoss>)> {
     let mut configs = vec![LossConfig::BarlowTwins { lambda: 5e-3 }];
     for direction in [Direction::Both, Direction::ImageToText, Direction::TextToImage] {
@@ -107,8 +107,8 @@ fn losses() -> Vec<(String, Box<dyn ContrastiveLoss>)> {
     losses
 }
 
-/// Value, derivatives by images, caption sets, log scale and bias, and the value of `forward`.
-fn numbers(loss: &dyn ContrastiveLoss, batch: EmbeddingBatch) -> Vec<(String, Vec<f64>)> {
+/// Returns the value, the gradients of images, caption sets, log scale and bias, and the value of `forward`.
+fn outputs(loss: &dyn ContrastiveLoss, batch: EmbeddingBatch) -> Vec<(String, Vec<f64>)> {
     let gradients = loss.gradients(batch.clone()).unwrap();
     let mut parts = vec![
         ("value".to_owned(), floats(gradients.value)),
@@ -122,15 +122,15 @@ fn numbers(loss: &dyn ContrastiveLoss, batch: EmbeddingBatch) -> Vec<(String, Ve
     parts
 }
 
-/// Compares the losses whose name has `kind` in it on the batch that a function makes for a device.
+/// Compares the losses whose name contains `kind` between the device and the CPU.
 fn compare(kind: &str, device: &Device, batch: impl Fn(&Device) -> EmbeddingBatch, tolerance: [f64; 2]) {
     for (name, loss) in losses().into_iter().filter(|(name, _)| name.contains(kind)) {
-        let found = numbers(loss.as_ref(), batch(device));
-        let expected = numbers(loss.as_ref(), batch(&Device::flex()));
+        let found = outputs(loss.as_ref(), batch(device));
+        let expected = outputs(loss.as_ref(), batch(&Device::flex()));
         for ((part, found), (_, expected)) in found.iter().zip(&expected) {
             let what = format!("{name}, {part}");
             assert!(found.iter().all(|x| x.is_finite()), "{what}: {found:?}");
-            // A value is a number near 1, so what is small beside that may be lost in it; a derivative may not.
+            // The loss is computed from terms near 1, so it has an absolute error. Gradients do not.
             let absolute = if matches!(part.as_str(), "value" | "forward") { tolerance[1] } else { 0.0 };
             assert_close(found, expected, [tolerance[0], absolute], &what);
         }
@@ -138,7 +138,7 @@ fn compare(kind: &str, device: &Device, batch: impl Fn(&Device) -> EmbeddingBatc
 }
 
 #[test]
-fn losses_and_their_gradients_are_those_of_the_processor() {
+fn losses_and_gradients_match_the_cpu() {
     let Some(device) = gpu() else { return };
     for shape in [[37, 24, 1], [50, 33, 3]] {
         compare("", &device, |device| random(shape, 20.0, -10.0, device), [5e-5, 0.0]);
@@ -146,7 +146,7 @@ fn losses_and_their_gradients_are_those_of_the_processor() {
 }
 
 #[test]
-fn logits_beyond_the_range_of_exp_give_the_same_finite_losses() {
+fn losses_are_finite_for_logits_beyond_the_range_of_exp() {
     let Some(device) = gpu() else { return };
     for bias in [-1e4, 0.0, 1e4] {
         compare("", &device, |device| random([19, 8, 2], 1e4, bias, device), [1e-4, 0.0]);
@@ -154,10 +154,10 @@ fn logits_beyond_the_range_of_exp_give_the_same_finite_losses() {
 }
 
 #[test]
-fn gradients_of_a_loss_near_zero_are_not_lost() {
+fn gradients_of_a_loss_near_zero_do_not_underflow() {
     let Some(device) = gpu() else { return };
-    // Every pair is right by a logit of 20 and costs 2e-9. CubeCL's `log1p(x)` is `ln(1 + x)`, which is 0 for so
-    // little: the value is exact to the rounding of 1.
+    // Every pair is classified correctly with a logit of 20 and has a loss of 2e-9. CubeCL computes `log1p(x)` as
+    // `ln(1 + x)`, which is 0 for such small values, so the loss has an absolute error of the rounding of 1.
     let batch = |device: &Device| {
         let embeddings = Tensor::<2>::eye(21, device);
         EmbeddingBatch {
@@ -173,7 +173,7 @@ fn gradients_of_a_loss_near_zero_are_not_lost() {
 const IMAGE_DIM: usize = 24;
 const TEXT_DIM: usize = 20;
 
-/// Features that share a part which a head can find, with two caption sets.
+/// Returns features with a common latent part that a head can align, and two caption sets.
 fn pairs(rows: usize) -> Pairs {
     let shared = noise(rows, 8, 100);
     let features = |dim: usize, seed| {
@@ -185,7 +185,7 @@ fn pairs(rows: usize) -> Pairs {
         let values = (0..rows * dim).map(|i| value(i / dim, i % dim)).collect();
         Arc::new(MatrixFeatures::new(dim, values).unwrap()) as Arc<dyn FeatureSource>
     };
-    // The captions differ in their noise alone: the second set adds a little to the first.
+    // The second caption set is the first with additional noise.
     let first = features(TEXT_DIM, 300);
     let mut second = vec![0.0; rows * TEXT_DIM];
     first.gather(&(0..rows).collect::<Vec<_>>(), &mut second).unwrap();
@@ -223,7 +223,7 @@ fn trainer(config: TrainConfig, projector: ProjectorConfig, device: &Device) -> 
     trainer.holdout(split.holdout)
 }
 
-/// Every parameter, in the order of the module.
+/// Collects the parameters in the order of the module.
 #[derive(Default)]
 struct Parameters(Vec<Vec<f64>>);
 
@@ -240,7 +240,7 @@ fn parameters(head: &Head) -> Vec<Vec<f64>> {
 }
 
 #[test]
-fn training_steps_are_those_of_the_processor() {
+fn training_steps_match_the_cpu() {
     let Some(device) = gpu() else { return };
     for projector in [ProjectorConfig::Linear {}, ProjectorConfig::Glu { width: 2 }] {
         for optimizer in [OptimizerConfig::LION, OptimizerConfig::ADAMW] {
@@ -253,8 +253,8 @@ fn training_steps_are_those_of_the_processor() {
             assert!(losses.len() == 12 && losses[11] < 0.9 * losses[0], "{what}: {losses:?}");
             assert_close(&losses, &expected_losses, [1e-4, 0.0], &what);
 
-            // What the steps changed, since the weights themselves would be alike without any. Where a gradient is
-            // near zero its sign may flip, so a parameter is compared as a whole.
+            // Compares the updates, because the weights are dominated by their initial values. The sign of a gradient
+            // near zero may flip, so the norm over each parameter is compared.
             let initial = parameters(&new_head(projector.clone(), &Device::flex()));
             let (found, expected) = (parameters(&found.head), parameters(&expected.head));
             assert_eq!((found.len(), expected.len()), (initial.len(), initial.len()));
@@ -269,13 +269,13 @@ fn training_steps_are_those_of_the_processor() {
     }
 }
 
-/// The loss of every step.
+/// Returns the loss of every step.
 fn curve(outcome: &Outcome<Head>) -> Vec<f64> {
     outcome.history.steps.iter().map(|step| step.loss).collect()
 }
 
 #[test]
-fn chunks_and_a_second_device_of_another_kind_change_nothing_but_rounding() {
+fn micro_batches_and_mixed_devices_match_the_cpu() {
     let Some(device) = gpu() else { return };
     let trainer = |device: &Device| trainer(short(), ProjectorConfig::Glu { width: 2 }, device);
     let expected = curve(&trainer(&Device::flex()).run().unwrap());
@@ -290,7 +290,7 @@ fn chunks_and_a_second_device_of_another_kind_change_nothing_but_rounding() {
 }
 
 #[test]
-fn half_precision_trains_or_is_refused() {
+fn half_precision_trains_or_is_rejected() {
     let Some(device) = gpu() else { return };
     let trainer = |precision, device: &Device| {
         trainer(short().with_precision(precision), ProjectorConfig::Glu { width: 2 }, device)
@@ -309,7 +309,7 @@ fn half_precision_trains_or_is_refused() {
 }
 
 #[test]
-fn evaluation_is_that_of_the_processor() {
+fn evaluation_matches_the_cpu() {
     let Some(device) = gpu() else { return };
     let pairs = pairs(200);
     let rows: Vec<usize> = (0..pairs.len()).collect();
@@ -327,8 +327,11 @@ fn evaluation_is_that_of_the_processor() {
     let (expected_images, expected_texts, expected) = evaluate(&Device::flex());
     assert_close(&images, &expected_images, [1e-5, 0.0], "images");
     assert_close(&texts, &expected_texts, [1e-5, 0.0], "texts");
-    assert!((10.0..90.0).contains(&found.i2t.r1), "not a case that tells much: {found:?}");
-    // Ranks are decided in double precision over rows that the device rounded: one query may tip.
+    assert!(
+        (10.0..90.0).contains(&found.i2t.r1),
+        "the recall should be neither trivial nor saturated: {found:?}"
+    );
+    // Ranks are computed in f64 from rows that the device rounded, so one query may differ.
     for (found, expected) in [(found.i2t, expected.i2t), (found.t2i, expected.t2i)] {
         for (found, expected) in [(found.r1, expected.r1), (found.r5, expected.r5), (found.r10, expected.r10)]
         {
@@ -339,7 +342,7 @@ fn evaluation_is_that_of_the_processor() {
 }
 
 #[test]
-fn a_head_goes_from_device_to_device_in_its_file() {
+fn heads_are_saved_and_loaded_across_devices() {
     let Some(device) = gpu() else { return };
     let folder = std::env::temp_dir().join(format!("sail-gpu-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
@@ -361,7 +364,7 @@ fn a_head_goes_from_device_to_device_in_its_file() {
 }
 
 #[test]
-fn what_is_not_on_the_machine_is_absent() {
+fn missing_devices_are_absent() {
     for name in ["webgpu:99", "webgpu:4294967296"] {
         let Err(DeviceError::Absent { name: named, present }) = device::parse(name) else {
             panic!("{name} was found");
@@ -371,7 +374,7 @@ fn what_is_not_on_the_machine_is_absent() {
 }
 
 #[test]
-fn only_its_own_name_gives_the_software_device() {
+fn software_device_requires_its_own_name() {
     let software = Device::wgpu(DeviceKind::Cpu);
     match device::parse("webgpu:cpu") {
         Ok(device) => assert_eq!(device, software),
@@ -380,7 +383,7 @@ fn only_its_own_name_gives_the_software_device() {
     for name in device::present().into_iter().filter(|name| name != "webgpu:cpu") {
         assert_ne!(device::parse(&name).unwrap(), software, "{name}");
     }
-    if let Ok(card) = device::parse("webgpu") {
-        assert_eq!(Ok(card), device::parse("webgpu:0"));
+    if let Ok(first) = device::parse("webgpu") {
+        assert_eq!(Ok(first), device::parse("webgpu:0"));
     }
 }

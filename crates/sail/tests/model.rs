@@ -1,11 +1,11 @@
-//! Two towers and a head as one value.
+//! Tests of `SailModel` and zero-shot classification.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-// The derive of `Module` looks for a crate of this name.
+// The derive of `Module` expects a crate named `burn`.
 use sail_vl::burn;
 use sail_vl::burn::module::Module;
 use sail_vl::burn::tensor::{Device, Tensor};
@@ -18,13 +18,13 @@ use sail_vl::eval::EvalError;
 use sail_vl::layers::{Head, HeadConfig, LogitScale, ProjectorConfig};
 use sail_vl::{SailError, SailModel};
 
-/// The mean colour of an image; remembers the largest batch that it was given.
+/// Encodes an image as its mean color, and records the largest batch size.
 #[derive(Default)]
-struct MeanColour {
+struct MeanColor {
     largest: AtomicUsize,
 }
 
-impl ImageEncoder for MeanColour {
+impl ImageEncoder for MeanColor {
     fn encode_images(&self, pixels: Tensor<4>) -> Result<ImageFeatures, EncodeError> {
         self.largest.fetch_max(pixels.dims()[0], Ordering::Relaxed);
         let mean = pixels.flatten::<3>(2, 3).mean_dim(2).flatten(1, 2);
@@ -49,9 +49,10 @@ impl ImagePreprocessor for Plain {
     }
 }
 
-const COLOURS: [&str; 3] = ["red", "green", "blue"];
+const COLORS: [&str; 3] = ["red", "green", "blue"];
 
-/// A colour word points along its channel, with a minus the other way; any other word says nothing.
+/// Encodes a color word as the unit vector of its channel, negated if prefixed with a minus, and any other word as
+/// zero.
 #[derive(Default)]
 struct Words {
     largest: AtomicUsize,
@@ -60,8 +61,8 @@ struct Words {
 impl Tokenizer for Words {
     fn tokenize(&self, text: &str) -> Result<TokenIds, InputError> {
         let id = |word: &str| match word.strip_prefix('-') {
-            Some(word) => COLOURS.iter().position(|colour| *colour == word).map(|id| id + 3),
-            None => COLOURS.iter().position(|colour| *colour == word),
+            Some(word) => COLORS.iter().position(|color| *color == word).map(|id| id + 3),
+            None => COLORS.iter().position(|color| *color == word),
         };
         if text.contains('\0') {
             return Err(InputError("the text has a zero byte".into()));
@@ -87,12 +88,12 @@ impl TextEncoder for Words {
     }
 }
 
-fn vision(encoder: Arc<MeanColour>) -> VisionTower {
+fn vision(encoder: Arc<MeanColor>) -> VisionTower {
     VisionTower {
         encoder,
         preprocessor: Arc::new(Plain),
         pooling: ImagePooling::Pooled,
-        model: Provenance::new("mean-colour"),
+        model: Provenance::new("mean-color"),
         device: Device::flex(),
     }
 }
@@ -102,12 +103,12 @@ fn text(encoder: Arc<Words>) -> TextTower {
         encoder,
         tokenizer: Arc::new(Words::default()),
         pooling: TextPooling::Mean,
-        model: Provenance::new("colour-words"),
+        model: Provenance::new("color-words"),
         device: Device::flex(),
     }
 }
 
-/// A head that leaves features as they are, with scale 20 and bias -10.
+/// Returns an identity head with scale 20 and bias -10.
 fn identity() -> Head {
     Head::new(&HeadConfig::new(3, 3, 3, ProjectorConfig::Identity {}), 0, &Device::flex()).unwrap()
 }
@@ -116,9 +117,9 @@ fn model() -> SailModel {
     SailModel::new(vision(Arc::default()), text(Arc::default()), identity()).unwrap()
 }
 
-/// An image of one colour.
-fn image(width: u32, height: u32, colour: [u8; 3]) -> RgbImage {
-    RgbImage::from_raw(width, height, colour.repeat((width * height) as usize)).unwrap()
+/// Returns an image of a single color.
+fn image(width: u32, height: u32, color: [u8; 3]) -> RgbImage {
+    RgbImage::from_raw(width, height, color.repeat((width * height) as usize)).unwrap()
 }
 
 fn rows(tensor: Tensor<2>) -> Vec<Vec<f32>> {
@@ -137,8 +138,8 @@ fn assert_close(found: &[Vec<f32>], expected: &[&[f32]]) {
 }
 
 #[test]
-fn images_of_any_size_keep_their_order_in_bounded_batches() {
-    let encoder = Arc::new(MeanColour::default());
+fn encodes_images_of_different_sizes_in_order_and_in_batches() {
+    let encoder = Arc::new(MeanColor::default());
     let model = SailModel::new(vision(encoder.clone()), text(Arc::default()), identity()).unwrap();
     let model = model.with_batch(2).unwrap();
     let images = [
@@ -155,7 +156,7 @@ fn images_of_any_size_keep_their_order_in_bounded_batches() {
 }
 
 #[test]
-fn texts_keep_their_order_whatever_their_length() {
+fn encodes_texts_of_different_lengths_in_order() {
     let encoder = Arc::new(Words::default());
     let model = SailModel::new(vision(Arc::default()), text(encoder.clone()), identity()).unwrap();
     let model = model.with_batch(2).unwrap();
@@ -167,7 +168,7 @@ fn texts_keep_their_order_whatever_their_length() {
 }
 
 #[test]
-fn similarity_and_probabilities_are_those_of_the_formulas() {
+fn similarity_and_probabilities_match_their_formulas() {
     let images = [image(1, 1, [60, 80, 0]), image(1, 1, [0, 0, 7])];
     let texts = ["red".to_owned(), "green and -blue".to_owned()];
     let half = 0.5f32.sqrt();
@@ -180,7 +181,7 @@ fn similarity_and_probabilities_are_those_of_the_formulas() {
 }
 
 #[test]
-fn classes_are_found_by_the_mean_of_their_prompts() {
+fn class_weights_are_normalized_means_of_prompts() {
     let labels = ["red", "green", "blue"];
     let classifier = model().zero_shot(&labels, &["a {} thing", "{} red"]).unwrap();
     assert_eq!(classifier.labels(), labels);
@@ -199,29 +200,29 @@ fn classes_are_found_by_the_mean_of_their_prompts() {
     assert_eq!(classifier.classify(&images, 9).unwrap()[0].len(), 3);
 }
 
-/// More prompts than are embedded at once: classes must not shift between the parts.
+/// The prompts exceed one block: class indices must stay correct across blocks.
 #[test]
-fn many_templates_are_taken_in_parts() {
+fn embeds_many_prompts_in_blocks() {
     let templates: Vec<String> = (0..1500).map(|word| format!("{{}} {word}")).collect();
     let weights = model().zero_shot(&["green", "blue", "red", "blue"], &templates).unwrap().weights();
     let unit: [&[f32]; 4] = [&[0.0, 1.0, 0.0], &[0.0, 0.0, 1.0], &[1.0, 0.0, 0.0], &[0.0, 0.0, 1.0]];
     assert_close(&rows(weights), &unit);
-    // Of red alone, half of the prompts say the opposite of the other half.
+    // For `red` only, half of the prompts are the negative of the other half.
     let templates = ["{}", "-red -red -red {}"].repeat(1100);
     let error = model().zero_shot(&["green", "red"], &templates).err().unwrap();
     assert!(matches!(error, SailError::Eval(EvalError::PromptsCancel { class: 1 })), "{error:?}");
 }
 
 #[test]
-fn a_head_of_another_backbone_is_refused() {
+fn rejects_a_head_of_another_backbone() {
     let trained = |image: Provenance, text: Provenance| {
         let head = identity().with_provenance(Some(&image), Some(&text));
         SailModel::new(vision(Arc::default()), self::text(Arc::default()), head).map(|_| ())
     };
     let (image, text) = (vision(Arc::default()).provenance(), text(Arc::default()).provenance());
     trained(image.clone(), text.clone()).unwrap();
-    // What a head does not state cannot contradict.
-    trained(Provenance::new("mean-colour"), Provenance::new("colour-words")).unwrap();
+    // Missing provenance fields are not compared.
+    trained(Provenance::new("mean-color"), Provenance::new("color-words")).unwrap();
     let pooling =
         |name: &str, provenance: &Provenance| Provenance { pooling: Some(name.into()), ..provenance.clone() };
     let cases = [
@@ -245,7 +246,7 @@ fn a_head_of_another_backbone_is_refused() {
 }
 
 #[test]
-fn features_that_the_head_cannot_take_are_refused() {
+fn rejects_features_of_the_wrong_dimension() {
     let device = Device::flex();
     let head = Head::new(&HeadConfig::new(4, 3, 3, ProjectorConfig::Linear {}), 0, &device).unwrap();
     let model = SailModel::new(vision(Arc::default()), text(Arc::default()), head).unwrap();
@@ -265,7 +266,7 @@ fn features_that_the_head_cannot_take_are_refused() {
 }
 
 #[test]
-fn bad_input_is_named_by_its_place() {
+fn errors_name_the_index_of_invalid_input() {
     let model = model().with_batch(2).unwrap();
     let good = || image(1, 1, [1, 2, 3]);
     let images = [good(), good(), good(), RgbImage::new(0, 4)];
@@ -279,18 +280,18 @@ fn bad_input_is_named_by_its_place() {
         matches!(error, SailError::Tower { side: Side::Text, source: TowerError::Input { row: 2, .. } }),
         "{error:?}"
     );
-    // Nothing known to point anywhere: the mean of black is zero, as is that of unknown words.
+    // The embeddings of black and of unknown words are zero.
     let error = model.encode_images(&[good(), good(), image(2, 2, [0, 0, 0])]).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the embedding of image 2 has length 0 and so no direction: check the input and the weights"
+        "the embedding of image 2 has norm 0, expected a finite norm above 0: check the input and the weights"
     );
-    let error = model.encode_texts(&["a long text without any colour", "red"]).unwrap_err();
+    let error = model.encode_texts(&["a long text without any color", "red"]).unwrap_err();
     assert!(matches!(error, SailError::Direction { side: Side::Text, row: 0, .. }), "{error:?}");
 }
 
 #[test]
-fn nothing_to_do_is_an_error() {
+fn rejects_empty_input() {
     let model = model();
     let (no_images, no_texts): ([RgbImage; 0], [&str; 0]) = ([], []);
     let message = |error: SailError| error.to_string();
@@ -316,7 +317,7 @@ fn nothing_to_do_is_an_error() {
     assert!(matches!(classifier.classify(&[image(1, 1, [9, 0, 0])], 0), Err(SailError::Eval(_))));
 }
 
-/// A head that is no [`Head`]: images as they are, texts turned around.
+/// A custom head: the identity for images, the negative for texts.
 #[derive(Module, Debug)]
 struct Opposite {
     logit: LogitScale,
@@ -343,9 +344,9 @@ impl AlignmentHead for Opposite {
     }
 }
 
-/// The head may still carry the device of its training; results carry no graph.
+/// The head may still be on an autodiff device. Results have no graph.
 #[test]
-fn any_head_serves() {
+fn accepts_custom_heads() {
     let head = Opposite { logit: LogitScale::new(20.0, -10.0, 100.0, &Device::flex().autodiff()) };
     let model = SailModel::new(vision(Arc::default()), text(Arc::default()), head).unwrap();
     let cosines = model.similarity(&[image(1, 1, [255, 0, 0])], &["red"]).unwrap();

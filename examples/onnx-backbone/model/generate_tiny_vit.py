@@ -1,11 +1,11 @@
-"""Makes `tiny_vit.onnx`, a small Vision Transformer with random weights, and what PyTorch says it computes.
+"""Exports `tiny_vit.onnx`, a small Vision Transformer with random weights, and reference outputs of PyTorch.
 
     pip install torch onnx onnxscript safetensors
     python generate_tiny_vit.py
 
-Writes `tiny_vit.onnx` (the model) and `tiny_vit.safetensors` (`pixels` and the two outputs that PyTorch computes of
-them, `class_token` and `patch_tokens`) beside this file. Any other vision model goes the same way: wrap it in a module
-whose outputs are its class token and its patch tokens, and export that.
+Writes `tiny_vit.onnx` (the model) and `tiny_vit.safetensors` (`pixels` and the PyTorch outputs `class_token` and
+`patch_tokens`) to the folder of this file. To export another vision model, wrap it in a module that returns its class token
+and its patch tokens.
 """
 
 from pathlib import Path
@@ -19,7 +19,7 @@ HIDDEN, HEADS, LAYERS, PATCH, IMAGE = 32, 4, 2, 8, 32
 
 
 class Block(nn.Module):
-    """Attention and an MLP, each after a LayerNorm and beside a shortcut."""
+    """A pre-norm transformer block."""
 
     def __init__(self):
         super().__init__()
@@ -57,8 +57,8 @@ class TinyViT(nn.Module):
         return x[:, 0], x[:, 1:]
 
 
-def without_notes(proto):
-    """Drops what the exporter notes of itself: stack traces, which name files of this machine."""
+def without_metadata(proto):
+    """Removes the exporter's metadata, such as stack traces with local paths."""
     graph = proto.graph
     for part in [proto, graph, *graph.node, *graph.input, *graph.output, *graph.initializer, *graph.value_info]:
         part.ClearField("metadata_props")
@@ -83,7 +83,7 @@ def main():
         dynamo=True,
         dynamic_shapes={"pixels": {0: torch.export.Dim("batch")}},
     )
-    proto = without_notes(program.model_proto)
+    proto = without_metadata(program.model_proto)
     onnx.checker.check_model(proto, full_check=True)
     onnx.save(proto, folder / "tiny_vit.onnx")
     tensors = {"pixels": pixels, "class_token": class_token, "patch_tokens": patch_tokens}

@@ -1,4 +1,4 @@
-//! The imported model computes what PyTorch computes.
+//! Compares the imported model with PyTorch.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -7,14 +7,14 @@ use onnx_backbone::TinyVit;
 use safetensors::SafeTensors;
 use sail_core::{ImageEncoder, ImagePooling, Pixels, RgbImage, TowerError};
 
-/// `pixels` and what PyTorch makes of them, written by `model/generate_tiny_vit.py`.
+/// `pixels` and the outputs of PyTorch, written by `model/generate_tiny_vit.py`.
 const REFERENCE: &[u8] = include_bytes!("../model/tiny_vit.safetensors");
 
 fn reference(name: &str) -> (Vec<usize>, Vec<f32>) {
     let file = SafeTensors::deserialize(REFERENCE).unwrap();
     let tensor = file.tensor(name).unwrap();
-    let number = |bytes: &[u8]| f32::from_le_bytes(bytes.try_into().unwrap());
-    (tensor.shape().to_vec(), tensor.data().chunks_exact(4).map(number).collect())
+    let value = |bytes: &[u8]| f32::from_le_bytes(bytes.try_into().unwrap());
+    (tensor.shape().to_vec(), tensor.data().chunks_exact(4).map(value).collect())
 }
 
 fn values<const D: usize>(tensor: Tensor<D>) -> (Vec<usize>, Vec<f32>) {
@@ -29,7 +29,7 @@ fn assert_close(found: (Vec<usize>, Vec<f32>), expected: (Vec<usize>, Vec<f32>))
 }
 
 #[test]
-fn features_are_those_of_pytorch() {
+fn features_match_pytorch() {
     let device = Device::flex();
     let (shape, pixels) = reference("pixels");
     let encode = |rows: usize| {
@@ -42,13 +42,13 @@ fn features_are_those_of_pytorch() {
     let patches = features.patches.unwrap();
     assert_eq!(patches.grid, [4, 4]);
     assert_close(values(patches.tokens), reference("patch_tokens"));
-    // The size of a batch is not fixed by the export.
+    // The batch size is dynamic.
     let (shape, expected) = reference("class_token");
     assert_close(values(encode(1).class_token.unwrap()), (vec![1, shape[1]], expected[..shape[1]].to_vec()));
 }
 
 #[test]
-fn a_tower_pools_and_refuses_other_sizes() {
+fn tower_pools_features_and_rejects_other_sizes() {
     let tower = onnx_backbone::tower(ImagePooling::Concat, &Device::flex());
     let (shape, pixels) = reference("pixels");
     let images: Vec<Pixels> = pixels

@@ -68,7 +68,7 @@ fn report_shows_the_scores_of_the_json() {
     assert_eq!(lab.run(&cached).json(), plain);
     assert_eq!(lab.files("windows"), kept);
     fs::write(lab.path("windows").join(&kept[0]), "damaged").unwrap();
-    lab.run(&cached).failed(1, &["features of patches", &kept[0], "remove it to encode them again"]);
+    lab.run(&cached).failed(1, &["cached patch features", &kept[0], "remove it to encode them again"]);
 
     let images = found.as_object_mut().unwrap().remove("images").unwrap();
     let confusion = found.as_object_mut().unwrap().remove("confusion").unwrap();

@@ -67,12 +67,12 @@ fn rejects_stores_that_do_not_match() {
     lab.refuses(
         &with("images,other"),
         1,
-        &["other has the model other-vision, expected vision as images has"],
+        &["other has the model other-vision, expected vision as in images"],
     );
     lab.store("wide", Modality::Image, "vision", [("x".to_owned(), row(1, 0, TEXT_DIM))]);
-    lab.refuses(&with("images,wide"), 1, &["wide has the dimension 48, expected 64 as images has"]);
+    lab.refuses(&with("images,wide"), 1, &["wide has the dimension 48, expected 64 as in images"]);
     lab.matrices("bare.safetensors", &[("x", vec![row(0, 0, IMAGE_DIM)])]);
-    lab.refuses(&with("images,bare.safetensors"), 1, &["by position", "by key as images has"]);
+    lab.refuses(&with("images,bare.safetensors"), 1, &["by position", "by key as in images"]);
 
     let shard = lab.path("images-2/shard-00000.safetensors");
     let mut bytes = std::fs::read(&shard).unwrap();

@@ -1,4 +1,4 @@
-//! Aligned features of every patch.
+//! Aligned features of image patches.
 
 use std::path::PathBuf;
 
@@ -14,15 +14,15 @@ use sail_layers::Head;
 use super::patch_cache::PatchCache;
 use super::{BATCH, SailError, SailModel};
 
-/// A vision tower and the image side of a head: images in, an aligned feature of every patch out.
+/// A vision tower and the image side of a head: computes an aligned feature for every patch of an image.
 ///
-/// Each patch becomes what the head was trained on: the patch beside the class token under `concat` pooling, the patch
-/// alone under `patch-mean`, and under `pooled` where the pooled output is the mean of the patches
-/// ([`ImagePooling::dense`](sail_core::ImagePooling::dense)). Layer and attention are those of [`DenseOptions`]; the
-/// default, the last layer after its norm, is what the head was trained on.
+/// The features of a patch have the form that the head was trained on: class token and patch concatenated with `concat`
+/// pooling, the patch alone with `patch-mean`, and also with `pooled` if the pooled output is the mean of the patches
+/// ([`ImagePooling::dense`](sail_core::ImagePooling::dense)). [`DenseOptions`] selects the layer and the attention; the
+/// default, the last layer after its norm, matches the training of the head.
 ///
 /// # Examples
-/// The vision tower of a multimodal language model in the manner of LLaVA, which takes the patches of layer -2:
+/// The vision tower of a multimodal language model like LLaVA, which uses the patches of layer -2:
 /// ```
 /// use sail_vl::burn::tensor::Tensor;
 /// use sail_vl::core::{DenseOptions, Layer, RgbImage, VisionTower};
@@ -47,7 +47,7 @@ pub struct DenseTower<H: AlignmentHead = Head> {
 }
 
 impl<H: AlignmentHead> SailModel<H> {
-    /// The model's image side for dense features; it shares all weights.
+    /// Returns the image side of the model for dense features. It shares all weights.
     pub fn dense(&self) -> DenseTower<H> {
         DenseTower {
             vision: self.vision.clone(),
@@ -61,10 +61,10 @@ impl<H: AlignmentHead> SailModel<H> {
 }
 
 impl<H: AlignmentHead> DenseTower<H> {
-    /// Joins a vision tower and a head; its text side is not used.
+    /// Combines a vision tower and a head. The text side of the head is not used.
     ///
     /// # Errors
-    /// [`HeadError::Provenance`] when the head was trained on another model, revision, preprocessing or pooling.
+    /// Returns [`HeadError::Provenance`] if the head was trained on another model, revision, preprocessing or pooling.
     pub fn new(vision: VisionTower, head: H) -> Result<Self, HeadError> {
         head.accepts_provenance(Side::Image, &vision.provenance())?;
         Ok(Self {
@@ -77,60 +77,59 @@ impl<H: AlignmentHead> DenseTower<H> {
         })
     }
 
-    /// Sets layer and attention. A backbone that does not have them says so when it encodes.
+    /// Sets layer and attention. Backbones that do not support them return an error from [`encode`](Self::encode).
     pub fn with_options(self, options: DenseOptions) -> Self {
         Self { options, ..self }
     }
 
-    /// Sets the rows and columns of the result: features are interpolated to them bilinearly, as PyTorch's
-    /// `interpolate` does without `align_corners`. Without it they are the backbone's own.
+    /// Sets the rows and columns of the result, by default those of the backbone. Features are interpolated bilinearly,
+    /// like PyTorch's `interpolate` with `align_corners=False`.
     ///
     /// # Errors
-    /// [`SailError::Config`] for 0 rows or columns.
+    /// Returns [`SailError::Config`] for 0 rows or columns.
     pub fn with_grid(self, grid: [usize; 2]) -> Result<Self, SailError> {
         ensure(!grid.contains(&0), "grid", format!("{} x {}", grid[0], grid[1]), "at least 1 x 1")?;
         Ok(Self { grid: Some(grid), ..self })
     }
 
-    /// Keeps the backbone's features of every image or window in a folder, which is made if it is not there, so that
-    /// another head on the same images does without the backbone.
+    /// Caches the backbone features of every image or window in a folder, which is created if it is missing. Another
+    /// head can then use the same images without running the backbone.
     ///
-    /// A file, written whole or not at all, holds the features of one image, before the head; its name is a hash of the
-    /// prepared pixels and of all else that decides them: model, weights, preprocessing, pooling, [`DenseOptions`] and the
-    /// number type. A backbone of your own is known by what its provenance states, so it should state its weights. Results
-    /// are the same whether features were kept or are new, as new ones are rounded to the number type too. A window of P
-    /// patches takes `P * dim` numbers. Nothing is ever removed.
+    /// Each file, written atomically, contains the features of one image before the head, `dim` values per patch. Its
+    /// name is a hash of the preprocessed pixels, model, weights, preprocessing, pooling, [`DenseOptions`] and `dtype`.
+    /// A custom backbone is identified by its provenance, which should therefore include the hash of its weights. New
+    /// features are rounded to `dtype` as well, so results do not depend on whether they were cached. Files are never
+    /// removed.
     ///
     /// # Errors
-    /// [`SailError::PatchCache`] for a folder that cannot be made.
+    /// Returns [`SailError::PatchCache`] if the folder cannot be created.
     pub fn with_cache(self, folder: impl Into<PathBuf>, dtype: Dtype) -> Result<Self, SailError> {
         Ok(Self { cache: Some(PatchCache::new(folder.into(), dtype)?), ..self })
     }
 
-    /// Aligned features of the patches of images, prepared as for [`SailModel::encode_images`].
+    /// Computes the aligned features of all patches. Images are preprocessed as by [`SailModel::encode_images`].
     ///
     /// # Shapes
-    /// - result: `[images.len(), rows, columns, dim]`, not normalised, on the head's device
+    /// - result: `[images.len(), rows, columns, dim]`, not normalized, on the head's device
     ///
     /// # Errors
-    /// [`SailError::Empty`] without images, [`SailError::Tower`] for one that the tower cannot encode, for images
-    /// that are prepared to different sizes, and for a layer or pooling that the backbone cannot serve,
-    /// [`SailError::Head`] for features that the head cannot take, and [`SailError::PatchCache`] for kept features that
-    /// cannot be read or new ones that cannot be kept.
+    /// Returns [`SailError::Empty`] if `images` is empty, [`SailError::Tower`] if the tower cannot encode an image, the
+    /// preprocessed sizes differ, or the backbone does not support the layer, attention or pooling, [`SailError::Head`]
+    /// if the head does not accept the features, and [`SailError::PatchCache`] if the cache cannot be read or written.
     pub fn encode(&self, images: &[RgbImage]) -> Result<Tensor<4>, SailError> {
         let preprocessor = &*self.vision.preprocessor;
         self.encode_with(images, |image| preprocessor.preprocess(image))
     }
 
-    /// As [`encode`](Self::encode) at the size that the images have, the same for all: normalised, but neither resized
-    /// nor cropped.
+    /// Like [`encode`](Self::encode), but normalizes the pixels without resizing or cropping the images. All images
+    /// must have the same size.
     ///
     /// # Shapes
-    /// - result: `[images.len(), rows, columns, dim]`, not normalised, on the head's device
+    /// - result: `[images.len(), rows, columns, dim]`, not normalized, on the head's device
     ///
     /// # Errors
-    /// As [`encode`](Self::encode); sides that the backbone does not take, such as no multiples of the patch size, are
-    /// [`SailError::Tower`].
+    /// The same as [`encode`](Self::encode). Sizes that the backbone does not support, for example because they are not
+    /// multiples of the patch size, are [`SailError::Tower`].
     pub fn encode_unresized(&self, images: &[RgbImage]) -> Result<Tensor<4>, SailError> {
         let preprocessor = &*self.vision.preprocessor;
         self.encode_with(images, |image| preprocessor.normalize(image))
@@ -163,7 +162,7 @@ impl<H: AlignmentHead> DenseTower<H> {
         Ok(Tensor::cat(features, 0))
     }
 
-    /// The head on every patch: `[batch, rows, columns, dim]`.
+    /// Applies the head to every patch: `[batch, rows, columns, dim]`.
     fn align(&self, patches: PatchTokens) -> Result<Tensor<4>, HeadError> {
         let PatchTokens { tokens, grid: [rows, columns] } = patches;
         let [batch, count, dim] = tokens.dims();

@@ -1,4 +1,4 @@
-//! What can go wrong between images, texts and embeddings.
+//! The error type of models.
 
 use std::path::PathBuf;
 
@@ -7,11 +7,11 @@ use sail_core::{ConfigError, HeadError, Side, TowerError};
 use sail_encoders::ModelError;
 use sail_eval::{EvalError, SegmentationError};
 
-/// A model that cannot be put together, or cannot embed its input.
+/// An error from loading or running a [`SailModel`](super::SailModel) or a type built from it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SailError {
-    /// A backbone cannot be found, fetched or built.
+    /// A backbone cannot be found, downloaded or built.
     #[error("cannot load the {side} backbone")]
     Model {
         /// Which side.
@@ -20,40 +20,40 @@ pub enum SailError {
         #[source]
         source: ModelError,
     },
-    /// A backbone is neither given nor recorded by the head.
+    /// A backbone was neither specified nor recorded by the head.
     #[error("the head does not record its {side} backbone: name the model")]
     Unrecorded {
         /// Which side.
         side: Side,
     },
-    /// A backbone that the head records cannot be found, fetched or built.
+    /// A backbone recorded by the head cannot be found, downloaded or built.
     #[error(
         "cannot load the {side} backbone `{model}` recorded by the head: name the model if it is elsewhere"
     )]
     Recorded {
         /// Which side.
         side: Side,
-        /// The name in the head.
+        /// The recorded name.
         model: String,
         /// Why.
         #[source]
         source: ModelError,
     },
-    /// The head was trained with a pooling that is not known here.
-    #[error("cannot pool the {side} side as the head was trained: {reason}")]
+    /// The head records an unknown pooling.
+    #[error("unsupported {side} pooling recorded by the head: {reason}")]
     Pooling {
         /// Which side.
         side: Side,
-        /// The pooling that the head records, and those that are known.
+        /// The recorded pooling and the supported ones.
         reason: String,
     },
-    /// Nothing to embed.
+    /// The input is empty.
     #[error("there are no {what}s, expected at least one")]
     Empty {
-        /// What there is none of: `image`, `text`, `label` or `template`.
+        /// The missing input: `image`, `text`, `label` or `template`.
         what: &'static str,
     },
-    /// A template that makes the same prompt of every label.
+    /// A template has no placeholder for the label.
     #[error("template `{template}` has no `{{}}`: write it where the label goes, as in `a photo of a {{}}.`")]
     Template {
         /// The template.
@@ -64,44 +64,44 @@ pub enum SailError {
     Tower {
         /// Which side.
         side: Side,
-        /// Why; its row counts from 0 in the input.
+        /// Why; its row is an index into the input.
         #[source]
         source: TowerError,
     },
-    /// The head was trained on another backbone, or cannot take the features.
+    /// The head was trained on another backbone, or does not accept the features.
     #[error(transparent)]
     Head(#[from] HeadError),
-    /// An embedding that is not finite or all zeros.
+    /// An embedding is all zeros or not finite, so it cannot be normalized.
     #[error(
-        "the embedding of {side} {row} has length {norm} and so no direction: check the input and the weights"
+        "the embedding of {side} {row} has norm {norm}, expected a finite norm above 0: check the input and the weights"
     )]
     Direction {
         /// Which side.
         side: Side,
-        /// The row of the input, from 0; of dense features the patch, counted through the batch.
+        /// Index of the input, or of the patch in its batch for dense features.
         row: usize,
-        /// 0, an infinity or NaN.
+        /// The norm: 0, infinite or NaN.
         norm: f32,
     },
-    /// Features of patches that cannot be kept, or that were kept and cannot be used.
-    #[error("cannot use the features of patches in {path}: remove it to encode them again")]
+    /// The cache of patch features cannot be read or written.
+    #[error("cannot use the cached patch features in {path}: remove it to encode them again")]
     PatchCache {
         /// The file or folder.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Why.
         #[source]
         source: std::io::Error,
     },
-    /// A setting out of its range.
+    /// A setting is out of range.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// Embeddings that cannot be compared.
+    /// The embeddings cannot be evaluated.
     #[error(transparent)]
     Eval(#[from] EvalError),
-    /// Maps of logits or labels that cannot be made.
+    /// An image cannot be segmented.
     #[error(transparent)]
     Segmentation(#[from] SegmentationError),
-    /// The device failed.
+    /// A result cannot be read from the device.
     #[error("cannot read a result from the device")]
     Device(#[from] TensorReadError),
 }

@@ -1,4 +1,4 @@
-//! A model from published backbones and the file of a head.
+//! Opens a model from published backbones and a head file.
 
 use std::path::Path;
 use std::str::FromStr;
@@ -12,16 +12,16 @@ use sail_layers::Head;
 use super::{SailError, SailModel};
 
 impl SailModel {
-    /// Opens two backbones and the head that was trained on them, on one device.
+    /// Opens two backbones and the head that was trained on them, all on one device.
     ///
-    /// A backbone is a folder in the layout of the hub, or an id as in `facebook/dinov2-base`, optionally with a
-    /// revision as in `facebook/dinov2-base@main`, which is fetched unless the hub's cache has it. What the head
-    /// recorded of its training decides the rest: poolings, and the revision of an id that names none.
+    /// A backbone is a local folder in the layout of the hub, or a hub id such as `facebook/dinov2-base`, optionally
+    /// with a revision as in `facebook/dinov2-base@main`, which is downloaded unless it is in the hub's cache.
+    /// Poolings, and the revision of an id without one, are those that the head records.
     ///
     /// # Errors
-    /// [`SailError::Head`] for a head that cannot be loaded or was trained on other backbones, [`SailError::Model`]
-    /// for a backbone that cannot be found, fetched or built, [`SailError::Pooling`] for a head whose pooling is not
-    /// known.
+    /// Returns [`SailError::Head`] if the head cannot be loaded or was trained on other backbones, [`SailError::Model`]
+    /// if a backbone cannot be found, downloaded or built, and [`SailError::Pooling`] if the head records an unknown
+    /// pooling.
     ///
     /// # Examples
     /// ```no_run
@@ -42,12 +42,11 @@ impl SailModel {
         Self::with_head(Head::load(head, device)?, Some(vision), Some(text), device)
     }
 
-    /// Opens the backbones of a head. A backbone that is not given is the one that the head records, at the recorded
-    /// revision.
+    /// Opens the backbones of a head. `None` stands for the backbone that the head records, at the recorded revision.
     ///
     /// # Errors
-    /// As [`open`](Self::open); [`SailError::Unrecorded`] if a backbone is neither given nor recorded, and
-    /// [`SailError::Recorded`] if a recorded one cannot be loaded.
+    /// The same as [`open`](Self::open), [`SailError::Unrecorded`] if a backbone is neither specified nor recorded, and
+    /// [`SailError::Recorded`] if a recorded backbone cannot be loaded.
     ///
     /// # Examples
     /// ```no_run
@@ -80,7 +79,7 @@ impl SailModel {
     }
 }
 
-/// The backbone of one side: the one that was asked for, or the one that the head records.
+/// The backbone of one side: the requested one, or else the one that the head records.
 struct Backbone<'a> {
     side: Side,
     name: &'a str,
@@ -116,7 +115,7 @@ impl<'a> Backbone<'a> {
     }
 }
 
-/// The pooling that a side was trained with, by its name in configurations.
+/// Parses the pooling that the head records for a side.
 fn pooling<P: FromStr<Err = ConfigError>>(
     side: Side,
     trained_on: Option<&Provenance>,

@@ -1,4 +1,4 @@
-//! Patches of images that were encoded before.
+//! An on-disk cache of patch features.
 
 use std::fs;
 use std::io;
@@ -17,8 +17,8 @@ use super::SailError;
 /// The tensor of a file: `[rows, columns, dim]`.
 const TENSOR: &str = "patches";
 
-/// A folder with a file for each image or window, called by a hash of all that decides its patches: the prepared pixels,
-/// model, weights, preprocessing, pooling, layer, attention and number type.
+/// A folder with one file per image or window, named by a hash of everything that its features depend on: preprocessed
+/// pixels, model, weights, preprocessing, pooling, layer, attention and dtype.
 #[derive(Debug, Clone)]
 pub(super) struct PatchCache {
     folder: PathBuf,
@@ -32,7 +32,7 @@ impl PatchCache {
         Ok(Self { folder, dtype })
     }
 
-    /// What the tower gives, in the number type of the cache whether it was kept or is new.
+    /// Returns the output of the tower, rounded to the dtype of the cache whether it was cached or not.
     pub(super) fn embed(
         &self,
         vision: &VisionTower,
@@ -45,7 +45,7 @@ impl PatchCache {
         };
         let Some(first) = pixels.first() else { return encode(pixels) };
         if pixels.iter().any(|pixels| pixels.size != first.size) {
-            // Which it refuses with the sizes.
+            // Returns the error that reports the sizes.
             return encode(pixels);
         }
         let mut identity = Fingerprint::default();
@@ -66,7 +66,7 @@ impl PatchCache {
         let [_, rows, columns, dim] = patches[0].dims();
         let other = paths.iter().zip(&patches).find(|(_, other)| other.dims() != patches[0].dims());
         if let Some((path, _)) = other {
-            return Err(damaged(path, "it has another shape than the others"));
+            return Err(damaged(path, "its shape differs from that of the other images"));
         }
         let count = patches.len();
         let tokens = Tensor::cat(patches, 0).reshape([count, rows * columns, dim]);
@@ -99,7 +99,7 @@ fn damaged(path: &Path, reason: impl ToString) -> SailError {
     SailError::PatchCache { path: path.to_owned(), source: io::Error::other(reason.to_string()) }
 }
 
-/// The patches of a file: `[1, rows, columns, dim]`.
+/// Reads the patches of a file: `[1, rows, columns, dim]`.
 fn read(path: &Path, device: &Device) -> Result<Tensor<4>, SailError> {
     let bytes = fs::read(path).map_err(|source| SailError::PatchCache { path: path.to_owned(), source })?;
     let file = SafeTensors::deserialize(&bytes).map_err(|error| damaged(path, error))?;
@@ -108,10 +108,12 @@ fn read(path: &Path, device: &Device) -> Result<Tensor<4>, SailError> {
         StoredType::F16 => DType::F16,
         StoredType::BF16 => DType::BF16,
         StoredType::F32 => DType::F32,
-        other => return Err(damaged(path, format!("its numbers are {other:?}, expected f16, bf16 or f32"))),
+        other => {
+            return Err(damaged(path, format!("unsupported dtype {other:?}, expected f16, bf16 or f32")));
+        }
     };
     let &[rows, columns, dim] = view.shape() else {
-        return Err(damaged(path, format!("its shape is {:?}, expected three sides", view.shape())));
+        return Err(damaged(path, format!("its shape is {:?}, expected 3 dimensions", view.shape())));
     };
     let data = TensorData::from_bytes_vec(view.data().to_vec(), [1, rows, columns, dim], dtype);
     Ok(Tensor::from_data(data.convert_dtype(DType::F32), (device, DType::F32)))

@@ -1,4 +1,4 @@
-//! Segmentation by the names of the classes.
+//! Segmentation by class names.
 
 use std::path::PathBuf;
 
@@ -10,24 +10,24 @@ use sail_layers::Head;
 use super::dense::DenseTower;
 use super::{SailError, SailModel, unit};
 
-/// How images are segmented. The default is the paper's window without background threshold and with the attention
-/// the backbone was trained with.
+/// Options of a [`Segmenter`]. The default is the sliding window of the paper, without a background threshold and with
+/// the attention that the backbone was trained with.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct SegmentOptions {
-    /// Resizing and windows.
+    /// Resizing and sliding window.
     pub sliding: SlidingWindow,
     /// Layer and attention of the patches.
     pub dense: DenseOptions,
-    /// A pixel whose highest probability is below this is of class 0.
+    /// Pixels whose highest probability is below this threshold are assigned to class 0.
     pub background_threshold: Option<f32>,
 }
 
-/// Open-vocabulary segmentation (SAIL, arXiv 2412.04616, section 4.2), made by [`SailModel::segmenter`].
+/// Open-vocabulary segmentation (SAIL, arXiv 2412.04616, section 4.2), created by [`SailModel::segmenter`].
 ///
-/// An image is resized, cut into windows, and every patch of a window compared with every class: the logit is the cosine
-/// of the aligned patch with the weight of the class. The logits of a window are resized to it bilinearly, averaged where
-/// windows overlap, and resized to the image. The highest decides. For the background threshold they are multiplied by
-/// the head's `exp(log_scale)` and put through a softmax over the classes.
+/// An image is resized and cropped into windows. The logit of a patch and a class is the cosine similarity of the
+/// aligned patch and the class weight. Logits are upsampled bilinearly to the window, averaged where windows overlap,
+/// and resized to the image; the class is the argmax. For the background threshold, probabilities are the softmax over
+/// the classes of the logits times the head's `exp(log_scale)`.
 #[derive(Clone)]
 pub struct Segmenter<H: AlignmentHead = Head> {
     tower: DenseTower<H>,
@@ -39,11 +39,14 @@ pub struct Segmenter<H: AlignmentHead = Head> {
 }
 
 impl<H: AlignmentHead> SailModel<H> {
-    /// A segmenter for classes by their names, each of one name or several synonyms. The weight of a class is that of
-    /// [`class_weights`](sail_eval::class_weights) over all its names in all templates, each name in place of `{}`.
+    /// Creates a segmenter for classes that are given by their names, one or several synonyms per class.
+    ///
+    /// The weight of a class is [`class_weights`](sail_eval::class_weights) over all its names in all templates, with
+    /// the name in place of `{}`.
     ///
     /// # Errors
-    /// As [`zero_shot`](Self::zero_shot), and [`SailError::Config`] for options out of their range.
+    /// The same as [`zero_shot`](Self::zero_shot), and [`SailError::Config`] or [`SailError::Segmentation`] if an
+    /// option is out of range.
     ///
     /// # Examples
     /// ```
@@ -68,7 +71,7 @@ impl<H: AlignmentHead> SailModel<H> {
         sail_core::Check::check(&options.sliding)?;
         let scale = self.head.log_scale().exp().try_into_vec_as::<f32>()?[0];
         let decision = Decision { scale, background_threshold: options.background_threshold };
-        // What the decision refuses, it refuses before the first image.
+        // Reports an invalid decision before the first image.
         LogitMap::new([1, 1], classes.len().max(1), vec![0.0; classes.len().max(1)])?
             .labels([1, 1], &decision)?;
         Ok(Segmenter {
@@ -82,29 +85,29 @@ impl<H: AlignmentHead> SailModel<H> {
 }
 
 impl<H: AlignmentHead> Segmenter<H> {
-    /// Keeps the backbone's features of every window in a folder, as [`DenseTower::with_cache`] does: another head, other
-    /// classes or another threshold on the same images and windows then do without the backbone.
+    /// Caches the backbone features of every window in a folder, like [`DenseTower::with_cache`]. Another head, other
+    /// classes or another threshold can then use the same images and windows without running the backbone.
     ///
     /// # Errors
-    /// As [`DenseTower::with_cache`].
+    /// The same as [`DenseTower::with_cache`].
     pub fn with_cache(self, folder: impl Into<PathBuf>, dtype: Dtype) -> Result<Self, SailError> {
         Ok(Self { tower: self.tower.with_cache(folder, dtype)?, ..self })
     }
 
-    /// The class of every pixel.
+    /// Returns the class of every pixel.
     ///
     /// # Errors
-    /// [`SailError::Segmentation`] for an image without pixels or too elongated, those of [`DenseTower::encode`],
-    /// and [`SailError::Direction`] for a patch whose embedding is not finite or all zeros.
+    /// Returns [`SailError::Segmentation`] if an image is empty or too elongated, the errors of [`DenseTower::encode`],
+    /// and [`SailError::Direction`] if the embedding of a patch is all zeros or not finite.
     pub fn segment(&self, image: &RgbImage) -> Result<LabelMap, SailError> {
         let size = [image.height() as usize, image.width() as usize];
         Ok(self.logits(image)?.labels(size, &self.decision)?)
     }
 
-    /// The cosine of every pixel of the resized image with every class, averaged over windows.
+    /// Returns the cosine similarity of every pixel of the resized image and every class, averaged over windows.
     ///
     /// # Errors
-    /// As [`segment`](Self::segment).
+    /// The same as [`segment`](Self::segment).
     pub fn logits(&self, image: &RgbImage) -> Result<LogitMap, SailError> {
         let size = self.sliding.resized([image.height() as usize, image.width() as usize])?;
         let (image, windows) = (resized(image, size)?, self.sliding.windows(size)?);
@@ -124,7 +127,7 @@ impl<H: AlignmentHead> Segmenter<H> {
     }
 }
 
-/// The image at another size, interpolated bilinearly and not filtered, as OpenCV's `INTER_LINEAR` does.
+/// Resizes an image bilinearly without antialiasing, like OpenCV's `INTER_LINEAR`.
 fn resized(image: &RgbImage, size: [usize; 2]) -> Result<RgbImage, SegmentationError> {
     let from = [image.height() as usize, image.width() as usize];
     if from == size {
@@ -133,7 +136,7 @@ fn resized(image: &RgbImage, size: [usize; 2]) -> Result<RgbImage, SegmentationE
     let values = image.as_raw().iter().map(|&value| f32::from(value)).collect();
     let values = LogitMap::new(from, 3, values)?.resize(size)?;
     let values = values.values().iter().map(|value| value.round() as u8).collect();
-    // As many values as the size says.
+    // Never `None`: the number of values matches the size.
     Ok(RgbImage::from_raw(size[1] as u32, size[0] as u32, values).unwrap_or_default())
 }
 

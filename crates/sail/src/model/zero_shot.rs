@@ -1,4 +1,4 @@
-//! Classification by the names of the classes.
+//! Zero-shot classification by class names.
 
 use burn::tensor::Tensor;
 use sail_core::{AlignmentHead, RgbImage};
@@ -7,27 +7,27 @@ use sail_layers::Head;
 
 use super::{SailError, SailModel};
 
-/// Where the label goes in a template.
+/// The placeholder for the label in a template.
 const PLACEHOLDER: &str = "{}";
 
-/// Prompts that are embedded before they become class weights: what bounds the memory of many templates.
+/// Number of prompts that are embedded before they are reduced to class weights. It bounds the memory for many
+/// templates.
 const PROMPTS: usize = 4096;
 
-/// A class that an image may belong to.
+/// A predicted class of an image.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Prediction<'a> {
-    /// The class, as its place among the labels.
+    /// Index of the class in the labels.
     pub class: usize,
-    /// Its label.
+    /// The label.
     pub label: &'a str,
-    /// Cosine of the image with the weight of the class, in -1 to 1 up to rounding.
+    /// Cosine similarity of the image and the class weight, in -1 to 1 up to rounding.
     pub score: f32,
 }
 
-/// Names of classes as weights that images are compared with, made by [`SailModel::zero_shot`].
+/// A zero-shot classifier, created by [`SailModel::zero_shot`].
 ///
-/// The prompts are embedded once, so that any number of images can follow. It shares the weights of the model that
-/// made it.
+/// The prompts are embedded once, when the classifier is created. It shares the weights of the model.
 #[derive(Clone)]
 pub struct ZeroShotClassifier<H: AlignmentHead = Head> {
     model: SailModel<H>,
@@ -36,13 +36,12 @@ pub struct ZeroShotClassifier<H: AlignmentHead = Head> {
 }
 
 impl<H: AlignmentHead> SailModel<H> {
-    /// A classifier by the names of the classes, `labels`, each put into every one of the `templates` in place of
-    /// `{}`. The weight of a class is that of [`class_weights`]: the mean of the unit embeddings of its prompts, at
-    /// unit length.
+    /// Creates a zero-shot classifier for the given labels. The prompts of a class are all `templates` with its label
+    /// in place of `{}`; its weight is the normalized mean of their unit embeddings ([`class_weights`]).
     ///
     /// # Errors
-    /// [`SailError::Empty`] without labels or templates, [`SailError::Template`] for a template without `{}`,
-    /// [`SailError::Eval`] for a class whose prompts cancel out, and as
+    /// Returns [`SailError::Empty`] without labels or templates, [`SailError::Template`] if a template has no `{}`,
+    /// [`SailError::Eval`] if the embeddings of a class's prompts cancel out, and the errors of
     /// [`encode_texts`](SailModel::encode_texts).
     ///
     /// # Examples
@@ -67,7 +66,7 @@ impl<H: AlignmentHead> SailModel<H> {
         Ok(ZeroShotClassifier { model: self.clone(), labels, weights })
     }
 
-    /// The weights of classes, each of one name or several, every name put into every template.
+    /// Returns the class weights. A class has one or more names, each of which is used in every template.
     ///
     /// # Shapes
     /// - result: `[classes.len(), dim]`, rows of unit length, on the head's device
@@ -107,12 +106,12 @@ impl<H: AlignmentHead> SailModel<H> {
 }
 
 impl<H: AlignmentHead> ZeroShotClassifier<H> {
-    /// The labels, in the order of the classes.
+    /// Returns the labels, in the order of the classes.
     pub fn labels(&self) -> &[String] {
         &self.labels
     }
 
-    /// The weights of the classes, as [`sail_eval::zero_shot`] takes them to compute accuracies.
+    /// Returns the class weights, for example to compute accuracies with [`sail_eval::zero_shot`].
     ///
     /// # Shapes
     /// - result: `[labels, dim]`, rows of unit length, on the head's device
@@ -120,10 +119,10 @@ impl<H: AlignmentHead> ZeroShotClassifier<H> {
         self.weights.clone()
     }
 
-    /// The `k` classes with the highest cosine for every image, best first; all of them where there are fewer.
+    /// Returns the `k` classes with the highest scores for each image, best first, or all classes if there are fewer.
     ///
     /// # Errors
-    /// As [`SailModel::encode_images`], and [`SailError::Eval`] for a `k` of 0.
+    /// The same as [`SailModel::encode_images`], and [`SailError::Eval`] if `k` is 0.
     ///
     /// # Examples
     /// ```

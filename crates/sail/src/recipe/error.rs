@@ -1,15 +1,15 @@
-//! What can be wrong with a recipe.
+//! The error type of recipes.
 
 use std::path::PathBuf;
 
 use sail_core::{ConfigError, FeatureError, HeadError, Modality};
 use sail_data::DataError;
 
-/// A recipe that cannot be read, or whose run cannot be prepared.
+/// An error from reading a recipe or preparing its run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecipeError {
-    /// A file is not a recipe.
+    /// A recipe file cannot be read or parsed.
     #[error("cannot use the recipe {path}")]
     File {
         /// The file.
@@ -21,13 +21,13 @@ pub enum RecipeError {
     /// The file cannot be read.
     #[error("cannot read the file")]
     Io(#[from] std::io::Error),
-    /// The text is not a recipe.
+    /// The text cannot be parsed as a recipe.
     #[error("invalid recipe: {0}")]
     Format(String),
-    /// A setting is out of its range.
+    /// A setting is out of range.
     #[error("invalid recipe")]
     Config(#[from] ConfigError),
-    /// A setting cannot be changed to a value.
+    /// A setting does not exist or does not accept the value.
     #[error("cannot set `{path}` to `{value}`: {reason}")]
     Setting {
         /// The path of the setting.
@@ -40,61 +40,61 @@ pub enum RecipeError {
     /// Features cannot be opened.
     #[error("cannot open the features {spec}")]
     Open {
-        /// As the recipe names them.
+        /// The features, as specified in the recipe.
         spec: String,
         /// Why.
         #[source]
         source: DataError,
     },
-    /// Features cannot be read, or a row cannot be used.
+    /// Features cannot be read, or a row is invalid.
     #[error("cannot use the features {spec}")]
     Features {
-        /// As the recipe names them.
+        /// The features, as specified in the recipe.
         spec: String,
         /// Why.
         #[source]
         source: FeatureError,
     },
-    /// Features of the other side.
+    /// The features have the wrong modality.
     #[error("{spec} holds {found} features, expected {expected} features")]
     Modality {
-        /// As the recipe names them.
+        /// The features, as specified in the recipe.
         spec: String,
-        /// What they are.
+        /// The modality of the features.
         found: Modality,
-        /// What they should be.
+        /// The expected modality.
         expected: Modality,
     },
-    /// Two caption sets that were not made alike.
+    /// Two caption sets are incompatible.
     #[error("{} has the {field} {}, expected {} as {} has", found.0, found.1, expected.1, expected.0)]
     CaptionSets {
-        /// The set and its value.
+        /// The caption set and its value.
         found: (String, String),
-        /// The first set and its value.
+        /// The first caption set and its value.
         expected: (String, String),
-        /// What differs.
+        /// The field that differs.
         field: &'static str,
     },
     /// The features cannot be paired or split.
     #[error("cannot pair the features")]
     Pairs(#[source] DataError),
-    /// The data are not those of the recipe.
+    /// The number of pairs differs from that in the recipe.
     #[error(
-        "the data have {found} pairs, expected {expected} as the recipe says: remove `rows` to use them anyway"
+        "found {found} pairs, expected {expected} (`rows` in the recipe): remove `rows` to use the data anyway"
     )]
     Rows {
-        /// Pairs of the data.
+        /// Number of pairs found.
         found: usize,
-        /// Pairs of the recipe.
+        /// Number of pairs in the recipe.
         expected: usize,
     },
     /// The head does not fit the features.
     #[error("the head does not fit the features")]
     Head(#[from] HeadError),
-    /// A head to go on from cannot be loaded.
+    /// The head to start from cannot be loaded.
     #[error("cannot load the head {path}")]
     HeadFile {
-        /// Its file.
+        /// The head file.
         path: PathBuf,
         /// Why.
         #[source]

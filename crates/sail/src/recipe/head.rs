@@ -1,4 +1,4 @@
-//! The head of a recipe, before the dimensions of its features are known.
+//! The head of a recipe. Its feature dimensions are resolved when the features are opened.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -13,33 +13,33 @@ use serde_json::Value;
 
 use super::RecipeError;
 
-/// Which head a run trains.
+/// The head that a run trains.
 ///
-/// In a file, a table with `projector` and `dim`, or one with `from`, the path of a head, or a whole [`HeadConfig`] with
-/// its `image` and `text` sides.
+/// In a file, this is a table with `projector` and `dim`, a table with `from`, the path of a head file, or a complete
+/// [`HeadConfig`] with `image` and `text`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 #[non_exhaustive]
 pub enum HeadRecipe {
-    /// The same layer on both sides, for features of any dimension. ShareLock's stands on the text side alone and leaves
-    /// image features as they are.
+    /// The same layer on both sides, for features of any dimension. With ShareLock, only the text side has a layer;
+    /// image features are left unchanged.
     Layers {
-        /// The layer.
+        /// Configuration of the layer.
         projector: ProjectorConfig,
         /// Dimension of the shared space.
         dim: usize,
     },
-    /// A head that was trained before, to go on from (a warm start).
+    /// A trained head to start from (warm start).
     Trained {
-        /// Its file.
+        /// The head file.
         from: PathBuf,
     },
-    /// Every setting of both sides.
+    /// The full configuration of both sides.
     Config(Box<HeadConfig>),
 }
 
 impl Default for HeadRecipe {
-    /// The paper's: a GLU of width 8 into 1,024 dimensions.
+    /// The head of the paper: a GLU of width 8 with 1,024 output dimensions.
     fn default() -> Self {
         Self::Layers { projector: ProjectorConfig::GLU, dim: 1024 }
     }
@@ -88,7 +88,7 @@ fn layers(image_dim: usize, text_dim: usize, projector: &ProjectorConfig, dim: u
 impl Check for HeadRecipe {
     fn check(&self) -> Result<(), ConfigError> {
         match self {
-            // Any dimension of features will do for what can be known without them.
+            // The feature dimensions are not known yet; any valid value serves for the check.
             Self::Layers { projector, dim } => layers(*dim, *dim, projector, *dim).check(),
             Self::Config(config) => config.check(),
             Self::Trained { from } => {
@@ -113,7 +113,7 @@ impl<'de> Deserialize<'de> for HeadRecipe {
         struct Trained {
             from: PathBuf,
         }
-        // Chosen by what is there, so that an error speaks of the form that was meant.
+        // Selected by the fields that are present, so that error messages refer to the intended form.
         let value = Value::deserialize(deserializer)?;
         let has = |field| value.get(field).is_some();
         if has("image") || has("text") {
@@ -137,7 +137,7 @@ fn paper_dim() -> usize {
     1024
 }
 
-/// A kind of layer by name.
+/// The kind of a projector, without its settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProjectorKind {
     /// [`ProjectorConfig::Linear`].
@@ -153,7 +153,7 @@ pub enum ProjectorKind {
 }
 
 impl ProjectorKind {
-    /// The kind of a layer; `None` for the identity, which stands beside another layer alone.
+    /// Returns the kind of a projector, or `None` for the identity, which has no parameters.
     pub fn of(config: &ProjectorConfig) -> Option<Self> {
         match config {
             ProjectorConfig::Linear {} => Some(Self::Linear),
@@ -165,10 +165,10 @@ impl ProjectorKind {
         }
     }
 
-    /// The layer with a hidden width that is a multiple of its input's; without one, that of its paper.
+    /// Returns the projector with the given width multiplier, or with that of its paper for `None`.
     ///
     /// # Errors
-    /// [`ConfigError`] for the width of a layer that has none.
+    /// Returns [`ConfigError`] if the width is out of range or the projector has no width.
     pub fn config(self, width: Option<usize>) -> Result<ProjectorConfig, ConfigError> {
         let config = match self {
             Self::Linear => ProjectorConfig::Linear {},
@@ -178,7 +178,7 @@ impl ProjectorKind {
             Self::ShareLock => ProjectorConfig::SHARELOCK,
         };
         if let Some(width) = width.filter(|_| matches!(self, Self::Linear | Self::ShareLock)) {
-            ensure(false, "width", width, format!("nothing: a {self} projector has no width"))?;
+            ensure(false, "width", width, format!("no value: a {self} projector has no width"))?;
         }
         config.check()?;
         Ok(config)

@@ -1,4 +1,4 @@
-//! A training run as a value.
+//! Training runs as configuration files.
 
 mod error;
 mod head;
@@ -18,10 +18,10 @@ pub use error::RecipeError;
 pub use head::{HeadRecipe, ProjectorKind};
 pub use prepared::PreparedRun;
 
-/// Everything that decides the result of a training run: features, holdout, head, loss and training settings.
+/// Configuration of a training run: features, holdout, head, loss and training settings.
 ///
-/// A recipe is a TOML or JSON file, and the `config.json` of a run is the recipe of that run. Fields that a file leaves
-/// out have their default; a field that does not exist is an error.
+/// A recipe can be read from a TOML or JSON file; the `config.json` of a run is its recipe. Missing fields have their
+/// default values, and unknown fields are an error.
 ///
 /// # Examples
 /// ```
@@ -53,18 +53,18 @@ pub use prepared::PreparedRun;
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Recipe {
-    /// Image features, as [`open_features`] takes them: a store, `FILE.safetensors` or `FILE.safetensors:TENSOR`;
-    /// several, separated by commas, are read as one.
+    /// Image features, as accepted by [`open_features`]: a store, `FILE.safetensors` or `FILE.safetensors:TENSOR`.
+    /// Several sources, separated by commas, are concatenated.
     pub images: String,
     /// Text features, paired with the images by key.
     pub texts: String,
-    /// Further caption sets of the same images: extra positives.
+    /// Additional caption sets for the same images, used as extra positives.
     #[serde(default)]
     pub extra_texts: Vec<String>,
-    /// Number of pairs of the data. A run writes it; where it is set, the data must have as many.
+    /// Number of pairs. It is recorded by a run; if it is set, the data must have this number of pairs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<usize>,
-    /// Pairs that are held out of the training and evaluated.
+    /// Number of pairs that are held out for evaluation.
     #[serde(default)]
     pub holdout: usize,
     /// The head to train.
@@ -73,13 +73,13 @@ pub struct Recipe {
     /// The loss.
     #[serde(default)]
     pub loss: LossConfig,
-    /// The training; its seed also draws the initial weights and the holdout.
+    /// The training settings. The seed also determines the initial weights and the holdout.
     #[serde(default)]
     pub train: TrainConfig,
 }
 
 impl Recipe {
-    /// The paper's recipe (arXiv 2412.04616) for some features, without a holdout.
+    /// Creates the recipe of the paper (arXiv 2412.04616) for the given features, without a holdout.
     pub fn new(images: impl Into<String>, texts: impl Into<String>) -> Self {
         Self {
             images: images.into(),
@@ -93,14 +93,14 @@ impl Recipe {
         }
     }
 
-    /// Sets the further caption sets.
+    /// Sets the additional caption sets.
     #[must_use]
     pub fn with_extra_texts(mut self, extra_texts: Vec<String>) -> Self {
         self.extra_texts = extra_texts;
         self
     }
 
-    /// Sets the number of pairs that are held out.
+    /// Sets the number of held-out pairs.
     #[must_use]
     pub fn with_holdout(mut self, holdout: usize) -> Self {
         self.holdout = holdout;
@@ -121,33 +121,33 @@ impl Recipe {
         self
     }
 
-    /// Sets the training.
+    /// Sets the training settings.
     #[must_use]
     pub fn with_train(mut self, train: TrainConfig) -> Self {
         self.train = train;
         self
     }
 
-    /// Reads a recipe in TOML.
+    /// Parses a recipe in TOML.
     ///
     /// # Errors
-    /// [`RecipeError::Format`] naming what is wrong.
+    /// Returns [`RecipeError::Format`] if the text is not a valid recipe.
     pub fn from_toml(text: &str) -> Result<Self, RecipeError> {
         toml::from_str(text).map_err(|error| RecipeError::Format(error.to_string()))
     }
 
-    /// Reads a recipe in JSON, such as the `config.json` of a run.
+    /// Parses a recipe in JSON, such as the `config.json` of a run.
     ///
     /// # Errors
-    /// [`RecipeError::Format`] naming what is wrong.
+    /// Returns [`RecipeError::Format`] if the text is not a valid recipe.
     pub fn from_json(text: &str) -> Result<Self, RecipeError> {
         serde_json::from_str(text).map_err(|error| RecipeError::Format(error.to_string()))
     }
 
-    /// Reads a file: TOML if its name ends in `.toml`, JSON otherwise.
+    /// Loads a recipe from a file: TOML if its name ends in `.toml`, JSON otherwise.
     ///
     /// # Errors
-    /// [`RecipeError::File`] naming the file.
+    /// Returns [`RecipeError::File`] if the file cannot be read or is not a valid recipe.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, RecipeError> {
         let path = path.as_ref();
         let in_file =
@@ -159,18 +159,18 @@ impl Recipe {
         }
     }
 
-    /// Writes the recipe in TOML.
+    /// Formats the recipe as TOML.
     ///
     /// # Errors
-    /// [`RecipeError::Format`] for a value that TOML has no notation for, such as a seed above 2^63.
+    /// Returns [`RecipeError::Format`] if a value cannot be represented in TOML, such as a seed above 2^63.
     pub fn to_toml(&self) -> Result<String, RecipeError> {
         toml::to_string_pretty(self).map_err(|error| RecipeError::Format(error.to_string()))
     }
 
-    /// Returns the recipe with one setting changed, by its path: a sweep maps over these.
+    /// Returns the recipe with the setting at the given path changed, for example for a sweep.
     ///
     /// # Errors
-    /// [`RecipeError::Setting`] for a path that does not exist and a value that does not fit there.
+    /// Returns [`RecipeError::Setting`] if the path does not exist or the value is invalid.
     ///
     /// # Examples
     /// ```
@@ -190,25 +190,26 @@ impl Recipe {
             let Some(object) = field.as_object_mut() else {
                 return Err(error(format!("`{name}` is not a setting")));
             };
-            // A setting that has its default may be absent; a name that does not exist is refused below.
+            // A setting may be missing if it has its default. Unknown names are rejected when the recipe is parsed
+            // below.
             field = object.entry(name).or_insert(serde_json::Value::Null);
         }
         *field = serde_json::from_str(value).unwrap_or_else(|_| value.into());
         serde_json::from_value(json).map_err(|cause| error(cause.to_string()))
     }
 
-    /// Opens the features, checks every row once, pairs them and splits them, and builds head and loss.
+    /// Opens the features, checks every row, pairs and splits them, and builds the head and the loss.
     ///
     /// # Errors
-    /// [`RecipeError`] for an invalid recipe, before anything is opened, and for features that cannot be used.
+    /// Returns [`RecipeError`] if the recipe is invalid, which is checked first, or if the features cannot be used.
     pub fn prepare(&self, device: &Device) -> Result<PreparedRun, RecipeError> {
         self.prepare_with(device, open_checked)
     }
 
-    /// As [`prepare`](Self::prepare), with the caller's way of opening features: one that shows progress, say.
+    /// Like [`prepare`](Self::prepare), but opens features with the given function, for example to show progress.
     ///
     /// # Errors
-    /// As [`prepare`](Self::prepare), and those of `open`.
+    /// The same as [`prepare`](Self::prepare), and those of `open`.
     pub fn prepare_with<E: From<RecipeError>>(
         &self,
         device: &Device,
@@ -254,11 +255,11 @@ impl Check for Recipe {
         self.loss.check()?;
         self.head.check()?;
         let evaluated = self.train.patience.is_none() || self.holdout > 0;
-        ensure(evaluated, "patience", "set", "a `holdout` of at least 1, whose evaluations it counts")
+        ensure(evaluated, "patience", "set", "a `holdout` of at least 1 to evaluate")
     }
 }
 
-/// Opens features, compares them with their checksums, and checks every row.
+/// Opens features, verifies their checksums, and checks every row.
 fn open_checked(spec: &str, modality: Modality) -> Result<Arc<Features>, RecipeError> {
     let open = |source| RecipeError::Open { spec: spec.to_owned(), source };
     let features = open_features(spec).map_err(open)?;
@@ -281,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn survives_toml_and_json() {
+    fn round_trips_through_toml_and_json() {
         let recipe = recipe().with_train(TrainConfig::default().with_max_gradient_norm(1.0).with_patience(3));
         assert_eq!(Recipe::from_toml(&recipe.to_toml().unwrap()).unwrap(), recipe);
         assert_eq!(Recipe::from_json(&serde_json::to_string(&recipe).unwrap()).unwrap(), recipe);
@@ -305,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn errors_name_the_invalid_field() {
         for (text, named) in [
             ("images = 'a'", "texts"),
             ("images = 'a'\ntexts = 'b'\nholdut = 3", "holdut"),
@@ -323,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_are_changed_by_path() {
+    fn sets_values_by_path() {
         let found = recipe().with_setting("head.projector.width", "4").unwrap();
         let expected = HeadRecipe::Layers { projector: ProjectorConfig::Glu { width: 4 }, dim: 512 };
         assert_eq!(found.head, expected);

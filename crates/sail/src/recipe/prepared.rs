@@ -1,4 +1,4 @@
-//! A run whose data are open.
+//! A run that is ready to start.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::{HeadRecipe, Recipe, RecipeError};
 /// A run that is ready to start: the pairs, the head and the loss of a [`Recipe`].
 ///
 /// # Examples
-/// With a folder, so that a killed run can be resumed:
+/// With a run folder, so that an interrupted run can be resumed:
 /// ```no_run
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use sail_vl::burn::tensor::Device;
@@ -50,40 +50,40 @@ impl PreparedRun {
         Ok(Self { recipe: resolved, split, head, loss: recipe.loss.build()?.into() })
     }
 
-    /// The recipe with what the data decide: their number of pairs and the dimensions of the head. It is what the
-    /// `config.json` of the run holds.
+    /// Returns the recipe with the number of pairs and the dimensions of the head filled in, as written to the
+    /// `config.json` of the run.
     pub fn recipe(&self) -> &Recipe {
         &self.recipe
     }
 
-    /// The pairs to train on and those held out.
+    /// Returns the training pairs and the held-out pairs.
     pub fn split(&self) -> &Split {
         &self.split
     }
 
-    /// The head before the training.
+    /// Returns the initial head.
     pub fn head(&self) -> &Head {
         &self.head
     }
 
-    /// Makes the folder of a new run.
+    /// Creates the folder of a new run.
     ///
     /// # Errors
-    /// Those of [`RunFolder::create`].
+    /// The same as [`RunFolder::create`].
     pub fn create(&self, path: impl AsRef<Path>) -> Result<RunFolder, TrainError> {
         RunFolder::create(path, &self.recipe)
     }
 
-    /// Opens the folder of a run that was interrupted.
+    /// Opens the folder of an interrupted run.
     ///
     /// # Errors
-    /// Those of [`RunFolder::resume`]: the run must have the same recipe.
+    /// The same as [`RunFolder::resume`]; the run must have the same recipe.
     pub fn resume(&self, path: impl AsRef<Path>) -> Result<RunFolder, TrainError> {
         RunFolder::resume(path, &self.recipe)
     }
 
-    /// A trainer over the training pairs that evaluates the holdout; folder, observers, devices and memory are the
-    /// caller's to add.
+    /// Returns a trainer for the training pairs that evaluates on the holdout. Folder, observers, devices and memory
+    /// budget can be added to it.
     pub fn trainer(self) -> Trainer<'static, Head> {
         let Self { recipe, split, head, loss } = self;
         Trainer::new(recipe.train, head, loss, split.train).holdout(split.holdout)
