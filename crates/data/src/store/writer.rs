@@ -129,11 +129,11 @@ impl StoreWriter {
         let path = path.as_ref().to_owned();
         let partial = path.join(PARTIAL);
         if path.join(MANIFEST).exists() {
-            // The process was killed between its last two steps.
+            // The process was killed in its last steps, of which removing `partial.json` is the very last.
             if partial.exists() {
                 let shards = Manifest::read(&path.join(MANIFEST))?.shards;
-                fs::remove_file(&partial).map_err(DataError::io(&partial))?;
                 sweep(&path, &shards.into_iter().map(|shard| shard.file).collect::<Vec<_>>())?;
+                fs::remove_file(&partial).map_err(DataError::io(&partial))?;
             }
             return Err(DataError::Exists { path });
         }
@@ -281,9 +281,10 @@ impl StoreWriter {
             self.write_shard(self.buffer.rows())?;
         }
         self.manifest.write(&self.path.join(MANIFEST))?;
-        fs::remove_file(&partial).map_err(DataError::io(&partial))?;
         self.tail = Tail::new(self.manifest.shards.len());
-        self.sweep()
+        self.sweep()?;
+        // Last, so that a process killed before it leaves a store that is known to need sweeping.
+        fs::remove_file(&partial).map_err(DataError::io(&partial))
     }
 
     fn write_shard(&mut self, rows: usize) -> Result<(), DataError> {
