@@ -1,4 +1,4 @@
-//! What a run does beside its steps: resume, patience, interruption, observers, evaluators, frozen parameters.
+//! Tests of runs: resume, early stopping, interruption, observers, evaluators, parameter groups.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::collections::BTreeMap;
@@ -53,12 +53,12 @@ fn folder(path: &Path) -> RunFolder {
     }
 }
 
-/// Stops a run after its step `at`.
+/// Stops a run after `at` steps.
 fn stopped_at(trainer: Trainer<'static, Head>, at: usize) -> Trainer<'static, Head> {
     let interrupter = Interrupter::new();
     let handle = interrupter.clone();
     trainer.interrupter(interrupter).observer(move |event: Event<'_>, _: &Head| {
-        // It is seen before the next step.
+        // Takes effect before the next step.
         if let Event::Step(step) = event
             && step.step + 1 == at
         {
@@ -71,7 +71,7 @@ fn bytes(head: &Head) -> Vec<u8> {
     head.to_bytes().unwrap()
 }
 
-/// Every kind of state that a run may have.
+/// Returns a configuration with every kind of state.
 fn with_all_state() -> TrainConfig {
     config()
         .with_ema_decay(0.9)
@@ -109,7 +109,7 @@ fn an_interrupted_run_resumes_to_the_same_head() {
 }
 
 #[test]
-fn a_checkpoint_is_bound_to_its_run() {
+fn rejects_a_checkpoint_of_another_run() {
     let parent = tempfile::tempdir().unwrap();
     let path = parent.path().join("run");
     stopped_at(trainer(config()), 3).folder(folder(&path)).run().unwrap();
@@ -132,13 +132,13 @@ fn a_checkpoint_is_bound_to_its_run() {
     assert!(
         changed(of(sigmoid(), pairs_with("other").split(12, 0).unwrap().train, head())).contains("`keys`")
     );
-    // What does not decide the weights may change.
+    // Settings that do not affect the weights may change.
     let free = config().with_evaluate_every(Interval::Never).with_statistics_every(Interval::Never);
     assert_eq!(trainer(free).folder(folder(&path)).run().unwrap().finish, Finish::Complete);
 }
 
 #[test]
-fn a_head_of_other_sizes_does_not_resume() {
+fn rejects_a_checkpoint_with_other_dimensions() {
     let parent = tempfile::tempdir().unwrap();
     let path = parent.path().join("run");
     stopped_at(trainer(config()), 3).folder(folder(&path)).run().unwrap();
@@ -157,13 +157,13 @@ fn patience_stops_after_evaluations_without_a_new_best() {
     let config = config().with_epochs(9).with_evaluate_every(Interval::steps(2)).with_patience(2);
     let outcome = trainer(config).evaluator(evaluator).run().unwrap();
     assert_eq!(outcome.finish, Finish::Early);
-    // Better than the best at step 4 is none of the two that follow it; the same score is no new best.
+    // The two evaluations after the best one, at step 4, do not exceed it. An equal score is not an improvement.
     assert_eq!(outcome.best.map(|best| (best.steps, best.score)), Some((4, 3.0)));
     assert_eq!(outcome.history.steps.len(), 8);
 }
 
 #[test]
-fn patience_without_evaluations_is_refused() {
+fn rejects_patience_without_evaluations() {
     let found = trainer(config().with_patience(1).with_evaluate_every(Interval::Never)).check();
     assert!(matches!(found, Err(TrainError::Config(ref error)) if error.field == "patience"), "{found:?}");
 }
@@ -191,7 +191,7 @@ fn observers_see_every_event_and_the_head() {
 }
 
 #[test]
-fn own_metrics_are_recorded_and_decide_the_best_head() {
+fn custom_metrics_are_recorded_and_the_score_selects_the_best_head() {
     let parent = tempfile::tempdir().unwrap();
     let path = parent.path().join("run");
     let mut calls = 0.0;
@@ -219,19 +219,19 @@ fn a_failing_evaluator_ends_the_run_with_its_error() {
 }
 
 #[test]
-fn the_holdout_is_evaluated_with_its_loss() {
+fn evaluates_the_loss_of_the_holdout() {
     let outcome = trainer(config().with_evaluate_every(Interval::epochs(1))).run().unwrap();
     let evaluations = &outcome.history.evaluations;
     assert_eq!(evaluations.len(), 5);
     assert!(evaluations.iter().all(|found| found.loss.is_some_and(|loss| loss > 0.0 && loss < 10.0)));
     assert_eq!(evaluations.last().unwrap().holdout.as_ref().unwrap().n_images, 12);
-    // The loss of the step after an evaluation is that of other pairs, but of the same size.
+    // The loss of the next training step is computed on other pairs, but has the same magnitude.
     let (held_out, trained) = (evaluations[0].loss.unwrap(), outcome.history.steps[3].loss);
     assert!((held_out / trained).ln().abs() < 1.0, "{held_out} and {trained}");
 }
 
 #[test]
-fn steps_record_what_they_did() {
+fn records_statistics_of_steps() {
     let config = config().with_statistics_every(Interval::steps(4));
     let outcome = trainer(config).run().unwrap();
     for step in &outcome.history.steps {
@@ -239,7 +239,7 @@ fn steps_record_what_they_did() {
         assert_eq!(step.statistics.is_some(), (step.step + 1) % 4 == 0);
         if let Some(statistics) = step.statistics {
             let pairs = statistics.pairs.unwrap();
-            // Mean over all pairs of the two parts is the loss: 12 positives of 144 pairs.
+            // The loss is the mean over all pairs, 12 of 144 of them positive.
             let mean = (pairs.positive_loss + 11.0 * pairs.negative_loss) / 12.0;
             assert!((mean / step.loss - 1.0).abs() < 1e-4, "{mean}, expected {}", step.loss);
             assert!(statistics.pairs_per_second > 0.0);
@@ -248,7 +248,7 @@ fn steps_record_what_they_did() {
     }
 }
 
-/// The parameters of a head by path.
+/// Collects the parameters of a head by path.
 #[derive(Default)]
 struct Values {
     path: Vec<String>,
@@ -277,7 +277,7 @@ fn values(head: &Head) -> BTreeMap<String, Vec<f32>> {
 }
 
 #[test]
-fn frozen_parameters_stay_and_the_others_move() {
+fn only_frozen_parameters_are_unchanged() {
     for optimizer in [OptimizerConfig::LION, OptimizerConfig::ADAMW] {
         let groups = vec![
             ParameterGroup::new("image").with_frozen(true),
@@ -293,7 +293,7 @@ fn frozen_parameters_stay_and_the_others_move() {
 }
 
 #[test]
-fn a_group_has_a_rate_of_its_own() {
+fn parameter_groups_scale_the_learning_rate() {
     let run = |scale: f64| {
         let groups = vec![ParameterGroup::new("text").with_learning_rate_scale(scale)];
         let one_step = config().with_epochs(1).with_batch_size(36).with_weight_decay(0.0).with_warmup(0.0);
@@ -310,7 +310,7 @@ fn a_group_has_a_rate_of_its_own() {
 }
 
 #[test]
-fn a_group_without_parameters_is_refused_by_name() {
+fn rejects_a_parameter_group_without_parameters() {
     let found = trainer(config().with_parameter_groups(vec![ParameterGroup::new("images")])).check();
     let Err(TrainError::Config(error)) = found else { panic!("{found:?}") };
     let message = error.to_string();
@@ -318,9 +318,9 @@ fn a_group_without_parameters_is_refused_by_name() {
 }
 
 #[test]
-fn clipping_bounds_the_gradient_that_the_optimizer_sees() {
-    // Adam's first step does not depend on the gradient's size, but the recorded norm is that before clipping, and the
-    // second moment sees the clipped one: with a bound that never binds nothing changes.
+fn clips_the_gradient_before_the_optimizer() {
+    // The first step of Adam does not depend on the norm of the gradient, but its second moment uses the clipped
+    // gradient. The recorded norm is that before clipping, and a maximum that is never exceeded has no effect.
     let run = |max: Option<f64>| {
         let config = config().with_optimizer(OptimizerConfig::ADAMW).with_max_gradient_norm(max);
         trainer(config).run().unwrap()
@@ -332,7 +332,7 @@ fn clipping_bounds_the_gradient_that_the_optimizer_sees() {
 }
 
 #[test]
-fn the_average_is_that_of_the_heads() {
+fn moving_average_equals_that_of_the_heads() {
     let mut heads = Vec::new();
     let observer = |event: Event<'_>, head: &Head| {
         if let Event::Started { .. } | Event::Step(_) = event {
@@ -353,7 +353,7 @@ fn the_average_is_that_of_the_heads() {
 }
 
 #[test]
-fn heads_are_kept_at_their_steps() {
+fn keeps_heads_at_the_interval() {
     let parent = tempfile::tempdir().unwrap();
     let path = parent.path().join("run");
     let config = config().with_keep_every(Interval::steps(6));
@@ -366,7 +366,7 @@ fn heads_are_kept_at_their_steps() {
     assert!(bytes(&kept) != bytes(&outcome.head));
 }
 
-/// The sigmoid loss with a gradient that is not finite in one of its calls.
+/// The sigmoid loss, with a gradient that is not finite in one call.
 struct Broken {
     value: f32,
     at: std::sync::atomic::AtomicUsize,
@@ -392,7 +392,7 @@ impl ContrastiveLoss for Broken {
 fn a_gradient_that_is_not_finite_ends_the_run_before_a_weight_changes() {
     let parent = tempfile::tempdir().unwrap();
     for value in [f32::NAN, f32::INFINITY] {
-        // The first call is the dry run's.
+        // The first call is the dry run.
         let loss = Arc::new(Broken { value, at: 4.into() });
         let path = parent.path().join(value.to_string());
         let train = pairs().split(12, 0).unwrap().train;
@@ -404,7 +404,7 @@ fn a_gradient_that_is_not_finite_ends_the_run_before_a_weight_changes() {
             matches!(found, Err(TrainError::NotFinite { what: "the gradient", step: 3, .. })),
             "{value}: {found:?}"
         );
-        // The checkpoint before it is good.
+        // The previous checkpoint is valid.
         let train = pairs().split(12, 0).unwrap().train;
         let loss = Arc::new(Broken { value, at: usize::MAX.into() });
         let again = Trainer::new(config(), head(), loss, train).folder(folder(&path)).run().unwrap();
@@ -425,7 +425,7 @@ fn an_f16_step_that_overflows_is_skipped_and_the_scale_halved() {
 }
 
 #[test]
-fn a_trained_head_is_where_a_run_starts() {
+fn starts_from_a_trained_head() {
     let first = trainer(config()).run().unwrap();
     let train = pairs().split(12, 0).unwrap().train;
     let second = Trainer::new(config(), first.head, Arc::new(SigmoidLoss::new()), train).run().unwrap();
@@ -433,7 +433,7 @@ fn a_trained_head_is_where_a_run_starts() {
 }
 
 #[test]
-fn a_trainer_can_be_sent_to_another_thread() {
+fn trainer_is_send() {
     let outcome = std::thread::spawn(|| trainer(config()).run()).join().unwrap().unwrap();
     assert_eq!(outcome.finish, Finish::Complete);
 }
