@@ -124,10 +124,10 @@ mod tests {
         assert_eq!(rows(1_500_000, true).ok().flatten().map(NonZeroUsize::get), Some(500));
         assert_eq!(rows(1_064_000, true).ok().flatten().map(NonZeroUsize::get), Some(64));
         for (budget, divisible, expected) in [(1_063_999, true, 1_064_000), (2_999_999, false, 3_000_000)] {
-            let refused = rows(budget, divisible);
+            let rejected = rows(budget, divisible);
             assert!(
-                matches!(refused, Err(TrainError::Memory { least, .. }) if least == expected),
-                "{refused:?}"
+                matches!(rejected, Err(TrainError::Memory { least, .. }) if least == expected),
+                "{rejected:?}"
             );
         }
     }

@@ -48,6 +48,6 @@ impl Check for OptimizerConfig {
             }
         };
         let valid = betas.iter().all(|beta| (0.0..1.0).contains(beta));
-        ensure(valid, "betas", format!("{betas:?}"), "two numbers of at least 0 and less than 1")
+        ensure(valid, "betas", format!("{betas:?}"), "two values of at least 0 and less than 1")
     }
 }

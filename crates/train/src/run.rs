@@ -88,7 +88,7 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
                 if progress.rows != parts.pairs.len() || progress.steps > plan.steps {
                     let (steps, pairs) = (plan.steps, parts.pairs.len());
                     let reason = format!(
-                        "made after {} steps on {} pairs, expected at most {steps} steps on {pairs} pairs: the data \
+                        "created after {} steps on {} pairs, expected at most {steps} steps on {pairs} pairs: the data \
                          changed",
                         progress.steps, progress.rows
                     );
