@@ -63,8 +63,8 @@ impl ImageEncoder for Silhouette {
         let grid: Vec<f32> =
             (0..27).flat_map(|i| [i / 9, i / 3 % 3, i % 3]).map(|step| step as f32 / 2.0).collect();
         let grid = Tensor::<2>::from_data(TensorData::new(grid, [27, 3]), &color.device());
-        let apart = color.reshape([batch, 1, 3]) - grid.unsqueeze::<3>();
-        let color = ((apart.clone() * apart).sum_dim(2) * -6.0).exp().reshape([batch, 27]);
+        let difference = color.reshape([batch, 1, 3]) - grid.unsqueeze::<3>();
+        let color = ((difference.clone() * difference).sum_dim(2) * -6.0).exp().reshape([batch, 27]);
         Ok(ImageFeatures {
             class_token: None,
             patches: None,

@@ -310,6 +310,7 @@ fn resumes_after_a_kill_before_the_first_or_last_step() {
     let partial = std::fs::read(path.join("partial.json")).unwrap();
     writer.finish().unwrap();
     std::fs::write(path.join("partial.json"), partial).unwrap();
+    std::fs::write(path.join("shard-00000.tail"), "rows of the last shard").unwrap();
     assert_eq!(EmbeddingStore::open(&path).unwrap().rows(), 1);
     assert!(matches!(StoreWriter::reopen(&path, 9), Err(DataError::Exists { .. })));
     assert_eq!(files(&path), ["manifest.json", "shard-00000.safetensors"]);

@@ -188,15 +188,15 @@ fn segments_colors_by_name() {
 #[test]
 fn rejects_invalid_segmentation_settings() {
     let names = [vec!["red".to_owned()]];
-    let refused = |options: SegmentOptions, templates: &[&str]| {
+    let message = |options: SegmentOptions, templates: &[&str]| {
         model().segmenter(&names, templates, &options).err().unwrap().to_string()
     };
     let options = SegmentOptions::default();
     let sliding = SlidingWindow { stride: 0, ..SlidingWindow::default() };
-    assert!(refused(SegmentOptions { sliding, ..options }, &["{}"]).contains("`stride`"));
+    assert!(message(SegmentOptions { sliding, ..options }, &["{}"]).contains("`stride`"));
     let threshold = SegmentOptions { background_threshold: Some(2.0), ..options };
-    assert!(refused(threshold, &["{}"]).contains("`background_threshold`"));
-    assert!(refused(options, &["a photo"]).contains("`a photo`"));
+    assert!(message(threshold, &["{}"]).contains("`background_threshold`"));
+    assert!(message(options, &["a photo"]).contains("`a photo`"));
     let none: [Vec<String>; 0] = [];
     assert!(matches!(model().segmenter(&none, &["{}"], &options), Err(SailError::Empty { what: "label" })));
     let segmenter = model().segmenter(&names, &["{}"], &options).unwrap();
@@ -225,7 +225,7 @@ fn cached_features_equal_those_of_the_backbone() {
             VisionTower { encoder: Arc::new(Counted(count.clone())), ..vision(ImagePooling::Pooled) };
         DenseTower::new(vision, head.unwrap()).unwrap()
     };
-    let cached = |seed, dtype| tower(seed).with_cache(folder.path().join("kept"), dtype).unwrap();
+    let cached = |seed, dtype| tower(seed).with_cache(folder.path().join("cache"), dtype).unwrap();
     let images: Vec<_> = (0..6u8).map(|red| columns(4, 2, |x| [red, x as u8 * 60, 9])).collect();
     let encoded = || count.swap(0, Ordering::Relaxed);
     for seed in [1, 2] {
@@ -243,12 +243,12 @@ fn cached_features_equal_those_of_the_backbone() {
     assert_eq!((encoded(), &rounded[0]), (6, &rounded[1]));
     let exact = values(tower(1).encode(&images).unwrap());
     assert!(rounded[0].iter().zip(&exact).all(|(a, b)| (a - b).abs() < 1e-3) && rounded[0] != exact);
-    assert_eq!(std::fs::read_dir(folder.path().join("kept")).unwrap().count(), 12);
+    assert_eq!(std::fs::read_dir(folder.path().join("cache")).unwrap().count(), 12);
     // Different sizes are rejected as without a cache.
     let sizes = [columns(4, 2, |_| [0; 3]), columns(2, 2, |_| [0; 3])];
     let error = cached(1, Dtype::F32).encode(&sizes).unwrap_err();
     assert!(matches!(error, SailError::Tower { source: TowerError::Sizes { .. }, .. }), "{error:?}");
-    for file in std::fs::read_dir(folder.path().join("kept")).unwrap() {
+    for file in std::fs::read_dir(folder.path().join("cache")).unwrap() {
         std::fs::write(file.unwrap().path(), b"damaged").unwrap();
     }
     let error = cached(1, Dtype::F32).encode(&images).unwrap_err();

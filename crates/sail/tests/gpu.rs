@@ -23,10 +23,10 @@ use sail_vl::train::{Interval, OptimizerConfig, Outcome, TrainConfig, TrainError
 
 /// Returns the device under test, or `None` if the software device is not installed. A requested device must exist.
 fn gpu() -> Option<Device> {
-    let asked = std::env::var("SAIL_TEST_DEVICE");
-    match device::parse(asked.as_deref().unwrap_or("webgpu:cpu")) {
+    let requested = std::env::var("SAIL_TEST_DEVICE");
+    match device::parse(requested.as_deref().unwrap_or("webgpu:cpu")) {
         Ok(device) => Some(device),
-        Err(error @ DeviceError::Absent { .. }) if asked.is_err() => {
+        Err(error @ DeviceError::Absent { .. }) if requested.is_err() => {
             // Not `eprintln`, whose output the test harness captures.
             writeln!(std::io::stderr(), "skipped: {error}").unwrap();
             None

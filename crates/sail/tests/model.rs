@@ -132,8 +132,8 @@ fn assert_close(found: &[Vec<f32>], expected: &[&[f32]]) {
     assert_eq!(found.len(), expected.len(), "{found:?}");
     for (found, expected) in found.iter().zip(expected) {
         assert_eq!(found.len(), expected.len());
-        let apart = found.iter().zip(*expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-        assert!(apart < 1e-6, "{found:?}, expected {expected:?}");
+        let difference = found.iter().zip(*expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(difference < 1e-6, "{found:?}, expected {expected:?}");
     }
 }
 

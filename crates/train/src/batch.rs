@@ -1,4 +1,4 @@
-//! Batches on a device, read ahead of it.
+//! Batches of features, prefetched and moved to a device.
 
 use std::ops::Range;
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -38,13 +38,13 @@ impl AlignmentBatch {
         self.len() == 0
     }
 
-    /// Some of the pairs.
+    /// Returns a range of the pairs.
     pub(crate) fn slice(&self, rows: Range<usize>) -> Self {
         self.map(|x| x.clone().slice(rows.clone()))
     }
 
     pub(crate) fn to_device(&self, device: &Device) -> Self {
-        // Features have no graph, and a tensor moves between devices of one kind: with autodiff, or without.
+        // Features have no graph. A tensor can only move between devices that both have or both lack autodiff.
         self.map(|x| Tensor::from_inner(x.clone().inner().to_device(&device.clone().inner())))
     }
 
@@ -53,7 +53,7 @@ impl AlignmentBatch {
     }
 }
 
-/// Reads the batches of some steps on a thread of its own, up to `depth` of them ahead of the receiver.
+/// Reads batches on a separate thread, up to `depth` batches ahead of the receiver.
 pub(crate) fn prefetch<'scope>(
     scope: &'scope Scope<'scope, '_>,
     pairs: Pairs,

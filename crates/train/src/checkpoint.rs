@@ -1,6 +1,6 @@
-//! All that a resume needs, in one file.
+//! Checkpoints: the full state of a run in one file.
 //!
-//! A checkpoint is not trusted more than a store: its checksum is compared before burn parses the records.
+//! Checkpoints are untrusted input: the checksum is verified before burn parses the records.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -21,7 +21,7 @@ use crate::loss_scale::LossScale;
 use crate::{Best, TrainError};
 
 const METADATA: &str = "sail_checkpoint";
-/// SHA-256 of that entry and of the tensors' bytes. A weight with a flipped bit is still a weight.
+/// SHA-256 of that entry and of the tensors' bytes. A flipped bit in a weight cannot be detected otherwise.
 const CHECKSUM: &str = "sha256";
 const VERSION: u32 = 1;
 
@@ -30,19 +30,19 @@ const MODULE: &str = "module";
 const OPTIMIZER: &str = "optimizer";
 const EMA: &str = "ema";
 
-/// The head as a record has it. The field's name is part of the format.
+/// The record of the head. The name of the field is part of the format.
 #[derive(Module, Debug)]
 pub(crate) struct Weights<H: AlignmentHead> {
     pub(crate) head: H,
 }
 
-/// The state of a run beside its weights.
+/// The state of a run except for its weights.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Progress {
     /// Steps taken.
     pub(crate) steps: usize,
-    /// Pairs of the training data, which a resume must find again.
+    /// Number of training pairs, which must be the same when the run is resumed.
     pub(crate) rows: usize,
     /// Length of the metrics file.
     pub(crate) metrics: u64,
@@ -60,7 +60,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// A run that has not begun.
+    /// Returns the state of a new run.
     pub(crate) fn new(rows: usize) -> Self {
         Self {
             steps: 0,
@@ -75,12 +75,12 @@ impl Progress {
     }
 }
 
-/// What describes a checkpoint: JSON in its metadata.
+/// The description of a checkpoint, stored as JSON in its metadata.
 #[derive(Serialize, Deserialize)]
 struct Description {
     version: u32,
     progress: Progress,
-    /// What the run was started with; version 0.1.0 did not write it.
+    /// The signature of the run. Version 0.1.0 did not write it.
     #[serde(default)]
     signature: Option<Value>,
 }
@@ -91,7 +91,7 @@ pub(crate) struct Checkpoint<H: AlignmentHead> {
     pub(crate) signature: Option<Value>,
     pub(crate) head: H,
     pub(crate) optimizer: ModuleOptimizer,
-    /// The average of the parameters, where the run keeps one.
+    /// The moving average of the parameters, if the run computes one.
     pub(crate) ema: Option<H>,
 }
 
@@ -133,9 +133,9 @@ fn checksum<'a>(parts: impl Iterator<Item = &'a [u8]>) -> String {
     hex(&hash.finalize())
 }
 
-/// Reads a checkpoint into a head and an optimizer of the run's configuration.
+/// Loads a checkpoint into a head and an optimizer with the configuration of the run.
 ///
-/// The optimizer is built for the head that was read: it may tell parameters apart by their ids, and those come from the
+/// The optimizer is built for the loaded head, because it may identify parameters by id, and the ids are part of the
 /// record.
 pub(crate) fn load<H: AlignmentHead>(
     path: &Path,
@@ -155,7 +155,7 @@ pub(crate) fn load<H: AlignmentHead>(
     let Description { version, progress, signature } =
         serde_json::from_str(json).map_err(TrainError::damaged(path))?;
     if version != VERSION {
-        let reason = format!("version {version} of the format, expected {VERSION}");
+        let reason = format!("unsupported format version {version}, expected {VERSION}");
         return Err(TrainError::Damaged { path: path.to_owned(), reason });
     }
     let tensors = SafeTensors::deserialize(&file).map_err(TrainError::damaged(path))?;

@@ -1,16 +1,16 @@
-//! The settings of a run.
+//! The training configuration.
 
 use sail_core::{Check, ConfigError, Dtype, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::{Interval, OptimizerConfig, ParameterGroup, Schedule};
 
-/// The settings of a run: everything about the training itself that decides its result.
+/// Training configuration.
 ///
 /// The default is the paper's recipe (arXiv 2412.04616): 50 epochs, batches of 32,768 pairs, Lion at 1e-5 with a cosine
 /// schedule. The authors' training script runs 100 epochs, as does their probing.
 ///
-/// Fields that a file leaves out have their default; a field that does not exist is an error.
+/// Missing fields have their default values, and unknown fields are an error.
 ///
 /// # Examples
 /// ```
@@ -34,43 +34,43 @@ pub struct TrainConfig {
     pub learning_rate: f64,
     /// Shape of the learning rate after the warm-up.
     pub schedule: Schedule,
-    /// Share of the steps over which the learning rate rises linearly, 0 to 1.
+    /// Fraction of the steps with linear warm-up of the learning rate, 0 to 1.
     pub warmup: f64,
-    /// Share of the steps over which [`Schedule::ConstantWithCooldown`] falls to 0, 0 to 1.
+    /// Fraction of the steps over which [`Schedule::ConstantWithCooldown`] decays to 0, 0 to 1.
     pub cooldown: f64,
     /// Decoupled weight decay.
     pub weight_decay: f64,
     /// The optimizer.
     pub optimizer: OptimizerConfig,
-    /// Parameters with a learning rate or a decay of their own, and frozen ones. Of several groups that match a
-    /// parameter the last one counts.
+    /// Parameter groups with a separate learning rate or weight decay, or frozen. If several groups match a parameter,
+    /// the last one applies.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub parameter_groups: Vec<ParameterGroup>,
-    /// Largest global norm of the gradient, `min(1, max / norm)` scaling what exceeds it; `None` does not clip.
+    /// Maximum global norm of the gradient, which is scaled by `min(1, max / norm)`. `None` disables clipping.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_gradient_norm: Option<f64>,
-    /// Decay of an exponential moving average of the head's parameters, 0 to 1. With it the average is what is evaluated
-    /// and saved.
+    /// Decay of an exponential moving average of the head's parameters, 0 to 1. If set, the average is evaluated and
+    /// saved.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ema_decay: Option<f64>,
-    /// What the head's layers compute in. Weights, normalisation, loss and optimizer stay in f32.
+    /// Compute dtype of the head's layers. Weights, normalization, loss and optimizer use f32.
     #[serde(skip_serializing_if = "Dtype::is_default")]
     pub precision: Dtype,
     /// Seed of the batch order, the choice among several captions, and dropout.
     pub seed: u64,
-    /// When to evaluate; the end of the run is always evaluated.
+    /// Interval of evaluations. The head is always evaluated at the end of the run.
     pub evaluate_every: Interval,
-    /// Evaluations without a new best after which the run stops; `None` never stops early.
+    /// Number of evaluations without improvement after which the run stops early. `None` disables early stopping.
     pub patience: Option<usize>,
-    /// When to keep a copy of the head; `Never` keeps the best and the last one.
+    /// Interval at which a copy of the head is kept. With `Never`, only the best and the last head are kept.
     #[serde(skip_serializing_if = "is_never")]
     pub keep_every: Interval,
-    /// When to record how the loss divides between positives and negatives, the throughput and the memory.
+    /// Interval at which the loss of positives and negatives, the throughput and the memory are recorded.
     #[serde(skip_serializing_if = "is_default_statistics")]
     pub statistics_every: Interval,
 }
 
-/// As the authors' training script logs.
+/// The logging interval of the authors' training script.
 const STATISTICS_EVERY: Interval = Interval::steps(5);
 
 fn is_never(interval: &Interval) -> bool {
@@ -105,7 +105,7 @@ impl Default for TrainConfig {
     }
 }
 
-/// Builder methods, one a field.
+/// Builder methods, one per field.
 macro_rules! builders {
     ($($method:ident($field:ident: $type:ty)),* $(,)?) => {
         impl TrainConfig {
@@ -168,7 +168,7 @@ impl Check for TrainConfig {
     }
 }
 
-/// Beyond `1 / learning_rate`, decay flips the sign of a weight instead of shrinking it.
+/// A decay above `1 / learning_rate` would flip the sign of a weight instead of shrinking it.
 fn check_decay(decay: f64, rate: f64) -> Result<(), ConfigError> {
     let bound = if rate > 0.0 { 1.0 / rate } else { f64::MAX };
     ensure((0.0..=bound).contains(&decay), "weight_decay", decay, "0 to 1 / learning_rate")
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn invalid_values_are_named() {
+    fn rejects_invalid_values() {
         let config = TrainConfig::default;
         for (config, field) in [
             (config().with_epochs(0), "epochs"),

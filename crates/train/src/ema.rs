@@ -13,13 +13,13 @@ pub(crate) struct Ema<H> {
 }
 
 impl<H: AlignmentHead> Ema<H> {
-    /// Starts at the head in training.
+    /// Starts from the current head.
     pub(crate) fn new(head: &H, decay: f64) -> Self {
         Self { head: head.valid(), decay }
     }
 
     pub(crate) fn update(self, current: &H) -> Self {
-        // A container of tensors by parameter.
+        // `GradientsParams` serves as a map from parameters to tensors.
         let mut tensors = GradientsParams::new();
         current.visit(&mut Collect(&mut tensors));
         let head = self.head.map(&mut Average { tensors, decay: self.decay });

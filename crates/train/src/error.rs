@@ -1,10 +1,10 @@
-//! What can go wrong in a run.
+//! The error type of training runs.
 
 use std::path::{Path, PathBuf};
 
 use sail_core::{ConfigError, FeatureError, HeadError, LossError};
 
-/// A run that cannot start or go on.
+/// An error that prevents a run from starting or continuing.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrainError {
@@ -14,14 +14,14 @@ pub enum TrainError {
     /// The data cannot be paired or batched.
     #[error("cannot train on this data")]
     Data(#[from] sail_data::DataError),
-    /// Features could not be read, or a row cannot be used.
+    /// Features cannot be read, or a row is invalid.
     #[error("cannot use the features")]
     Features(#[from] FeatureError),
-    /// The head does not take the features.
-    #[error("the head does not fit")]
+    /// The head does not accept the features.
+    #[error("the head does not fit the data")]
     Head(#[from] HeadError),
-    /// The loss does not take the batch.
-    #[error("the loss does not fit")]
+    /// The loss does not accept the batch.
+    #[error("cannot compute the loss")]
     Loss(#[from] LossError),
     /// The holdout cannot be evaluated.
     #[error("cannot evaluate the holdout")]
@@ -29,94 +29,92 @@ pub enum TrainError {
     /// An evaluator failed.
     #[error("the evaluation failed")]
     Evaluator(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The device failed, out of memory as a rule.
+    /// The device failed, usually because it ran out of memory.
     #[error(
-        "the device failed; if it ran out of memory, give a step less of it with `--memory` or `--micro-batch` \
-         (`Trainer::memory`, `Trainer::micro_batch`), or lower the batch size"
+        "the device failed; if it ran out of memory, limit the memory of a step with `--memory` or `--micro-batch` \
+         (`Trainer::memory`, `Trainer::micro_batch`), or reduce the batch size"
     )]
     Device(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The batch cannot be divided into micro-batches.
+    /// The batch cannot be split into micro-batches.
     #[error(
-        "cannot divide the batch into micro-batches of {rows} rows: the head's rows depend on each other or on chance \
-         (batch norm, dropout); leave the micro-batch out or choose another head"
+        "cannot split the batch into micro-batches of {rows} rows: the head's output depends on \
+         other rows or is random (batch norm, dropout); train without micro-batches or choose another head"
     )]
     MicroBatch {
-        /// The rows of a micro-batch.
+        /// Number of rows of a micro-batch.
         rows: usize,
     },
-    /// No step fits into the memory budget.
+    /// The memory budget is too small for a step.
     #[error(
         "a memory budget of {} MiB is too small for a step, expected at least {} MiB; \
-         give more, or choose a smaller batch or head", budget >> 20, least.div_ceil(1 << 20)
+         raise it, or choose a smaller batch or head", budget >> 20, least.div_ceil(1 << 20)
     )]
     Memory {
         /// The budget, in bytes.
         budget: u64,
-        /// What the smallest step takes, in bytes.
+        /// The minimum memory of a step, in bytes.
         least: u64,
     },
-    /// A part of the step does not state how much memory it takes.
-    #[error(
-        "cannot fit a step into a memory budget: {part} does not state its memory; set a micro-batch instead"
-    )]
+    /// The memory of a step is unknown.
+    #[error("cannot apply a memory budget: the memory of {part} is unknown; set a micro-batch size instead")]
     UnknownMemory {
         /// The head, or the loss.
         part: &'static str,
     },
-    /// The head or the device does not compute in the precision of the run.
-    #[error("{part} does not compute in {precision}; train in f32, or choose another")]
+    /// The head or the device does not support the dtype.
+    #[error("{part} does not support {precision}: train in f32 or choose another")]
     Precision {
-        /// The precision.
+        /// The dtype.
         precision: sail_core::Dtype,
         /// The head, or the device by name.
         part: String,
     },
-    /// The settings could not be serialised.
-    #[error("cannot serialise the settings of the run: {0}")]
+    /// The settings cannot be serialized.
+    #[error("cannot serialize the settings of the run: {0}")]
     Signature(String),
     /// The loss, a gradient or a weight is no longer finite.
     #[error(
-        "{what} is {value} at step {step}: the run stopped before it could damage a checkpoint; \
-         lower the learning rate or check the scale of the features, and start again"
+        "{what} is {value} at step {step}: the run was stopped before saving this state; \
+         lower the learning rate or check the scale of the features, and restart"
     )]
     NotFinite {
         /// The loss, the gradient, or a weight.
         what: &'static str,
-        /// The step, from 0.
+        /// The step, counted from 0.
         step: usize,
-        /// NaN or an infinity.
+        /// The value: NaN or infinite.
         value: f64,
     },
-    /// A file of the run could not be read or written.
+    /// A file of the run cannot be read or written.
     #[error("cannot access {path}")]
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The I/O error.
         #[source]
         source: std::io::Error,
     },
-    /// A new run would overwrite something.
+    /// The folder of a new run exists already.
     #[error("{path} exists: choose another folder, or resume the run in it")]
     Exists {
         /// The folder.
         path: PathBuf,
     },
     /// There is no run to resume.
-    #[error("{path} holds no run to resume: it has no config.json")]
+    #[error("{path} contains no run to resume: config.json is missing")]
     NoRun {
         /// The folder.
         path: PathBuf,
     },
     /// The run was started with another configuration.
-    #[error("the run in {path} was started with other settings, which differ in {}", fields.join(", "))]
+    #[error("the run in {path} was started with other settings: they differ in {}", fields.join(", "))]
     Changed {
         /// The folder.
         path: PathBuf,
         /// The fields that differ.
         fields: Vec<String>,
     },
-    /// Another process holds the folder.
+    /// Another process has locked the folder.
     #[error("another process is training in {path}")]
     Busy {
         /// The folder.
@@ -151,7 +149,7 @@ impl TrainError {
         move |source| Self::Io { path, source }
     }
 
-    /// A damaged file, for `map_err`.
+    /// Returns a constructor of [`Damaged`](Self::Damaged), for `map_err`.
     pub(crate) fn damaged<E: std::fmt::Display>(path: &Path) -> impl FnOnce(E) -> Self {
         let path = path.to_owned();
         move |reason| Self::Damaged { path, reason: reason.to_string() }

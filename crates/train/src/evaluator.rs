@@ -1,4 +1,4 @@
-//! Evaluation in the course of a run.
+//! Evaluation during training.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -11,34 +11,34 @@ use sail_eval::{BlockSize, Retrieval, project_images, project_texts, retrieval};
 use crate::record::mean_recall;
 use crate::{AlignmentBatch, AlignmentStep, TrainError};
 
-/// Rows that pass through the head at once in an evaluation.
+/// Batch size of the head in an evaluation.
 const ROWS: usize = 1024;
 
-/// What an evaluation found.
+/// The result of an evaluation.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Evaluation {
-    /// What the best evaluation has most of; `patience` counts evaluations without a new maximum.
+    /// The score that selects the best head, higher is better. Early stopping counts evaluations without a new maximum.
     pub score: f64,
-    /// Further metrics by name; they go to `metrics.jsonl` and to the observers.
+    /// Additional metrics by name, passed to `metrics.jsonl` and to the observers.
     pub metrics: BTreeMap<String, f64>,
-    /// Retrieval among held-out pairs, if that was evaluated.
+    /// Retrieval on held-out pairs, if evaluated.
     pub retrieval: Option<Retrieval>,
-    /// Loss on held-out pairs, if that was evaluated.
+    /// Loss on held-out pairs, if evaluated.
     pub loss: Option<f64>,
 }
 
-/// Evaluates the head in the course of a run: whatever decides which head is best, and when to stop.
+/// Evaluates the head during training. The score selects the best head and controls early stopping.
 ///
 /// [`Trainer::holdout`](crate::Trainer::holdout) installs [`HoldoutRetrieval`];
-/// [`Trainer::evaluator`](crate::Trainer::evaluator) replaces it. The head is ready for inference, on the device of the
-/// run; with an average of the parameters it is the average.
+/// [`Trainer::evaluator`](crate::Trainer::evaluator) replaces it. The head is in inference mode, on the device of the
+/// run. If the run computes a moving average of the parameters, the average is evaluated.
 ///
-/// A closure `FnMut(&H) -> Result<Evaluation, _>` is an evaluator.
+/// Closures `FnMut(&H) -> Result<Evaluation, _>` implement this trait.
 pub trait Evaluator<H>: Send {
     /// Evaluates a head.
     ///
     /// # Errors
-    /// Any error ends the run with [`TrainError::Evaluator`], after the last checkpoint.
+    /// Any error ends the run with [`TrainError::Evaluator`]. The last checkpoint is kept.
     fn evaluate(&mut self, head: &H) -> Result<Evaluation, Box<dyn Error + Send + Sync>>;
 }
 
@@ -51,8 +51,8 @@ where
     }
 }
 
-/// The default evaluator: retrieval between the images and the first caption set of held-out pairs, and the loss on
-/// them. The score is the mean of R@1, R@5 and R@10 in both directions.
+/// The default evaluator: retrieval between images and the first caption set of held-out pairs, and their loss. The
+/// score is the mean of R@1, R@5 and R@10 in both directions.
 pub struct HoldoutRetrieval {
     pairs: Pairs,
     step: AlignmentStep,
@@ -60,8 +60,8 @@ pub struct HoldoutRetrieval {
 }
 
 impl HoldoutRetrieval {
-    /// Evaluates on `pairs`. The loss is the mean over batches of at most `batch_size` pairs, since a contrastive loss
-    /// depends on the number of negatives.
+    /// Creates an evaluator on `pairs`. The loss is the mean over batches of at most `batch_size` pairs, because a
+    /// contrastive loss depends on the number of negatives.
     pub fn new(pairs: Pairs, loss: Arc<dyn ContrastiveLoss>, batch_size: usize) -> Self {
         Self { pairs, step: AlignmentStep::new(loss), batch_size }
     }
@@ -75,13 +75,13 @@ impl HoldoutRetrieval {
         Ok(retrieval(images, texts, &text_to_image, &BlockSize::default())?)
     }
 
-    /// The mean loss over the batches; `None` for a single pair, which has no negative.
+    /// Returns the mean loss over the batches, or `None` for a single pair, which has no negatives.
     fn loss<H: AlignmentHead>(&self, head: &H) -> Result<Option<f64>, TrainError> {
         let batch_size = self.batch_size.min(self.pairs.len());
         if batch_size < 2 {
             return Ok(None);
         }
-        // A fixed seed: the same batches in every evaluation.
+        // A fixed seed, so that every evaluation uses the same batches.
         let sampler = BatchSampler::new(self.pairs.len(), batch_size, 0)?;
         let device = head.log_scale().device();
         let mut sum = 0.0;

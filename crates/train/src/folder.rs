@@ -19,18 +19,18 @@ const HEADS: &str = "heads";
 /// Maximum size of a configuration, in bytes.
 const MAX_CONFIG: u64 = 16 << 20;
 
-/// The folder that a run keeps its files in.
+/// The folder with the files of a run.
 ///
-/// | file | what it is |
+/// | file | content |
 /// |---|---|
 /// | `config.json` | the settings, written first |
-/// | `metrics.jsonl` | a line for every step and every evaluation |
-/// | `checkpoint.safetensors` | all that a resume needs, replaced as the run goes on |
-/// | `best.safetensors` | the head that did best on the holdout |
-/// | `heads/step-NNNNNNN.safetensors` | the heads kept in the course of the run |
-/// | `head.safetensors` | the head at the end: its presence says that the run is complete |
+/// | `metrics.jsonl` | one line per step and evaluation |
+/// | `checkpoint.safetensors` | the latest checkpoint |
+/// | `best.safetensors` | the head with the best score |
+/// | `heads/step-NNNNNNN.safetensors` | copies of the head during the run |
+/// | `head.safetensors` | the final head; its presence marks a complete run |
 ///
-/// One process at a time: the folder is locked for as long as the value lives.
+/// The folder is locked until the value is dropped, so only one process can use it at a time.
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
@@ -39,10 +39,10 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// Starts a run: makes the folder, with `config` in it, or nothing at all.
+    /// Creates the folder of a new run and writes `config` to it. On failure, the folder is removed.
     ///
     /// # Errors
-    /// [`TrainError::Exists`] when there is something of that name, and [`TrainError::Io`].
+    /// Returns [`TrainError::Exists`] if the path exists, and [`TrainError::Io`].
     pub fn create(path: impl AsRef<Path>, config: &impl Serialize) -> Result<Self, TrainError> {
         let path = path.as_ref();
         let config_path = path.join(CONFIG);
@@ -51,7 +51,7 @@ impl RunFolder {
             ErrorKind::AlreadyExists => TrainError::Exists { path: path.to_owned() },
             _ => TrainError::io(path)(error),
         };
-        // A folder without a configuration could be neither resumed nor started again.
+        // A folder without a configuration could neither be resumed nor created again.
         let folder = NewFolder::create(path).map_err(exists_or_io)?;
         write_atomic(&folder.path().join(CONFIG), |out| out.write_all(&json))
             .map_err(TrainError::io(&config_path))?;
@@ -59,11 +59,11 @@ impl RunFolder {
         Self::open(path, false)
     }
 
-    /// Opens a run that was cut off, to continue it under the same settings.
+    /// Opens the folder of an interrupted run, to resume it with the same settings.
     ///
     /// # Errors
-    /// [`TrainError::NoRun`], [`TrainError::Changed`] when `config` is not what the run was started with,
-    /// [`TrainError::Busy`], [`TrainError::Damaged`] and [`TrainError::Io`].
+    /// Returns [`TrainError::NoRun`] if there is no run, [`TrainError::Changed`] if `config` differs from that of the
+    /// run, [`TrainError::Busy`] if another process uses the folder, [`TrainError::Damaged`] and [`TrainError::Io`].
     pub fn resume<C>(path: impl AsRef<Path>, config: &C) -> Result<Self, TrainError>
     where
         C: Serialize + DeserializeOwned,
@@ -75,8 +75,7 @@ impl RunFolder {
         }
         let json = read_bounded(&config_path, MAX_CONFIG)
             .map_err(|error| TrainError::io(&config_path)(error.into()))?;
-        // Read as the settings that it is and written again, so that one of an earlier version, which lacks what has been
-        // added since, compares alike.
+        // Parsed and serialized again, so that fields that an earlier version did not have compare by their defaults.
         let found: C = serde_json::from_slice(&json).map_err(TrainError::damaged(&config_path))?;
         let value = |config: &C| -> Result<Value, TrainError> {
             let text = serde_json::to_vec(config).map_err(TrainError::damaged(&config_path))?;
@@ -92,7 +91,7 @@ impl RunFolder {
         Ok(folder)
     }
 
-    /// Removes what a killed process was writing. The lock says that it was no other.
+    /// Removes temporary files of a killed process. The lock ensures that no other process is writing.
     fn sweep(&self) -> Result<(), TrainError> {
         for folder in [self.path.clone(), self.file(HEADS)] {
             if folder.is_dir() {
@@ -113,22 +112,22 @@ impl RunFolder {
         }
     }
 
-    /// Removes a new folder again; one that was resumed, or has other files, stays.
+    /// Removes a new folder. A resumed folder, or one with other files, is kept.
     pub(crate) fn discard(self) {
         if !self.resumed {
-            // Another error is being reported, and what stays behind can be resumed.
+            // Errors are ignored, because another error is reported and a remaining folder can be resumed.
             let _ = fs::remove_file(self.file(CONFIG))
                 .and_then(|()| fs::remove_file(self.file("metrics.jsonl")))
                 .and_then(|()| fs::remove_dir(&self.path));
         }
     }
 
-    /// The folder itself.
+    /// Returns the path of the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The path of a file in the folder.
+    /// Returns the path of a file in the folder.
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
@@ -137,7 +136,7 @@ impl RunFolder {
         self.file("checkpoint.safetensors")
     }
 
-    /// True where an earlier process may have left a checkpoint.
+    /// Returns `true` if the folder was opened with [`resume`](Self::resume).
     pub(crate) fn resumed(&self) -> bool {
         self.resumed
     }
@@ -148,7 +147,7 @@ impl RunFolder {
         Ok(path)
     }
 
-    /// Keeps the head as it is after some steps.
+    /// Saves a copy of the head after the given number of steps.
     pub(crate) fn keep(&self, steps: usize, bytes: &[u8]) -> Result<(), TrainError> {
         let folder = self.file(HEADS);
         fs::create_dir_all(&folder).map_err(TrainError::io(&folder))?;
@@ -163,19 +162,19 @@ impl RunFolder {
         self.metrics.write_all(&line).map_err(TrainError::io(&path))
     }
 
-    /// Flushes the metrics to the disk and tells their length, which a checkpoint remembers.
+    /// Flushes the metrics to disk and returns their length, which is recorded in the checkpoint.
     pub(crate) fn sync_metrics(&mut self) -> Result<u64, TrainError> {
         let path = self.file("metrics.jsonl");
         self.metrics.sync_data().map_err(TrainError::io(&path))?;
         self.metrics.stream_position().map_err(TrainError::io(&path))
     }
 
-    /// Drops what was recorded after the checkpoint, and reads what was recorded before it.
+    /// Truncates the metrics to the length recorded in the checkpoint, and reads them.
     pub(crate) fn rewind_metrics(&mut self, length: u64) -> Result<History, TrainError> {
         let path = self.file("metrics.jsonl");
         let found = self.metrics.metadata().map_err(TrainError::io(&path))?.len();
         if found < length {
-            let reason = format!("{found} bytes, expected at least the {length} of the checkpoint");
+            let reason = format!("{found} bytes, expected at least {length} as recorded in the checkpoint");
             return Err(TrainError::Damaged { path, reason });
         }
         self.metrics.set_len(length).map_err(TrainError::io(&path))?;
@@ -196,7 +195,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_run_resumes_only_under_its_own_settings() {
+    fn rejects_resume_with_other_settings() {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("run");
         let config = json!({"train": {"epochs": 5, "learning_rate": 1e-4}, "data": "a"});
@@ -213,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_line_after_the_checkpoint_is_dropped() {
+    fn truncates_a_partial_line_after_the_checkpoint() {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("run");
         let mut folder = RunFolder::create(&path, &json!({})).unwrap();

@@ -1,4 +1,4 @@
-//! The gradient cache: a step whose activations never exist all at once, nor all on one device.
+//! Gradient caching: computes the exact gradient of a batch in micro-batches and on several devices.
 
 use std::num::NonZeroUsize;
 use std::panic::resume_unwind;
@@ -10,17 +10,17 @@ use sail_support::ranges;
 
 use crate::{AlignmentBatch, TrainError, precision};
 
-/// Embeddings, or gradients with respect to them: of the images, and of every caption set.
+/// Embeddings of the images and of every caption set, or the gradients with respect to them.
 pub(crate) type Embeddings = (Tensor<2>, Vec<Tensor<2>>);
 
-/// A device's share of a batch, which passes through the head in micro-batches.
+/// The part of a batch that one device processes, in micro-batches.
 ///
-/// The loss needs the embeddings of the whole batch, a few hundred values a row; what the head's layers keep for the
-/// backward pass, many thousands a row, is needed only while gradients pass through. So the embeddings are computed in
-/// micro-batches without a graph ([`embed`](Share::embed)), the loss returns its gradients with respect to them, and each
-/// micro-batch passes through the head once more to carry its part of these to the weights
-/// ([`backward`](Share::backward)). The sum is the gradient of the undivided step, up to rounding, for one more forward
-/// pass.
+/// The loss needs the embeddings of the whole batch, a few hundred values per row. The activations of the head, many
+/// thousands of values per row, are only needed during the backward pass. Therefore the embeddings are computed in
+/// micro-batches without a graph ([`embed`](Share::embed)), the loss returns its gradients with respect to them, and
+/// each micro-batch is run again to propagate its part of these gradients to the weights
+/// ([`backward`](Share::backward)). The sum is the gradient of the full batch, up to rounding, at the cost of one
+/// additional forward pass.
 ///
 /// From Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup" (arXiv 2101.06983).
 pub(crate) struct Share<H> {
@@ -31,12 +31,12 @@ pub(crate) struct Share<H> {
 }
 
 impl<H: AlignmentHead> Share<H> {
-    /// Rows of a batch and the head that they pass through, both on one device.
+    /// Creates a share from rows of a batch and a head on the same device.
     pub(crate) fn new(head: H, batch: AlignmentBatch, micro_batch: NonZeroUsize, precision: Dtype) -> Self {
         Self { head, batch, micro_batch, precision }
     }
 
-    /// Unit-length embeddings without a graph.
+    /// Computes the normalized embeddings without a graph.
     pub(crate) fn embed(&self) -> Result<Embeddings, TrainError> {
         let head = precision::cast(&self.head.valid(), self.precision)?;
         let of_side = |side, features: &Tensor<2>| {
@@ -52,7 +52,7 @@ impl<H: AlignmentHead> Share<H> {
         Ok((of_side(Side::Image, &self.batch.images)?, texts))
     }
 
-    /// The gradients of the head's parameters for the loss's gradients with respect to the embeddings.
+    /// Propagates the gradients with respect to the embeddings to the parameters of the head.
     pub(crate) fn backward(&self, (images, texts): Embeddings) -> Result<GradientsParams, TrainError> {
         let mut sum = GradientsAccumulator::new();
         self.backward_side(Side::Image, &self.batch.images, &images, &mut sum)?;
@@ -70,7 +70,8 @@ impl<H: AlignmentHead> Share<H> {
         sum: &mut GradientsAccumulator<H>,
     ) -> Result<(), TrainError> {
         for range in ranges(features.dims()[0], self.micro_batch.get()) {
-            // Cast for every micro-batch: a backward pass consumes its graph, the cast of the weights included.
+            // Cast for every micro-batch, because a backward pass consumes its graph, including the cast of the
+            // weights.
             let head = precision::cast(&self.head, self.precision)?;
             let embeddings = l2_normalize(project(&head, side, features.clone().slice(range.clone()))?);
             let value = surrogate(embeddings, gradients.clone().slice(range));
@@ -82,18 +83,18 @@ impl<H: AlignmentHead> Share<H> {
         Ok(())
     }
 
-    /// The device of the share, without autodiff.
+    /// Returns the device of the share, without autodiff.
     pub(crate) fn device(&self) -> Device {
         self.batch.images.device().inner()
     }
 
-    /// Rows of the batch in this share.
+    /// Returns the number of rows.
     pub(crate) fn rows(&self) -> usize {
         self.batch.len()
     }
 }
 
-/// Works on all shares at once, a thread each.
+/// Processes all shares concurrently, with one thread per share.
 pub(crate) fn on_each<T: Send, R: Send>(
     shares: Vec<T>,
     work: impl Fn(T) -> Result<R, TrainError> + Sync,
@@ -109,8 +110,8 @@ pub(crate) fn on_each<T: Send, R: Send>(
     })
 }
 
-/// `sum(embeddings * gradients)`, whose gradient with respect to `embeddings` is `gradients`: its backward pass is the
-/// vector-Jacobian product that carries the loss's gradients into the head's graph, however they were computed.
+/// Returns `sum(embeddings * gradients)`. Its gradient with respect to `embeddings` is `gradients`, so its backward
+/// pass is the vector-Jacobian product (VJP) of the head, however the loss computed its gradients.
 pub(crate) fn surrogate(embeddings: Tensor<2>, gradients: Tensor<2>) -> Tensor<1> {
     (embeddings * Tensor::from_inner(gradients)).sum()
 }

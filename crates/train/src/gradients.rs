@@ -1,4 +1,4 @@
-//! What happens to the gradient between the backward pass and the optimizer: its norm, clipping, frozen parameters.
+//! Processing of gradients before the optimizer: global norm, clipping, frozen parameters.
 
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
@@ -6,10 +6,10 @@ use burn::tensor::{Device, Tensor};
 use rayon::prelude::*;
 use sail_support::cpu::is_host_f32;
 
-/// Elements of a task.
+/// Number of elements per task.
 const TASK: usize = 1 << 16;
 
-/// Removes the gradients of frozen parameters, so that the optimizer leaves these alone.
+/// Removes the gradients of frozen parameters, so that the optimizer does not update them.
 pub(crate) fn drop_frozen(gradients: &mut GradientsParams, module: &impl Module, frozen: &[ParamId]) {
     struct Drop<'a>(&'a mut GradientsParams, &'a [ParamId]);
     impl ModuleVisitor for Drop<'_> {
@@ -24,9 +24,9 @@ pub(crate) fn drop_frozen(gradients: &mut GradientsParams, module: &impl Module,
     }
 }
 
-/// Returns the global L2 norm of the gradients, `[1]`, without waiting for the device.
+/// Returns the global L2 norm of the gradients, `[1]`, without synchronizing with the device.
 ///
-/// It is finite exactly if every gradient is, up to an overflow of its square on a device without f64.
+/// It is finite if and only if every gradient is, unless a square overflows on a device without f64.
 pub(crate) fn norm(gradients: &mut GradientsParams, module: &impl Module, device: &Device) -> Tensor<1> {
     struct Norm<'a> {
         gradients: &'a mut GradientsParams,
@@ -35,7 +35,7 @@ pub(crate) fn norm(gradients: &mut GradientsParams, module: &impl Module, device
     }
     impl ModuleVisitor for Norm<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            // Taken out and put back, because a second owner would make the host copy it.
+            // Removed and registered again, because a second owner would force a copy on the host.
             let Some(gradient) = self.gradients.remove::<D>(param.id) else { return };
             let gradient = if is_host_f32(&gradient) {
                 let device = gradient.device();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Stops a run from another thread or a signal handler: after the step at hand, with a checkpoint.
+/// Stops a run from another thread or a signal handler. The current step is completed and a checkpoint is saved.
 ///
 /// Clones share one state.
 ///
@@ -18,17 +18,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub struct Interrupter(Arc<AtomicBool>);
 
 impl Interrupter {
-    /// A handle that nobody has used.
+    /// Creates a handle.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Asks the run to stop.
+    /// Requests the run to stop.
     pub fn stop(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    /// Returns whether the run was asked to stop.
+    /// Returns `true` if a stop was requested.
     pub fn is_stopped(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }

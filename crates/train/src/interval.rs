@@ -1,4 +1,4 @@
-//! How often something happens in a run.
+//! Intervals in epochs or steps.
 
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -8,10 +8,10 @@ use sail_core::ConfigError;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// How often something happens in a run.
+/// An interval of a run, in epochs or steps.
 ///
-/// In a configuration a number counts epochs, `0` means never, and a string such as `"200 steps"` counts steps; the
-/// command line takes the same.
+/// In a configuration, an integer is a number of epochs, `0` means never, and a string such as `"200 steps"` is a
+/// number of steps. The command line accepts the same values.
 ///
 /// # Examples
 /// ```
@@ -26,14 +26,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub enum Interval {
     /// Never.
     Never,
-    /// After every so many epochs.
+    /// Every given number of epochs.
     Epochs(NonZeroUsize),
-    /// After every so many steps.
+    /// Every given number of steps.
     Steps(NonZeroUsize),
 }
 
 impl Interval {
-    /// Every `count` epochs; never for 0.
+    /// Returns an interval of `count` epochs, or [`Never`](Self::Never) for 0.
     pub const fn epochs(count: usize) -> Self {
         match NonZeroUsize::new(count) {
             Some(count) => Self::Epochs(count),
@@ -41,7 +41,7 @@ impl Interval {
         }
     }
 
-    /// Every `count` steps; never for 0.
+    /// Returns an interval of `count` steps, or [`Never`](Self::Never) for 0.
     pub const fn steps(count: usize) -> Self {
         match NonZeroUsize::new(count) {
             Some(count) => Self::Steps(count),
@@ -49,7 +49,7 @@ impl Interval {
         }
     }
 
-    /// Returns whether it is due once `done` steps were taken, with `steps_per_epoch` steps in an epoch.
+    /// Returns `true` if the interval is due after `done` steps, with `steps_per_epoch` steps per epoch.
     pub fn is_due(self, done: usize, steps_per_epoch: usize) -> bool {
         match self {
             Self::Never => false,

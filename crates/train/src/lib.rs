@@ -1,19 +1,19 @@
-//! Training of an alignment head on frozen features.
+//! Trains an alignment head on frozen features.
 //!
-//! A [`Trainer`] joins four independent parts: an [`AlignmentHead`](sail_core::AlignmentHead), a
+//! A [`Trainer`] combines four independent parts: an [`AlignmentHead`](sail_core::AlignmentHead), a
 //! [`ContrastiveLoss`](sail_core::ContrastiveLoss), the [`Pairs`](sail_data::Pairs) of features, and a [`TrainConfig`].
 //!
-//! - **Exact.** Batch order, the choice among captions and dropout depend on the seed alone, and the loss's gradients
-//!   enter the head's graph as a vector-Jacobian product, so that a loss may compute them any way it likes.
-//! - **Bounded.** The loss goes over the pairs in tiles, and with [`Trainer::micro_batch`] the head over the batch in
-//!   micro-batches: the exact step of a batch of any size, in memory that grows with the batch's embeddings alone.
-//! - **Resumable.** With a [`RunFolder`], a run that was killed at any moment ends in the same head, byte for byte on the
-//!   same device, as one that was not. A checkpoint is bound to the settings, the loss and the keys of its run.
-//! - **Open.** An [`Evaluator`] decides what the best head is; an [`Observer`] sees every event and the head; a
-//!   [`ParameterGroup`] trains under a rate and a decay of its own, or not at all.
+//! - **Reproducible.** Batch order, the choice among captions and dropout depend only on the seed. The gradients of the
+//!   loss enter the graph of the head as a vector-Jacobian product, so a loss can compute them in closed form.
+//! - **Memory-bounded.** The loss is computed in tiles and, with [`Trainer::micro_batch`], the head in micro-batches.
+//!   The step remains that of the full batch, and its memory grows only with the embeddings of the batch.
+//! - **Resumable.** With a [`RunFolder`], a killed run can be resumed and ends in the same head as an uninterrupted
+//!   run, byte for byte on the same device. A checkpoint records the settings, the loss and the keys of its run.
+//! - **Extensible.** An [`Evaluator`] scores the head, an [`Observer`] receives events and the head, and a
+//!   [`ParameterGroup`] has a separate learning rate and weight decay, or is frozen.
 //!
-//! The loop is its own, on burn's `ModuleOptimizer`: a step is [`AlignmentStep::gradients`], the optimizer, and the
-//! clamp of the logit scale.
+//! The training loop uses burn's `ModuleOptimizer`. A step consists of [`AlignmentStep::gradients`], the optimizer
+//! update, and clamping of the logit scale.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod batch;

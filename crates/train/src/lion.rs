@@ -1,18 +1,18 @@
-//! Lion in one pass over host memory.
+//! Fused Lion for tensors in host memory.
 
 use burn::optim::{LearningRate, Lion, LionConfig, LionState, Optimizer};
 use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
 use sail_support::cpu::is_host_f32;
 
-/// Elements that one task updates: enough to hide its cost, few enough to share a layer among cores.
+/// Number of elements per task: enough to amortize its overhead, few enough to split a layer across cores.
 const TASK: usize = 1 << 15;
 
-/// burn's [`Lion`] with the same result, fused for tensors in host memory.
+/// burn's [`Lion`], fused for tensors in host memory, with the same result.
 ///
-/// The update does so little to each element that its cost is the memory it touches. As tensor operations it passes
-/// over the weights some ten times on one core, a fifth of a whole training step; fused it reads weight, gradient and
-/// momentum once, on all cores, and writes in place.
+/// The update is bound by memory bandwidth. As tensor operations it makes about ten passes over the weights on one
+/// core, a fifth of the time of a training step. Fused, it reads weights, gradients and momentum once, on all cores,
+/// and writes in place.
 #[derive(Clone)]
 pub(crate) struct FusedLion {
     lion: Lion,
@@ -62,7 +62,7 @@ impl Optimizer for FusedLion {
             Some(state) => state.momentum.into_data(),
             None => TensorData::zeros::<f32, _>(tensor.shape()),
         };
-        // Nothing is copied unless somebody else holds the tensor.
+        // Copies only if the tensor is shared.
         let (mut weights, gradient) = (tensor.into_data(), gradient.into_data());
         let slices = (weights.as_mut_slice(), momentum.as_mut_slice(), gradient.as_slice());
         let (Ok(weight_slice), Ok(momentum_slice), Ok(gradient_slice)) = slices else {
@@ -89,12 +89,12 @@ mod tests {
     }
 
     #[test]
-    fn equals_the_update_of_burn() {
+    fn matches_burn() {
         let rows = TASK / 100 + 7;
         let fused = FusedLion::new([0.9, 0.99], 0.3);
         let (mut a, mut b) = ((values(rows, 0.0), None), (values(rows, 0.0), None));
         for step in 0..4 {
-            // A transposed gradient, as the backward pass of a matrix product may return.
+            // The backward pass of a matrix product may return a transposed gradient.
             let gradient = values(rows, step as f32 + 0.5).transpose().reshape([300, rows]).transpose();
             a = fused.step(0.01 * f64::from(step + 1), a.0, gradient.clone(), a.1);
             b = fused.lion.step(0.01 * f64::from(step + 1), b.0, gradient, b.1);
@@ -105,8 +105,8 @@ mod tests {
     }
 
     #[test]
-    fn equals_the_published_algorithm() {
-        // Algorithm 2 of arXiv 2302.06675 in f64, with a decay that is large enough to tell.
+    fn matches_the_published_algorithm() {
+        // Algorithm 2 of arXiv 2302.06675 in f64, with a decay large enough to be visible.
         let (beta_1, beta_2, decay) = (0.9, 0.99, 0.5);
         let fused = FusedLion::new([0.9, 0.99], 0.5);
         let initial = [0.5, -1.5, 2.0, 0.25];
@@ -117,7 +117,7 @@ mod tests {
             let gradient: [f64; 4] = std::array::from_fn(|i| (f64::from(step) * 0.7 + i as f64).sin());
             for i in 0..4 {
                 let update: f64 = beta_1 * momentum[i] + (1.0 - beta_1) * gradient[i];
-                // `signum` of 0 is 1.
+                // In Rust, the `signum` of 0 is 1.
                 let sign = if update == 0.0 { 0.0 } else { update.signum() };
                 weights[i] -= rate * (sign + decay * weights[i]);
                 momentum[i] = beta_2 * momentum[i] + (1.0 - beta_2) * gradient[i];

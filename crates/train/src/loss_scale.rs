@@ -2,19 +2,19 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The least factor: a gradient that overflows below it does not overflow for its scale.
+/// The minimum factor. A gradient that overflows even below it is not finite for another reason than its scale.
 const LEAST: f32 = 1.0 / (1 << 20) as f32;
 
 /// Steps without overflow after which the factor is doubled again, as PyTorch's `GradScaler` does.
 const GROWTH_STEPS: usize = 2000;
 
-/// A factor on the scale of f16 gradients, which is chosen from the largest gradient of the embeddings: halved when a
-/// gradient of the head overflows, doubled after many steps in which none did, at most 1.
+/// A factor, at most 1, on the scale of f16 gradients, which is derived from the largest gradient of the embeddings. It
+/// is halved when a gradient of the head overflows, and doubled after many steps without overflow.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LossScale {
     factor: f32,
-    /// Steps since it changed.
+    /// Number of steps since it changed.
     steps: usize,
 }
 
@@ -29,7 +29,7 @@ impl LossScale {
         self.factor
     }
 
-    /// Halves the factor after an overflow; false if it is too small already.
+    /// Halves the factor after an overflow. Returns `false` if it is already at its minimum.
     pub(crate) fn halve(&mut self) -> bool {
         let possible = self.factor > LEAST;
         if possible {
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn halves_at_once_and_recovers_slowly() {
+    fn halves_immediately_and_recovers_slowly() {
         let mut scale = LossScale::default();
         assert!(scale.halve() && scale.halve());
         (1..GROWTH_STEPS).for_each(|_| scale.count());

@@ -1,4 +1,4 @@
-//! The memory of a step, and how a batch is divided to fit into a budget.
+//! Estimates the memory of a step, and the micro-batch size for a memory budget.
 
 use std::num::NonZeroUsize;
 
@@ -9,44 +9,44 @@ use sail_data::Pairs;
 
 use crate::{TrainConfig, TrainError};
 
-/// Rows of the smallest micro-batch that a budget leads to: with fewer, reading the weights costs more than using them.
+/// Minimum micro-batch size for a memory budget. Below it, reading the weights takes longer than the computation.
 const LEAST_ROWS: usize = 64;
 
-/// Batches of up to this many bytes are read several ahead of the device; of larger ones only the next is.
+/// Maximum size in bytes of batches of which several are prefetched. Of larger batches, only the next one is.
 const SMALL_BATCH: usize = 64 << 20;
 
-/// How a batch is divided on its way through the head.
+/// How a batch is split for the head.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) enum Division {
-    /// Not at all.
+    /// Not split.
     #[default]
     Whole,
     /// Into micro-batches of this many rows.
     MicroBatch(NonZeroUsize),
-    /// As little as this many bytes allow.
+    /// Into the largest micro-batches that fit into this many bytes.
     Budget(u64),
 }
 
-/// Batches that are read ahead while the device computes, beside the one that is being read.
+/// Returns the number of batches to prefetch in addition to the one being read.
 pub(crate) fn read_ahead(pairs: &Pairs, batch: usize) -> usize {
     if batch.saturating_mul(row_values(pairs)).saturating_mul(4) <= SMALL_BATCH { 2 } else { 0 }
 }
 
-/// Values of a row of a batch.
+/// Returns the number of values per pair.
 fn row_values(pairs: &Pairs) -> usize {
     let texts = (0..pairs.caption_sets()).map(|set| pairs.captions(set).dim());
     pairs.images().dim() + texts.sum::<usize>()
 }
 
-/// An estimate of the memory of a step, in bytes. Computed in floating point, which no configuration overflows.
+/// An estimate of the memory of a step, in bytes. It is computed in floating point to avoid overflow.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct StepMemory {
     batch: usize,
-    /// Independent of the division: weights, optimizer, batches, embeddings, the loss.
+    /// Independent of the micro-batch size: weights, optimizer, batches, embeddings, the loss.
     fixed: f64,
-    /// Each row that passes through one side of the head.
+    /// Per row, with one side of the head in the graph.
     row: f64,
-    /// Each row when both sides and all caption sets are in one graph.
+    /// Per row, with both sides and all caption sets in one graph.
     whole_row: f64,
 }
 
@@ -66,11 +66,11 @@ impl StepMemory {
         };
         let (image, text) = (activations(Side::Image)?, activations(Side::Text)?);
         let loss = loss.workspace(batch, dim, sets).ok_or(TrainError::UnknownMemory { part: "the loss" })?;
-        // Weights, the gradients of a micro-batch and of all of them, the optimizer's moments, an average.
+        // Weights, gradients of a micro-batch, accumulated gradients, moments of the optimizer, and the moving average.
         let copies = 3 + config.optimizer.moments() + usize::from(config.ema_decay.is_some());
         let weights = Module::num_params(head) as f64 * copies as f64;
         let batches = batch as f64 * row_values(pairs) as f64 * (2 + read_ahead(pairs, batch)) as f64;
-        // The embeddings of micro-batches, and the whole that they are joined to.
+        // The embeddings of the micro-batches, and their concatenation.
         let embeddings = batch as f64 * dim as f64 * (sets + 2) as f64;
         Ok(Self {
             batch,
@@ -84,7 +84,7 @@ impl StepMemory {
         self.fixed + self.whole_row * self.batch as f64
     }
 
-    /// The estimate for a division, in bytes.
+    /// Returns the estimate for a micro-batch size, in bytes.
     pub(crate) fn bytes(&self, micro_batch: Option<NonZeroUsize>) -> u64 {
         match micro_batch {
             None => self.whole() as u64,
@@ -92,7 +92,7 @@ impl StepMemory {
         }
     }
 
-    /// Rows of a micro-batch for a step within `budget` bytes; `None` if the batch need not be divided.
+    /// Returns the largest micro-batch size for a step within `budget` bytes, or `None` if the whole batch fits.
     pub(crate) fn micro_batch(
         &self,
         budget: u64,
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn uses_the_budget_as_far_as_it_goes() {
+    fn chooses_the_largest_micro_batch_within_the_budget() {
         let memory = StepMemory { batch: 1000, fixed: 1e6, row: 1e3, whole_row: 2e3 };
         let rows = |budget, divisible| memory.micro_batch(budget, divisible);
         assert!(matches!(rows(3_000_000, true), Ok(None)));
@@ -124,10 +124,10 @@ mod tests {
         assert_eq!(rows(1_500_000, true).ok().flatten().map(NonZeroUsize::get), Some(500));
         assert_eq!(rows(1_064_000, true).ok().flatten().map(NonZeroUsize::get), Some(64));
         for (budget, divisible, expected) in [(1_063_999, true, 1_064_000), (2_999_999, false, 3_000_000)] {
-            let refused = rows(budget, divisible);
+            let rejected = rows(budget, divisible);
             assert!(
-                matches!(refused, Err(TrainError::Memory { least, .. }) if least == expected),
-                "{refused:?}"
+                matches!(rejected, Err(TrainError::Memory { least, .. }) if least == expected),
+                "{rejected:?}"
             );
         }
     }

@@ -1,4 +1,4 @@
-//! What a step changes: the head, the optimizer's state, and the average of the parameters.
+//! The state that a step updates.
 
 use burn::module::{ModuleVisitor, Param};
 use burn::optim::ModuleOptimizer;
@@ -8,7 +8,7 @@ use sail_core::AlignmentHead;
 use crate::ema::Ema;
 use crate::{StepGradients, TrainError};
 
-/// What a step changes.
+/// The state that a step updates: the head, the optimizer, and the moving average of the parameters.
 pub(crate) struct Model<H: AlignmentHead> {
     pub(crate) head: H,
     pub(crate) optimizer: ModuleOptimizer,
@@ -22,7 +22,7 @@ impl<H: AlignmentHead> Model<H> {
         self
     }
 
-    /// The head that is evaluated and saved: the average where there is one, ready for inference.
+    /// Returns the head to evaluate and save, in inference mode: the moving average if there is one.
     pub(crate) fn result(&self) -> H {
         match &self.ema {
             Some(ema) => ema.head.clone(),
@@ -30,7 +30,7 @@ impl<H: AlignmentHead> Model<H> {
         }
     }
 
-    /// The same, once its weights are known to be finite after a step.
+    /// Like [`result`](Self::result), but fails if a weight is not finite after a step.
     pub(crate) fn finite(&self, step: usize) -> Result<H, TrainError> {
         let head = self.result();
         let mut visitor = Magnitudes(Vec::new());
@@ -42,7 +42,7 @@ impl<H: AlignmentHead> Model<H> {
     }
 }
 
-/// Fails for a value that is not finite.
+/// Returns an error if the value is not finite.
 pub(crate) fn check_finite(what: &'static str, value: f64, step: usize) -> Result<(), TrainError> {
     match value.is_finite() {
         true => Ok(()),
@@ -50,7 +50,7 @@ pub(crate) fn check_finite(what: &'static str, value: f64, step: usize) -> Resul
     }
 }
 
-/// Sums of absolute values, one a parameter: finite only if every value is.
+/// The sum of absolute values of each parameter. It is finite only if every value is.
 struct Magnitudes(Vec<Tensor<1>>);
 
 impl ModuleVisitor for Magnitudes {

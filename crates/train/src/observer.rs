@@ -1,46 +1,46 @@
-//! Following a run.
+//! Events and observers of a run.
 
 use std::num::NonZeroUsize;
 use std::path::Path;
 
 use crate::{EvaluationRecord, StepRecord};
 
-/// Something that happened in a run.
+/// An event of a run.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// The run begins or continues.
+    /// The run was started or resumed.
     Started {
-        /// Steps already taken.
+        /// Number of completed steps.
         start: usize,
-        /// Steps in all.
+        /// Total number of steps.
         steps: usize,
-        /// Steps of an epoch.
+        /// Number of steps per epoch.
         steps_per_epoch: usize,
         /// Number of trainable parameters.
         parameters: usize,
-        /// Rows of a micro-batch; `None` if the batch is not divided.
+        /// Micro-batch size, or `None` if the batch is not split.
         micro_batch: Option<NonZeroUsize>,
     },
-    /// A step was taken.
+    /// A step was completed.
     Step(&'a StepRecord),
     /// The head was evaluated.
     Evaluated(&'a EvaluationRecord),
     /// A checkpoint was written.
     Saved {
-        /// Its file.
+        /// The checkpoint file.
         path: &'a Path,
-        /// Steps taken before it.
+        /// Number of completed steps.
         steps: usize,
     },
-    /// The run ended, by itself or because it was stopped.
+    /// The run ended, because it was complete or was stopped.
     Finished,
 }
 
-/// Follows a run: receives its events in order, and the head as it is in training, with its autodiff graph. A slow
-/// observer slows the run.
+/// Receives the events of a run in order, together with the head in training mode on an autodiff device. Observers run
+/// synchronously, so a slow observer slows down the run.
 ///
-/// A closure `FnMut(Event<'_>, &H)` is an observer.
+/// Closures `FnMut(Event<'_>, &H)` implement this trait.
 ///
 /// # Examples
 /// ```
@@ -48,7 +48,7 @@ pub enum Event<'a> {
 /// use sail_core::AlignmentHead;
 /// use sail_train::{Event, Observer};
 ///
-/// /// Keeps the scale after every step.
+/// /// Records the logit scale after every step.
 /// struct Scales(Vec<f32>);
 ///
 /// impl<H: AlignmentHead> Observer<H> for Scales {

@@ -1,4 +1,4 @@
-//! The optimizer of a run, built for the parameters of a head.
+//! Builds the optimizer of a run.
 
 use burn::module::{Module, ParamGroup};
 use burn::optim::{AdamWConfig, LearningRate, ModuleOptimizer, Optimizer};
@@ -8,10 +8,10 @@ use crate::lion::FusedLion;
 use crate::parameters::parameters;
 use crate::{OptimizerConfig, TrainConfig};
 
-/// Builds the optimizer of a run for the parameters of `module`. The configuration is taken as checked.
+/// Builds the optimizer of a run for the parameters of `module`. The configuration must be valid.
 pub fn optimizer(config: &TrainConfig, module: &impl Module) -> ModuleOptimizer {
     let mut optimizer = build(&config.optimizer, config.weight_decay, None);
-    // Parameters that differ from the default, together where they differ alike.
+    // Groups the parameters with settings other than the default by their settings.
     let mut groups: Vec<((f64, f64), Vec<_>)> = Vec::new();
     for parameter in parameters(module) {
         let group = parameter.group(&config.parameter_groups);
@@ -33,7 +33,7 @@ pub fn optimizer(config: &TrainConfig, module: &impl Module) -> ModuleOptimizer 
     optimizer
 }
 
-/// An optimizer for all parameters, or for a group of them beside those of another.
+/// Builds an optimizer for all parameters, or adds one for a group of parameters.
 fn build(
     config: &OptimizerConfig,
     decay: f64,
@@ -54,7 +54,7 @@ fn build(
     }
 }
 
-/// An optimizer under a multiple of the run's learning rate.
+/// An optimizer with a multiple of the learning rate.
 #[derive(Clone)]
 struct Scaled<O> {
     optimizer: O,

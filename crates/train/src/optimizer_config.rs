@@ -1,35 +1,35 @@
-//! Which optimizer, and its constants.
+//! Optimizer configuration.
 
 use sail_core::{Check, ConfigError, ensure};
 use serde::{Deserialize, Serialize};
 
-/// An optimizer and its constants.
+/// The optimizer and its hyperparameters.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum OptimizerConfig {
-    /// The sign of an interpolated momentum (Chen et al., arXiv 2302.06675); decays every parameter.
+    /// Lion (Chen et al., arXiv 2302.06675). Weight decay applies to all parameters.
     Lion {
-        /// Interpolation of the momentum with the gradient, in the update and in the momentum itself, 0 to 1.
+        /// Interpolation of momentum and gradient, for the update and for the momentum, 0 to 1.
         betas: [f32; 2],
     },
-    /// Adam with decoupled weight decay (Loshchilov and Hutter, arXiv 1711.05101); gains, biases and the scalars of the
-    /// logits do not decay.
+    /// AdamW (Loshchilov and Hutter, arXiv 1711.05101). Weight decay does not apply to norms, biases and the logit
+    /// scale and bias.
     AdamW {
         /// Decay of the first and second moment, 0 to 1.
         betas: [f32; 2],
-        /// Added to the root of the second moment.
+        /// Added to the square root of the second moment, for numerical stability.
         epsilon: f32,
     },
 }
 
 impl OptimizerConfig {
-    /// Lion as the paper uses it.
+    /// Lion with the betas of the paper.
     pub const LION: Self = Self::Lion { betas: [0.9, 0.99] };
-    /// AdamW with its usual constants.
+    /// AdamW with its usual hyperparameters.
     pub const ADAMW: Self = Self::AdamW { betas: [0.9, 0.999], epsilon: 1e-8 };
 
-    /// Tensors that it keeps for each parameter.
+    /// Returns the number of state tensors per parameter.
     pub(crate) fn moments(&self) -> usize {
         match self {
             Self::Lion { .. } => 1,
@@ -48,6 +48,6 @@ impl Check for OptimizerConfig {
             }
         };
         let valid = betas.iter().all(|beta| (0.0..1.0).contains(beta));
-        ensure(valid, "betas", format!("{betas:?}"), "two numbers of at least 0 and less than 1")
+        ensure(valid, "betas", format!("{betas:?}"), "two values of at least 0 and less than 1")
     }
 }

@@ -1,4 +1,4 @@
-//! What a run will do, and what it did.
+//! The plan and the outcome of a run.
 
 use std::num::NonZeroUsize;
 
@@ -6,39 +6,39 @@ use serde::{Deserialize, Serialize};
 
 use crate::History;
 
-/// What a run will do.
+/// The plan of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Plan {
-    /// Steps in all.
+    /// Total number of steps.
     pub steps: usize,
-    /// Steps of an epoch.
+    /// Number of steps per epoch.
     pub steps_per_epoch: usize,
     /// Number of trainable parameters.
     pub parameters: usize,
-    /// Rows of a micro-batch; `None` if the batch is not divided.
+    /// Micro-batch size, or `None` if the batch is not split.
     pub micro_batch: Option<NonZeroUsize>,
-    /// Estimate of the memory that a step takes, in bytes, rather too high than too low; `None` if the head or the loss
-    /// does not state its own.
+    /// Conservative estimate of the memory of a step, in bytes, or `None` if the memory of the head or the loss is
+    /// unknown.
     pub memory: Option<u64>,
 }
 
 /// The best evaluation of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Best {
-    /// Steps taken before it.
+    /// Number of completed steps.
     pub steps: usize,
-    /// Its score: with the default evaluator the mean recall, in percent.
+    /// The score. With the default evaluator, this is the mean recall in percent.
     #[serde(alias = "mean_recall")]
     pub score: f64,
 }
 
-/// How a run ended.
+/// Why a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finish {
-    /// All steps were taken.
+    /// All steps were completed.
     Complete,
-    /// The score did not improve for as many evaluations as the patience allows.
+    /// The score did not improve within the patience (early stopping).
     Early,
     /// The [`Interrupter`](crate::Interrupter) was used; the run can be resumed.
     Interrupted,
@@ -47,16 +47,16 @@ pub enum Finish {
 /// The result of a run.
 #[derive(Debug)]
 pub struct Outcome<H> {
-    /// The head at the end, ready for inference; the average, if the run kept one.
+    /// The final head in inference mode, or its moving average if the run computes one.
     pub head: H,
-    /// The head of the best evaluation, if that was in this process.
+    /// The head of the best evaluation, if it was in this process.
     pub best_head: Option<H>,
-    /// When the best evaluation was, and its score.
+    /// Step and score of the best evaluation.
     pub best: Option<Best>,
-    /// How the run ended.
+    /// Why the run ended.
     pub finish: Finish,
-    /// Every step and evaluation, including those before a resume.
+    /// All steps and evaluations, including those before a resume.
     pub history: History,
-    /// Time spent in the loop, in seconds, including that before a resume.
+    /// Duration of the training in seconds, including the time before a resume.
     pub seconds: f64,
 }

@@ -1,11 +1,11 @@
-//! The parameters of a head by their path, and settings for groups of them.
+//! Parameters of a head by path, and parameter groups.
 
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::Tensor;
 use sail_core::{Check, ConfigError, ensure};
 use serde::{Deserialize, Serialize};
 
-/// Parameters that train under settings of their own.
+/// A group of parameters with separate settings.
 ///
 /// # Examples
 /// ```
@@ -21,16 +21,16 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct ParameterGroup {
-    /// Path of a module or a parameter of the head, such as `image`, `text.projector` or `logit.bias`: everything below
-    /// it belongs to the group.
+    /// Path of a module or a parameter of the head, such as `image`, `text.projector` or `logit.bias`. The group
+    /// contains all parameters with this prefix.
     pub parameters: String,
     /// Factor on the learning rate.
     #[serde(default = "one")]
     pub learning_rate_scale: f64,
-    /// Weight decay in place of the run's.
+    /// Weight decay, which replaces that of the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight_decay: Option<f64>,
-    /// Leaves the parameters as they are.
+    /// Whether the parameters are frozen.
     #[serde(default)]
     pub frozen: bool,
 }
@@ -40,7 +40,7 @@ fn one() -> f64 {
 }
 
 impl ParameterGroup {
-    /// A group that trains as the others do.
+    /// Creates a group with the settings of the run.
     pub fn new(parameters: impl Into<String>) -> Self {
         Self { parameters: parameters.into(), learning_rate_scale: 1.0, weight_decay: None, frozen: false }
     }
@@ -59,7 +59,7 @@ impl ParameterGroup {
         self
     }
 
-    /// Freezes the parameters, or not.
+    /// Sets whether the parameters are frozen.
     #[must_use]
     pub fn with_frozen(mut self, frozen: bool) -> Self {
         self.frozen = frozen;
@@ -91,12 +91,12 @@ pub(crate) struct Parameter {
 }
 
 impl Parameter {
-    /// Vectors and scalars: the gains and biases of layers, the scale and bias of the logits.
+    /// Returns `true` for vectors and scalars: norms, biases, and the logit scale and bias.
     pub(crate) fn is_vector(&self) -> bool {
         self.shape.len() == 1
     }
 
-    /// The last of the groups that contains the parameter.
+    /// Returns the last group that contains the parameter.
     pub(crate) fn group<'a>(&self, groups: &'a [ParameterGroup]) -> Option<&'a ParameterGroup> {
         groups.iter().rev().find(|group| group.contains(&self.path))
     }
@@ -109,7 +109,7 @@ pub(crate) fn parameters(module: &impl Module) -> Vec<Parameter> {
     visitor.parameters
 }
 
-/// Checks that every group has a parameter.
+/// Checks that every group contains a parameter.
 pub(crate) fn check_groups(module: &impl Module, groups: &[ParameterGroup]) -> Result<(), ConfigError> {
     let parameters = parameters(module);
     for group in groups {
@@ -120,18 +120,18 @@ pub(crate) fn check_groups(module: &impl Module, groups: &[ParameterGroup]) -> R
     Ok(())
 }
 
-/// Joins the paths only where they are printed.
+/// Lists the paths lazily, for the error message only.
 struct LazyJoin<F>(F);
 
 impl<F: Fn() -> Vec<String>> std::fmt::Display for LazyJoin<F> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "a path or the beginning of one among {}", (self.0)().join(", "))
+        write!(f, "a path or path prefix of {}", (self.0)().join(", "))
     }
 }
 
 #[derive(Default)]
 struct List {
-    /// Names of the modules on the way, `None` for the variant of an enum, which is no part of a path.
+    /// Names of the enclosing modules, `None` for enum variants, which are not part of a path.
     path: Vec<Option<String>>,
     parameters: Vec<Parameter>,
 }

@@ -1,19 +1,19 @@
 //! Half precision in the head's layers, with f32 weights.
 //!
-//! `bf16` has the range of f32; `f16` ends at 6e-8 and 65,504. The gradients that enter an f16 layer are therefore
-//! multiplied by a power of two that brings the largest to 1/16, and divided again in f32, so that those of a large
-//! batch, which are tiny, do not underflow.
+//! bf16 has the range of f32, while f16 is limited to 6e-8 to 65,504. The gradients that enter an f16 layer are
+//! therefore multiplied by a power of two that scales the largest to 1/16, and divided again in f32, so that the tiny
+//! gradients of a large batch do not underflow.
 
 use burn::tensor::{DType, Device, Tensor};
 use sail_core::{AlignmentHead, Dtype, LossGradients};
 
 use crate::TrainError;
 
-/// Binary exponent of the largest gradient that enters an f16 layer: far below f16's 65,504, because a weight's gradient
-/// is a sum over rows, and far above its smallest value, 2^-24.
+/// Binary exponent of the largest gradient that enters an f16 layer: far below f16's 65,504, because a weight's
+/// gradient is a sum over rows, and far above its smallest value, 2^-24.
 const LARGEST_EXPONENT: f32 = -4.0;
 
-/// Checks that a device computes in `precision`.
+/// Checks that the device supports `precision`.
 pub(crate) fn check(precision: Dtype, device: &Device) -> Result<(), TrainError> {
     if device.supports_dtype(DType::from(precision)) {
         return Ok(());
@@ -21,7 +21,7 @@ pub(crate) fn check(precision: Dtype, device: &Device) -> Result<(), TrainError>
     Err(TrainError::Precision { precision, part: format!("the device {device:?}") })
 }
 
-/// The head as it computes in `precision`.
+/// Returns the head cast to `precision`.
 pub(crate) fn cast<H: AlignmentHead>(head: &H, precision: Dtype) -> Result<H, TrainError> {
     match precision {
         Dtype::F32 => Ok(head.clone()),
@@ -31,7 +31,7 @@ pub(crate) fn cast<H: AlignmentHead>(head: &H, precision: Dtype) -> Result<H, Tr
     }
 }
 
-/// The power of two that brings the largest gradient of the embeddings to the range of f16.
+/// Returns the power of two that scales the largest gradient of the embeddings into the range of f16.
 pub(crate) fn loss_scale(loss: &LossGradients) -> Result<f32, TrainError> {
     let mut largest = 0f32;
     for gradient in loss.texts.iter().chain([&loss.images]) {
@@ -43,7 +43,7 @@ pub(crate) fn loss_scale(loss: &LossGradients) -> Result<f32, TrainError> {
     Ok((LARGEST_EXPONENT - largest.log2().floor()).clamp(-100.0, 100.0).exp2())
 }
 
-/// Multiplies the gradients of a loss, not its value.
+/// Scales the gradients of a loss, but not its value.
 pub(crate) fn scaled(loss: LossGradients, scale: f32) -> LossGradients {
     if scale == 1.0 {
         return loss;

@@ -1,4 +1,4 @@
-//! Progress for people: a bar on a terminal, plain lines elsewhere.
+//! Progress display: a bar on a terminal, plain lines otherwise.
 
 use std::io::{IsTerminal, Write, stderr};
 use std::time::{Duration, Instant};
@@ -8,13 +8,13 @@ use sail_eval::Retrieval;
 
 use crate::{EvaluationRecord, Event, Observer};
 
-/// How often a log that nobody watches gets a line.
+/// Interval of the plain lines.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
 
-/// An [`Observer`] that shows a run on standard error.
+/// An [`Observer`] that displays the progress of a run on standard error.
 ///
-/// On a terminal it is a bar with rate, time left and loss; elsewhere a line every ten seconds. An evaluation after
-/// the last step is always told.
+/// On a terminal, it shows a bar with throughput, remaining time and loss, and otherwise a line every ten seconds. The
+/// evaluation after the last step is always shown.
 #[derive(Debug)]
 pub struct Progress {
     label: String,
@@ -24,18 +24,18 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// A display under the given label, such as the name of the run.
+    /// Creates a display with the given label, such as the name of the run.
     pub fn new(label: impl Into<String>) -> Self {
         let bar = stderr().is_terminal().then(ProgressBar::hidden);
         Self { label: label.into(), bar, steps: 0, last_line: Instant::now() }
     }
 
-    /// A display in plain lines, even on a terminal.
+    /// Creates a display that prints plain lines even on a terminal.
     pub fn plain(label: impl Into<String>) -> Self {
         Self { bar: None, ..Self::new(label) }
     }
 
-    /// True once an interval.
+    /// Returns `true` once per interval.
     fn line_is_due(&mut self) -> bool {
         let due = self.last_line.elapsed() >= PLAIN_INTERVAL;
         if due {
@@ -47,7 +47,7 @@ impl Progress {
     fn line(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.println(format!("{}  {text}", self.label)),
-            // A display that cannot be written to is no reason to stop a run.
+            // A failure to write to the display must not stop a run.
             None => drop(writeln!(stderr(), "{}  {text}", self.label)),
         }
     }

@@ -1,4 +1,4 @@
-//! What is known of a run after each step and evaluation.
+//! Records of steps and evaluations.
 
 use std::collections::BTreeMap;
 
@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct StepRecord {
-    /// The step, from 0.
+    /// The step, counted from 0.
     pub step: usize,
-    /// The epoch it belongs to, from 0.
+    /// The epoch, counted from 0.
     pub epoch: usize,
     /// The loss before the step.
     pub loss: f64,
@@ -24,10 +24,10 @@ pub struct StepRecord {
     /// Global L2 norm of the gradient, before clipping.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gradient_norm: Option<f64>,
-    /// Set for a step that was skipped because its f16 gradient overflowed.
+    /// Whether the step was skipped because its f16 gradient overflowed.
     #[serde(default, skip_serializing_if = "is_false")]
     pub skipped: bool,
-    /// What is recorded at [`TrainConfig::statistics_every`](crate::TrainConfig::statistics_every).
+    /// Statistics, at the interval [`TrainConfig::statistics_every`](crate::TrainConfig::statistics_every).
     #[serde(flatten)]
     pub statistics: Option<StepStatistics>,
 }
@@ -36,21 +36,21 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
-/// What a step says about itself now and then.
+/// Statistics that are recorded at an interval of steps.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct StepStatistics {
-    /// How the loss divides between positives and negatives, if the loss can tell.
+    /// Statistics of positives and negatives, if the loss supports them.
     #[serde(flatten)]
     pub pairs: Option<PairStatistics>,
-    /// Throughput since the last statistics.
+    /// Throughput since the previous statistics.
     pub pairs_per_second: f64,
-    /// Resident memory of the process, in bytes, if the system tells.
+    /// Resident memory of the process in bytes, if available.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<usize>,
 }
 
-/// Means over the positive and over the negative pairs of a batch.
+/// Statistics of the positive and the negative pairs of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct PairStatistics {
@@ -58,19 +58,19 @@ pub struct PairStatistics {
     pub positive_loss: f64,
     /// Mean loss of the negatives.
     pub negative_loss: f64,
-    /// Share of the positives with a positive logit, 0 to 1.
+    /// Fraction of the positives with a positive logit, 0 to 1.
     pub positive_accuracy: f64,
-    /// Share of the negatives with a negative logit, 0 to 1.
+    /// Fraction of the negatives with a negative logit, 0 to 1.
     pub negative_accuracy: f64,
 }
 
-/// One evaluation in the course of a run.
+/// One evaluation of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct EvaluationRecord {
-    /// Steps taken before it.
+    /// Number of completed steps.
     pub steps: usize,
-    /// Epochs completed before it.
+    /// Number of completed epochs.
     pub epochs: usize,
     /// Retrieval among the images and captions of the holdout, with the default evaluator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -78,17 +78,17 @@ pub struct EvaluationRecord {
     /// Loss on the holdout, with the default evaluator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss: Option<f64>,
-    /// Metrics of an evaluator of the caller's, by name.
+    /// Additional metrics of a custom evaluator, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metrics: BTreeMap<String, f64>,
-    /// What the best evaluation has most of. Files of version 0.1.0 have the mean recall alone.
+    /// The score that selects the best head. Files of version 0.1.0 only have the mean recall.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) score: Option<f64>,
 }
 
 impl EvaluationRecord {
-    /// The score by which evaluations of a run are compared, the higher the better: mean recall with the default
-    /// evaluator.
+    /// Returns the score that selects the best head, higher is better. With the default evaluator, this is the mean
+    /// recall.
     pub fn score(&self) -> f64 {
         self.score.or_else(|| self.mean_recall()).unwrap_or(f64::NAN)
     }
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn records_round_trip() {
         let pairs = PairStatistics {
             positive_loss: 1.0,
             negative_loss: 2.0,

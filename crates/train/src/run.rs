@@ -23,10 +23,10 @@ use crate::{
     StepStatistics, TrainConfig, TrainError, batch, gradients, optimizer,
 };
 
-/// Keeps the dropout of neighbouring seeds apart, which would else be that of neighbouring steps.
+/// Separates the dropout of adjacent seeds, which would otherwise equal that of adjacent steps.
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// What a run consists of, before it starts.
+/// The parts of a run before it starts.
 pub(crate) struct RunParts<'a, H: AlignmentHead> {
     pub(crate) config: TrainConfig,
     pub(crate) head: H,
@@ -39,7 +39,7 @@ pub(crate) struct RunParts<'a, H: AlignmentHead> {
     pub(crate) interrupter: Interrupter,
 }
 
-/// A run under way.
+/// A run in progress.
 pub(crate) struct Run<'a, H: AlignmentHead> {
     parts: RunParts<'a, H>,
     step: AlignmentStep,
@@ -56,12 +56,12 @@ pub(crate) struct Run<'a, H: AlignmentHead> {
     history: History,
     started: Instant,
     saved: Instant,
-    /// When the last statistics were recorded, and after how many steps.
+    /// Time and step of the last statistics.
     statistics_at: (Instant, usize),
 }
 
 impl<'a, H: AlignmentHead> Run<'a, H> {
-    /// Begins a run, or continues the one in its folder.
+    /// Starts a run, or resumes the one in its folder.
     pub(crate) fn start(
         mut parts: RunParts<'a, H>,
         step: AlignmentStep,
@@ -71,7 +71,7 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
         let sampler = BatchSampler::new(parts.pairs.len(), config.batch_size, config.seed)?;
         let device = parts.head.log_scale().device().inner().autodiff();
         let head = parts.head.clone().fork(&device).train();
-        // Reading every key is worth it only where a checkpoint will be bound to them.
+        // The signature reads every key, so it is only computed for runs with checkpoints.
         let signature = match &parts.folder {
             Some(_) => signature(config, &*parts.loss, &head, &parts.pairs)?,
             None => Value::Null,
@@ -88,7 +88,7 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
                 if progress.rows != parts.pairs.len() || progress.steps > plan.steps {
                     let (steps, pairs) = (plan.steps, parts.pairs.len());
                     let reason = format!(
-                        "made after {} steps on {} pairs, expected at most {steps} steps on {pairs} pairs: the data \
+                        "created after {} steps on {} pairs, expected at most {steps} steps on {pairs} pairs: the data \
                          changed",
                         progress.steps, progress.rows
                     );
@@ -133,7 +133,7 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
         Ok((run, model))
     }
 
-    /// Takes all steps and writes the head.
+    /// Runs all steps and writes the head.
     pub(crate) fn finish(mut self, model: Model<H>) -> Result<Outcome<H>, TrainError> {
         let Plan { steps, steps_per_epoch, parameters, micro_batch, .. } = self.plan;
         let start = self.progress.steps;
@@ -172,7 +172,7 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
         })
     }
 
-    /// The loop: a batch, its gradient, the update; evaluations and checkpoints when they are due.
+    /// Runs the training loop: batch, gradient, update, and evaluations and checkpoints when they are due.
     fn train(
         &mut self,
         mut model: Model<H>,
@@ -193,7 +193,7 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
             if stop || self.saved.elapsed() >= self.parts.checkpoint_every {
                 self.save(&model)?;
             }
-            // A run that was asked to stop in its last step is complete.
+            // A run that is stopped during its last step is complete.
             if interrupted && !last && !self.progress.stopped {
                 return Ok((model, Finish::Interrupted));
             }
@@ -205,10 +205,10 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
         Ok((model, finish))
     }
 
-    /// Takes one step and records it.
+    /// Performs one step and records it.
     fn take_step(&mut self, mut model: Model<H>, batch: PairBatch) -> Result<Model<H>, TrainError> {
         let (step, config) = (self.progress.steps, &self.parts.config);
-        // Dropout draws from the device: the same in a step however the run came there.
+        // Seeds dropout by the step, so that a resumed run draws the same values.
         self.device.seed(config.seed.wrapping_mul(SPREAD).wrapping_add(step as u64));
         let statistics = self.is_due_after(config.statistics_every, step + 1);
         let batch = AlignmentBatch::new(batch, &self.device);
@@ -221,14 +221,14 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
         let rate = self.rate.at(step);
         let skipped = !read.gradient_norm.is_finite();
         if skipped {
-            // In f16 a gradient may overflow in the head. Elsewhere it is an error.
+            // In f16, a gradient may overflow in the head. In other dtypes, this is an error.
             if config.precision != Dtype::F16 || !self.progress.loss_scale.halve() {
                 let value = read.gradient_norm;
                 return Err(TrainError::NotFinite { what: "the gradient", step, value });
             }
         } else {
             let clip = self.parts.config.max_gradient_norm.map_or(1.0, |max| {
-                // As PyTorch's `clip_grad_norm_`.
+                // The same as PyTorch's `clip_grad_norm_`.
                 (max / (read.gradient_norm + 1e-6)).min(1.0)
             });
             gradients::scale(&mut found.gradients, &model.head, (f64::from(found.unscale) * clip) as f32);
@@ -252,7 +252,7 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
         Ok(model)
     }
 
-    /// Everything that the host has to know of a step, in one read from the device.
+    /// Reads all values of a step that the host needs, with one transfer from the device.
     fn read(&self, model: &Model<H>, found: &mut StepGradients) -> Result<Read, TrainError> {
         let (head, device) = (&model.head, self.device.clone().inner());
         gradients::drop_frozen(&mut found.gradients, head, &self.frozen);
@@ -303,7 +303,7 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
         self.parts.evaluator.is_some() && (last || self.is_due(self.parts.config.evaluate_every))
     }
 
-    /// Evaluates the head, and stops the run when the patience is over.
+    /// Evaluates the head, and stops the run if the patience is exhausted.
     fn evaluate(&mut self, model: &Model<H>) -> Result<(), TrainError> {
         let head = model.finite(self.progress.steps - 1)?;
         let Some(evaluator) = &mut self.parts.evaluator else {
@@ -335,7 +335,7 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
         self.record(Record::Evaluation(record), model)
     }
 
-    /// Keeps a copy of the head beside the run's other files.
+    /// Saves a copy of the head in the folder of the run.
     fn keep(&mut self, model: &Model<H>) -> Result<(), TrainError> {
         let head = model.finite(self.progress.steps - 1)?;
         match &self.parts.folder {
@@ -351,7 +351,7 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
         let Some(folder) = &mut self.parts.folder else {
             return Ok(());
         };
-        // The best head goes first: a checkpoint must never speak of one that is not there.
+        // The best head is written first, because a checkpoint must not refer to a missing file.
         if let Some(head) = self.best_head.as_ref().filter(|_| self.best_is_new) {
             folder.write("best.safetensors", &head.to_bytes()?)?;
             self.best_is_new = false;
@@ -360,7 +360,7 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
         progress.metrics = folder.sync_metrics()?;
         progress.seconds += self.started.elapsed().as_secs_f64();
         let path = folder.checkpoint();
-        // burn's batch norm keeps its last update aside until a module is made ready for inference.
+        // burn's batch norm applies its last update when the module is switched to inference mode.
         let (head, ema) = (model.head.valid(), model.ema.as_ref().map(|ema| ema.head.clone()));
         checkpoint::save(&path, &progress, &self.signature, head, &model.optimizer, ema)?;
         self.notify(Event::Saved { path: &path, steps: progress.steps }, model);
@@ -386,7 +386,7 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
     }
 }
 
-/// What the host reads of a step.
+/// The values of a step that the host reads.
 struct Read {
     loss: f64,
     log_scale: f64,

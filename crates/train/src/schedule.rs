@@ -1,4 +1,4 @@
-//! Shapes of the learning rate.
+//! Learning rate schedules.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 use sail_core::{ConfigError, Named, parse_named};
 use serde::{Deserialize, Serialize};
 
-/// The shape of the learning rate after the warm-up.
+/// The learning rate schedule after the warm-up.
 ///
 /// With base rate `r`, `w` warm-up steps out of `n`, and `e = k - w` steps after it:
 ///
@@ -18,18 +18,18 @@ use serde::{Deserialize, Serialize};
 /// | `constant` | `r` |
 /// | `constant-with-cooldown` | `r`, and `r * (1 - (k - (n - c)) / c)` in the last `c` steps |
 ///
-/// These are the schedules of OpenCLIP, on whose training code that of SAIL is built (arXiv 2412.04616).
+/// These are the schedules of OpenCLIP, on which the training code of SAIL (arXiv 2412.04616) is based.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Schedule {
-    /// Half a cosine down to 0; the paper's.
+    /// Cosine decay to 0, as in the paper.
     #[default]
     Cosine,
-    /// A line down to 0.
+    /// Linear decay to 0.
     Linear,
-    /// The base rate throughout.
+    /// The base rate without decay.
     Constant,
-    /// The base rate, then a line down to 0 over the cooldown.
+    /// The base rate, followed by linear decay to 0 during the cooldown.
     ConstantWithCooldown,
 }
 

@@ -1,4 +1,4 @@
-//! What a run is bound to: everything beside the weights that decides how it goes on.
+//! The signature of a run: everything except the weights that its continuation depends on.
 
 use sail_core::{AlignmentHead, ContrastiveLoss, FeatureError};
 use sail_data::Pairs;
@@ -7,11 +7,11 @@ use serde_json::{Map, Value, json};
 use crate::parameters::parameters;
 use crate::{TrainConfig, TrainError};
 
-/// Settings of a run that do not decide its weights, and may change on the way.
+/// Settings that do not affect the weights and may change when a run is resumed.
 const FREE: [&str; 3] = ["evaluate_every", "keep_every", "statistics_every"];
 
-/// Describes the settings, the loss, the parameters of the head and the keys of the data. A checkpoint has it, and a
-/// resume must have the same.
+/// Returns the settings, the loss, the parameters of the head and the keys of the data. The signature is part of the
+/// checkpoint and must be the same when the run is resumed.
 pub(crate) fn signature<H: AlignmentHead>(
     config: &TrainConfig,
     loss: &dyn ContrastiveLoss,
@@ -31,7 +31,7 @@ pub(crate) fn signature<H: AlignmentHead>(
     )
 }
 
-/// The fields in which two JSON values differ, each as `path (this, now that)`.
+/// Lists the fields in which two JSON values differ, each as `path (this, now that)`.
 pub(crate) fn differences(a: &Value, b: &Value) -> Vec<String> {
     let mut fields = Vec::new();
     collect("", a, b, &mut fields);

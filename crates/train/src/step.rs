@@ -14,7 +14,7 @@ use crate::gradient_cache::{Embeddings, Share, on_each, project, surrogate};
 use crate::precision::{loss_scale, scaled};
 use crate::{AlignmentBatch, TrainError, precision};
 
-/// How the gradient of a loss with respect to a head's parameters is computed: in one piece, in micro-batches, or on
+/// Computes the gradient of a loss with respect to the parameters of a head: in one pass, in micro-batches, or on
 /// several devices, with the same result up to rounding.
 ///
 /// # Examples
@@ -43,21 +43,21 @@ pub struct AlignmentStep {
     statistics: bool,
 }
 
-/// What a step computes.
+/// The result of [`AlignmentStep::gradients`].
 #[derive(Debug)]
 pub struct StepGradients {
-    /// Gradients by parameter, still to be multiplied by `unscale`.
+    /// Gradients by parameter, to be multiplied by `unscale`.
     pub gradients: GradientsParams,
-    /// 1, save for an f16 step, whose gradients are scaled up by a power of two against underflow.
+    /// Inverse of the loss scale, which prevents underflow in f16; 1 for other dtypes.
     pub unscale: f32,
     /// The loss before the update, `[1]`.
     pub loss: Tensor<1>,
-    /// How the loss divides between positives and negatives, if that was asked for and the loss can tell.
+    /// Statistics of positives and negatives, if requested and supported by the loss.
     pub statistics: Option<LossStatistics>,
 }
 
 impl AlignmentStep {
-    /// A step in one piece, in f32, on the device of the head.
+    /// Creates a step in f32 on the device of the head, without micro-batches.
     pub fn new(loss: Arc<dyn ContrastiveLoss>) -> Self {
         Self {
             loss,
@@ -69,35 +69,35 @@ impl AlignmentStep {
         }
     }
 
-    /// Sends at most `rows` rows through the head at once; see [`Trainer::micro_batch`](crate::Trainer::micro_batch).
+    /// Sets the micro-batch size; see [`Trainer::micro_batch`](crate::Trainer::micro_batch).
     #[must_use]
     pub fn with_micro_batch(mut self, rows: Option<NonZeroUsize>) -> Self {
         self.micro_batch = rows;
         self
     }
 
-    /// Sets what the head's layers compute in.
+    /// Sets the compute dtype of the head's layers.
     #[must_use]
     pub fn with_precision(mut self, precision: Dtype) -> Self {
         self.precision = precision;
         self
     }
 
-    /// Shares each batch among the head's device and these; see [`Trainer::devices`](crate::Trainer::devices).
+    /// Sets additional devices; see [`Trainer::devices`](crate::Trainer::devices).
     #[must_use]
     pub fn with_devices(mut self, devices: Vec<Device>) -> Self {
         self.devices = devices;
         self
     }
 
-    /// Multiplies the scale of f16 gradients, which is chosen from their largest value, by a power of two.
+    /// Sets a power of two by which the scale of f16 gradients, derived from their largest value, is multiplied.
     #[must_use]
     pub fn with_loss_scale(mut self, factor: f32) -> Self {
         self.loss_scale = factor;
         self
     }
 
-    /// Computes the statistics of the loss as well.
+    /// Sets whether to compute statistics of positives and negatives.
     #[must_use]
     pub fn with_statistics(mut self, statistics: bool) -> Self {
         self.statistics = statistics;
@@ -107,7 +107,8 @@ impl AlignmentStep {
     /// Computes the gradient of the loss of a batch.
     ///
     /// # Errors
-    /// [`TrainError`] when the head or the loss does not take the batch, or cannot be divided as configured.
+    /// Returns [`TrainError`] if the head or the loss does not accept the batch, or the head cannot be split into
+    /// micro-batches.
     pub fn gradients<H: AlignmentHead>(
         &self,
         head: &H,
@@ -124,7 +125,7 @@ impl AlignmentStep {
         }
     }
 
-    /// The loss of a batch without gradients.
+    /// Computes the loss of a batch without gradients.
     pub(crate) fn loss<H: AlignmentHead>(&self, head: &H, batch: AlignmentBatch) -> Result<f64, TrainError> {
         let (images, texts) = self.embed(head, batch)?;
         let (log_scale, bias) = (head.log_scale(), head.bias());
@@ -132,7 +133,7 @@ impl AlignmentStep {
         Ok(f64::from(loss.value.try_into_scalar::<f32>()?))
     }
 
-    /// One graph over the whole batch.
+    /// Computes the gradients with one graph over the whole batch.
     fn undivided<H: AlignmentHead>(
         &self,
         head: &H,
@@ -147,7 +148,7 @@ impl AlignmentStep {
         Ok(loss.step(GradientsParams::from_grads(sum.backward(), head)))
     }
 
-    /// The batch in equal shares, one a device, each in micro-batches.
+    /// Computes the gradients in equal shares per device, each in micro-batches.
     fn divided<H: AlignmentHead>(
         &self,
         head: &H,
@@ -193,7 +194,8 @@ impl AlignmentStep {
         Ok(loss.step(sum.grads()))
     }
 
-    /// The first share stays where it is, the others go to the other devices with a copy of the head.
+    /// Splits the batch. The first share stays on its device; the others move to the other devices with a copy of the
+    /// head.
     fn shares<H: AlignmentHead>(
         &self,
         head: &H,
@@ -215,7 +217,7 @@ impl AlignmentStep {
         shares.collect()
     }
 
-    /// Unit-length embeddings of both sides.
+    /// Computes the normalized embeddings of both sides.
     fn embed<H: AlignmentHead>(&self, head: &H, batch: AlignmentBatch) -> Result<Embeddings, TrainError> {
         let head = precision::cast(head, self.precision)?;
         let unit = |side, features| Ok::<_, TrainError>(l2_normalize(project(&head, side, features)?));
@@ -223,7 +225,7 @@ impl AlignmentStep {
         Ok((unit(Side::Image, batch.images)?, texts.collect::<Result<_, _>>()?))
     }
 
-    /// The loss's gradients at embeddings without a graph.
+    /// Computes the gradients of the loss at the embeddings, without a graph.
     fn loss_gradients<H: AlignmentHead>(
         &self,
         head: &H,
@@ -268,7 +270,7 @@ impl EvaluatedLoss {
     }
 }
 
-/// A scalar whose gradient with respect to the scale and bias of the logits is the loss's.
+/// Returns a scalar with the same gradient with respect to the logit scale and bias as the loss.
 fn logit_surrogate<H: AlignmentHead>(head: &H, loss: &LossGradients) -> Tensor<1> {
     head.log_scale() * Tensor::from_inner(loss.log_scale.clone())
         + head.bias() * Tensor::from_inner(loss.bias.clone())

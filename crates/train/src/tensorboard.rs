@@ -1,4 +1,4 @@
-//! A run in TensorBoard.
+//! TensorBoard event files.
 
 use std::fs::File;
 use std::io::BufWriter;
@@ -9,19 +9,19 @@ use tfrecord::{EventWriter, EventWriterConfig};
 
 use crate::{EvaluationRecord, Event, Observer, StepRecord, TrainError};
 
-/// An [`Observer`] that writes the metrics of a run to an event file, which `tensorboard --logdir FOLDER` shows.
+/// An [`Observer`] that writes the metrics of a run to an event file for `tensorboard --logdir FOLDER`.
 ///
-/// A resumed run begins another file in the folder; TensorBoard joins them.
+/// A resumed run writes another file to the folder. TensorBoard combines them.
 pub struct TensorBoard {
     writer: EventWriter<BufWriter<File>>,
     failed: bool,
 }
 
 impl TensorBoard {
-    /// Begins an event file in a folder, which is made if it is missing.
+    /// Creates an event file in a folder, which is created if it is missing.
     ///
     /// # Errors
-    /// [`TrainError::Io`] if the file cannot be created.
+    /// Returns [`TrainError::Io`] if the file cannot be created.
     pub fn create(folder: impl AsRef<Path>) -> Result<Self, TrainError> {
         let folder = folder.as_ref();
         std::fs::create_dir_all(folder).map_err(TrainError::io(folder))?;
@@ -34,8 +34,7 @@ impl TensorBoard {
         Ok(Self { writer, failed: false })
     }
 
-    /// Writes values under their tags. A display that cannot be written to is no reason to stop a run: after an error
-    /// nothing more is written.
+    /// Writes values by tag. A failure must not stop a run, so nothing more is written after an error.
     fn write(&mut self, step: usize, values: impl IntoIterator<Item = (String, Option<f64>)>) {
         for (tag, value) in values {
             if let Some(value) = value.filter(|_| !self.failed) {
@@ -84,7 +83,7 @@ impl<H> Observer<H> for TensorBoard {
         match event {
             Event::Step(record) => self.step(record),
             Event::Evaluated(record) => self.evaluation(record),
-            // So that TensorBoard shows what a checkpoint has, and a kill loses no more.
+            // Flushed with each checkpoint, so that an interruption loses no events before it.
             Event::Saved { .. } | Event::Finished => self.failed |= self.writer.flush().is_err(),
             Event::Started { .. } => {}
         }

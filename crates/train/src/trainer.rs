@@ -1,4 +1,4 @@
-//! Setting up a run.
+//! Configures and starts a run.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -47,9 +47,9 @@ pub struct Trainer<'a, H: AlignmentHead> {
 }
 
 impl<'a, H: AlignmentHead> Trainer<'a, H> {
-    /// A run on the device of the head, without evaluation, folder or observers.
+    /// Creates a trainer on the device of the head, without evaluation, folder or observers.
     ///
-    /// A head that was trained before is where the run starts.
+    /// The run starts from the given head, which may already be trained.
     pub fn new(config: TrainConfig, head: H, loss: Arc<dyn ContrastiveLoss>, pairs: Pairs) -> Self {
         let parts = RunParts {
             config,
@@ -65,8 +65,8 @@ impl<'a, H: AlignmentHead> Trainer<'a, H> {
         Self { parts, division: Division::default(), devices: Vec::new() }
     }
 
-    /// Evaluates retrieval and loss on these pairs in the course of the run ([`HoldoutRetrieval`]). An empty set stands
-    /// for no evaluation.
+    /// Evaluates retrieval and loss on these pairs during the run ([`HoldoutRetrieval`]). An empty holdout disables
+    /// evaluation.
     pub fn holdout(mut self, pairs: Pairs) -> Self {
         let (loss, batch_size) = (self.parts.loss.clone(), self.parts.config.batch_size);
         let holdout = (!pairs.is_empty()).then(|| HoldoutRetrieval::new(pairs, loss, batch_size));
@@ -74,78 +74,79 @@ impl<'a, H: AlignmentHead> Trainer<'a, H> {
         self
     }
 
-    /// Evaluates the head with an evaluator of the caller's.
+    /// Sets a custom evaluator.
     pub fn evaluator(mut self, evaluator: impl Evaluator<H> + 'a) -> Self {
         self.parts.evaluator = Some(Box::new(evaluator));
         self
     }
 
-    /// Keeps the run's files in this folder, and continues from its checkpoint if there is one.
+    /// Writes the files of the run to this folder, and resumes from its checkpoint if there is one.
     pub fn folder(mut self, folder: RunFolder) -> Self {
         self.parts.folder = Some(folder);
         self
     }
 
-    /// Sets the time between checkpoints, 60 seconds by default: how much work a kill may cost. The result does not
-    /// depend on it.
+    /// Sets the time between checkpoints, 60 seconds by default. It does not affect the result.
     pub fn checkpoint_every(mut self, interval: Duration) -> Self {
         self.parts.checkpoint_every = interval;
         self
     }
 
-    /// Sends at most `rows` rows through the head at once; by default the whole batch passes in one piece.
+    /// Sets the micro-batch size: the head processes at most `rows` rows at once. By default, the batch is not split.
     ///
-    /// The memory of the head's activations then grows with the micro-batch instead of the batch, and a step takes one
-    /// more forward pass. It remains the exact step of the whole batch, with all of its negatives. Only rounding differs,
-    /// so that a run may be resumed with another micro-batch, though not byte for byte.
+    /// The memory of the head's activations then depends on the micro-batch size instead of the batch size, at the cost
+    /// of one additional forward pass. The gradient remains that of the full batch with all in-batch negatives, up to
+    /// rounding. A run may be resumed with another micro-batch size, but the result is then not identical byte for
+    /// byte.
     pub fn micro_batch(mut self, rows: NonZeroUsize) -> Self {
         self.division = Division::MicroBatch(rows);
         self
     }
 
-    /// Keeps a step within about `bytes` bytes: the largest [`micro_batch`](Trainer::micro_batch) that fits is chosen,
-    /// and none if the batch fits whole.
+    /// Sets a memory budget for a step, in bytes: chooses the largest [`micro_batch`](Trainer::micro_batch) that fits,
+    /// or none if the whole batch fits.
     ///
-    /// Weights, gradients, optimizer, the batches that are read ahead, embeddings, the loss, and the activations of the
-    /// head's layers count; features that are in memory themselves, evaluations and the program do not.
+    /// The estimate includes weights, gradients, optimizer state, prefetched batches, embeddings, the loss and the
+    /// activations of the head. It excludes features in memory, evaluations and the program.
     pub fn memory(mut self, bytes: u64) -> Self {
         self.division = Division::Budget(bytes);
         self
     }
 
-    /// Shares each batch among the head's device and these, in equal parts. The step remains that of the whole batch: the
-    /// embeddings meet on the head's device, which computes the loss and the update; the gradients of the parts are added
-    /// up there. [`micro_batch`](Trainer::micro_batch) and [`memory`](Trainer::memory) then apply to each device.
+    /// Adds devices: each batch is split evenly across the head's device and these. The gradient remains that of the
+    /// full batch: embeddings are gathered on the head's device, which computes the loss, sums the gradients and
+    /// applies the update. [`micro_batch`](Trainer::micro_batch) and [`memory`](Trainer::memory) then apply to each
+    /// device.
     pub fn devices(mut self, devices: Vec<Device>) -> Self {
         self.devices = devices;
         self
     }
 
-    /// Sends the run's events to an observer.
+    /// Adds an observer, which receives the events of the run.
     pub fn observer(mut self, observer: impl Observer<H> + 'a) -> Self {
         self.parts.observers.push(Box::new(observer));
         self
     }
 
-    /// Stops the run when this handle is used: after the step at hand, with a checkpoint.
+    /// Sets a handle that stops the run after the current step, with a checkpoint.
     pub fn interrupter(mut self, interrupter: Interrupter) -> Self {
         self.parts.interrupter = interrupter;
         self
     }
 
-    /// Checks everything that [`run`](Trainer::run) would refuse, without training: before a [`RunFolder`] is made, say.
+    /// Performs the checks of [`run`](Trainer::run) without training, for example before creating a [`RunFolder`].
     ///
     /// # Errors
-    /// [`TrainError`] for an invalid configuration, too little data, a head or a loss that does not fit, and a loss that is
-    /// not finite from the start.
+    /// Returns [`TrainError`] if the configuration is invalid, there are fewer pairs than a batch, the head or the loss
+    /// does not accept the data, or the initial loss is not finite.
     pub fn check(&self) -> Result<(), TrainError> {
         self.plan().map(drop)
     }
 
-    /// Returns what a run will do, without training.
+    /// Returns the plan of the run without training.
     ///
     /// # Errors
-    /// As [`check`](Trainer::check).
+    /// The same as [`check`](Trainer::check).
     pub fn plan(&self) -> Result<Plan, TrainError> {
         let TrainConfig { epochs, batch_size, seed, .. } = self.parts.config;
         self.parts.config.check()?;
@@ -164,11 +165,11 @@ impl<'a, H: AlignmentHead> Trainer<'a, H> {
         })
     }
 
-    /// Computes the gradient of a first batch, twice, and returns the time of the second: about that of a step. A batch of
-    /// more than 4,096 pairs is extrapolated from that many, in proportion.
+    /// Estimates the time of a step: computes the gradient of a batch twice and returns the time of the second. Batches
+    /// of more than 4,096 pairs are extrapolated linearly from 4,096 pairs.
     ///
     /// # Errors
-    /// As [`check`](Trainer::check), and those of reading the features.
+    /// The same as [`check`](Trainer::check), and errors from reading the features.
     pub fn time_step(&self) -> Result<Duration, TrainError> {
         let plan = self.plan()?;
         let batch_size = self.parts.config.batch_size;
@@ -188,12 +189,12 @@ impl<'a, H: AlignmentHead> Trainer<'a, H> {
         Ok(elapsed.mul_f64(batch_size as f64 / rows as f64))
     }
 
-    /// Trains to the end.
+    /// Runs the training.
     ///
     /// # Errors
-    /// Those of [`check`](Trainer::check) before the first step. Later for unusable features, a full disk, a device that
-    /// fails, and a loss, gradient or weight that is not finite, which is never saved. A new folder in which no step was
-    /// taken is removed again.
+    /// Before the first step, the same as [`check`](Trainer::check). During the run, returns [`TrainError`] for invalid
+    /// features, I/O and device errors, and a loss, gradient or weight that is not finite. Such weights are never
+    /// saved. A new folder is removed if no step was completed.
     pub fn run(mut self) -> Result<Outcome<H>, TrainError> {
         let _span =
             tracing::info_span!("train", pairs = self.parts.pairs.len(), epochs = self.parts.config.epochs)
@@ -215,7 +216,7 @@ impl<'a, H: AlignmentHead> Trainer<'a, H> {
             .with_devices(self.devices.clone())
     }
 
-    /// Rows of a micro-batch; `None` if the batch passes through the head in one piece.
+    /// Returns the micro-batch size, or `None` if the batch is not split.
     fn micro_batch_rows(
         &self,
         memory: &Result<StepMemory, TrainError>,
@@ -242,7 +243,7 @@ impl<'a, H: AlignmentHead> Trainer<'a, H> {
         }
     }
 
-    /// Sends two pairs through the head and the loss, so that whatever does not fit is reported at once.
+    /// Runs the head and the loss on two pairs, so that incompatible parts are reported before training.
     fn dry_run(&self) -> Result<(), TrainError> {
         let device = self.parts.head.log_scale().device().inner();
         for device in [&device].into_iter().chain(&self.devices) {

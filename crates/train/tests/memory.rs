@@ -1,4 +1,4 @@
-//! What a step holds. A test binary of its own: the peak is that of the process.
+//! Peak memory of a step. A separate test binary, because the peak is that of the process.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -11,46 +11,46 @@ use sail_layers::{Head, HeadConfig, ProjectorConfig};
 use sail_losses::SigmoidLoss;
 use sail_train::{AlignmentBatch, AlignmentStep, Event, TrainConfig, TrainError, Trainer};
 
-/// A size of this process, in MiB.
+/// Returns a size of this process in MiB.
 fn status(field: &str) -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
     line.trim_start_matches(':').trim().trim_end_matches(" kB").parse::<usize>().unwrap() / 1024
 }
 
-/// The largest resident size so far.
+/// Returns the peak resident size.
 fn peak() -> usize {
     status("VmHWM")
 }
 
-/// The resident size now.
+/// Returns the current resident size.
 fn resident() -> usize {
     status("VmRSS")
 }
 
-/// Keeps the tests from adding to each other's peak.
+/// Prevents tests from running concurrently and adding to each other's peak.
 static ALONE: Mutex<()> = Mutex::new(());
 
 #[test]
-fn a_divided_step_holds_neither_all_pairs_nor_all_activations() {
+fn micro_batches_store_neither_all_logits_nor_all_activations() {
     let _alone = ALONE.lock().unwrap();
     let device = Device::flex().autodiff();
     let rows = 8192;
     let random = || Tensor::<2>::random([rows, 16], Distribution::Normal(0.0, 1.0), &device);
     let batch = AlignmentBatch { images: random(), texts: vec![random()] };
-    // 4,096 hidden values a row: 128 MiB for the batch, of which autodiff would keep several.
+    // 4,096 hidden values per row: 128 MiB per activation of the batch, of which autodiff would keep several.
     let config = HeadConfig::new(16, 16, 8, ProjectorConfig::Glu { width: 256 });
     let head = Head::new(&config, 0, &device).unwrap();
     let step = AlignmentStep::new(Arc::new(SigmoidLoss::new())).with_micro_batch(NonZeroUsize::new(256));
     let before = peak();
     let found = step.gradients(&head, batch).unwrap();
     assert!(found.loss.into_scalar::<f32>() > 0.0);
-    // One matrix of all pairs would take 256 MiB.
+    // A logit matrix of the whole batch would take 256 MiB.
     let grown = peak() - before;
     assert!(grown < 128, "{grown} MiB");
 }
 
-/// One step's micro-batch, and by how many MiB it raised the peak.
+/// Runs one step. Returns its micro-batch size and the increase of the peak in MiB.
 fn step(projector: ProjectorConfig, batch: usize, budget: u64) -> Result<(Option<usize>, usize), TrainError> {
     let features = |dim: usize| {
         let values = (0..batch * dim).map(|i| (i as f32 * 0.37).sin()).collect();
@@ -75,7 +75,7 @@ fn step(projector: ProjectorConfig, batch: usize, budget: u64) -> Result<(Option
 fn every_layer_stays_within_its_budget() {
     let _alone = ALONE.lock().unwrap();
     const MIB: u64 = 1 << 20;
-    // Peaks of a process only grow, so budgets do as well.
+    // The peak of a process never decreases, so the budgets increase.
     for (index, projector) in [
         ProjectorConfig::Glu { width: 32 },
         ProjectorConfig::SwiGlu { width: 32 },
@@ -92,7 +92,7 @@ fn every_layer_stays_within_its_budget() {
 }
 
 #[test]
-fn too_small_a_budget_names_the_least_that_suffices() {
+fn insufficient_budget_error_states_the_minimum() {
     let _alone = ALONE.lock().unwrap();
     let Err(TrainError::Memory { least, .. }) = step(ProjectorConfig::Glu { width: 2 }, 512, 1 << 20) else {
         panic!("a step in 1 MiB");

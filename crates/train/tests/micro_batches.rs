@@ -1,4 +1,4 @@
-//! A step in micro-batches, or on several devices, is the undivided step.
+//! Micro-batches and several devices compute the gradient of the full batch.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::num::NonZeroUsize;
@@ -21,7 +21,7 @@ fn batch(rows: usize, caption_sets: usize, device: &Device) -> AlignmentBatch {
     AlignmentBatch { images: random(10), texts: (0..caption_sets).map(|_| random(6)).collect() }
 }
 
-/// Compares the gradients of every parameter by the length of their difference.
+/// Compares the gradients of every parameter by the norm of their difference.
 struct Compare<'a> {
     found: &'a GradientsParams,
     expected: &'a GradientsParams,
@@ -41,7 +41,7 @@ impl ModuleVisitor for Compare<'_> {
 }
 
 #[test]
-fn gradients_equal_those_of_the_undivided_step() {
+fn gradients_equal_those_of_the_full_batch() {
     let device = Device::flex().autodiff();
     let losses: [Arc<dyn ContrastiveLoss>; 2] = [Arc::new(SigmoidLoss::new()), Arc::new(InfoNceLoss::new())];
     for projector in [
@@ -78,7 +78,7 @@ fn gradients_equal_those_of_the_undivided_step() {
 }
 
 #[test]
-fn one_side_may_have_no_parameters() {
+fn supports_a_side_without_parameters() {
     let device = Device::flex().autodiff();
     let mut config = HeadConfig::new(10, 6, 10, ProjectorConfig::Linear {});
     config.image = Some(SideConfig { norm: false, ..SideConfig::new(10, ProjectorConfig::Identity {}) });
@@ -91,7 +91,7 @@ fn one_side_may_have_no_parameters() {
 }
 
 #[test]
-fn a_head_with_batch_norm_is_not_divided() {
+fn rejects_micro_batches_with_batch_norm() {
     let features = |dim: usize| {
         let values = (0..ROWS * dim).map(|i| (i as f32 * 0.37).sin()).collect();
         Arc::new(MatrixFeatures::new(dim, values).unwrap())

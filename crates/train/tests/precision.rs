@@ -1,4 +1,4 @@
-//! Half precision in the head's layers, and nowhere else.
+//! Training with the head's layers in half precision.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::num::NonZeroUsize;
@@ -15,7 +15,7 @@ use sail_train::{AlignmentBatch, AlignmentStep, TrainConfig, TrainError, Trainer
 
 const ROWS: usize = 24;
 
-/// The sigmoid loss, many times smaller.
+/// The sigmoid loss times a constant.
 struct Times(f32);
 
 impl ContrastiveLoss for Times {
@@ -35,7 +35,7 @@ impl ContrastiveLoss for Times {
     }
 }
 
-/// The gradients of a step, one parameter after the other, free of the loss scale.
+/// Collects the unscaled gradients of a step by parameter.
 struct Gradients<'a>(&'a GradientsParams, f32, Vec<Vec<f32>>);
 
 impl ModuleVisitor for Gradients<'_> {
@@ -53,9 +53,9 @@ fn head(projector: ProjectorConfig) -> Head {
 
 fn gradients(head: &Head, loss: f32, precision: Dtype, micro_batch: Option<usize>) -> Vec<Vec<f32>> {
     let device = Device::flex().autodiff();
-    // Not drawn: the generator of `flex` is the process's, and another test may draw in between.
+    // The random generator of `flex` is global to the process and shared with concurrent tests, so it is not used.
     let features = |dim: usize, seed: f64| {
-        // Noise of unit variance: the digits that a sine has further behind the point.
+        // Pseudorandom noise of unit variance: the trailing digits of a sine.
         let noise = |i: usize| ((i as f64 + seed).sin() * 43_758.545_3).rem_euclid(1.0) - 0.5;
         let values: Vec<f32> = (0..ROWS * dim).map(|i| (12f64.sqrt() * noise(i)) as f32).collect();
         Tensor::<1>::from_floats(values.as_slice(), &device).reshape([ROWS, dim])
@@ -72,8 +72,8 @@ fn gradients(head: &Head, loss: f32, precision: Dtype, micro_batch: Option<usize
     gradients.2
 }
 
-/// The length of the difference over that of what is expected. In bf16 it is 0.02 to 0.07 on such small batches, by how
-/// many rectified numbers change their side; so the batch is always the same.
+/// Returns the norm of the difference relative to the expected norm. In bf16, it is 0.02 to 0.07 for such small
+/// batches, depending on how many ReLU inputs change their sign, so the batch is fixed.
 fn distance(found: &[f32], expected: &[f32]) -> f64 {
     let length = |x: &mut dyn Iterator<Item = f64>| x.map(|x| x * x).sum::<f64>().sqrt();
     let difference = length(&mut found.iter().zip(expected).map(|(f, e)| f64::from(f - e)));
@@ -81,7 +81,7 @@ fn distance(found: &[f32], expected: &[f32]) -> f64 {
 }
 
 #[test]
-fn gradients_are_those_of_f32_to_within_the_bits() {
+fn gradients_match_f32_within_the_precision() {
     for projector in [
         ProjectorConfig::Linear {},
         ProjectorConfig::MLP,
@@ -97,7 +97,7 @@ fn gradients_are_those_of_f32_to_within_the_bits() {
                 for (found, expected) in found.iter().zip(&expected) {
                     largest = largest.max(distance(found, expected));
                 }
-                // Not quite the same: the layers did compute in half precision.
+                // A difference above 0 shows that the layers computed in half precision.
                 assert!(largest > 1e-5 && largest < allowed, "{projector:?} in {precision}: {largest:e}");
             }
         }
@@ -105,9 +105,9 @@ fn gradients_are_those_of_f32_to_within_the_bits() {
 }
 
 #[test]
-fn tiny_gradients_do_not_vanish() {
+fn tiny_gradients_do_not_underflow() {
     let head = head(ProjectorConfig::Glu { width: 2 });
-    // A batch of 32,768 divides by 2^30, and f16 ends at 2^-24.
+    // The loss of a batch of 32,768 divides by 2^30, and the smallest f16 value is 2^-24.
     let small = (-30f32).exp2();
     let expected = gradients(&head, 1.0, Dtype::F16, None);
     let found = gradients(&head, small, Dtype::F16, None);
@@ -142,7 +142,7 @@ impl ModuleVisitor for Single {
 }
 
 #[test]
-fn a_run_ends_where_that_in_f32_does_with_weights_in_f32() {
+fn half_precision_run_matches_f32_and_keeps_f32_weights() {
     let run = |precision| trainer(ProjectorConfig::Glu { width: 2 }, precision).run().unwrap();
     let single = run(Dtype::F32);
     let loss = |outcome: &sail_train::Outcome<Head>| outcome.history.steps.last().unwrap().loss;
@@ -155,7 +155,7 @@ fn a_run_ends_where_that_in_f32_does_with_weights_in_f32() {
 }
 
 #[test]
-fn a_head_that_cannot_says_so() {
+fn rejects_heads_without_half_precision() {
     let sharelock = ProjectorConfig::ShareLock { hidden: 8, layers: 2, dropout: 0.0 };
     let refused = trainer(sharelock, Dtype::BF16).check();
     assert!(matches!(refused, Err(TrainError::Precision { .. })), "{refused:?}");

@@ -1,4 +1,4 @@
-//! The event files of a run, read back.
+//! Reads the event files of a run.
 #![cfg(feature = "tensorboard")]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -15,7 +15,7 @@ use tfrecord::EventIter;
 use tfrecord::protobuf::event::What;
 use tfrecord::protobuf::summary::value::Value;
 
-/// The values of every tag by step; checksums are compared on the way.
+/// Returns the values of every tag by step, and verifies the checksums.
 fn read(path: &Path) -> BTreeMap<String, BTreeMap<i64, f32>> {
     let mut tags: BTreeMap<String, BTreeMap<i64, f32>> = BTreeMap::new();
     for event in EventIter::open(path, Default::default()).unwrap() {
@@ -31,7 +31,7 @@ fn read(path: &Path) -> BTreeMap<String, BTreeMap<i64, f32>> {
 }
 
 #[test]
-fn events_are_those_of_the_history() {
+fn events_match_the_history() {
     let folder = tempfile::tempdir().unwrap();
     let features = |dim: usize| {
         let values = (0..30 * dim).map(|i| (i as f32 * 0.37).sin()).collect();

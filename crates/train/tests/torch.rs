@@ -1,6 +1,6 @@
 //! Runs of 45 steps against PyTorch: same initial head, batches and learning rates, same losses and final parameters.
 //!
-//! `fixtures/generate.py` writes the fixture, from the paper and with PyTorch's own parts.
+//! `fixtures/generate.py` writes the fixture. It implements the recipe of the paper with PyTorch.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -32,7 +32,7 @@ impl<'a> Case<'a> {
         (values.collect(), view.shape()[1])
     }
 
-    /// A head file made of the tensors that PyTorch wrote.
+    /// Loads a head from the tensors that PyTorch wrote.
     fn head(&self, config: &HeadConfig) -> Head {
         let prefix = format!("{}/initial/", self.name);
         let views = self.tensors.iter().filter_map(|(name, view)| Some((name.strip_prefix(&prefix)?, view)));
@@ -88,7 +88,7 @@ fn check(name: &str, projector: ProjectorConfig, caption_sets: usize, config: Tr
         );
     }
 
-    // What training changed, not the parameters themselves, which mostly are what they were at the beginning.
+    // Compares the updates, because the parameters are dominated by their initial values.
     let bytes = head.to_bytes().unwrap();
     let head = SafeTensors::deserialize(&bytes).unwrap();
     for (parameter, view) in head.iter() {
@@ -97,7 +97,7 @@ fn check(name: &str, projector: ProjectorConfig, caption_sets: usize, config: Tr
         let moved = norm(expected.iter().zip(&initial).map(|(a, b)| a - b));
         let missed = norm(found.iter().zip(&expected).map(|(a, b)| a - b));
         assert!(moved > 0.0, "{name}: {parameter} did not move");
-        // The sign of a gradient near zero may differ, and Lion takes nothing but the sign.
+        // The sign of a gradient near zero may differ, and Lion only uses the sign.
         assert!(missed < 0.05 * moved, "{name}: {parameter} moved {moved:e} and missed by {missed:e}");
     }
 }

@@ -24,8 +24,8 @@ fn values<const D: usize>(tensor: Tensor<D>) -> (Vec<usize>, Vec<f32>) {
 #[track_caller]
 fn assert_close(found: (Vec<usize>, Vec<f32>), expected: (Vec<usize>, Vec<f32>)) {
     assert_eq!(found.0, expected.0);
-    let apart = found.1.iter().zip(&expected.1).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-    assert!(apart < 1e-4, "{apart}");
+    let difference = found.1.iter().zip(&expected.1).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(difference < 1e-4, "{difference}");
 }
 
 #[test]

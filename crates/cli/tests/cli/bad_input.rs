@@ -65,7 +65,7 @@ fn rejects_invalid_settings() {
     let unstated = changed(&tight, "--memory 1GiB --loss barlow-twins");
     lab.refuses(&unstated, 2, &["the loss does not state", "chunk"]);
     let half = "train --images images --texts texts --projector sharelock --dim 64 --batch 64 --precision f16 --out run";
-    lab.refuses(half, 2, &["the head does not compute in f16", "f32"]);
+    lab.refuses(half, 2, &["the head does not support f16", "f32"]);
     lab.refuses(&changed(&train, "--optimizer sgd"), 2, &["'sgd'", "[possible values: lion, adamw]"]);
     lab.refuses("train --colour blue", 2, &["--colour", "unexpected"]);
 }

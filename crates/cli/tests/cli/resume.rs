@@ -226,8 +226,8 @@ fn a_run_folder_has_one_process_and_one_configuration() {
         lab.refuses(&format!("{} --resume", changed(&command, change)), 2, &words);
     }
     let nothing = format!("{TRAIN} --out nothing --resume");
-    lab.refuses(&nothing, 2, &["nothing holds no run to resume"]);
-    lab.refuses(&format!("{TRAIN} --out images --resume"), 2, &["images holds no run to resume"]);
+    lab.refuses(&nothing, 2, &["nothing contains no run to resume"]);
+    lab.refuses(&format!("{TRAIN} --out images --resume"), 2, &["images contains no run to resume"]);
     lab.refuses(&format!("{TRAIN} --out images"), 2, &["images exists"]);
 }
 

@@ -14,7 +14,7 @@ pub enum SailError {
     /// A backbone cannot be found, downloaded or built.
     #[error("cannot load the {side} backbone")]
     Model {
-        /// Which side.
+        /// The side.
         side: Side,
         /// Why.
         #[source]
@@ -23,7 +23,7 @@ pub enum SailError {
     /// A backbone was neither specified nor recorded by the head.
     #[error("the head does not record its {side} backbone: name the model")]
     Unrecorded {
-        /// Which side.
+        /// The side.
         side: Side,
     },
     /// A backbone recorded by the head cannot be found, downloaded or built.
@@ -31,7 +31,7 @@ pub enum SailError {
         "cannot load the {side} backbone `{model}` recorded by the head: name the model if it is elsewhere"
     )]
     Recorded {
-        /// Which side.
+        /// The side.
         side: Side,
         /// The recorded name.
         model: String,
@@ -42,7 +42,7 @@ pub enum SailError {
     /// The head records an unknown pooling.
     #[error("unsupported {side} pooling recorded by the head: {reason}")]
     Pooling {
-        /// Which side.
+        /// The side.
         side: Side,
         /// The recorded pooling and the supported ones.
         reason: String,
@@ -62,7 +62,7 @@ pub enum SailError {
     /// A backbone cannot embed an input.
     #[error("cannot embed the {side}s")]
     Tower {
-        /// Which side.
+        /// The side.
         side: Side,
         /// Why; its row is an index into the input.
         #[source]
@@ -76,7 +76,7 @@ pub enum SailError {
         "the embedding of {side} {row} has norm {norm}, expected a finite norm above 0: check the input and the weights"
     )]
     Direction {
-        /// Which side.
+        /// The side.
         side: Side,
         /// Index of the input, or of the patch in its batch for dense features.
         row: usize,
