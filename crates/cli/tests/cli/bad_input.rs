@@ -59,7 +59,7 @@ fn rejects_invalid_settings() {
     let sharelock = "train --images images --texts texts --projector sharelock --dim 32 --batch 64 --out run";
     lab.refuses(sharelock, 2, &["`input` is 64, expected 32", "identity"]);
     let cut = "train --images images --texts texts --projector sharelock --dim 64 --batch 64 --micro-batch 8 --out run";
-    lab.refuses(cut, 2, &["cannot divide the batch into micro-batches of 8 rows", "batch norm"]);
+    lab.refuses(cut, 2, &["cannot split the batch into micro-batches of 8 rows", "batch norm"]);
     let tight = format!("{train} --memory 1MiB");
     lab.refuses(&tight, 2, &["a memory budget of 1 MiB is too small", "at least "]);
     let unstated = changed(&tight, "--memory 1GiB --loss barlow-twins");
