@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use sail_vl::core::{Check, Dtype};
+use sail_vl::data::CaptionSampling;
 use sail_vl::losses::{Blocks, Direction, LossConfig, Normalization};
 use sail_vl::recipe::{HeadRecipe, ProjectorKind, Recipe};
 use sail_vl::train::{Interval, OptimizerConfig, ParameterGroup, Schedule, TrainConfig};
@@ -31,6 +32,12 @@ pub(crate) struct RecipeArgs {
     /// several stores, separated by commas.
     #[arg(long, value_name = "FEATURES")]
     extra_texts: Vec<String>,
+    /// Captions of the first set that an epoch shows of an image: one at random, or all [default: random].
+    #[arg(long, value_name = "SAMPLING", value_parser = named::<CaptionSampling>())]
+    captions: Option<CaptionSampling>,
+    /// How often an epoch shows the pairs of each source of `--images`, such as `1,0.5` for two.
+    #[arg(long, value_name = "WEIGHTS", value_delimiter = ',')]
+    source_weights: Vec<f64>,
     /// Number of pairs that are held out of training and evaluated [default: 0].
     #[arg(long, value_name = "ROWS")]
     holdout: Option<usize>,
@@ -199,6 +206,10 @@ impl RecipeArgs {
         set(&mut train.cooldown, &self.cooldown);
         set(&mut train.weight_decay, &self.weight_decay);
         set(&mut train.precision, &self.precision);
+        set(&mut train.captions, &self.captions);
+        if !self.source_weights.is_empty() {
+            train.source_weights.clone_from(&self.source_weights);
+        }
         set(&mut train.seed, &self.seed);
         set(&mut train.evaluate_every, &self.evaluate_every);
         set(&mut train.keep_every, &self.keep_every);

@@ -19,7 +19,7 @@ use crate::train_report;
 use crate::train_run::execute;
 
 /// Options that name data or files and cannot be swept.
-const FIXED: [&str; 5] = ["config", "images", "texts", "extra-texts", "holdout"];
+const FIXED: [&str; 6] = ["config", "images", "texts", "extra-texts", "source-weights", "holdout"];
 
 /// One combination of values, and the recipe of its run.
 struct Setting {

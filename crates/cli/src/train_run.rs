@@ -7,7 +7,7 @@ use bytesize::ByteSize;
 use sail_vl::burn::tensor::Device;
 use sail_vl::layers::Head;
 use sail_vl::recipe::{PreparedRun, Recipe};
-use sail_vl::train::{Interrupter, Outcome, Plan, Progress, TensorBoard, Trainer};
+use sail_vl::train::{Interrupter, Outcome, Plan, Progress, RunFolder, TensorBoard, Trainer};
 use serde::Serialize;
 
 use crate::device_args::resolve;
@@ -34,8 +34,8 @@ pub(crate) fn execute(
     // Before the folder exists, so that a run that cannot start leaves nothing behind.
     trainer.check()?;
     let folder = match resume {
-        true => sail_vl::train::RunFolder::resume(out, &recipe)?,
-        false => sail_vl::train::RunFolder::create(out, &recipe)?,
+        true => RunFolder::resume(out, &recipe)?,
+        false => RunFolder::create(out, &recipe)?,
     };
     let mut trainer = trainer.folder(folder).checkpoint_every(checkpoint_every);
     if let Some(folder) = &args.tensorboard {

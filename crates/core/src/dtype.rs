@@ -33,11 +33,6 @@ impl Dtype {
             Self::F32 => 4,
         }
     }
-
-    /// Returns whether this is the default, which configurations omit.
-    pub fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
 }
 
 impl Named for Dtype {

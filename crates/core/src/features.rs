@@ -30,6 +30,11 @@ pub trait FeatureSource: Send + Sync {
         Ok(rows.iter().map(|&row| self.key(row).into_owned()).collect())
     }
 
+    /// Returns the number of rows of each source that this one is concatenated from; of a single source, its own.
+    fn part_rows(&self) -> Vec<usize> {
+        vec![self.rows()]
+    }
+
     /// Returns whether the keys are just row indices, as for a plain matrix. Such a source is paired by position.
     fn positional(&self) -> bool {
         false

@@ -80,6 +80,10 @@ impl FeatureSource for Features {
         self.source().rows()
     }
 
+    fn part_rows(&self) -> Vec<usize> {
+        self.source().part_rows()
+    }
+
     fn dim(&self) -> usize {
         self.source().dim()
     }
@@ -178,6 +182,10 @@ impl ConcatFeatures {
 impl FeatureSource for ConcatFeatures {
     fn rows(&self) -> usize {
         self.rows
+    }
+
+    fn part_rows(&self) -> Vec<usize> {
+        self.parts.iter().map(Features::rows).collect()
     }
 
     fn dim(&self) -> usize {

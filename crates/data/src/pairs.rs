@@ -232,14 +232,37 @@ impl Pairs {
     /// [`FeatureError::OutOfRange`] for an index out of range, and those of [`sail_core::gather_checked`] and
     /// [`FeatureSource::keys`].
     pub fn batch(&self, pairs: &[usize], epoch: u64, seed: u64) -> Result<PairBatch, FeatureError> {
+        self.read(pairs, |set| self.sample_captions(set, pairs, epoch, seed))
+    }
+
+    /// As [`batch`](Pairs::batch), with the given captions of the pairs in the first set, by their index.
+    pub(crate) fn batch_with_captions(
+        &self,
+        pairs: &[usize],
+        captions: &[usize],
+        epoch: u64,
+        seed: u64,
+    ) -> Result<PairBatch, FeatureError> {
+        self.read(pairs, |set| match set {
+            0 => {
+                let row = |(&pair, &caption)| self.caption_rows(0, pair)[caption] as usize;
+                Ok(pairs.iter().zip(captions).map(row).collect())
+            }
+            set => self.sample_captions(set, pairs, epoch, seed),
+        })
+    }
+
+    /// Reads the images of pairs, and of every caption set the rows that `caption_rows` returns.
+    fn read(
+        &self,
+        pairs: &[usize],
+        caption_rows: impl Fn(usize) -> Result<Vec<usize>, FeatureError>,
+    ) -> Result<PairBatch, FeatureError> {
         self.check_range(pairs)?;
         let rows: Vec<usize> = pairs.iter().map(|&pair| self.image_row(pair)).collect();
         let images = gather_checked_parallel(&*self.images, &rows)?;
         let texts = (0..self.caption_sets())
-            .map(|set| {
-                let rows = self.sample_captions(set, pairs, epoch, seed)?;
-                gather_checked_parallel(&*self.captions[set].source, &rows)
-            })
+            .map(|set| gather_checked_parallel(&*self.captions[set].source, &caption_rows(set)?))
             .collect::<Result<_, _>>()?;
         Ok(PairBatch { images, texts, rows: pairs.len() })
     }

@@ -6,7 +6,7 @@ use std::thread::Scope;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use sail_core::FeatureError;
-use sail_data::{BatchSampler, PairBatch, Pairs};
+use sail_data::{BatchSampler, PairBatch, Samples};
 
 /// A batch of paired features on a device. Row `i` of the images belongs with row `i` of every caption set.
 #[derive(Debug, Clone)]
@@ -56,7 +56,7 @@ impl AlignmentBatch {
 /// Reads batches on a separate thread, up to `depth` batches ahead of the receiver.
 pub(crate) fn prefetch<'scope>(
     scope: &'scope Scope<'scope, '_>,
-    pairs: Pairs,
+    samples: Samples,
     sampler: BatchSampler,
     steps: Range<usize>,
     seed: u64,
@@ -66,7 +66,7 @@ pub(crate) fn prefetch<'scope>(
     scope.spawn(move || {
         for step in steps {
             let (epoch, step) = (step / sampler.steps_per_epoch(), step % sampler.steps_per_epoch());
-            let batch = pairs.batch(&sampler.indices(epoch as u64, step), epoch as u64, seed);
+            let batch = samples.batch(&sampler.indices(epoch as u64, step), epoch as u64, seed);
             // The receiver is dropped when the run stops early.
             if sender.send(batch).is_err() {
                 return;

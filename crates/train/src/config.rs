@@ -1,6 +1,7 @@
 //! The training configuration.
 
 use sail_core::{Check, ConfigError, Dtype, ensure};
+use sail_data::CaptionSampling;
 use serde::{Deserialize, Serialize};
 
 use crate::{Interval, OptimizerConfig, ParameterGroup, Schedule};
@@ -54,8 +55,15 @@ pub struct TrainConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ema_decay: Option<f64>,
     /// Compute dtype of the head's layers. Weights, normalization, loss and optimizer use f32.
-    #[serde(skip_serializing_if = "Dtype::is_default")]
+    #[serde(skip_serializing_if = "is_default")]
     pub precision: Dtype,
+    /// Which captions an epoch shows of an image that has several.
+    #[serde(skip_serializing_if = "is_default")]
+    pub captions: CaptionSampling,
+    /// How often an epoch shows each sample of a source, one weight for each source that the images are concatenated from;
+    /// empty if all count alike.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub source_weights: Vec<f64>,
     /// Seed of the batch order, the choice among several captions, and dropout.
     pub seed: u64,
     /// Interval of evaluations. The head is always evaluated at the end of the run.
@@ -72,6 +80,10 @@ pub struct TrainConfig {
 
 /// The logging interval of the authors' training script.
 const STATISTICS_EVERY: Interval = Interval::steps(5);
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
 
 fn is_never(interval: &Interval) -> bool {
     *interval == Interval::Never
@@ -96,6 +108,8 @@ impl Default for TrainConfig {
             max_gradient_norm: None,
             ema_decay: None,
             precision: Dtype::F32,
+            captions: CaptionSampling::Random,
+            source_weights: Vec::new(),
             seed: 42,
             evaluate_every: Interval::epochs(5),
             patience: None,
@@ -134,6 +148,8 @@ builders! {
     with_max_gradient_norm(max_gradient_norm: impl Into<Option<f64>>),
     with_ema_decay(ema_decay: impl Into<Option<f64>>),
     with_precision(precision: Dtype),
+    with_captions(captions: CaptionSampling),
+    with_source_weights(source_weights: Vec<f64>),
     with_seed(seed: u64),
     with_evaluate_every(evaluate_every: Interval),
     with_patience(patience: impl Into<Option<usize>>),
@@ -151,6 +167,8 @@ impl Check for TrainConfig {
         share("warmup", self.warmup)?;
         share("cooldown", self.cooldown)?;
         check_decay(self.weight_decay, rate)?;
+        let valid = self.source_weights.iter().all(|weight| weight.is_finite() && *weight > 0.0);
+        ensure(valid, "source_weights", format!("{:?}", self.source_weights), "positive numbers")?;
         self.optimizer.check()?;
         for group in &self.parameter_groups {
             group.check()?;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use burn::module::ParamId;
 use burn::tensor::{Device, Tensor};
 use sail_core::{AlignmentHead, ContrastiveLoss, Dtype, FeatureError, LossStatistics};
-use sail_data::{BatchSampler, PairBatch, Pairs};
+use sail_data::{BatchSampler, PairBatch, Pairs, Samples};
 use serde_json::Value;
 
 use crate::checkpoint::{self, Checkpoint, Progress};
@@ -44,6 +44,7 @@ pub(crate) struct Run<'a, H: AlignmentHead> {
     parts: RunParts<'a, H>,
     step: AlignmentStep,
     plan: Plan,
+    samples: Samples,
     sampler: BatchSampler,
     rate: LearningRate,
     signature: Value,
@@ -68,7 +69,8 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
         plan: Plan,
     ) -> Result<(Self, Model<H>), TrainError> {
         let config = &parts.config;
-        let sampler = BatchSampler::new(parts.pairs.len(), config.batch_size, config.seed)?;
+        let samples = Samples::new(parts.pairs.clone(), config.captions, &config.source_weights)?;
+        let sampler = BatchSampler::new(samples.len(), config.batch_size, config.seed)?;
         let device = parts.head.log_scale().device().inner().autodiff();
         let head = parts.head.clone().fork(&device).train();
         // The signature reads every key, so it is only computed for runs with checkpoints.
@@ -119,6 +121,7 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
             parts,
             step,
             plan,
+            samples,
             sampler,
             signature,
             frozen,
@@ -140,10 +143,10 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
         self.notify(Event::Started { start, steps, steps_per_epoch, parameters, micro_batch }, &model);
 
         let result = std::thread::scope(|scope| {
-            let (pairs, config) = (self.parts.pairs.clone(), &self.parts.config);
+            let (samples, config) = (self.samples.clone(), &self.parts.config);
             let range = start..if self.progress.stopped { start } else { steps };
-            let depth = read_ahead(&pairs, config.batch_size);
-            let batches = batch::prefetch(scope, pairs, self.sampler.clone(), range, config.seed, depth);
+            let depth = read_ahead(&self.parts.pairs, config.batch_size);
+            let batches = batch::prefetch(scope, samples, self.sampler.clone(), range, config.seed, depth);
             self.train(model, batches)
         });
         if result.is_err()

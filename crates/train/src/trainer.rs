@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use burn::module::Module;
 use burn::tensor::Device;
 use sail_core::{AlignmentHead, Check, ContrastiveLoss};
-use sail_data::{BatchSampler, Pairs};
+use sail_data::{BatchSampler, Pairs, Samples};
 
 use crate::memory::{Division, StepMemory};
 use crate::model::check_finite;
@@ -151,7 +151,9 @@ impl<'a, H: AlignmentHead> Trainer<'a, H> {
         let TrainConfig { epochs, batch_size, seed, .. } = self.parts.config;
         self.parts.config.check()?;
         check_groups(&self.parts.head, &self.parts.config.parameter_groups)?;
-        let sampler = BatchSampler::new(self.parts.pairs.len(), batch_size, seed)?;
+        let TrainConfig { captions, source_weights, .. } = &self.parts.config;
+        let samples = Samples::new(self.parts.pairs.clone(), *captions, source_weights)?;
+        let sampler = BatchSampler::new(samples.len(), batch_size, seed)?;
         self.dry_run()?;
         let memory =
             StepMemory::new(&self.parts.config, &self.parts.head, &*self.parts.loss, &self.parts.pairs);

@@ -1,11 +1,14 @@
 //! Frozen parameters, parameter groups, clipping, averages and kept heads.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
+use sail_data::{CaptionSampling, MatrixFeatures, Pairs};
 use sail_layers::Head;
-use sail_train::{Event, Interval, OptimizerConfig, ParameterGroup, TrainError};
+use sail_losses::SigmoidLoss;
+use sail_train::{Event, Interval, OptimizerConfig, ParameterGroup, TrainConfig, TrainError, Trainer};
 
 use crate::{bytes, config, folder, head, trainer};
 
@@ -125,4 +128,22 @@ fn keeps_heads_at_the_interval() {
     assert_eq!(names, ["step-0000006.safetensors", "step-0000012.safetensors"]);
     let kept = Head::load(path.join("heads/step-0000006.safetensors"), &Device::flex()).unwrap();
     assert!(bytes(&kept) != bytes(&outcome.head));
+}
+
+#[test]
+fn an_epoch_of_all_captions_has_a_step_for_each_batch_of_them() {
+    let keys = |count: usize| (0..count).map(|row| format!("k{}", row % 24));
+    let features = |dim: usize, rows: usize| {
+        let values = (0..rows * dim).map(|i| (i as f32 * 0.37).sin()).collect();
+        Arc::new(MatrixFeatures::new(dim, values).unwrap().with_keys(keys(rows)).unwrap())
+    };
+    let run = |config: TrainConfig| {
+        let pairs = Pairs::new(features(10, 24), vec![features(6, 72)]).unwrap();
+        Trainer::new(config.with_epochs(2), head(), Arc::new(SigmoidLoss::new()), pairs).run()
+    };
+    assert_eq!(run(config()).unwrap().history.steps.len(), 2 * 2);
+    assert_eq!(run(config().with_captions(CaptionSampling::All)).unwrap().history.steps.len(), 2 * 6);
+    assert_eq!(run(config().with_source_weights(vec![2.0])).unwrap().history.steps.len(), 2 * 4);
+    let refused = run(config().with_source_weights(vec![2.0, 1.0]));
+    assert!(matches!(refused, Err(TrainError::Data(_))), "{refused:?}");
 }
