@@ -63,7 +63,7 @@ fn rejects_invalid_settings() {
     let tight = format!("{train} --memory 1MiB");
     lab.refuses(&tight, 2, &["a memory budget of 1 MiB is too small", "at least "]);
     let unstated = changed(&tight, "--memory 1GiB --loss barlow-twins");
-    lab.refuses(&unstated, 2, &["the loss does not state", "chunk"]);
+    lab.refuses(&unstated, 2, &["the memory of the loss is unknown", "micro-batch"]);
     let half = "train --images images --texts texts --projector sharelock --dim 64 --batch 64 --precision f16 --out run";
     lab.refuses(half, 2, &["the head does not support f16", "f32"]);
     lab.refuses(&changed(&train, "--optimizer sgd"), 2, &["'sgd'", "[possible values: lion, adamw]"]);
