@@ -196,8 +196,8 @@ def training_section(args):
 {linear}
 {glu}
 
-The baseline is `benches/torch_reference.py`, the published recipe in plain PyTorch. A test checks that both have the same
-losses (`crates/train/tests/torch.rs`)."""
+The baseline is `benches/torch_reference.py`, the published recipe in plain PyTorch. A test
+compares this workspace with another PyTorch version, built of PyTorch's own parts (`crates/train/tests/torch.rs`)."""
 
 
 def alignment_section(args):
