@@ -37,7 +37,32 @@ pub fn parse_named<T: Named>(field: &str, name: &str) -> Result<T, ConfigError> 
     })
 }
 
-/// Implements `Display` and `FromStr` for a [`Named`] type; the second argument is the field in errors.
+/// Implements `Display` and `FromStr` for a [`Named`](crate::Named) type by its names; the second argument is the field in
+/// errors.
+///
+/// # Examples
+/// ```
+/// #[derive(Debug, Clone, Copy, PartialEq)]
+/// enum Side {
+///     Left,
+///     Right,
+/// }
+///
+/// impl sail_core::Named for Side {
+///     const ALL: &'static [Self] = &[Self::Left, Self::Right];
+///
+///     fn name(self) -> &'static str {
+///         match self {
+///             Self::Left => "left",
+///             Self::Right => "right",
+///         }
+///     }
+/// }
+///
+/// sail_core::display_and_parse_by_name!(Side, "side");
+/// assert_eq!("right".parse(), Ok(Side::Right));
+/// ```
+#[macro_export]
 macro_rules! display_and_parse_by_name {
     ($type:ty, $field:literal) => {
         impl std::fmt::Display for $type {

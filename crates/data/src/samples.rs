@@ -1,9 +1,6 @@
 //! What an epoch shows: which pairs, how often, and with which captions.
 
-use std::fmt;
-use std::str::FromStr;
-
-use sail_core::{ConfigError, FeatureError, Named, ensure, parse_named};
+use sail_core::{FeatureError, Named, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::permutation::stream;
@@ -32,19 +29,7 @@ impl Named for CaptionSampling {
     }
 }
 
-impl fmt::Display for CaptionSampling {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl FromStr for CaptionSampling {
-    type Err = ConfigError;
-
-    fn from_str(name: &str) -> Result<Self, ConfigError> {
-        parse_named("captions", name)
-    }
-}
+sail_core::display_and_parse_by_name!(CaptionSampling, "captions");
 
 /// The samples of an epoch. A sample is a pair, or an image with one caption of the first set.
 ///

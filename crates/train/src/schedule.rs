@@ -1,9 +1,6 @@
 //! Learning rate schedules.
 
-use std::fmt;
-use std::str::FromStr;
-
-use sail_core::{ConfigError, Named, parse_named};
+use sail_core::Named;
 use serde::{Deserialize, Serialize};
 
 /// The learning rate schedule after the warm-up.
@@ -46,16 +43,4 @@ impl Named for Schedule {
     }
 }
 
-impl fmt::Display for Schedule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl FromStr for Schedule {
-    type Err = ConfigError;
-
-    fn from_str(name: &str) -> Result<Self, ConfigError> {
-        parse_named("schedule", name)
-    }
-}
+sail_core::display_and_parse_by_name!(Schedule, "schedule");

@@ -1,11 +1,9 @@
 //! The head of a recipe. Its feature dimensions are resolved when the features are opened.
 
-use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use burn::tensor::Device;
-use sail_core::{Check, ConfigError, FeatureSource, Named, Side, ensure, parse_named};
+use sail_core::{Check, ConfigError, FeatureSource, Named, Side, ensure};
 use sail_layers::{Head, HeadConfig, ProjectorConfig, SideConfig};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -199,16 +197,4 @@ impl Named for ProjectorKind {
     }
 }
 
-impl fmt::Display for ProjectorKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl FromStr for ProjectorKind {
-    type Err = ConfigError;
-
-    fn from_str(name: &str) -> Result<Self, ConfigError> {
-        parse_named("projector", name)
-    }
-}
+sail_core::display_and_parse_by_name!(ProjectorKind, "projector");

@@ -1,10 +1,8 @@
 //! Layouts of published segmentation sets.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
-use sail_core::{ConfigError, Named, parse_named};
+use sail_core::Named;
 use sail_data::source::is_image_name;
 use sail_eval::IGNORED;
 
@@ -138,19 +136,7 @@ impl Named for SegmentationLayout {
     }
 }
 
-impl fmt::Display for SegmentationLayout {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl FromStr for SegmentationLayout {
-    type Err = ConfigError;
-
-    fn from_str(name: &str) -> Result<Self, ConfigError> {
-        parse_named("layout", name)
-    }
-}
+sail_core::display_and_parse_by_name!(SegmentationLayout, "layout");
 
 #[cfg(test)]
 mod tests {
