@@ -6,8 +6,9 @@ use std::sync::Arc;
 use clap::Args;
 use sail_vl::burn::tensor::Device;
 use sail_vl::core::{FeatureSource, Modality, Side};
-use sail_vl::data::{Features, Pairs, open_features, scan};
+use sail_vl::data::{Features, Pairs};
 use sail_vl::layers::Head;
+use sail_vl::recipe::{open_checked, open_unchecked};
 use sail_vl::train::TrainError;
 
 use crate::error::CliError;
@@ -38,22 +39,16 @@ pub(crate) struct VerifyArgs {
 impl VerifyArgs {
     /// Opens features and, unless disabled, reads all of them once to verify checksums and rows.
     pub(crate) fn open(&self, spec: &str, modality: Modality) -> Result<Arc<Features>, CliError> {
-        let input = |source| CliError::Input { spec: spec.to_owned(), source };
-        let features = open_features(spec).map_err(input)?;
-        if let Some(found) = features.modality()
-            && found != modality
-        {
-            let message = format!("{spec} holds {found} features, expected {modality} features");
-            return Err(CliError::Usage(message));
+        if self.no_verify {
+            return Ok(open_unchecked(spec, modality)?);
         }
-        if !self.no_verify {
-            let bar = bar(features.rows() as u64, &format!("verify {spec}"), ROWS);
-            features.verify(|_| ()).map_err(input)?;
-            let checked = scan(&features, |progress| bar.set_position(progress.done));
-            checked.map_err(|source| CliError::Features { spec: spec.to_owned(), source })?;
-            bar.finish_and_clear();
-        }
-        Ok(Arc::new(features))
+        let bar = bar(0, &format!("verify {spec}"), ROWS);
+        let features = open_checked(spec, modality, |progress| {
+            bar.set_length(progress.total);
+            bar.set_position(progress.done);
+        });
+        bar.finish_and_clear();
+        Ok(features?)
     }
 }
 

@@ -67,10 +67,10 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
         mut parts: RunParts<'a, H>,
         step: AlignmentStep,
         plan: Plan,
+        samples: Samples,
+        sampler: BatchSampler,
     ) -> Result<(Self, Model<H>), TrainError> {
         let config = &parts.config;
-        let samples = Samples::new(parts.pairs.clone(), config.captions, &config.source_weights)?;
-        let sampler = BatchSampler::new(samples.len(), config.batch_size, config.seed)?;
         let device = parts.head.log_scale().device().inner().autodiff();
         let head = parts.head.clone().fork(&device).train();
         // The signature reads every key, so it is only computed for runs with checkpoints.

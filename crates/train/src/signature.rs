@@ -1,6 +1,6 @@
 //! The signature of a run: everything except the weights that its continuation depends on.
 
-use sail_core::{AlignmentHead, ContrastiveLoss, FeatureError};
+use sail_core::{AlignmentHead, ContrastiveLoss};
 use sail_data::Pairs;
 use serde_json::{Map, Value, json};
 
@@ -25,7 +25,7 @@ pub(crate) fn signature<H: AlignmentHead>(
     }
     let head: Map<String, Value> =
         parameters(head).into_iter().map(|parameter| (parameter.path, parameter.shape.into())).collect();
-    let keys = pairs.fingerprint().map_err(|error: FeatureError| TrainError::from(error))?;
+    let keys = pairs.fingerprint()?;
     Ok(
         json!({"settings": settings, "loss": loss.describe(), "head": head, "pairs": pairs.len(), "keys": keys}),
     )

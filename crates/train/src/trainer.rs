@@ -148,6 +148,11 @@ impl<'a, H: AlignmentHead> Trainer<'a, H> {
     /// # Errors
     /// The same as [`check`](Trainer::check).
     pub fn plan(&self) -> Result<Plan, TrainError> {
+        self.prepare().map(|(plan, ..)| plan)
+    }
+
+    /// Returns the plan of the run, and the batches that it consists of.
+    fn prepare(&self) -> Result<(Plan, Samples, BatchSampler), TrainError> {
         let TrainConfig { epochs, batch_size, seed, .. } = self.parts.config;
         self.parts.config.check()?;
         check_groups(&self.parts.head, &self.parts.config.parameter_groups)?;
@@ -155,16 +160,15 @@ impl<'a, H: AlignmentHead> Trainer<'a, H> {
         let samples = Samples::new(self.parts.pairs.clone(), *captions, source_weights)?;
         let sampler = BatchSampler::new(samples.len(), batch_size, seed)?;
         self.dry_run()?;
-        let memory =
-            StepMemory::new(&self.parts.config, &self.parts.head, &*self.parts.loss, &self.parts.pairs);
-        let micro_batch = self.micro_batch_rows(&memory)?;
-        Ok(Plan {
+        let (micro_batch, memory) = self.divide()?;
+        let plan = Plan {
             steps: epochs.saturating_mul(sampler.steps_per_epoch()),
             steps_per_epoch: sampler.steps_per_epoch(),
             parameters: Module::num_params(&self.parts.head),
             micro_batch,
-            memory: memory.ok().map(|memory| memory.bytes(micro_batch)),
-        })
+            memory,
+        };
+        Ok((plan, samples, sampler))
     }
 
     /// Estimates the time of a step: computes the gradient of a batch twice and returns the time of the second. Batches
@@ -201,13 +205,13 @@ impl<'a, H: AlignmentHead> Trainer<'a, H> {
         let _span =
             tracing::info_span!("train", pairs = self.parts.pairs.len(), epochs = self.parts.config.epochs)
                 .entered();
-        let plan = self.plan().inspect_err(|_| {
+        let (plan, samples, sampler) = self.prepare().inspect_err(|_| {
             if let Some(folder) = self.parts.folder.take() {
                 folder.discard();
             }
         })?;
         let step = self.step(&plan);
-        let (run, model) = Run::start(self.parts, step, plan)?;
+        let (run, model) = Run::start(self.parts, step, plan, samples, sampler)?;
         run.finish(model)
     }
 
@@ -218,31 +222,26 @@ impl<'a, H: AlignmentHead> Trainer<'a, H> {
             .with_devices(self.devices.clone())
     }
 
-    /// Returns the micro-batch size, or `None` if the batch is not split.
-    fn micro_batch_rows(
-        &self,
-        memory: &Result<StepMemory, TrainError>,
-    ) -> Result<Option<NonZeroUsize>, TrainError> {
+    /// Returns the micro-batch size, or `None` if the batch is not split, and the memory of a step, if it is known.
+    fn divide(&self) -> Result<(Option<NonZeroUsize>, Option<u64>), TrainError> {
         let (batch_size, divisible) = (self.parts.config.batch_size, self.parts.head.rows_are_independent());
         if !self.devices.is_empty() && !divisible {
             return Err(TrainError::MicroBatch { rows: batch_size.div_ceil(1 + self.devices.len()) });
         }
-        match self.division {
-            Division::Whole => Ok(None),
-            Division::MicroBatch(rows) if rows.get() >= batch_size => Ok(None),
-            Division::MicroBatch(rows) if divisible => Ok(Some(rows)),
-            Division::MicroBatch(rows) => Err(TrainError::MicroBatch { rows: rows.get() }),
-            Division::Budget(bytes) => match memory {
-                Ok(memory) => memory.micro_batch(bytes, divisible),
-                Err(_) => StepMemory::new(
-                    &self.parts.config,
-                    &self.parts.head,
-                    &*self.parts.loss,
-                    &self.parts.pairs,
-                )?
-                .micro_batch(bytes, divisible),
-            },
-        }
+        let memory =
+            StepMemory::new(&self.parts.config, &self.parts.head, &*self.parts.loss, &self.parts.pairs);
+        let rows = match self.division {
+            Division::Whole => None,
+            Division::MicroBatch(rows) if rows.get() >= batch_size => None,
+            Division::MicroBatch(rows) if divisible => Some(rows),
+            Division::MicroBatch(rows) => return Err(TrainError::MicroBatch { rows: rows.get() }),
+            Division::Budget(bytes) => {
+                let memory = memory?;
+                let rows = memory.micro_batch(bytes, divisible)?;
+                return Ok((rows, Some(memory.bytes(rows))));
+            }
+        };
+        Ok((rows, memory.ok().map(|memory| memory.bytes(rows))))
     }
 
     /// Runs the head and the loss on two pairs, so that incompatible parts are reported before training.

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use burn::tensor::Device;
-use sail_core::{Check, ConfigError, FeatureSource, Modality, ensure};
+use sail_core::{Check, ConfigError, FeatureSource, Modality, Progress, ensure};
 use sail_data::{Features, Pairs, open_features, scan};
 use sail_losses::LossConfig;
 use sail_train::TrainConfig;
@@ -203,7 +203,7 @@ impl Recipe {
     /// # Errors
     /// Returns [`RecipeError`] if the recipe is invalid, which is checked first, or if the features cannot be used.
     pub fn prepare(&self, device: &Device) -> Result<PreparedRun, RecipeError> {
-        self.prepare_with(device, open_checked)
+        self.prepare_with(device, |spec, modality| open_checked(spec, modality, |_| ()))
     }
 
     /// Like [`prepare`](Self::prepare), but opens features with the given function, for example to show progress.
@@ -259,16 +259,32 @@ impl Check for Recipe {
     }
 }
 
-/// Opens features, verifies their checksums, and checks every row.
-fn open_checked(spec: &str, modality: Modality) -> Result<Arc<Features>, RecipeError> {
-    let open = |source| RecipeError::Open { spec: spec.to_owned(), source };
-    let features = open_features(spec).map_err(open)?;
-    if let Some(found) = features.modality().filter(|found| *found != modality) {
-        return Err(RecipeError::Modality { spec: spec.to_owned(), found, expected: modality });
+/// Opens features of a modality, as [`open_features`] takes them.
+///
+/// # Errors
+/// [`RecipeError::Open`] and [`RecipeError::Modality`].
+pub fn open_unchecked(spec: &str, modality: Modality) -> Result<Arc<Features>, RecipeError> {
+    let features =
+        open_features(spec).map_err(|source| RecipeError::Open { spec: spec.to_owned(), source })?;
+    match features.modality().filter(|found| *found != modality) {
+        Some(found) => Err(RecipeError::Modality { spec: spec.to_owned(), found, expected: modality }),
+        None => Ok(Arc::new(features)),
     }
-    features.verify(|_| ()).map_err(open)?;
-    scan(&features, |_| ()).map_err(|source| RecipeError::Features { spec: spec.to_owned(), source })?;
-    Ok(Arc::new(features))
+}
+
+/// Opens features as [`open_unchecked`] does, verifies their checksums, and checks every row.
+///
+/// # Errors
+/// Those of [`open_unchecked`], and [`RecipeError::Features`] for a row that cannot be used.
+pub fn open_checked(
+    spec: &str,
+    modality: Modality,
+    progress: impl FnMut(Progress) + Send,
+) -> Result<Arc<Features>, RecipeError> {
+    let features = open_unchecked(spec, modality)?;
+    features.verify(|_| ()).map_err(|source| RecipeError::Open { spec: spec.to_owned(), source })?;
+    scan(&*features, progress).map_err(|source| RecipeError::Features { spec: spec.to_owned(), source })?;
+    Ok(features)
 }
 
 #[cfg(test)]
