@@ -7,10 +7,12 @@ mod atomic;
 #[cfg(feature = "cpu")]
 pub mod cpu;
 mod hex;
+pub mod json;
 mod key_table;
 mod length_batches;
 mod ranges;
 mod read;
+mod stand_in;
 mod work_folder;
 
 pub use atomic::{TEMPORARY_PREFIX, parent_folder, write_atomic};
@@ -18,5 +20,6 @@ pub use hex::hex;
 pub use key_table::{KeyHash, KeyHasher, KeyTable};
 pub use length_batches::length_batches;
 pub use ranges::ranges;
-pub use read::{ReadError, open_file, read_bounded};
+pub use read::{ReadError, open_file, read_bounded, strip_bom};
+pub use stand_in::{StandIn, stand_in};
 pub use work_folder::{NewFolder, open_locked, remove_temporary_files};

@@ -73,3 +73,14 @@ pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, ReadError> {
         _ => Ok(bytes),
     }
 }
+
+/// Removes a UTF-8 byte order mark.
+///
+/// # Examples
+/// ```
+/// assert_eq!(sail_support::strip_bom(b"\xEF\xBB\xBFkey,caption"), b"key,caption");
+/// assert_eq!(sail_support::strip_bom(b"key,caption"), b"key,caption");
+/// ```
+pub fn strip_bom(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes)
+}
