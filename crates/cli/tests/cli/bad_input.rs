@@ -74,11 +74,11 @@ fn rejects_invalid_settings() {
 fn rejects_too_few_rows() {
     let lab = Lab::new(50);
     let train = format!("{TRAIN} --out run");
-    lab.refuses(&train, 1, &["the batch size is 64, expected at most the 50 rows"]);
-    lab.refuses(&format!("{train} --holdout 50"), 1, &["cannot hold out 50 of 50 pairs"]);
-    lab.refuses(&format!("{train} --holdout 51"), 1, &["cannot hold out 51 of 50 pairs"]);
+    lab.refuses(&train, 2, &["the batch size is 64, expected at most the 50 rows"]);
+    lab.refuses(&format!("{train} --holdout 50"), 2, &["cannot hold out 50 of 50 pairs"]);
+    lab.refuses(&format!("{train} --holdout 51"), 2, &["cannot hold out 51 of 50 pairs"]);
     let train = changed(&train, "--batch 40 --holdout 20");
-    lab.refuses(&train, 1, &["the batch size is 40, expected at most the 30 rows"]);
+    lab.refuses(&train, 2, &["the batch size is 40, expected at most the 30 rows"]);
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn rejects_heads_that_do_not_match() {
         |head: &str, images: &str| format!("eval retrieval --head {head} --images {images} --texts texts");
     let head = "run/head.safetensors";
     lab.run(&eval(head, "images")).succeeded();
-    lab.refuses(&format!("{} --holdout 200", eval(head, "images")), 1, &["cannot hold out 200 of 200 pairs"]);
+    lab.refuses(&format!("{} --holdout 200", eval(head, "images")), 2, &["cannot hold out 200 of 200 pairs"]);
     lab.refuses(&format!("{} --holdout 0", eval(head, "images")), 2, &["`--holdout` is 0"]);
     let narrow = (0..200).map(|item| (key(item), row(item, 0, 12)));
     lab.store("narrow", Modality::Image, "vision", narrow);

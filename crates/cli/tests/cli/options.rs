@@ -143,7 +143,7 @@ fn train_dry_run_predicts_the_size_of_the_run() {
     assert_eq!(plan["parameters"], head["parameters"]);
     lab.refuses(
         &changed(&format!("{train} --dry-run"), "--out other --batch 151"),
-        1,
+        2,
         &["batch size is 151", "the 150 rows"],
     );
     lab.refuses(&format!("{train} --dry-run"), 2, &["run exists"]);
