@@ -269,7 +269,7 @@ impl Reader {
     ) -> Result<(), DataError> {
         let chosen: Vec<Option<usize>> =
             self.columns.iter().map(|column| choose(sample, |name| column.wants(name))).collect();
-        let mut contents = Vec::new();
+        let (mut contents, mut skips) = (Vec::new(), Vec::new());
         for (index, (name, member)) in sample.iter().enumerate() {
             let content = match chosen.contains(&Some(index)) {
                 true if again => Err(AGAIN.to_owned()),
@@ -283,16 +283,15 @@ impl Reader {
             contents.push(match content {
                 Ok(content) => Some(content),
                 Err(reason) => {
-                    into.push_back(skipped(member, reason));
+                    skips.push(skipped(member, reason));
                     None
                 }
             });
         }
-        if again || contents.iter().all(Option::is_none) {
-            return Ok(());
-        }
         let mut captions = Vec::new();
-        for (column, chosen) in self.columns.iter().zip(chosen) {
+        // A sample without any usable member has no captions that could be missing.
+        let columns = self.columns.iter().zip(chosen).filter(|_| contents.iter().any(Option::is_some));
+        for (column, chosen) in columns {
             match (column, chosen.map(|index| &contents[index])) {
                 (_, None) => captions.push(Err("the caption is missing".to_owned())),
                 (Column::Json(field), Some(Some(Content::Json(fields)))) => {
@@ -304,6 +303,7 @@ impl Reader {
         }
         let key = &sample[0].0.key;
         into.extend(captions.into_iter().map(|value| Record { key: key.clone(), value }));
+        into.extend(skips);
         Ok(())
     }
 
