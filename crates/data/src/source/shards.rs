@@ -3,13 +3,16 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::image_root::is_image_name;
 use crate::DataError;
 use crate::file::open_file;
 
 /// Maximum number of files of a pattern.
 const MAX_FILES: usize = 1 << 20;
 
-/// Returns the tars of a folder, the files that match a pattern, or the path itself.
+/// Returns the tars or Parquet files of a folder, the files that match a pattern, or the path itself.
+///
+/// Parquet files beside images, such as the `metadata.parquet` of an image folder, are a source of captions only.
 ///
 /// If the path does not exist, its last component may be a pattern: `{00000..00099}` is a range, `{a,b}` are alternatives,
 /// `*` matches any string and `?` one character. All files of a brace expansion must exist.
@@ -19,7 +22,14 @@ pub(super) fn find(path: &Path, wanted: &'static str) -> Result<Vec<PathBuf>, Da
     let pattern = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     if path.is_dir() {
         let tars = matching(path, "*.tar")?;
-        return Ok(if tars.is_empty() { vec![path.to_owned()] } else { tars });
+        if !tars.is_empty() {
+            return Ok(tars);
+        }
+        let tables = matching(path, "*.parquet")?;
+        if !tables.is_empty() && (wanted != "images" || !has_images(path)?) {
+            return Ok(tables);
+        }
+        return Ok(vec![path.to_owned()]);
     }
     if path.exists() || !pattern.contains(['*', '?', '{']) {
         open_file(path)?;
@@ -38,6 +48,22 @@ pub(super) fn find(path: &Path, wanted: &'static str) -> Result<Vec<PathBuf>, Da
         }
     }
     if files.is_empty() { Err(none()) } else { Ok(files) }
+}
+
+/// Returns whether a folder or one of its subfolders contains an image.
+fn has_images(folder: &Path) -> Result<bool, DataError> {
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).map_err(DataError::io(&folder))? {
+            let entry = entry.map_err(DataError::io(&folder))?;
+            if entry.file_type().map_err(DataError::io(&folder))?.is_dir() {
+                folders.push(entry.path());
+            } else if entry.file_name().to_str().is_some_and(is_image_name) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }
 
 /// Returns the files of a folder whose names match, sorted by name.

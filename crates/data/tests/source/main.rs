@@ -10,6 +10,8 @@ mod formats;
 mod hostile;
 #[cfg(feature = "parquet")]
 mod parquet;
+#[cfg(feature = "parquet")]
+mod parquet_writer;
 mod properties;
 #[cfg(feature = "parquet")]
 mod written;
