@@ -122,7 +122,7 @@ impl JobArgs {
             limit: self.limit,
             part: self.part,
             source: sources::describe(input, source),
-            settings: sources::settings(source),
+            settings: sources::settings(source).into_iter().collect(),
             resume: self.resume,
             strict: self.strict,
             threads: rayon::current_num_threads(),

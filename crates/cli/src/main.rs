@@ -24,6 +24,7 @@ mod head;
 mod inputs;
 mod interrupt;
 mod labels;
+mod links;
 mod models;
 mod named;
 mod output;
@@ -35,6 +36,7 @@ mod retrieval;
 mod retrieval_report;
 mod score_tables;
 mod segment;
+mod segment_report;
 mod sources;
 mod store;
 mod sweep;
@@ -99,6 +101,7 @@ fn main() -> ExitCode {
     let Cli { global, command } = Cli::parse();
     match global.apply().and_then(|()| run(&command)) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is_broken_pipe() => ExitCode::SUCCESS,
         Err(error) => {
             // Without standard error there is still the exit code.
             let _ = writeln!(stderr(), "error: {}", error.chain());
