@@ -64,8 +64,12 @@ pub(crate) fn run<T: Send, P: Send>(
         let (part, block, blocks) = (options.part, options.block, records.div_ceil(job.block));
         return Err(ExtractError::EmptyPart { part, records, blocks, block });
     }
-    let mut skips = if options.resume { folder::resume(out, &job)? } else { folder::create(out, &job)? };
-    let writer = match options.resume {
+    let continues = options.continues(out);
+    let mut skips = match continues {
+        true => folder::resume(out, &job)?,
+        false => folder::create(out, &job, options)?,
+    };
+    let writer = match continues {
         false => None,
         true => match StoreWriter::reopen(out, job.rows_per_shard) {
             Ok(writer) => Some(writer),

@@ -10,7 +10,7 @@ use sail_core::{AlignmentHead, Check, HeadError};
 use sail_support::{read_bounded, stand_in, write_atomic};
 use serde::{Deserialize, Serialize};
 
-use crate::{Head, HeadConfig};
+use crate::{Head, HeadConfig, Holdout};
 
 /// The only entry of the file's metadata. The order of several entries would not be deterministic, and a head must
 /// always serialise to the same bytes.
@@ -27,6 +27,8 @@ const MAX_BYTES: u64 = 64 << 30;
 struct Description {
     version: u32,
     config: HeadConfig,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    holdout: Option<Holdout>,
 }
 
 fn format(reason: impl std::fmt::Display) -> HeadError {
@@ -43,7 +45,8 @@ fn store(bytes: Option<Vec<u8>>) -> SafetensorsStore {
 }
 
 pub(crate) fn to_bytes(head: &Head) -> Result<Vec<u8>, HeadError> {
-    let description = Description { version: VERSION, config: head.config().clone() };
+    let (config, holdout) = (head.config().clone(), head.holdout().cloned());
+    let description = Description { version: VERSION, config, holdout };
     let json = serde_json::to_string(&description).map_err(format)?;
     let mut store = store(None).metadata(METADATA, json);
     head.valid().save_into(&mut store).map_err(format)?;
@@ -129,7 +132,7 @@ impl Head {
             problems.sort();
             return Err(HeadError::Tensors { problems });
         }
-        let mut head = Head::new(&description.config, 0, device)?;
+        let mut head = Head::new(&description.config, 0, device)?.with_holdout(description.holdout);
         let mut store = store(Some(bytes)).validate(false).allow_partial(true);
         let result = head.load_from(&mut store).map_err(format)?;
         problems.extend(result.missing.iter().map(|(name, _)| format!("`{name}` is missing")));
