@@ -141,7 +141,13 @@ impl JobArgs {
             "store": store, "passed_over": passed_over,
         });
         print(self.json, &result, |out| {
-            writeln!(out, "{rows} rows of dimension {dim}; {embedded} in {seconds:.1} s ({rate:.1} rows/s)")?;
+            match embedded {
+                0 if self.resume => writeln!(out, "{rows} rows of dimension {dim}: the store was complete")?,
+                _ => writeln!(
+                    out,
+                    "{rows} rows of dimension {dim}; {embedded} in {seconds:.1} s ({rate:.1} rows/s)"
+                )?,
+            }
             if skipped > 0 {
                 writeln!(out, "{skipped} records skipped, see {store}/skipped.jsonl")?;
             }
