@@ -48,10 +48,14 @@ pub(crate) enum CliError {
         "interrupted after {done} of {settings} settings: run the same command with `--resume` to continue"
     )]
     SweepInterrupted { done: usize, settings: usize },
+    #[error("none of the {settings} settings could be trained; {first}: {reason}")]
+    SweepDiverged { settings: usize, first: String, reason: String },
+    #[error(
+        "{failed} of {settings} settings failed for lack of memory: run the same command with `--resume` to try again"
+    )]
+    SweepFailed { failed: usize, settings: usize },
     #[error("probe failed")]
     Probe(#[from] ProbeError),
-    #[error("interrupted after {done} of {parts} parts: run the same command with `--resume` to continue")]
-    ProbeInterrupted { done: usize, parts: usize },
     #[error("cannot write the report")]
     Report(#[from] ReportError),
     #[error("interrupted after {steps} steps: run the same command with `--resume` to continue")]
@@ -135,8 +139,6 @@ impl CliError {
         match self {
             Self::Interrupted { .. }
             | Self::SweepInterrupted { .. }
-            | Self::ProbeInterrupted { .. }
-            | Self::Probe(ProbeError::Interrupted { .. })
             | Self::EncodingInterrupted { .. }
             | Self::TaskInterrupted { .. } => interrupt::EXIT_CODE,
             Self::Usage(_) | Self::Config(_) | Self::Device(_) => 2,

@@ -10,6 +10,7 @@ mod choices;
 mod confusion;
 mod device_args;
 mod devices;
+mod divergence;
 mod encode;
 mod encode_plan;
 mod encode_progress;
@@ -21,6 +22,7 @@ mod galleries;
 mod generate;
 mod global;
 mod head;
+mod holdout;
 mod inputs;
 mod interrupt;
 mod labels;
@@ -99,6 +101,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let Cli { global, command } = Cli::parse();
+    interrupt::install();
     match global.apply().and_then(|()| run(&command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is_broken_pipe() => ExitCode::SUCCESS,

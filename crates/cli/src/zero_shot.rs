@@ -10,7 +10,8 @@ use sail_vl::eval::{class_weights, project_images, project_texts, zero_shot};
 
 use crate::device_args::DeviceArgs;
 use crate::error::CliError;
-use crate::inputs::{self, HoldoutArgs, VerifyArgs};
+use crate::holdout::HoldoutArgs;
+use crate::inputs::{self, VerifyArgs};
 use crate::labels;
 use crate::output::print;
 use crate::score_tables::write_zero_shot;
@@ -56,10 +57,11 @@ pub(crate) fn run(args: &ZeroShotArgs) -> Result<(), CliError> {
     let labels = labels::read_named(&args.labels, &args.images, &*images, &classes)?;
     let head = inputs::head(&args.head, &device, &*images, &*prompts)?;
     let mut rows: Vec<usize> = (0..images.rows()).collect();
-    if args.holdout.holdout.is_some() {
+    if args.holdout.is_set() {
         // A split depends on the keys of the images alone, so the images can stand in for the texts.
         let images: Arc<dyn FeatureSource> = images.clone();
-        let pairs = args.holdout.select(Pairs::new(images.clone(), vec![images])?)?;
+        let pairs = Pairs::new(images.clone(), vec![images])?;
+        let pairs = args.holdout.select(&args.head, &head, pairs)?;
         rows = (0..pairs.len()).map(|pair| pairs.image_row(pair)).collect();
     }
     let labels: Vec<usize> = rows.iter().map(|&row| labels[row]).collect();

@@ -57,15 +57,23 @@ pub(crate) fn run<T: Send, P: Send>(
     let count = source.count().map_err(ExtractError::Source)?;
     let records = options.limit.map_or(count, |limit| limit.min(count));
     let job = Job::new(task.modality, task.provenance.clone(), records, options);
+    let passed_over = source.passed_over().map_err(ExtractError::Source)?;
     if records == 0 {
-        return Err(ExtractError::NoRecords);
+        return Err(ExtractError::NoRecords { passed_over });
     }
     if job.range().is_empty() {
         let (part, block, blocks) = (options.part, options.block, records.div_ceil(job.block));
         return Err(ExtractError::EmptyPart { part, records, blocks, block });
     }
-    let mut skips = if options.resume { folder::resume(out, &job)? } else { folder::create(out, &job)? };
-    let writer = match options.resume {
+    let continues = options.continues(out);
+    let mut skips = match continues {
+        true => folder::resume(out, &job)?,
+        false => folder::create(out, &job, options, &passed_over)?,
+    };
+    if !passed_over.is_empty() {
+        observer.observe(Event::PassedOver(&passed_over));
+    }
+    let writer = match continues {
         false => None,
         true => match StoreWriter::reopen(out, job.rows_per_shard) {
             Ok(writer) => Some(writer),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use sail_data::Fingerprint;
-use sail_data::source::{SourceOptions, open_images, tar_members};
+use sail_data::source::{KeyScope, SourceOptions, open_images, tar_members};
 
 use super::class_folders::merge_note;
 use super::labelled_images::{CLASS_NAMES, LabelledImages, TEMPLATES};
@@ -110,7 +110,9 @@ fn open(
         return Err(TaskError::Empty { path: folder, what: "label" });
     }
     let pattern = folder.join(format!("{{0..{}}}.tar", shards - 1));
-    let source = open_images(&pattern, options).map_err(TaskError::Images)?;
+    // The archives of a split share their keys: a key with two labels is an error above.
+    let options = SourceOptions { key_scope: KeyScope::Source, ..options.clone() };
+    let source = open_images(&pattern, &options).map_err(TaskError::Images)?;
     let images = Images { source, fingerprint: fingerprint.finish() };
     let (merged, path) = (repeated.len(), folder);
     let notes = if merged == 0 { Vec::new() } else { vec![merge_note(&repeated)] };
