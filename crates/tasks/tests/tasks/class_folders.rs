@@ -209,3 +209,48 @@ fn names_that_are_not_utf8_are_named() {
     assert_eq!(found.skipped.count, 2);
     assert!(found.skipped.first.iter().any(|skip| skip.reason.contains("not valid UTF-8")), "{found:?}");
 }
+
+/// Classes and images that are links, as DVC, git-annex and subsets of ImageNet have them.
+#[cfg(unix)]
+#[test]
+fn links_are_followed_if_asked() {
+    use std::os::unix::fs::symlink;
+
+    let lab = Lab::new();
+    let (real, expected) = (lab.copy("image_folder"), published(&lab));
+    let links = lab.path("links");
+    fs::create_dir(&links).unwrap();
+    fs::copy(real.join("classnames.txt"), links.join("classnames.txt")).unwrap();
+    fs::copy(real.join("cover.png"), links.join("cover.png")).unwrap();
+    for class in 0..5 {
+        symlink(real.join(format!("n{class:02}")), links.join(format!("n{class:02}"))).unwrap();
+    }
+    fs::create_dir(links.join("n05")).unwrap();
+    for image in 0..3 {
+        symlink(real.join(format!("n05/{image}.png")), links.join(format!("n05/{image}.png"))).unwrap();
+    }
+    let open = |options: &SourceOptions| LabelledImages::open(&links, "test", None, options);
+    let data = open(&SourceOptions { follow_links: true, ..SourceOptions::default() }).unwrap();
+    let found = lab.cached(|model, cache| classify(model, &data, cache)).unwrap();
+    assert_same(&found, &expected);
+    fs::remove_file(links.join("cover.png")).unwrap();
+    let error = open(&SourceOptions::default()).map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("all 8 images are unusable, first `n00`: it is a link"), "{error}");
+    // A link to a folder that contains it ends nothing.
+    symlink(&links, links.join("n05/loop")).unwrap();
+    let data = open(&SourceOptions { follow_links: true, ..SourceOptions::default() }).unwrap();
+    let found = lab.cached(|model, cache| classify(model, &data, cache)).unwrap();
+    assert_eq!((found.scores, found.skipped.count), (expected.scores, 1));
+}
+
+#[test]
+fn files_with_other_suffixes_are_counted() {
+    let lab = Lab::new();
+    let folder = lab.copy("image_folder");
+    for name in ["n00/a.heic", "n01/b.HEIC", "n01/Thumbs.db"] {
+        lab.write(&format!("image_folder/{name}"), "");
+    }
+    let found = score(&lab, &folder);
+    assert_same(&found, &published(&lab));
+    assert_eq!(found.notes, ["passed over 3 files: 2 .heic, 1 .db"]);
+}
