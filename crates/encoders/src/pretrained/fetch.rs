@@ -37,29 +37,30 @@ pub(super) fn fetch(id: &RepoId, options: &HubOptions) -> Result<ModelFolder, Mo
         return Ok(folder);
     }
     let listing = repository.list()?;
-    let get = |name: &str, what| -> Result<PathBuf, ModelError> {
-        if !listing.contains(name) {
+    let has = |name: &str, what| match listing.contains(name) {
+        true => Ok(()),
+        false => {
             let (folder, looked_for) = (id.name().to_owned(), vec![name.to_owned()]);
-            return Err(ModelError::Missing { folder, what, looked_for });
+            Err(ModelError::Missing { folder, what, looked_for })
         }
+    };
+    let get = |name: &str, what| -> Result<PathBuf, ModelError> {
+        has(name, what)?;
         Ok(listing.fetch(name)?)
     };
     let weights = WeightFiles::choose(id.name(), listing.files().filter(|name| is_plain(name)))?;
     get("config.json", "configuration")?;
-    for name in OTHER_FILES {
-        if listing.contains(name) {
-            listing.fetch(name)?;
-        } else {
-            listing.set_absent(name)?;
-        }
-    }
+    let (present, absent): (Vec<&str>, Vec<&str>) =
+        OTHER_FILES.into_iter().partition(|name| listing.contains(name));
+    listing.fetch_all(&present)?;
+    absent.into_iter().try_for_each(|name| listing.set_absent(name))?;
     match weights {
         WeightFiles::Single(name) => drop(get(&name, "weights")?),
         WeightFiles::Index(name) => {
             let index = get(&name, "weights")?;
-            for shard in shards(&index, &read_json(&index, MAX_JSON)?.unwrap_or_default())? {
-                get(&shard, "shard")?;
-            }
+            let shards = shards(&index, &read_json(&index, MAX_JSON)?.unwrap_or_default())?;
+            shards.iter().try_for_each(|shard| has(shard, "shard"))?;
+            listing.fetch_all(&shards.into_iter().collect::<Vec<_>>())?;
         }
     }
     ModelFolder::open(listing.finish()?)
