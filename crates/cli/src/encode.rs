@@ -16,6 +16,8 @@ use crate::interrupt::stop_flag;
 use crate::models::ModelArgs;
 use crate::named::named;
 use crate::output::print;
+#[cfg(feature = "url")]
+use crate::url_args::UrlArgs;
 use crate::{examples, sources};
 
 #[derive(Subcommand)]
@@ -74,7 +76,7 @@ pub(crate) struct ImagesArgs {
     /// The images: a folder, CSV, TSV, JSON lines, Parquet, WebDataset tars or COCO captions.
     #[arg(long, value_name = "SOURCE")]
     input: String,
-    /// Column of the images in a table: paths or bytes.
+    /// Column of the images in a table: paths, URLs or bytes.
     #[arg(long, value_name = "COLUMN")]
     image_column: Option<String>,
     /// Folder that the paths in a table are relative to [default: the table's].
@@ -83,6 +85,9 @@ pub(crate) struct ImagesArgs {
     /// Batch size.
     #[arg(long, value_name = "IMAGES", default_value_t = 32)]
     batch: usize,
+    #[cfg(feature = "url")]
+    #[command(flatten)]
+    urls: UrlArgs,
     #[command(flatten)]
     job: JobArgs,
 }
@@ -180,6 +185,11 @@ fn images(args: &ImagesArgs) -> Result<(), CliError> {
     let base = ExtractOptions { block: args.batch, ..ExtractOptions::images() };
     let options = job.options(model, describe(&args.input, &columns), base)?;
     let options = ExtractOptions { stop: stop_flag(), ..options };
+    #[cfg(feature = "url")]
+    let options = ExtractOptions {
+        urls: Some(args.urls.fetch(columns.max_image_bytes, options.stop.clone())?),
+        ..options
+    };
     let device = model.device.open()?;
     let source = sources::images(&args.input, &columns)?;
     let tower = model.vision(args.pooling, args.size, &device)?;

@@ -28,6 +28,7 @@ mod prepare;
 mod run;
 mod skipped;
 mod texts;
+mod urls;
 
 pub use error::ExtractError;
 pub use images::extract_images;
@@ -37,3 +38,4 @@ pub use options::{ExtractOptions, Part};
 pub use run::Extraction;
 pub use skipped::{Skipped, read_skipped};
 pub use texts::extract_texts;
+pub use urls::UrlFetch;

@@ -18,11 +18,11 @@ pub struct SourceOptions {
     /// The key column of a table. Default: `key`, else the column of image paths, else the row number (from 1; in JSON lines
     /// the line number).
     pub key_column: Option<String>,
-    /// The column with paths or bytes of images. Default: the first of `image`, `image.bytes`, `path`, `file_name` and
-    /// `filepath` that exists.
+    /// The column with paths, URLs or bytes of images. Default: the first of `image`, `image.bytes`, `path`, `file_name`,
+    /// `filepath`, `url`, `image_url` and `URL` that exists.
     pub image_column: Option<String>,
     /// The caption columns of a table, or caption fields of the `.json` members of a tar. Default: the first column of
-    /// `caption`, `captions` and `text` that exists, and the `.txt` members of a tar.
+    /// `caption`, `captions`, `text` and `TEXT` that exists, and the `.txt` members of a tar.
     pub caption_columns: Vec<String>,
     /// The folder that paths in a table or a COCO file are relative to and cannot leave. Default: the folder of that file.
     pub image_root: Option<PathBuf>,

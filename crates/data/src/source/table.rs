@@ -113,8 +113,9 @@ impl Cell {
 }
 
 const KEY_COLUMNS: [&str; 1] = ["key"];
-const IMAGE_COLUMNS: [&str; 5] = ["image", "image.bytes", "path", "file_name", "filepath"];
-const CAPTION_COLUMNS: [&str; 3] = ["caption", "captions", "text"];
+const IMAGE_COLUMNS: [&str; 8] =
+    ["image", "image.bytes", "path", "file_name", "filepath", "url", "image_url", "URL"];
+const CAPTION_COLUMNS: [&str; 4] = ["caption", "captions", "text", "TEXT"];
 
 /// Returns the chosen column, or the first of the usual ones that exists.
 fn choose(table: &dyn Table, chosen: Option<&str>, usual: &[&str]) -> Result<usize, DataError> {
