@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use burn_store::{ApplyError, BurnToPyTorchAdapter, ModuleSnapshot, PyTorchToBurnAdapter, SafetensorsStore};
 use safetensors::{Dtype, SafeTensors};
 use sail_core::{AlignmentHead, Check, HeadError};
-use sail_support::write_atomic;
+use sail_support::{read_bounded, stand_in, write_atomic};
 use serde::{Deserialize, Serialize};
 
 use crate::{Head, HeadConfig};
@@ -18,6 +18,9 @@ const METADATA: &str = "sail_head";
 
 /// Version of the format, incremented by incompatible changes.
 const VERSION: u32 = 1;
+
+/// Maximum length of a file; the paper's largest head has 2.4 GB.
+const MAX_BYTES: u64 = 64 << 30;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -83,7 +86,8 @@ impl Head {
     /// ```
     pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self, HeadError> {
         let path = path.as_ref();
-        let bytes = std::fs::read(path).map_err(|source| HeadError::Io { path: path.to_owned(), source })?;
+        let bytes = read_bounded(path, MAX_BYTES)
+            .map_err(|error| HeadError::Io { path: path.to_owned(), source: error.into() })?;
         Self::from_bytes(bytes, device)
     }
 
@@ -92,6 +96,9 @@ impl Head {
     /// # Errors
     /// Those of [`load`](Head::load), except [`HeadError::Io`].
     pub fn from_bytes(bytes: Vec<u8>, device: &Device) -> Result<Self, HeadError> {
+        if let Some(found) = stand_in(&bytes) {
+            return Err(format(format_args!("found {found}")));
+        }
         let (_, header) = SafeTensors::read_metadata(&bytes).map_err(format)?;
         let json = header.metadata().as_ref().and_then(|metadata| metadata.get(METADATA));
         let json = json.ok_or_else(|| format(format_args!("missing metadata entry `{METADATA}`")))?;

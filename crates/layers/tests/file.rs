@@ -156,6 +156,8 @@ fn rejects_other_files() {
     let reason = |bytes| load(bytes).unwrap_err().to_string();
     assert!(reason(vec![]).starts_with("not a head file"));
     assert!(reason(b"neither safetensors nor a head".to_vec()).starts_with("not a head file"));
+    assert!(reason(b"<!DOCTYPE html><title>404</title>".to_vec()).contains("an HTML page"));
+    assert!(reason(b"version https://git-lfs.github.com/spec/v1\n".to_vec()).contains("git lfs pull"));
     let plain = safetensors::serialize::<&str, TensorView, _>([], None).unwrap();
     assert!(reason(plain).contains("`sail_head`"));
     assert!(

@@ -1,14 +1,16 @@
 //! The parts of a probe, stored as soon as they are finished.
 
-use std::fs;
 use std::path::Path;
 
-use sail_support::write_atomic;
+use sail_support::{read_bounded, write_atomic};
 use sail_train::{Interrupter, RunFolder};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::ProbeError;
+
+/// Maximum length of a file.
+const MAX_BYTES: u64 = 64 << 20;
 
 /// Progress of a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +68,8 @@ impl<'a> Parts<'a> {
 }
 
 fn load<T: DeserializeOwned>(path: &Path) -> Result<T, ProbeError> {
-    let json = fs::read(path).map_err(|source| ProbeError::Read { path: path.to_owned(), source })?;
+    let json = read_bounded(path, MAX_BYTES)
+        .map_err(|error| ProbeError::Read { path: path.to_owned(), source: error.into() })?;
     let damaged =
         |error: serde_json::Error| ProbeError::Damaged { path: path.to_owned(), reason: error.to_string() };
     serde_json::from_slice(&json).map_err(damaged)

@@ -12,7 +12,7 @@ use burn::tensor::Bytes;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use sail_core::AlignmentHead;
-use sail_support::{hex, write_atomic};
+use sail_support::{hex, read_bounded, write_atomic};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -24,6 +24,9 @@ const METADATA: &str = "sail_checkpoint";
 /// SHA-256 of that entry and of the tensors' bytes. A flipped bit in a weight cannot be detected otherwise.
 const CHECKSUM: &str = "sha256";
 const VERSION: u32 = 1;
+
+/// Maximum length of a file: the largest head file, the two moments of its optimizer and its average.
+const MAX_BYTES: u64 = 256 << 30;
 
 /// Names of the records in the file.
 const MODULE: &str = "module";
@@ -142,7 +145,7 @@ pub(crate) fn load<H: AlignmentHead>(
     head: H,
     optimizer: impl FnOnce(&H) -> ModuleOptimizer,
 ) -> Result<Checkpoint<H>, TrainError> {
-    let file = std::fs::read(path).map_err(TrainError::io(path))?;
+    let file = read_bounded(path, MAX_BYTES).map_err(|error| TrainError::io(path)(error.into()))?;
     let (_, header) = SafeTensors::read_metadata(&file).map_err(TrainError::damaged(path))?;
     let entry = |name| {
         let metadata = header.metadata().as_ref();

@@ -10,12 +10,15 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype as StoredType, TensorView};
 use sail_core::{DenseOptions, Dtype, Named, PatchTokens, Pixels, Side, VisionTower};
 use sail_data::Fingerprint;
-use sail_support::write_atomic;
+use sail_support::{read_bounded, write_atomic};
 
 use super::SailError;
 
 /// The tensor of a file: `[rows, columns, dim]`.
 const TENSOR: &str = "patches";
+
+/// Maximum length of a file: 16,384 patches of 4,096 values.
+const MAX_BYTES: u64 = 256 << 20;
 
 /// A folder with one file per image or window, named by a hash of everything that its features depend on: preprocessed
 /// pixels, model, weights, preprocessing, pooling, layer, attention and dtype.
@@ -101,7 +104,8 @@ fn damaged(path: &Path, reason: impl ToString) -> SailError {
 
 /// Reads the patches of a file: `[1, rows, columns, dim]`.
 fn read(path: &Path, device: &Device) -> Result<Tensor<4>, SailError> {
-    let bytes = fs::read(path).map_err(|source| SailError::PatchCache { path: path.to_owned(), source })?;
+    let bytes = read_bounded(path, MAX_BYTES)
+        .map_err(|error| SailError::PatchCache { path: path.to_owned(), source: error.into() })?;
     let file = SafeTensors::deserialize(&bytes).map_err(|error| damaged(path, error))?;
     let view = file.tensor(TENSOR).map_err(|error| damaged(path, error))?;
     let dtype = match view.dtype() {
