@@ -18,7 +18,7 @@ pub(crate) struct UrlArgs {
     /// Images that are fetched at once.
     #[arg(long, value_name = "IMAGES", default_value_t = 32)]
     fetches: usize,
-    /// Longest time for an image, in seconds.
+    /// Seconds after which an image that is not complete is skipped.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
     url_timeout: u64,
     /// Attempts to fetch an image from a busy or failing server.

@@ -229,10 +229,12 @@ fn pump(response: ureq::http::Response<ureq::Body>, send: &SyncSender<Result<Mes
 }
 
 fn from_ureq(error: ureq::Error) -> FetchError {
-    use ureq::Error;
+    use ureq::{Error, Timeout};
     match error {
         Error::Io(error) => FetchError::Network(error),
-        Error::Timeout(which) => FetchError::Timeout(which.to_string()),
+        Error::Timeout(Timeout::Resolve | Timeout::Connect) => FetchError::Timeout("no connection"),
+        Error::Timeout(Timeout::Global | Timeout::PerCall) => FetchError::Timeout("not complete in time"),
+        Error::Timeout(_) => FetchError::Timeout("the server sends no more"),
         Error::BadUri(_) | Error::Http(_) | Error::TooManyRedirects | Error::RedirectFailed => {
             FetchError::Url(error.to_string())
         }

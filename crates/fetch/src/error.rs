@@ -15,7 +15,7 @@ pub enum FetchError {
     Network(io::Error),
     /// The server did not answer in time.
     #[error("timeout: {0}")]
-    Timeout(String),
+    Timeout(&'static str),
     /// The server answered with another status than success.
     #[error("status {status}")]
     Status {
@@ -34,7 +34,7 @@ pub enum FetchError {
     #[error("received {0}")]
     StandIn(StandIn),
     /// The host has an address that is not public.
-    #[error("{host} has the private address {address}, which must be allowed explicitly")]
+    #[error("{host} is at {address}, which is not public: private addresses must be allowed explicitly")]
     Private {
         /// Name of the host.
         host: String,

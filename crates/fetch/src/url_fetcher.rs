@@ -73,6 +73,8 @@ impl UrlFetcher {
             };
             match attempt {
                 Ok(file) => return Ok(file),
+                // Another attempt would wait as long.
+                Err(failure @ FetchError::Timeout(_)) => return Err(failure),
                 Err(failure) => backoff.wait(failure)?,
             }
         }

@@ -11,6 +11,7 @@ mod hostile;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod properties;
+mod urls;
 #[cfg(feature = "parquet")]
 mod written;
 

@@ -160,9 +160,9 @@ fn silent_servers_are_left() {
     for sent in [&b""[..], b"HTTP/1.1 200 X\r\nContent-Length: 9\r\n\r\nhalf"] {
         let server = Server::start(move |_, _| Answer::Silence(sent.to_vec()));
         let options = ClientOptions { total_timeout: Some(Duration::from_millis(200)), ..local() };
-        let once = RetryPolicy { attempts: 1, ..retry() };
-        let error = read(&UrlFetcher::new(&options, once, MAX, Stop::default()), &server.address);
+        let error = read(&UrlFetcher::new(&options, retry(), MAX, Stop::default()), &server.address);
         assert!(matches!(error, Err(FetchError::Timeout(_))), "{error:?}");
+        assert_eq!(server.requests().len(), 1, "not again");
 
         // A request to stop does not wait for the timeout.
         let flag = Arc::new(AtomicBool::new(false));
