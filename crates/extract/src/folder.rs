@@ -5,12 +5,16 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use sail_core::Check;
-use sail_support::NewFolder;
+use sail_data::source::PassedOver;
+use sail_support::{NewFolder, write_atomic};
 
 use crate::error::ExtractError;
 use crate::job::{JOB, Job};
 use crate::options::ExtractOptions;
 use crate::skipped::{SKIPPED, SkipLog};
+
+/// The files of the source that were passed over, if there are any.
+pub(crate) const PASSED_OVER: &str = "passed_over.json";
 
 impl ExtractOptions {
     /// Checks whether an extraction into `out` can start or resume. The extraction does so itself; call this before
@@ -46,9 +50,17 @@ fn exists_or_io(path: &Path) -> impl FnOnce(std::io::Error) -> ExtractError {
 }
 
 /// Creates the folder of an extraction before its first row.
-pub(crate) fn create(path: &Path, job: &Job) -> Result<SkipLog, ExtractError> {
+pub(crate) fn create(path: &Path, job: &Job, passed_over: &PassedOver) -> Result<SkipLog, ExtractError> {
     let folder = new(path)?;
     job.write(folder.path())?;
+    if !passed_over.is_empty() {
+        let file = folder.path().join(PASSED_OVER);
+        write_atomic(&file, |out| {
+            serde_json::to_writer_pretty(&mut *out, passed_over)?;
+            out.write_all(b"\n")
+        })
+        .map_err(ExtractError::io(&file))?;
+    }
     let skipped = folder.path().join(SKIPPED);
     File::create_new(&skipped).map_err(ExtractError::io(&skipped))?;
     publish(folder, path)?;

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use sail_core::{Modality, Pixels, VisionTower};
-use sail_data::source::{ImageData, Record, RecordSource, Records};
+use sail_data::source::{ImageData, PassedOver, Record, RecordSource, Records};
 use sail_data::{DataError, DecodeLimits, decode_image};
 use sail_support::read_bounded;
 
@@ -21,7 +21,8 @@ use crate::urls::UrlFetch;
 ///
 /// Besides the files of the store, the folder has `encode.json` with the settings, and `skipped.jsonl` with a line
 /// `{"key": ..., "reason": ...}` for every record without a row: images that cannot be fetched, read or decoded, and images
-/// with the key of an earlier one.
+/// with the key of an earlier one. Files that the source [passes over](RecordSource::passed_over), if any, are counted in
+/// `passed_over.json`.
 ///
 /// # Errors
 /// [`ExtractError`] for invalid options and errors of the source, the folder or the model. The work so far stays in the
@@ -115,6 +116,10 @@ impl RecordSource<Input> for Inputs<'_> {
         let input =
             |Record { key, value }: Record<ImageData>| Record { key, value: value.map(Input::Source) };
         Ok(Box::new(self.0.records(range)?.map(move |record| record.map(input))))
+    }
+
+    fn passed_over(&self) -> Result<PassedOver, DataError> {
+        self.0.passed_over()
     }
 }
 

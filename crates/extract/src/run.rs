@@ -65,14 +65,21 @@ pub(crate) fn run<T: Send, P: Send>(
     let count = source.count().map_err(ExtractError::Source)?;
     let records = options.limit.map_or(count, |limit| limit.min(count));
     let job = Job::new(task.modality, task.provenance.clone(), records, options);
+    let passed_over = source.passed_over().map_err(ExtractError::Source)?;
     if records == 0 {
-        return Err(ExtractError::NoRecords);
+        return Err(ExtractError::NoRecords { passed_over });
     }
     if job.range().is_empty() {
         let (part, block, blocks) = (options.part, options.block, records.div_ceil(job.block));
         return Err(ExtractError::EmptyPart { part, records, blocks, block });
     }
-    let mut skips = if options.resume { folder::resume(out, &job)? } else { folder::create(out, &job)? };
+    let mut skips = match options.resume {
+        true => folder::resume(out, &job)?,
+        false => folder::create(out, &job, &passed_over)?,
+    };
+    if !passed_over.is_empty() {
+        observer.observe(Event::PassedOver(&passed_over));
+    }
     let writer = match options.resume {
         false => None,
         true => match StoreWriter::reopen(out, job.rows_per_shard) {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use sail_data::Fingerprint;
-use sail_data::source::{SourceOptions, open_images, tar_members};
+use sail_data::source::{KeyScope, SourceOptions, open_images, tar_members};
 
 use super::labelled_images::{CLASS_NAMES, LabelledImages, TEMPLATES};
 use crate::error::TaskError;
@@ -95,7 +95,9 @@ fn open(root: &Path, split: &str, templates: Option<Templates>) -> Result<Labell
         return Err(TaskError::Empty { path: folder, what: "label" });
     }
     let pattern = folder.join(format!("{{0..{}}}.tar", shards - 1));
-    let source = open_images(&pattern, &SourceOptions::default()).map_err(TaskError::Images)?;
+    // The archives of a split share their keys: a key with two labels is an error above.
+    let options = SourceOptions { key_scope: KeyScope::Source, ..SourceOptions::default() };
+    let source = open_images(&pattern, &options).map_err(TaskError::Images)?;
     let images = Images { source, fingerprint: fingerprint.finish() };
     Ok(LabelledImages { images, labels, classes, templates, skipped, path: folder })
 }
