@@ -74,10 +74,10 @@ fn rejects_invalid_settings() {
 fn rejects_too_few_rows() {
     let lab = Lab::new(50);
     let train = format!("{TRAIN} --out run");
-    lab.refuses(&format!("{train} --holdout 50"), 1, &["cannot hold out 50 of 50 pairs"]);
-    lab.refuses(&format!("{train} --holdout 51"), 1, &["cannot hold out 51 of 50 pairs"]);
+    lab.refuses(&format!("{train} --holdout 50"), 2, &["cannot hold out 50 of 50 pairs"]);
+    lab.refuses(&format!("{train} --holdout 51"), 2, &["cannot hold out 51 of 50 pairs"]);
     let alone = ["found 1 rows for batches, expected at least 2", "hold out fewer or add data"];
-    lab.refuses(&format!("{train} --holdout 49"), 1, &alone);
+    lab.refuses(&format!("{train} --holdout 49"), 2, &alone);
 }
 
 #[test]

@@ -171,6 +171,23 @@ impl Lab {
         Ran::from(piped(command.args(arguments.split_whitespace())).stdout(file).output().unwrap())
     }
 
+    /// Runs the command with its standard output sent to a pipe.
+    #[cfg(unix)]
+    pub(crate) fn run_to_pipe(&self, pipe: std::io::PipeWriter, arguments: &str) -> Ran {
+        let mut command = self.command(env!("CARGO_BIN_EXE_sail"));
+        let command = piped(command.args(arguments.split_whitespace())).stdout(pipe);
+        let output = command.spawn().unwrap().wait_with_output().unwrap();
+        Ran::from(output)
+    }
+
+    /// Runs the command with standard output and error sent to a pipe, and returns its exit code.
+    #[cfg(unix)]
+    pub(crate) fn run_all_to_pipe(&self, pipe: std::io::PipeWriter, arguments: &str) -> Option<i32> {
+        let mut command = self.command(env!("CARGO_BIN_EXE_sail"));
+        let command = piped(command.args(arguments.split_whitespace()));
+        command.stdout(pipe.try_clone().unwrap()).stderr(pipe).status().unwrap().code()
+    }
+
     /// Checks that a command fails with an exit code and an error that contains all words, prints nothing else, and
     /// leaves the folder unchanged.
     pub(crate) fn refuses(&self, arguments: &str, code: i32, words: &[&str]) {
