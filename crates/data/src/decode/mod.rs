@@ -8,7 +8,6 @@ use std::io::{Cursor, ErrorKind};
 
 use image::codecs::bmp::BmpDecoder;
 use image::codecs::gif::GifDecoder;
-use image::codecs::jpeg::JpegDecoder;
 use image::codecs::png::PngDecoder;
 use image::codecs::tiff::TiffDecoder;
 use image::codecs::webp::WebPDecoder;
@@ -117,32 +116,53 @@ fn decode(
     name: &'static str,
     limits: &DecodeLimits,
 ) -> Result<RgbImage, DecodeError> {
-    let failed = |error| failure(error, name);
-    match format {
-        ImageFormat::Jpeg => jpeg::check_whole(bytes)?,
+    let (image, orientation) = match format {
+        ImageFormat::Jpeg => jpeg::decode(bytes, limits)?,
         ImageFormat::WebP if !riff_is_whole(bytes) => return Err(DecodeError::Truncated { format: name }),
-        _ => {}
-    }
+        _ => decode_other(bytes, format, name, limits)?,
+    };
+    let mut image = DynamicImage::ImageRgb8(image);
+    image.apply_orientation(orientation);
+    Ok(image.into_rgb8())
+}
+
+fn decode_other(
+    bytes: &[u8],
+    format: ImageFormat,
+    name: &'static str,
+    limits: &DecodeLimits,
+) -> Result<(RgbImage, Orientation), DecodeError> {
+    let failed = |error| failure(error, name);
     let mut decoder = open(bytes, format).map_err(failed)?;
     let (width, height) = decoder.dimensions();
-    let pixels = u64::from(width) * u64::from(height);
-    if pixels > limits.max_pixels {
-        return Err(DecodeError::TooManyPixels { width, height, limit: limits.max_pixels });
-    }
-    if pixels == 0 {
-        return Err(DecodeError::NoPixels { format: name, width, height });
-    }
+    check_pixels(width, height, name, limits)?;
     let allowed = decoder.total_bytes().saturating_mul(3).saturating_add(OVERHEAD);
     decoder.set_limits(allocating(allowed)).map_err(failed)?;
-    let orientation = orientation(&mut decoder, format);
+    let orientation = match format {
+        ImageFormat::Tiff => decoder.orientation().unwrap_or(Orientation::NoTransforms),
+        _ => orientation(&decoder.exif_metadata().ok().flatten().unwrap_or_default()),
+    };
     let image = DynamicImage::from_decoder(decoder).map_err(failed)?;
     let image = rgb::to_rgb(image).ok_or_else(|| DecodeError::Unsupported {
         format: name,
         reason: "its samples are floating-point values".to_owned(),
     })?;
-    let mut image = DynamicImage::ImageRgb8(image);
-    image.apply_orientation(orientation);
-    Ok(image.into_rgb8())
+    Ok((image, orientation))
+}
+
+fn check_pixels(
+    width: u32,
+    height: u32,
+    format: &'static str,
+    limits: &DecodeLimits,
+) -> Result<(), DecodeError> {
+    match u64::from(width) * u64::from(height) {
+        0 => Err(DecodeError::NoPixels { format, width, height }),
+        pixels if pixels > limits.max_pixels => {
+            Err(DecodeError::TooManyPixels { width, height, limit: limits.max_pixels })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Returns whether a WebP has the length in its header. The decoder would ignore missing data after the pixels, such as EXIF.
@@ -156,7 +176,6 @@ fn riff_is_whole(bytes: &[u8]) -> bool {
 fn open(bytes: &[u8], format: ImageFormat) -> Result<Box<dyn ImageDecoder + '_>, ImageError> {
     let bytes = Cursor::new(bytes);
     Ok(match format {
-        ImageFormat::Jpeg => Box::new(JpegDecoder::new(bytes)?),
         // The only header with compressed data: colour profiles.
         ImageFormat::Png => Box::new(PngDecoder::with_limits(bytes, allocating(OVERHEAD))?),
         ImageFormat::WebP => Box::new(WebPDecoder::new(bytes)?),
@@ -173,15 +192,10 @@ fn allocating(max_alloc: u64) -> Limits {
 }
 
 /// Returns the EXIF orientation. Invalid metadata is ignored, as in Pillow.
-fn orientation(decoder: &mut impl ImageDecoder, format: ImageFormat) -> Orientation {
-    let found = if format == ImageFormat::Tiff {
-        decoder.orientation().ok()
-    } else {
-        // Some WebP files have the EXIF prefix of JPEGs.
-        let exif = decoder.exif_metadata().ok().flatten().unwrap_or_default();
-        Orientation::from_exif_chunk(exif.strip_prefix(b"Exif\0\0").unwrap_or(&exif))
-    };
-    found.unwrap_or(Orientation::NoTransforms)
+fn orientation(exif: &[u8]) -> Orientation {
+    // Some WebP files have the EXIF prefix of JPEGs.
+    let exif = exif.strip_prefix(b"Exif\0\0").unwrap_or(exif);
+    Orientation::from_exif_chunk(exif).unwrap_or(Orientation::NoTransforms)
 }
 
 fn failure(error: ImageError, format: &'static str) -> DecodeError {
