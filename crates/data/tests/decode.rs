@@ -12,14 +12,13 @@ fn fixtures() -> PathBuf {
 
 /// The maximum and mean difference to Pillow that is allowed for a format.
 fn tolerance(name: &str) -> (u8, f64) {
-    // Only JPEG decoders may round differently.
-    if !name.ends_with(".jpg") {
-        return (0, 0.0);
-    }
     match name {
         "422.jpg" | "422-progressive.jpg" => (4, 0.3),
         "420.jpg" | "420-progressive.jpg" | "restart.jpg" | "thumbnail.jpg" => (5, 0.5),
-        _ => (2, 0.05),
+        _ if name.ends_with(".jpg") => (2, 0.05),
+        // Rounding of samples that do not have 8 bits, and of JPEGs within TIFF.
+        "rgb-100.ppm" | "grey-100.pgm" | "rgb-565.bmp" | "rgb-555.bmp" | "jpeg.tif" => (1, 0.5),
+        _ => (0, 0.0),
     }
 }
 
@@ -54,7 +53,7 @@ fn matches_pillow() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(expected.names().len() > 60);
+    assert!(expected.names().len() > 95);
 }
 
 /// The markers that decide what the components of a JPEG are, in all combinations; see `generate_jpeg_colours.py`.
