@@ -6,7 +6,6 @@
 
 use std::borrow::Cow;
 
-use image::metadata::Orientation;
 use image::{DynamicImage, GrayImage, RgbImage};
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::errors::DecodeErrors;
@@ -15,6 +14,7 @@ use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
 use super::error::DecodeError;
+use super::stored::StoredImage;
 use super::{DecodeLimits, check_pixels, orientation, rgb};
 
 /// Progressive images have about ten scans, and every scan costs a pass over all coefficients.
@@ -22,8 +22,7 @@ const MAX_SCANS: usize = 200;
 
 const FORMAT: &str = "jpeg";
 
-/// Decodes an image, and returns its EXIF orientation.
-pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<(RgbImage, Orientation), DecodeError> {
+pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<StoredImage, DecodeError> {
     let header = Header::parse(bytes)?;
     let colors = header.colors()?;
     let (width, height) = (u32::from(header.width), u32::from(header.height));
@@ -61,7 +60,7 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<(RgbImage, O
         }
     };
     let reason = "it has fewer components than its header states".to_owned();
-    Ok((image.ok_or(DecodeError::Damaged { format: FORMAT, reason })?, orientation))
+    Ok(StoredImage::new(image.ok_or(DecodeError::Damaged { format: FORMAT, reason })?, orientation))
 }
 
 fn failure(error: DecodeErrors) -> DecodeError {

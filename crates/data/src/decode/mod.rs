@@ -5,6 +5,7 @@ mod format;
 mod ico;
 mod jpeg;
 mod rgb;
+mod stored;
 
 use std::io::{Cursor, ErrorKind};
 
@@ -18,11 +19,12 @@ use image::codecs::tiff::TiffDecoder;
 use image::codecs::webp::WebPDecoder;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, Limits, RgbImage};
+use sail_support::catch_panic;
 
 pub use error::DecodeError;
 use format::Format;
 use ico::Icon;
-use sail_support::catch_panic;
+pub use stored::StoredImage;
 
 /// Limits on images. They are checked in the header, before pixels are allocated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +97,16 @@ const OVERHEAD: u64 = 64 << 20;
 /// # Ok::<(), DecodeError>(())
 /// ```
 pub fn decode_image(bytes: &[u8], limits: &DecodeLimits) -> Result<RgbImage, DecodeError> {
+    Ok(decode_stored(bytes, limits)?.oriented())
+}
+
+/// Decodes an image like [`decode_image`], but to the pixels as they are stored, before the EXIF orientation is applied.
+///
+/// Annotations of pixels, such as masks, often refer to these.
+///
+/// # Errors
+/// Those of [`decode_image`].
+pub fn decode_stored(bytes: &[u8], limits: &DecodeLimits) -> Result<StoredImage, DecodeError> {
     if bytes.is_empty() {
         return Err(DecodeError::Empty);
     }
@@ -108,28 +120,19 @@ pub fn decode_image(bytes: &[u8], limits: &DecodeLimits) -> Result<RgbImage, Dec
         .unwrap_or_else(|reason| Err(DecodeError::Panicked { format: format.name, reason }))
 }
 
-fn decode(bytes: &[u8], format: Format, limits: &DecodeLimits) -> Result<RgbImage, DecodeError> {
-    let (image, orientation) = match format.kind {
-        ImageFormat::Jpeg => jpeg::decode(bytes, limits)?,
-        ImageFormat::WebP if !riff_is_whole(bytes) => {
-            return Err(DecodeError::Truncated { format: format.name });
-        }
+fn decode(bytes: &[u8], format: Format, limits: &DecodeLimits) -> Result<StoredImage, DecodeError> {
+    match format.kind {
+        ImageFormat::Jpeg => jpeg::decode(bytes, limits),
+        ImageFormat::WebP if !riff_is_whole(bytes) => Err(DecodeError::Truncated { format: format.name }),
         ImageFormat::Ico => match Icon::largest(bytes)? {
-            Icon::Png(image) => decode_other(image, Format { kind: ImageFormat::Png, ..format }, limits)?,
-            Icon::Bmp(icon) => decode_other(&icon, format, limits)?,
+            Icon::Png(image) => decode_other(image, Format { kind: ImageFormat::Png, ..format }, limits),
+            Icon::Bmp(icon) => decode_other(&icon, format, limits),
         },
-        _ => decode_other(bytes, format, limits)?,
-    };
-    let mut image = DynamicImage::ImageRgb8(image);
-    image.apply_orientation(orientation);
-    Ok(image.into_rgb8())
+        _ => decode_other(bytes, format, limits),
+    }
 }
 
-fn decode_other(
-    bytes: &[u8],
-    format: Format,
-    limits: &DecodeLimits,
-) -> Result<(RgbImage, Orientation), DecodeError> {
+fn decode_other(bytes: &[u8], format: Format, limits: &DecodeLimits) -> Result<StoredImage, DecodeError> {
     let Format { kind, name, .. } = format;
     let failed = |error| failure(error, name);
     let mut decoder = open(bytes, format).map_err(failed)?;
@@ -146,7 +149,7 @@ fn decode_other(
         format: name,
         reason: "its samples are floating-point values".to_owned(),
     })?;
-    Ok((image, orientation))
+    Ok(StoredImage::new(image, orientation))
 }
 
 fn check_pixels(

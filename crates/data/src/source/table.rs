@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::image_root::{ImageRoot, check_size};
 use super::options::SourceOptions;
 use super::record::{ImageData, Record, RecordSource, Records};
+use super::scope::KeyKind;
 use super::text::{caption, text, too_long};
 use super::window::{Window, count};
 use crate::DataError;
@@ -120,8 +121,20 @@ impl Cell {
 }
 
 const KEY_COLUMNS: [&str; 1] = ["key"];
-const IMAGE_COLUMNS: [&str; 5] = ["image", "image.bytes", "path", "file_name", "filepath"];
-const CAPTION_COLUMNS: [&str; 3] = ["caption", "captions", "text"];
+pub(super) const IMAGE_COLUMNS: [&str; 11] = [
+    "image",
+    "image.bytes",
+    "path",
+    "file_name",
+    "filepath",
+    "filename",
+    "image_path",
+    "image_name",
+    "url",
+    "image_url",
+    "URL",
+];
+pub(super) const CAPTION_COLUMNS: [&str; 5] = ["caption", "captions", "text", "comment", "TEXT"];
 
 /// Returns the chosen column, or the first of the usual ones that exists.
 fn choose(table: &dyn Table, chosen: Option<&str>, usual: &[&str]) -> Result<usize, DataError> {
@@ -142,21 +155,21 @@ fn choose(table: &dyn Table, chosen: Option<&str>, usual: &[&str]) -> Result<usi
     })
 }
 
-/// Returns the key column, or `None` if the key is the row number.
+/// Returns the key column, or `None` if the key is the row number, and the kind of the keys.
 ///
 /// It is the same for images and captions of a table, so that they pair.
-pub(super) fn key_column(table: &dyn Table, options: &SourceOptions) -> Result<Option<usize>, DataError> {
-    if let Some(name) = options.key_column.as_deref() {
-        return choose(table, Some(name), &[]).map(Some);
-    }
-    if let Ok(key) = choose(table, None, &KEY_COLUMNS) {
-        return Ok(Some(key));
-    }
+fn key_column(table: &dyn Table, options: &SourceOptions) -> Result<(Option<usize>, KeyKind), DataError> {
     let image = match options.image_column.as_deref() {
         Some(name) => Some(choose(table, Some(name), &[])?),
         None => choose(table, None, &IMAGE_COLUMNS).ok(),
     };
-    Ok(image.filter(|&image| table.columns()[image].kind == ColumnKind::Text))
+    let path = image.filter(|&image| table.columns()[image].kind == ColumnKind::Text);
+    let key = match options.key_column.as_deref() {
+        Some(name) => Some(choose(table, Some(name), &[])?),
+        None => choose(table, None, &KEY_COLUMNS).ok().or(path),
+    };
+    let kind = if key.is_some() && key == path { KeyKind::Path } else { KeyKind::Name };
+    Ok((key, kind))
 }
 
 /// Returns the key of a row. If it is a cell, it is removed from the end of the cells.
@@ -176,12 +189,13 @@ pub(super) struct TableImages {
     kind: ColumnKind,
     max_image_bytes: u64,
     max_text_bytes: usize,
+    pub(super) keys: KeyKind,
 }
 
 impl TableImages {
     pub(super) fn new(table: Arc<dyn Table>, options: &SourceOptions) -> Result<Self, DataError> {
         let image = choose(&*table, options.image_column.as_deref(), &IMAGE_COLUMNS)?;
-        let key = key_column(&*table, options)?;
+        let (key, keys) = key_column(&*table, options)?;
         let kind = table.columns()[image].kind;
         let root = match kind {
             ColumnKind::Bytes if options.image_root.is_some() => {
@@ -205,6 +219,7 @@ impl TableImages {
             kind,
             max_image_bytes: options.max_image_bytes,
             max_text_bytes: options.max_text_bytes,
+            keys,
         })
     }
 }
@@ -249,6 +264,7 @@ pub(super) struct TableCaptions {
     captions: Vec<usize>,
     key: Option<usize>,
     max_text_bytes: usize,
+    pub(super) keys: KeyKind,
 }
 
 impl TableCaptions {
@@ -257,8 +273,8 @@ impl TableCaptions {
             [] => vec![choose(&*table, None, &CAPTION_COLUMNS)?],
             names => names.iter().map(|name| choose(&*table, Some(name), &[])).collect::<Result<_, _>>()?,
         };
-        let key = key_column(&*table, options)?;
-        Ok(Self { table, captions, key, max_text_bytes: options.max_text_bytes })
+        let (key, keys) = key_column(&*table, options)?;
+        Ok(Self { table, captions, key, max_text_bytes: options.max_text_bytes, keys })
     }
 
     /// Iterates over all records from the first of a row on.
