@@ -13,6 +13,7 @@ mod options;
 mod probe;
 mod resume;
 mod segment;
+mod settings;
 mod several;
 mod shard_changes;
 mod store;
