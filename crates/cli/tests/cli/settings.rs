@@ -1,5 +1,10 @@
 //! The settings of an encoding reach every evaluation through the head.
 
+use sail_vl::burn::tensor::Device;
+use sail_vl::core::{Modality, Provenance};
+use sail_vl::layers::{Head, HeadConfig, ProjectorConfig};
+use serde_json::json;
+
 use crate::benchmark;
 use crate::lab::Lab;
 
@@ -55,6 +60,51 @@ fn evaluations_use_the_settings_of_the_head() {
         assert_eq!(lab.run(&format!("{EVAL} {same}")).json(), expected, "{same}");
         assert_eq!(lab.files("cache"), files, "{same}");
     }
+}
+
+/// Version 1 recorded a line of text, and neither prompts nor modules after the pooling, because it applied none.
+#[test]
+fn heads_of_version_1_are_evaluated_as_they_were_trained() {
+    let lab = benchmark::lab();
+    benchmark::command(&lab, "winoground", "winoground", "");
+    let prompts = r#"{"prompts": {"query": "a photo of "}, "default_prompt_name": "query"}"#;
+    std::fs::write(lab.path("text/config_sentence_transformers.json"), prompts).unwrap();
+    std::fs::write(lab.path("captions.txt"), "a cat\n").unwrap();
+    lab.run("encode texts --model text --input captions.txt --out texts").succeeded();
+    let stored = lab.run("store show texts --json").json()["provenance"].clone();
+    assert_eq!(
+        (&stored["modules"][0], &stored["prompt"]["text"]),
+        (&"normalize".into(), &"a photo of ".into())
+    );
+    let [hash, limit] = ["tokenizer", "max_length"].map(|name| stored["processor"][name].clone());
+    let line = format!(
+        "tokenizer {}, at most {limit} tokens with [CLS] [SEP], cut at the right, padded with 2 at the right",
+        hash.as_str().unwrap()
+    );
+    let earlier = json!({
+        "model": "text", "weights_sha256": stored["weights_sha256"], "preprocessing": line, "pooling": "mean",
+    });
+    let head = |provenance: serde_json::Value| {
+        let text: Provenance = serde_json::from_value(provenance).unwrap();
+        let head =
+            Head::new(&HeadConfig::new(48, 36, 16, ProjectorConfig::Linear {}), 1, &Device::flex()).unwrap();
+        head.with_provenance(Some(&Provenance::new("vision")), Some(&text))
+            .save(lab.path("earlier.safetensors"))
+            .unwrap();
+    };
+    head(earlier.clone());
+    let eval = "eval winoground --data winoground --head earlier.safetensors --cache earlier";
+    lab.run(eval).succeeded();
+    lab.refuses(&format!("{eval} --prompt query"), 2, &["`--prompt` contradicts the head"]);
+    // Features of today have another length and a prompt.
+    let images = (0..1).map(|_| ("1".to_owned(), vec![1.0; 48]));
+    lab.store("images", Modality::Image, "vision", images);
+    let retrieval = "eval retrieval --head earlier.safetensors --images images --texts texts";
+    lab.refuses(retrieval, 1, &["`modules` is \"normalize\", expected none: encode both"]);
+    let mut other = earlier;
+    other["preprocessing"] = line.replace(&format!("at most {limit}"), "at most 9").into();
+    head(other);
+    lab.refuses(eval, 1, &[&format!("`processor` is `max_length` {limit}, expected `max_length` 9")]);
 }
 
 #[test]
