@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use sail_vl::core::{Dtype, ImagePooling, TextPooling};
-use sail_vl::data::source::SourceOptions;
+use sail_vl::data::source::{PassedOver, SourceOptions};
 use sail_vl::extract::{ExtractOptions, Extraction, Part, extract_images, extract_texts};
 use serde_json::json;
 
@@ -16,6 +16,9 @@ use crate::interrupt::stop_flag;
 use crate::models::{ModelArgs, PromptArgs};
 use crate::named::named;
 use crate::output::print;
+use crate::sources::SourceArgs;
+#[cfg(feature = "url")]
+use crate::url_args::UrlArgs;
 use crate::{examples, sources};
 
 #[derive(Subcommand)]
@@ -31,9 +34,8 @@ pub(crate) enum EncodeCommand {
 /// What is written, and how much of the source is encoded.
 #[derive(Args)]
 struct JobArgs {
-    /// Column of the keys in a table.
-    #[arg(long, value_name = "COLUMN")]
-    key_column: Option<String>,
+    #[command(flatten)]
+    source: SourceArgs,
     /// Folder of the store to write.
     #[arg(long, value_name = "STORE")]
     out: String,
@@ -74,15 +76,15 @@ pub(crate) struct ImagesArgs {
     /// The images: a folder, CSV, TSV, JSON lines, Parquet, WebDataset tars or COCO captions.
     #[arg(long, value_name = "SOURCE")]
     input: String,
-    /// Column of the images in a table: paths or bytes.
-    #[arg(long, value_name = "COLUMN")]
-    image_column: Option<String>,
     /// Folder that the paths in a table are relative to [default: the table's].
     #[arg(long, value_name = "FOLDER")]
     image_root: Option<PathBuf>,
     /// Batch size.
     #[arg(long, value_name = "IMAGES", default_value_t = 32)]
     batch: usize,
+    #[cfg(feature = "url")]
+    #[command(flatten)]
+    urls: UrlArgs,
     #[command(flatten)]
     job: JobArgs,
 }
@@ -97,10 +99,12 @@ pub(crate) struct TextsArgs {
     pooling: Option<TextPooling>,
     #[command(flatten)]
     prompt: PromptArgs,
-    /// The captions: CSV, TSV, JSON lines, Parquet, WebDataset tars, COCO captions, or a text file.
+    /// The captions: CSV, TSV, JSON lines, Parquet, WebDataset tars, COCO captions, a text file, or a folder with a text
+    /// file beside each image.
     #[arg(long, value_name = "SOURCE")]
     input: String,
-    /// Column of the captions in a table; can be repeated.
+    /// Column of the captions in a table, field of the JSON files in tars and folders, or text member of tars, such as
+    /// `outputs.txt`; can be repeated.
     #[arg(long, value_name = "COLUMN")]
     caption_column: Vec<String>,
     /// Captions that are sorted by length and encoded together.
@@ -110,28 +114,20 @@ pub(crate) struct TextsArgs {
     job: JobArgs,
 }
 
-/// Describes the source in one line, which a resume compares.
-fn describe(input: &str, options: &SourceOptions) -> String {
-    let mut text = input.trim_end_matches('/').to_owned();
-    let named = [("key column", &options.key_column), ("image column", &options.image_column)];
-    let named = named.into_iter().filter_map(|(what, name)| Some((what, name.as_ref()?)));
-    for (what, name) in named.chain(options.caption_columns.iter().map(|column| ("caption column", column))) {
-        text.push_str(&format!(", {what} {name}"));
-    }
-    if let Some(root) = &options.image_root {
-        text.push_str(&format!(", images in {}", root.display()));
-    }
-    text
-}
-
 impl JobArgs {
     /// Returns the checked options of the library.
-    fn options(&self, source: String, base: ExtractOptions) -> Result<ExtractOptions, CliError> {
+    fn options(
+        &self,
+        input: &str,
+        source: &SourceOptions,
+        base: ExtractOptions,
+    ) -> Result<ExtractOptions, CliError> {
         let options = ExtractOptions {
             dtype: self.dtype,
             limit: self.limit,
             part: self.part,
-            source,
+            source: sources::describe(input, source),
+            settings: sources::settings(source).into_iter().collect(),
             resume: self.resume,
             strict: self.strict,
             threads: rayon::current_num_threads(),
@@ -141,18 +137,27 @@ impl JobArgs {
         Ok(options)
     }
 
-    fn report(&self, extraction: &Extraction) -> Result<(), CliError> {
+    fn report(&self, extraction: &Extraction, passed_over: &PassedOver) -> Result<(), CliError> {
         let Extraction { rows, skipped, dim, embedded, seconds } = *extraction;
         let rate = embedded as f64 / seconds.max(f64::MIN_POSITIVE);
         let store = self.out.trim_end_matches('/');
         let result = json!({
             "rows": rows, "skipped": skipped, "dim": dim, "seconds": seconds, "rows_per_second": rate,
-            "store": store,
+            "store": store, "passed_over": passed_over,
         });
         print(self.json, &result, |out| {
-            writeln!(out, "{rows} rows of dimension {dim}; {embedded} in {seconds:.1} s ({rate:.1} rows/s)")?;
+            match embedded {
+                0 if self.resume => writeln!(out, "{rows} rows of dimension {dim}: the store was complete")?,
+                _ => writeln!(
+                    out,
+                    "{rows} rows of dimension {dim}; {embedded} in {seconds:.1} s ({rate:.1} rows/s)"
+                )?,
+            }
             if skipped > 0 {
                 writeln!(out, "{skipped} records skipped, see {store}/skipped.jsonl")?;
+            }
+            if !passed_over.is_empty() {
+                writeln!(out, "passed over {passed_over}; see {store}/passed_over.json")?;
             }
             writeln!(out, "store: {store}")
         })
@@ -168,15 +173,15 @@ pub(crate) fn run(command: &EncodeCommand) -> Result<(), CliError> {
 
 fn images(args: &ImagesArgs) -> Result<(), CliError> {
     let ImagesArgs { model, job, .. } = args;
-    let columns = SourceOptions {
-        key_column: job.key_column.clone(),
-        image_column: args.image_column.clone(),
-        image_root: args.image_root.clone(),
-        ..SourceOptions::default()
-    };
+    let columns = SourceOptions { image_root: args.image_root.clone(), ..job.source.options() };
     let base = ExtractOptions { block: args.batch, ..ExtractOptions::images() };
-    let options = job.options(describe(&args.input, &columns), base)?;
+    let options = job.options(&args.input, &columns, base)?;
     let options = ExtractOptions { stop: stop_flag(), ..options };
+    #[cfg(feature = "url")]
+    let options = ExtractOptions {
+        urls: Some(args.urls.fetch(columns.max_image_bytes, options.stop.clone())?),
+        ..options
+    };
     let device = model.device.open()?;
     let source = sources::images(&args.input, &columns)?;
     let tower = model.vision(args.pooling, args.size, &device)?;
@@ -184,21 +189,19 @@ fn images(args: &ImagesArgs) -> Result<(), CliError> {
         let records = source.count().map_err(CliError::Data)?;
         let dim = image_dim(&tower)?;
         let (device, store) = (model.device.name(), &job.out);
-        return Plan::new(tower.provenance(), dim, records, &options, device, store).print(job.json);
+        let plan = Plan::new(tower.provenance(), dim, records, &options, device, store);
+        return plan.passing_over(source.passed_over()?).print(job.json);
     }
     let out = Path::new(&job.out);
-    job.report(&extract_images(&tower, source.as_ref(), out, &options, &mut EncodeProgress::new())?)
+    let extraction = extract_images(&tower, source.as_ref(), out, &options, &mut EncodeProgress::new())?;
+    job.report(&extraction, &source.passed_over()?)
 }
 
 fn texts(args: &TextsArgs) -> Result<(), CliError> {
     let TextsArgs { model, job, .. } = args;
-    let columns = SourceOptions {
-        key_column: job.key_column.clone(),
-        caption_columns: args.caption_column.clone(),
-        ..SourceOptions::default()
-    };
+    let columns = SourceOptions { caption_columns: args.caption_column.clone(), ..job.source.options() };
     let base = ExtractOptions { block: args.batch, ..ExtractOptions::texts() };
-    let options = job.options(describe(&args.input, &columns), base)?;
+    let options = job.options(&args.input, &columns, base)?;
     let options = ExtractOptions { stop: stop_flag(), ..options };
     let device = model.device.open()?;
     let source = sources::captions(&args.input, &columns)?;
@@ -207,8 +210,10 @@ fn texts(args: &TextsArgs) -> Result<(), CliError> {
         let records = source.count().map_err(CliError::Data)?;
         let dim = text_dim(&tower)?;
         let (device, store) = (model.device.name(), &job.out);
-        return Plan::new(tower.provenance(), dim, records, &options, device, store).print(job.json);
+        let plan = Plan::new(tower.provenance(), dim, records, &options, device, store);
+        return plan.passing_over(source.passed_over()?).print(job.json);
     }
     let out = Path::new(&job.out);
-    job.report(&extract_texts(&tower, source.as_ref(), out, &options, &mut EncodeProgress::new())?)
+    let extraction = extract_texts(&tower, source.as_ref(), out, &options, &mut EncodeProgress::new())?;
+    job.report(&extraction, &source.passed_over()?)
 }

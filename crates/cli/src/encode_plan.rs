@@ -4,6 +4,7 @@ use std::io::Write;
 
 use bytesize::ByteSize;
 use sail_vl::core::{Provenance, RgbImage, TextTower, TowerError, VisionTower};
+use sail_vl::data::source::PassedOver;
 use sail_vl::extract::ExtractOptions;
 use serde::Serialize;
 
@@ -27,6 +28,7 @@ pub(crate) struct Plan {
     bytes: u64,
     device: String,
     store: String,
+    passed_over: PassedOver,
 }
 
 impl Plan {
@@ -50,7 +52,14 @@ impl Plan {
             bytes: records * (dim * options.dtype.size()) as u64,
             device,
             store: store.trim_end_matches('/').to_owned(),
+            passed_over: PassedOver::default(),
         }
+    }
+
+    /// Sets the files that the source passes over.
+    pub(crate) fn passing_over(mut self, passed_over: PassedOver) -> Self {
+        self.passed_over = passed_over;
+        self
     }
 
     pub(crate) fn print(&self, json: bool) -> Result<(), CliError> {
@@ -61,6 +70,9 @@ impl Plan {
             writeln!(out, "device      {}", self.device)?;
             writeln!(out, "source      {}", self.source)?;
             writeln!(out, "records     {}", self.records)?;
+            if !self.passed_over.is_empty() {
+                writeln!(out, "passed over {}", self.passed_over)?;
+            }
             writeln!(out, "features    {} values in {} each", self.dim, self.dtype)?;
             writeln!(out, "size        {}", ByteSize(self.bytes))?;
             writeln!(out, "store       {} (dry run: nothing was written)", self.store)

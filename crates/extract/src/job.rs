@@ -1,10 +1,10 @@
 //! `encode.json`: the settings of an extraction.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sail_core::{ConfigError, Contradiction, Dtype, Modality, Provenance};
-use sail_support::{ReadError, read_bounded, write_atomic};
+use sail_support::{ReadError, read_bounded, resolve, write_atomic};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -20,6 +20,24 @@ const MAX_BYTES: u64 = 1 << 20;
 const VERSION: u32 = 2;
 /// The former setting.
 const PRECISION: &str = "precision";
+
+/// Between the path of a source and its settings, one of which may be the folder of its images.
+const SEPARATOR: &str = ", ";
+const IMAGES_IN: &str = ", images in ";
+
+/// The description of a source with its paths resolved.
+fn resolved(source: &str) -> (PathBuf, String) {
+    // The path may have the separator in its name, so the longest one that exists is taken.
+    let ends = source.match_indices(SEPARATOR).map(|(end, _)| end).chain([source.len()]);
+    let exists = |end: &usize| Path::new(&source[..*end]).exists();
+    let end = ends.filter(exists).last().or_else(|| source.find(SEPARATOR)).unwrap_or(source.len());
+    let (path, settings) = source.split_at(end);
+    let settings = match settings.rsplit_once(IMAGES_IN) {
+        Some((others, root)) => format!("{others}{IMAGES_IN}{}", resolve(Path::new(root)).display()),
+        None => settings.to_owned(),
+    };
+    (resolve(Path::new(path)), settings)
+}
 
 /// Everything that determines the rows and the files of a store.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -97,6 +115,11 @@ impl Job {
         self.part.range(self.records, self.block)
     }
 
+    /// Returns whether two jobs have the same source, even if its path is spelled in another way.
+    pub(crate) fn has_source_of(&self, other: &Self) -> bool {
+        self.source == other.source || resolved(&self.source) == resolved(&other.source)
+    }
+
     /// Returns the fields that differ from another job: name, own value, other value. The provenances must be compatible,
     /// and not equal: a model may have another name on another machine.
     pub(crate) fn differences(&self, other: &Self) -> Vec<(String, Value, Value)> {
@@ -115,5 +138,30 @@ impl Job {
         let compared = |field: &str| !["version", "provenance"].contains(&field);
         let differs = pairs.filter(|(field, own, other)| compared(field) && own != other);
         contradiction.into_iter().chain(differs).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn one_source_has_many_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        std::fs::create_dir(at("cats, dogs")).unwrap();
+        std::os::unix::fs::symlink(at("cats, dogs"), at("link")).unwrap();
+        let same = |a: &str, b: &str| resolved(a) == resolved(b);
+        let (one, other) = (at("cats, dogs"), at("link"));
+        assert!(same(&one, &other));
+        std::fs::create_dir(at("tars")).unwrap();
+        std::os::unix::fs::symlink(at("tars"), at("shards")).unwrap();
+        assert!(same(&at("tars/*.tar"), &at("shards/*.tar")));
+        assert!(same(&format!("{one}, key column id"), &format!("{other}, key column id")));
+        assert!(same(&format!("a.csv, images in {one}"), &format!("a.csv, images in {other}/")));
+        assert!(!same(&format!("{one}, key column id"), &format!("{other}, key column name")));
+        assert!(!same(&format!("{one}, key column id"), &one));
+        assert!(!same(&at("a.csv"), &at("b.csv")));
     }
 }

@@ -9,7 +9,7 @@ use sail_data::{EmbeddingStore, StoreConfig, StoreWriter};
 use sail_support::{KeyTable, ranges, write_atomic};
 
 use crate::error::ExtractError;
-use crate::folder;
+use crate::folder::{self, PASSED_OVER};
 use crate::job::Job;
 use crate::options::Part;
 use crate::skipped::{self, SKIPPED};
@@ -51,7 +51,7 @@ pub fn merge(
     let mut parts = parts.iter().map(|path| open(path.as_ref())).collect::<Result<Vec<_>, _>>()?;
     parts.sort_by_key(|part| part.job.part.index);
     let Some(first) = parts.first() else {
-        return Err(ExtractError::NoRecords);
+        return Err(ExtractError::NoParts);
     };
     let config = StoreConfig {
         dtype: first.store.dtype(),
@@ -79,6 +79,12 @@ pub fn merge(
         std::io::Result::Ok(())
     })
     .map_err(ExtractError::io(&skipped))?;
+    let passed_over = first.path.join(PASSED_OVER);
+    if passed_over.exists() {
+        // All parts have the same, that of the whole source.
+        let copied = folder.join(PASSED_OVER);
+        std::fs::copy(&passed_over, &copied).map_err(ExtractError::io(&copied))?;
+    }
     let mut writer = StoreWriter::create_beside(folder, config)?;
     let rows = parts.iter().map(|part| part.store.rows() as u64).sum();
     let counter = ProgressCounter::new(rows, "rows", progress);

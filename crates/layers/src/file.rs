@@ -10,7 +10,7 @@ use sail_core::{AlignmentHead, Check, HeadError, Provenance};
 use sail_support::{read_bounded, stand_in, write_atomic};
 use serde::{Deserialize, Serialize};
 
-use crate::{Head, HeadConfig};
+use crate::{Head, HeadConfig, Holdout};
 
 /// The only entry of the file's metadata. The order of several entries would not be deterministic, and a head must
 /// always serialise to the same bytes.
@@ -27,6 +27,8 @@ const MAX_BYTES: u64 = 64 << 30;
 struct Description {
     version: u32,
     config: HeadConfig,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    holdout: Option<Holdout>,
 }
 
 fn format(reason: impl std::fmt::Display) -> HeadError {
@@ -43,12 +45,13 @@ fn store(bytes: Option<Vec<u8>>) -> SafetensorsStore {
 }
 
 pub(crate) fn to_bytes(head: &Head) -> Result<Vec<u8>, HeadError> {
-    let config = head.config().clone();
+    let (config, holdout) = (head.config().clone(), head.holdout().cloned());
     let trained_on =
         [&config.image, &config.text].into_iter().flatten().filter_map(|side| side.trained_on.as_ref());
-    // A head without settings stays the file that earlier releases read.
-    let version = trained_on.map(Provenance::version).max().unwrap_or(1);
-    let description = Description { version, config };
+    // A head without settings and holdout stays the file that earlier releases read.
+    let newest = holdout.is_some().then_some(VERSION);
+    let version = trained_on.map(Provenance::version).chain(newest).max().unwrap_or(1);
+    let description = Description { version, config, holdout };
     let json = serde_json::to_string(&description).map_err(format)?;
     let mut store = store(None).metadata(METADATA, json);
     head.valid().save_into(&mut store).map_err(format)?;
@@ -134,7 +137,7 @@ impl Head {
             problems.sort();
             return Err(HeadError::Tensors { problems });
         }
-        let mut head = Head::new(&description.config, 0, device)?;
+        let mut head = Head::new(&description.config, 0, device)?.with_holdout(description.holdout);
         let mut store = store(Some(bytes)).validate(false).allow_partial(true);
         let result = head.load_from(&mut store).map_err(format)?;
         problems.extend(result.missing.iter().map(|(name, _)| format!("`{name}` is missing")));

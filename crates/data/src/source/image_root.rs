@@ -28,6 +28,12 @@ pub(super) fn is_image_extension(extension: &str) -> bool {
     EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known))
 }
 
+/// Returns whether the name of an image is an address.
+fn is_url(name: &str) -> bool {
+    let scheme = name.split_once("://").map(|(scheme, _)| scheme);
+    scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https"))
+}
+
 /// Checks the length of an image.
 pub(super) fn check_size(bytes: u64, max: u64) -> Result<(), String> {
     if bytes <= max {
@@ -38,7 +44,7 @@ pub(super) fn check_size(bytes: u64, max: u64) -> Result<(), String> {
 
 /// A folder of images that file names in a dataset cannot leave.
 ///
-/// The files of a snapshot in the hub cache are links to blobs of the repository, which are allowed.
+/// URLs are images too, which are fetched later. The files of a snapshot in the hub cache are links to blobs of the repository, which are allowed.
 ///
 /// # Examples
 /// ```
@@ -49,6 +55,7 @@ pub(super) fn check_size(bytes: u64, max: u64) -> Result<(), String> {
 /// assert!(matches!(root.image("cat.png"), Ok(ImageData::File(_))));
 /// assert_eq!(root.image("dog.png"), Err("the file `dog.png` is missing".to_owned()));
 /// assert!(root.image("../cat.png").is_err());
+/// assert!(matches!(root.image("https://example.org/cat.png"), Ok(ImageData::Url(_))));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
@@ -57,7 +64,7 @@ pub struct ImageRoot {
     folder: PathBuf,
     /// Canonical, for comparison with the targets of links.
     real: PathBuf,
-    /// The [`blobs`] of the hub cache, where files may also be.
+    /// The [`blobs`] of the hub cache, where files may also be; its other links are never followed.
     blobs: Option<PathBuf>,
     follow_links: bool,
     max_bytes: u64,
@@ -72,37 +79,63 @@ impl ImageRoot {
         // The parent of a bare file name is the empty path.
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         let real = fs::canonicalize(folder).map_err(DataError::io(folder))?;
+        let blobs = blobs(&real);
         Ok(Self {
             folder: path::absolute(folder).map_err(DataError::io(folder))?,
-            blobs: blobs(&real),
+            follow_links: options.follow_links && blobs.is_none(),
+            blobs,
             real,
-            follow_links: options.follow_links,
             max_bytes: options.max_image_bytes,
         })
     }
 
-    /// Returns the file with this path relative to the folder.
+    /// Returns the file with this path relative to the folder, or the URL as it is.
     ///
     /// # Errors
     /// The reason why it is unusable: it is missing, not a regular file, too large, or outside the folder.
     pub fn image(&self, name: &str) -> Result<ImageData, String> {
+        if is_url(name) {
+            return Ok(ImageData::Url(name.to_owned()));
+        }
+        let (path, bytes) = self.file(name)?;
+        check_size(bytes, self.max_bytes)?;
+        Ok(ImageData::File(path))
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Whether links may lead out of the folder.
+    pub(super) fn follows_links(&self) -> bool {
+        self.follow_links
+    }
+
+    /// Returns a regular file of the folder and its length, or the reason why it is unusable.
+    pub(super) fn file(&self, name: &str) -> Result<(PathBuf, u64), String> {
         let path = self.folder.join(self.relative(name)?);
-        let reason = |error: std::io::Error| match error.kind() {
-            ErrorKind::NotFound => format!("the file `{name}` is missing"),
+        let reason = |error: std::io::Error| match (error.kind(), fs::read_link(&path)) {
+            (ErrorKind::NotFound, Ok(target)) => format!(
+                "the file `{name}` is missing: it is a link to `{}`, which does not exist here (`git annex get` or \
+                 `dvc pull` fetch such files)",
+                target.display()
+            ),
+            (ErrorKind::NotFound, Err(_)) => format!("the file `{name}` is missing"),
             _ => format!("cannot access `{name}`: {error}"),
         };
         let metadata = fs::metadata(&path).map_err(reason)?;
         if !metadata.is_file() {
             return Err(format!("`{name}` is a folder or a device, expected a regular file"));
         }
-        check_size(metadata.len(), self.max_bytes)?;
         let is_inside = |path: PathBuf| {
             path.starts_with(&self.real) || self.blobs.as_ref().is_some_and(|blobs| path.starts_with(blobs))
         };
         if !self.follow_links && !is_inside(fs::canonicalize(&path).map_err(reason)?) {
-            return Err(format!("`{name}` is a link to a file outside the folder of images"));
+            return Err(format!(
+                "`{name}` is a link to a file outside the folder of images, and links are not followed"
+            ));
         }
-        Ok(ImageData::File(path))
+        Ok((path, metadata.len()))
     }
 
     fn relative<'a>(&self, name: &'a str) -> Result<&'a Path, String> {
@@ -153,6 +186,10 @@ mod tests {
             assert_eq!(root.image("a.png").is_ok(), is_used, "{repository:?}");
             let error = root.image("b.png").unwrap_err();
             assert!(error.contains("outside the folder"), "{error}");
+            // Data of the hub is not trusted, whatever the option.
+            let trusting = SourceOptions { follow_links: true, ..SourceOptions::default() };
+            let trusting = ImageRoot::new(&folder, &trusting).unwrap();
+            assert_eq!(trusting.image("b.png").is_err(), is_used, "{repository:?}");
         }
     }
 }

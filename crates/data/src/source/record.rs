@@ -3,15 +3,18 @@
 use std::ops::Range;
 use std::path::PathBuf;
 
+use super::passed_over::PassedOver;
 use crate::DataError;
 
-/// The bytes of an image file, or its path.
+/// The bytes of an image file, or where they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ImageData {
     /// A file that is read later.
     File(PathBuf),
     /// Bytes from a table or an archive.
     Bytes(Vec<u8>),
+    /// An address, `http://` or `https://`, that is fetched later. This crate has no network.
+    Url(String),
 }
 
 /// A record of a source: its key, and its value or the reason why it is unusable.
@@ -41,4 +44,12 @@ pub trait RecordSource<T>: Send + Sync {
     /// # Errors
     /// [`DataError`] if the source cannot be read.
     fn records(&self, range: Range<u64>) -> Result<Records<T>, DataError>;
+
+    /// Returns the files that are passed over because of their suffix. This may read the whole source, in bounded memory.
+    ///
+    /// # Errors
+    /// [`DataError`] if the source cannot be read.
+    fn passed_over(&self) -> Result<PassedOver, DataError> {
+        Ok(PassedOver::default())
+    }
 }
