@@ -96,6 +96,12 @@ fn heads_of_version_1_are_evaluated_as_they_were_trained() {
     let eval = "eval winoground --data winoground --head earlier.safetensors --cache earlier";
     lab.run(eval).succeeded();
     lab.refuses(&format!("{eval} --prompt query"), 2, &["`--prompt` contradicts the head"]);
+    let mut by_name = earlier.clone();
+    by_name["pooling"] = "pooled".into();
+    head(by_name);
+    let expected = lab.run(&format!("{eval} --json")).json();
+    head(earlier.clone());
+    assert_eq!(lab.run(&format!("{eval} --json")).json(), expected);
     // Features of today have another length and a prompt.
     let images = (0..1).map(|_| ("1".to_owned(), vec![1.0; 48]));
     lab.store("images", Modality::Image, "vision", images);
