@@ -37,7 +37,7 @@ Examples:
         --key-column image --caption-column caption --out texts
 
   Put another prompt than the model's default before every caption:
-    sail encode texts --model intfloat/multilingual-e5-small --input captions.jsonl --prompt "query: " --out texts
+    sail encode texts --model intfloat/multilingual-e5-small --input captions.jsonl --prompt \"query: \" --out texts
 
   Show the number of records and the size of the store, without writing it:
     sail encode texts --model models/minilm --input captions.jsonl --out texts --dry-run";
