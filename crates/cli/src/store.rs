@@ -5,14 +5,14 @@ use std::path::Path;
 
 use clap::{Args, Subcommand};
 use sail_vl::core::FeatureSource;
-use sail_vl::data::{EmbeddingStore, scan};
+use sail_vl::data::EmbeddingStore;
 use sail_vl::extract::{ExtractError, merge};
 use serde_json::json;
 
 use crate::error::CliError;
 use crate::examples;
 use crate::output::print;
-use crate::progress::{ROWS, bar};
+use crate::progress::{BYTES, ROWS, bar};
 
 /// Keys that are shown.
 const KEYS: usize = 5;
@@ -84,10 +84,9 @@ fn run_merge(args: &MergeArgs) -> Result<(), CliError> {
 fn verify(args: &StoreArgs) -> Result<(), CliError> {
     let spec = &args.store;
     let store = open(spec)?;
-    let bar = bar(store.rows() as u64, &format!("verify {spec}"), ROWS);
-    store.verify(|_bytes| ()).map_err(|source| CliError::Input { spec: spec.clone(), source })?;
-    let scanned = scan(&store, |progress| bar.set_position(progress.done));
-    scanned.map_err(|source| CliError::Features { spec: spec.clone(), source })?;
+    let bar = bar(store.bytes(), &format!("verify {spec}"), BYTES);
+    let verified = store.verify(|progress| bar.set_position(progress.done));
+    verified.map_err(|source| CliError::Input { spec: spec.clone(), source })?;
     bar.finish_and_clear();
     let (rows, shards, bytes) = (store.rows(), store.shards(), store.bytes());
     print(args.json, &json!({"rows": rows, "shards": shards, "bytes": bytes, "sound": true}), |out| {

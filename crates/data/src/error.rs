@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use sail_core::{ConfigError, Dtype, FeatureError};
-use sail_support::ReadError;
+use sail_support::{ReadError, StandIn};
 
 use crate::key_rewrite::KeyRewrite;
 use crate::key_sample::KeySample;
@@ -184,6 +184,14 @@ pub enum DataError {
         /// The cause.
         #[source]
         source: safetensors::SafeTensorError,
+    },
+    /// Something else was left in the place of the file.
+    #[error("{path} is {found}")]
+    StandIn {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        found: StandIn,
     },
     /// The checksum of a shard does not match.
     #[error("{path} is corrupt: its SHA-256 is {found}, expected {expected}; copy or encode it again")]

@@ -7,7 +7,7 @@ use sail_vl::layers::{Head, HeadConfig, ProjectorConfig};
 use serde_json::{Value, json};
 
 use crate::benchmark;
-use crate::lab::{Lab, Ran, TRAIN, changed};
+use crate::lab::{Lab, Ran, TRAIN};
 
 #[test]
 fn devices_lists_the_cpu_and_the_choice_of_auto() {
