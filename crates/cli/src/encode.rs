@@ -4,8 +4,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use sail_vl::core::{Dtype, ImagePooling, Named, TextPooling};
-use sail_vl::data::source::SourceOptions;
+use sail_vl::core::{Dtype, ImagePooling, TextPooling};
+use sail_vl::data::source::{PassedOver, SourceOptions};
 use sail_vl::extract::{ExtractOptions, Extraction, Part, extract_images, extract_texts};
 use serde_json::json;
 
@@ -13,9 +13,10 @@ use crate::encode_plan::{Plan, image_dim, text_dim};
 use crate::encode_progress::EncodeProgress;
 use crate::error::CliError;
 use crate::interrupt::stop_flag;
-use crate::models::ModelArgs;
+use crate::models::{ModelArgs, PromptArgs};
 use crate::named::named;
 use crate::output::print;
+use crate::sources::SourceArgs;
 use crate::{examples, sources};
 
 #[derive(Subcommand)]
@@ -31,9 +32,8 @@ pub(crate) enum EncodeCommand {
 /// What is written, and how much of the source is encoded.
 #[derive(Args)]
 struct JobArgs {
-    /// Column of the keys in a table.
-    #[arg(long, value_name = "COLUMN")]
-    key_column: Option<String>,
+    #[command(flatten)]
+    source: SourceArgs,
     /// Folder of the store to write.
     #[arg(long, value_name = "STORE")]
     out: String,
@@ -74,9 +74,6 @@ pub(crate) struct ImagesArgs {
     /// The images: a folder, CSV, TSV, JSON lines, Parquet, WebDataset tars or COCO captions.
     #[arg(long, value_name = "SOURCE")]
     input: String,
-    /// Column of the images in a table: paths or bytes.
-    #[arg(long, value_name = "COLUMN")]
-    image_column: Option<String>,
     /// Folder that the paths in a table are relative to [default: the table's].
     #[arg(long, value_name = "FOLDER")]
     image_root: Option<PathBuf>,
@@ -91,13 +88,18 @@ pub(crate) struct ImagesArgs {
 pub(crate) struct TextsArgs {
     #[command(flatten)]
     model: ModelArgs,
-    /// How token states are pooled into one row [default: the model's].
+    /// How token states are pooled into one row [default: the model's]. What the model applies to the pooled row (Dense,
+    /// LayerNorm, Normalize) is applied to any pooling.
     #[arg(long, value_parser = named::<TextPooling>())]
     pooling: Option<TextPooling>,
-    /// The captions: CSV, TSV, JSON lines, Parquet, WebDataset tars, COCO captions, or a text file.
+    #[command(flatten)]
+    prompt: PromptArgs,
+    /// The captions: CSV, TSV, JSON lines, Parquet, WebDataset tars, COCO captions, a text file, or a folder with a text
+    /// file beside each image.
     #[arg(long, value_name = "SOURCE")]
     input: String,
-    /// Column of the captions in a table; can be repeated.
+    /// Column of the captions in a table, field of the JSON files in tars and folders, or text member of tars, such as
+    /// `outputs.txt`; can be repeated.
     #[arg(long, value_name = "COLUMN")]
     caption_column: Vec<String>,
     /// Captions that are sorted by length and encoded together.
@@ -107,34 +109,20 @@ pub(crate) struct TextsArgs {
     job: JobArgs,
 }
 
-/// Describes the source in one line, which a resume compares.
-fn describe(input: &str, options: &SourceOptions) -> String {
-    let mut text = input.trim_end_matches('/').to_owned();
-    let named = [("key column", &options.key_column), ("image column", &options.image_column)];
-    let named = named.into_iter().filter_map(|(what, name)| Some((what, name.as_ref()?)));
-    for (what, name) in named.chain(options.caption_columns.iter().map(|column| ("caption column", column))) {
-        text.push_str(&format!(", {what} {name}"));
-    }
-    if let Some(root) = &options.image_root {
-        text.push_str(&format!(", images in {}", root.display()));
-    }
-    text
-}
-
 impl JobArgs {
     /// Returns the checked options of the library.
     fn options(
         &self,
-        model: &ModelArgs,
-        source: String,
+        input: &str,
+        source: &SourceOptions,
         base: ExtractOptions,
     ) -> Result<ExtractOptions, CliError> {
         let options = ExtractOptions {
             dtype: self.dtype,
             limit: self.limit,
             part: self.part,
-            source,
-            settings: [("precision".to_owned(), model.precision.name().to_owned())].into(),
+            source: sources::describe(input, source),
+            settings: sources::settings(source).into_iter().collect(),
             resume: self.resume,
             strict: self.strict,
             threads: rayon::current_num_threads(),
@@ -144,13 +132,13 @@ impl JobArgs {
         Ok(options)
     }
 
-    fn report(&self, extraction: &Extraction) -> Result<(), CliError> {
+    fn report(&self, extraction: &Extraction, passed_over: &PassedOver) -> Result<(), CliError> {
         let Extraction { rows, skipped, dim, embedded, seconds } = *extraction;
         let rate = embedded as f64 / seconds.max(f64::MIN_POSITIVE);
         let store = self.out.trim_end_matches('/');
         let result = json!({
             "rows": rows, "skipped": skipped, "dim": dim, "seconds": seconds, "rows_per_second": rate,
-            "store": store,
+            "store": store, "passed_over": passed_over,
         });
         print(self.json, &result, |out| {
             match embedded {
@@ -162,6 +150,9 @@ impl JobArgs {
             }
             if skipped > 0 {
                 writeln!(out, "{skipped} records skipped, see {store}/skipped.jsonl")?;
+            }
+            if !passed_over.is_empty() {
+                writeln!(out, "passed over {passed_over}; see {store}/passed_over.json")?;
             }
             writeln!(out, "store: {store}")
         })
@@ -177,14 +168,9 @@ pub(crate) fn run(command: &EncodeCommand) -> Result<(), CliError> {
 
 fn images(args: &ImagesArgs) -> Result<(), CliError> {
     let ImagesArgs { model, job, .. } = args;
-    let columns = SourceOptions {
-        key_column: job.key_column.clone(),
-        image_column: args.image_column.clone(),
-        image_root: args.image_root.clone(),
-        ..SourceOptions::default()
-    };
+    let columns = SourceOptions { image_root: args.image_root.clone(), ..job.source.options() };
     let base = ExtractOptions { block: args.batch, ..ExtractOptions::images() };
-    let options = job.options(model, describe(&args.input, &columns), base)?;
+    let options = job.options(&args.input, &columns, base)?;
     let options = ExtractOptions { stop: stop_flag(), ..options };
     let device = model.device.open()?;
     let source = sources::images(&args.input, &columns)?;
@@ -193,31 +179,31 @@ fn images(args: &ImagesArgs) -> Result<(), CliError> {
         let records = source.count().map_err(CliError::Data)?;
         let dim = image_dim(&tower)?;
         let (device, store) = (model.device.name(), &job.out);
-        return Plan::new(tower.provenance(), dim, records, &options, device, store).print(job.json);
+        let plan = Plan::new(tower.provenance(), dim, records, &options, device, store);
+        return plan.passing_over(source.passed_over()?).print(job.json);
     }
     let out = Path::new(&job.out);
-    job.report(&extract_images(&tower, source.as_ref(), out, &options, &mut EncodeProgress::new())?)
+    let extraction = extract_images(&tower, source.as_ref(), out, &options, &mut EncodeProgress::new())?;
+    job.report(&extraction, &source.passed_over()?)
 }
 
 fn texts(args: &TextsArgs) -> Result<(), CliError> {
     let TextsArgs { model, job, .. } = args;
-    let columns = SourceOptions {
-        key_column: job.key_column.clone(),
-        caption_columns: args.caption_column.clone(),
-        ..SourceOptions::default()
-    };
+    let columns = SourceOptions { caption_columns: args.caption_column.clone(), ..job.source.options() };
     let base = ExtractOptions { block: args.batch, ..ExtractOptions::texts() };
-    let options = job.options(model, describe(&args.input, &columns), base)?;
+    let options = job.options(&args.input, &columns, base)?;
     let options = ExtractOptions { stop: stop_flag(), ..options };
     let device = model.device.open()?;
     let source = sources::captions(&args.input, &columns)?;
-    let tower = model.text(args.pooling, &device)?;
+    let tower = model.text(args.pooling, &args.prompt, &device)?;
     if job.dry_run {
         let records = source.count().map_err(CliError::Data)?;
         let dim = text_dim(&tower)?;
         let (device, store) = (model.device.name(), &job.out);
-        return Plan::new(tower.provenance(), dim, records, &options, device, store).print(job.json);
+        let plan = Plan::new(tower.provenance(), dim, records, &options, device, store);
+        return plan.passing_over(source.passed_over()?).print(job.json);
     }
     let out = Path::new(&job.out);
-    job.report(&extract_texts(&tower, source.as_ref(), out, &options, &mut EncodeProgress::new())?)
+    let extraction = extract_texts(&tower, source.as_ref(), out, &options, &mut EncodeProgress::new())?;
+    job.report(&extraction, &source.passed_over()?)
 }

@@ -4,6 +4,7 @@ use std::io::Write;
 
 use bytesize::ByteSize;
 use sail_vl::core::{Provenance, RgbImage, TextTower, TowerError, VisionTower};
+use sail_vl::data::source::PassedOver;
 use sail_vl::extract::ExtractOptions;
 use serde::Serialize;
 
@@ -16,10 +17,8 @@ const BLANK_SIDE: u32 = 64;
 /// What an encoding would do.
 #[derive(Serialize)]
 pub(crate) struct Plan {
-    model: String,
-    revision: Option<String>,
-    pooling: Option<String>,
-    preprocessing: Option<String>,
+    #[serde(flatten)]
+    provenance: Provenance,
     source: String,
     /// Records of the part, an upper bound of the rows.
     records: u64,
@@ -29,6 +28,7 @@ pub(crate) struct Plan {
     bytes: u64,
     device: String,
     store: String,
+    passed_over: PassedOver,
 }
 
 impl Plan {
@@ -43,12 +43,8 @@ impl Plan {
         let records = options.limit.map_or(records, |limit| limit.min(records));
         let range = options.part.range(records, options.block as u64);
         let records = range.end - range.start;
-        let Provenance { model, revision, preprocessing, pooling, .. } = provenance;
         Self {
-            model,
-            revision,
-            pooling,
-            preprocessing,
+            provenance,
             source: options.source.clone(),
             records,
             dim,
@@ -56,21 +52,27 @@ impl Plan {
             bytes: records * (dim * options.dtype.size()) as u64,
             device,
             store: store.trim_end_matches('/').to_owned(),
+            passed_over: PassedOver::default(),
         }
+    }
+
+    /// Sets the files that the source passes over.
+    pub(crate) fn passing_over(mut self, passed_over: PassedOver) -> Self {
+        self.passed_over = passed_over;
+        self
     }
 
     pub(crate) fn print(&self, json: bool) -> Result<(), CliError> {
         print(json, self, |out| {
-            let revision = self.revision.as_ref().map(|revision| format!("@{revision}"));
-            writeln!(out, "model       {}{}", self.model, revision.unwrap_or_default())?;
-            for (name, value) in [("pooling", &self.pooling), ("input", &self.preprocessing)] {
-                if let Some(value) = value {
-                    writeln!(out, "{name:<11} {value}")?;
-                }
+            for (name, value) in self.provenance.fields() {
+                writeln!(out, "{name:<11} {value}")?;
             }
             writeln!(out, "device      {}", self.device)?;
             writeln!(out, "source      {}", self.source)?;
             writeln!(out, "records     {}", self.records)?;
+            if !self.passed_over.is_empty() {
+                writeln!(out, "passed over {}", self.passed_over)?;
+            }
             writeln!(out, "features    {} values in {} each", self.dim, self.dtype)?;
             writeln!(out, "size        {}", ByteSize(self.bytes))?;
             writeln!(out, "store       {} (dry run: nothing was written)", self.store)

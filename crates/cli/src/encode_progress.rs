@@ -75,6 +75,7 @@ impl Observer for EncodeProgress {
                 }
             }
             Event::Skipped(_) => self.skipped += 1,
+            Event::PassedOver(files) => line(&format!("passes over {files}")),
             Event::Progress(Progress { done, .. }) => match &self.bar {
                 Some(bar) => {
                     bar.set_position(done);

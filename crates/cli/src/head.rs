@@ -5,7 +5,7 @@ use std::io::Write;
 use clap::{Args, Subcommand};
 use sail_vl::burn::module::Module;
 use sail_vl::burn::tensor::Tensor;
-use sail_vl::core::AlignmentHead;
+use sail_vl::core::{AlignmentHead, Provenance};
 use sail_vl::layers::{Head, HeadConfig, Holdout, SideConfig};
 use serde::Serialize;
 
@@ -58,8 +58,14 @@ pub(crate) fn run(command: &HeadCommand) -> Result<(), CliError> {
     print(args.json, &shown, |out| {
         writeln!(out, "dimension   {}", shown.config.dim)?;
         for (name, side) in [("image side", &shown.config.image), ("text side", &shown.config.text)] {
+            let trained_on = side.as_ref().and_then(|side| side.trained_on.as_ref());
             let side = side.as_ref().map_or("none".to_owned(), describe);
             writeln!(out, "{name:<11} {side}")?;
+            for (field, value) in trained_on.into_iter().flat_map(Provenance::fields) {
+                if !["model", "revision"].contains(&field) {
+                    writeln!(out, "  {field:<9} {value}")?;
+                }
+            }
         }
         writeln!(out, "parameters  {}", shown.parameters)?;
         writeln!(out, "logit       {:.3} * cos + {:.3}", shown.scale, shown.bias)?;

@@ -26,6 +26,7 @@ mod holdout;
 mod inputs;
 mod interrupt;
 mod labels;
+mod links;
 mod models;
 mod named;
 mod output;
@@ -37,6 +38,7 @@ mod retrieval;
 mod retrieval_report;
 mod score_tables;
 mod segment;
+mod segment_report;
 mod sources;
 mod store;
 mod sweep;
@@ -102,6 +104,7 @@ fn main() -> ExitCode {
     interrupt::install();
     match global.apply().and_then(|()| run(&command)) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is_broken_pipe() => ExitCode::SUCCESS,
         Err(error) => {
             // Without standard error there is still the exit code.
             let _ = writeln!(stderr(), "error: {}", error.chain());

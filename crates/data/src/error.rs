@@ -10,6 +10,7 @@ use sail_support::{ReadError, StandIn};
 use crate::key_rewrite::KeyRewrite;
 use crate::key_sample::KeySample;
 use crate::pairing::Pairing;
+use crate::source::PassedOver;
 
 /// An error of writing, opening, pairing or sampling data.
 #[derive(Debug, thiserror::Error)]
@@ -29,15 +30,26 @@ pub enum DataError {
     Feature(#[from] FeatureError),
     /// The path holds no images, or no captions.
     #[error(
-        "{path} contains no {wanted}: expected a folder of images (for images), WebDataset tars (.tar, or a folder \
-         of them), a table (.csv, .tsv, .jsonl, .parquet), COCO captions (.json) or a text file with one caption \
-         per line (.txt)"
+        "{path} contains no {wanted}{}: expected a folder of images (with captions in files beside them), WebDataset \
+         tars (.tar, or a folder of them), a table (.csv, .tsv, .jsonl, .parquet, or a folder of Parquet files), COCO \
+         captions (.json) or a text file with one caption per line (.txt)",
+        passed_over.in_parentheses()
     )]
     NotASource {
         /// The path.
         path: PathBuf,
         /// `images` or `captions`.
         wanted: &'static str,
+        /// What it contains.
+        passed_over: PassedOver,
+    },
+    /// Content in the place of a source, such as a pointer of Git LFS.
+    #[error("{path} is {found}")]
+    StandIn {
+        /// The file.
+        path: PathBuf,
+        /// What it is, and the remedy.
+        found: StandIn,
     },
     /// A required column is missing in a table.
     #[error("{path} has no usable column {wanted}, expected one of {columns}")]
@@ -59,12 +71,16 @@ pub enum DataError {
         /// The option.
         option: &'static str,
     },
-    /// One of several files has row indices as keys.
+    /// Two files have captions of the same key, although keys are unique in the source.
     #[error(
-        "the keys of {path} are row indices, which are not unique across several files: choose a key column or a \
-         path column, or read the files one by one"
+        "{path} has captions of the key `{key}`, which {first} has too: scope keys by file, or read the files one by one \
+         if they describe the same images"
     )]
-    IndexKeys {
+    KeyInFiles {
+        /// The key.
+        key: String,
+        /// The earlier file.
+        first: PathBuf,
         /// The file.
         path: PathBuf,
     },

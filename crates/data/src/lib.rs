@@ -78,7 +78,7 @@ mod store;
 mod stored_matrix;
 mod verify;
 
-pub use decode::{DecodeError, DecodeLimits, decode_image};
+pub use decode::{DecodeError, DecodeLimits, StoredImage, decode_image, decode_stored};
 pub use error::DataError;
 pub use features::{ConcatFeatures, Features};
 pub use fingerprint::Fingerprint;

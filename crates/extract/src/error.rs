@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use sail_core::{ConfigError, TowerError};
 use sail_data::DataError;
+use sail_data::source::PassedOver;
 
 use crate::options::Part;
 
@@ -15,8 +16,14 @@ pub enum ExtractError {
     #[error("invalid extraction options")]
     Config(#[from] ConfigError),
     /// The source has no records.
-    #[error("the source has no records, expected at least 1")]
-    NoRecords,
+    #[error("the source has no records, expected at least 1{}", found(passed_over))]
+    NoRecords {
+        /// What it has instead.
+        passed_over: PassedOver,
+    },
+    /// There are no parts to merge.
+    #[error("there are no parts, expected at least 1")]
+    NoParts,
     /// A part has no records.
     #[error(
         "part {part} is empty: the {records} records are {blocks} blocks of {block}, and a part has at least one block; \
@@ -174,4 +181,8 @@ impl ExtractError {
         let path = path.to_owned();
         move |source| Self::Io { path, source }
     }
+}
+
+fn found(passed_over: &PassedOver) -> String {
+    if passed_over.is_empty() { String::new() } else { format!("; passed over {passed_over}") }
 }

@@ -5,12 +5,16 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use sail_core::Check;
-use sail_support::{NewFolder, is_vacant};
+use sail_data::source::PassedOver;
+use sail_support::{NewFolder, is_vacant, write_atomic};
 
 use crate::error::ExtractError;
 use crate::job::{JOB, Job};
 use crate::options::ExtractOptions;
 use crate::skipped::{SKIPPED, SkipLog};
+
+/// The files of the source that were passed over, if there are any.
+pub(crate) const PASSED_OVER: &str = "passed_over.json";
 
 impl ExtractOptions {
     /// Returns whether an extraction into `out` continues an earlier one.
@@ -53,13 +57,26 @@ fn exists_or_io(path: &Path) -> impl FnOnce(std::io::Error) -> ExtractError {
 }
 
 /// Creates the folder of an extraction before its first row.
-pub(crate) fn create(path: &Path, job: &Job, options: &ExtractOptions) -> Result<SkipLog, ExtractError> {
+pub(crate) fn create(
+    path: &Path,
+    job: &Job,
+    options: &ExtractOptions,
+    passed_over: &PassedOver,
+) -> Result<SkipLog, ExtractError> {
     if options.resume {
         // Only an empty folder can be removed; creating it reports any other.
         let _ = std::fs::remove_dir(path);
     }
     let folder = new(path)?;
     job.write(folder.path())?;
+    if !passed_over.is_empty() {
+        let file = folder.path().join(PASSED_OVER);
+        write_atomic(&file, |out| {
+            serde_json::to_writer_pretty(&mut *out, passed_over)?;
+            out.write_all(b"\n")
+        })
+        .map_err(ExtractError::io(&file))?;
+    }
     let skipped = folder.path().join(SKIPPED);
     File::create_new(&skipped).map_err(ExtractError::io(&skipped))?;
     publish(folder, path)?;

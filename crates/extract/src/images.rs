@@ -17,7 +17,8 @@ use crate::run::{Extraction, Task, run};
 ///
 /// Besides the files of the store, the folder has `encode.json` with the settings, and `skipped.jsonl` with a line
 /// `{"key": ..., "reason": ...}` for every record without a row: images that cannot be read or decoded, and images with the
-/// key of an earlier one.
+/// key of an earlier one. Files that the source [passes over](RecordSource::passed_over), if any, are counted in
+/// `passed_over.json`.
 ///
 /// # Errors
 /// [`ExtractError`] for invalid options and errors of the source, the folder or the model. The work so far stays in the

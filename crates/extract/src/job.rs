@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use sail_core::{Dtype, Modality, Provenance};
+use sail_core::{ConfigError, Contradiction, Dtype, Modality, Provenance};
 use sail_support::{ReadError, read_bounded, resolve, write_atomic};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -16,7 +16,10 @@ pub(crate) const JOB: &str = "encode.json";
 /// Far more than any path and provenance need.
 const MAX_BYTES: u64 = 1 << 20;
 
-const VERSION: u32 = 1;
+/// The newest version. Version 1 had the precision among the settings.
+const VERSION: u32 = 2;
+/// The former setting.
+const PRECISION: &str = "precision";
 
 /// Between the path of a source and its settings, one of which may be the folder of its images.
 const SEPARATOR: &str = ", ";
@@ -61,7 +64,7 @@ impl Job {
         options: &ExtractOptions,
     ) -> Self {
         Self {
-            version: VERSION,
+            version: provenance.version(),
             modality,
             provenance,
             dtype: options.dtype,
@@ -81,9 +84,15 @@ impl Job {
             ReadError::Io(source) => ExtractError::Io { path: path.clone(), source },
             other => damaged(other.to_string()),
         })?;
-        let job: Self = serde_json::from_slice(&json).map_err(|error| damaged(error.to_string()))?;
-        if job.version != VERSION {
-            return Err(damaged(format!("`version` is {}, expected {VERSION}", job.version)));
+        let mut job: Self = serde_json::from_slice(&json).map_err(|error| damaged(error.to_string()))?;
+        if !(1..=VERSION).contains(&job.version) {
+            return Err(damaged(format!("`version` is {}, expected 1 to {VERSION}", job.version)));
+        }
+        if job.version == 1
+            && let Some(precision) = job.settings.remove(PRECISION)
+        {
+            let precision = precision.parse().map_err(|error: ConfigError| damaged(error.to_string()))?;
+            job.provenance.precision = Some(precision);
         }
         if job.block == 0 || job.rows_per_shard == 0 || !(1..=job.part.of).contains(&job.part.index) {
             return Err(damaged("`block`, `rows_per_shard` or `part` is out of range".to_owned()));
@@ -110,8 +119,13 @@ impl Job {
         self.source == other.source || resolved(&self.source) == resolved(&other.source)
     }
 
-    /// Returns the fields that differ from another job: name, own value, other value.
+    /// Returns the fields that differ from another job: name, own value, other value. The provenances must be compatible,
+    /// and not equal: a model may have another name on another machine.
     pub(crate) fn differences(&self, other: &Self) -> Vec<(String, Value, Value)> {
+        let contradiction = other.provenance.contradiction(&self.provenance);
+        let contradiction = contradiction.map(|Contradiction { field, found, expected, .. }| {
+            (field.to_owned(), found.into(), expected.into())
+        });
         let [own, mut others] = [self, other].map(|job| match serde_json::to_value(job) {
             Ok(Value::Object(fields)) => fields,
             _ => Map::new(),
@@ -120,7 +134,9 @@ impl Job {
             let other = others.remove(&field).unwrap_or_default();
             (field, value, other)
         });
-        pairs.filter(|(_, own, other)| own != other).collect()
+        let compared = |field: &str| !["version", "provenance"].contains(&field);
+        let differs = pairs.filter(|(field, own, other)| compared(field) && own != other);
+        contradiction.into_iter().chain(differs).collect()
     }
 }
 

@@ -4,12 +4,12 @@ use std::fs::File;
 use std::io::{BufReader, copy};
 use std::path::{Path, PathBuf};
 
-use sail_core::{FeatureSource, Modality, Progress, ProgressCounter};
+use sail_core::{Contradiction, FeatureSource, Modality, Progress, ProgressCounter};
 use sail_data::{EmbeddingStore, StoreConfig, StoreWriter};
 use sail_support::{KeyTable, ranges, write_atomic};
 
 use crate::error::ExtractError;
-use crate::folder;
+use crate::folder::{self, PASSED_OVER};
 use crate::job::Job;
 use crate::options::Part;
 use crate::skipped::{self, SKIPPED};
@@ -51,7 +51,7 @@ pub fn merge(
     let mut parts = parts.iter().map(|path| open(path.as_ref())).collect::<Result<Vec<_>, _>>()?;
     parts.sort_by_key(|part| part.job.part.index);
     let Some(first) = parts.first() else {
-        return Err(ExtractError::NoRecords);
+        return Err(ExtractError::NoParts);
     };
     let config = StoreConfig {
         dtype: first.store.dtype(),
@@ -79,6 +79,12 @@ pub fn merge(
         std::io::Result::Ok(())
     })
     .map_err(ExtractError::io(&skipped))?;
+    let passed_over = first.path.join(PASSED_OVER);
+    if passed_over.exists() {
+        // All parts have the same, that of the whole source.
+        let copied = folder.join(PASSED_OVER);
+        std::fs::copy(&passed_over, &copied).map_err(ExtractError::io(&copied))?;
+    }
     let mut writer = StoreWriter::create_beside(folder, config)?;
     let rows = parts.iter().map(|part| part.store.rows() as u64).sum();
     let counter = ProgressCounter::new(rows, "rows", progress);
@@ -116,17 +122,19 @@ fn check(parts: &[PartStore], first: &PartStore) -> Result<(), ExtractError> {
         let shown = |store: &EmbeddingStore| {
             let [modality, dtype, dim] =
                 [store.modality().to_string(), store.dtype().to_string(), store.dim().to_string()];
-            let provenance = store.provenance().map(|provenance| format!("{provenance:?}"));
             [("modality", modality), ("dtype", dtype), ("dimension", dim)]
-                .into_iter()
-                .chain(provenance.map(|provenance| ("provenance", provenance)))
-                .collect::<Vec<_>>()
         };
         let pairs = shown(store).into_iter().zip(shown(&first.store));
         for ((what, found), (_, expected)) in pairs {
             if found != expected {
                 return mismatch(&format!("the {what}"), found, expected);
             }
+        }
+        let (own, others) = (store.provenance(), first.store.provenance());
+        if let Some(Contradiction { field, found, expected, .. }) =
+            others.zip(own).and_then(|(expected, found)| expected.contradiction(found))
+        {
+            return mismatch(&format!("`{field}` of the provenance"), found, expected);
         }
         let range = job.range();
         let (found, expected) = (store.rows() as u64 + skipped::count(path)?, range.end - range.start);

@@ -10,13 +10,13 @@ use sail_data::DataError;
 use sail_data::source::{Record, RecordSource};
 
 /// Concurrency and lookahead of the preprocessing.
-pub(crate) struct Ahead {
+pub struct Ahead {
     /// Number of preprocessing threads.
-    pub(crate) threads: usize,
+    pub threads: usize,
     /// Number of records that a thread takes at once.
-    pub(crate) chunk: usize,
+    pub chunk: usize,
     /// Maximum number of preprocessed records in the queue.
-    pub(crate) records: usize,
+    pub records: usize,
 }
 
 /// The records of a chunk, and the sender of the results.
@@ -32,7 +32,7 @@ type Coming<P> = Result<Receiver<Vec<Record<P>>>, DataError>;
 /// wait for the consumer.
 ///
 /// The threads are not those of rayon's pool, where the backbone computes, so neither waits for the other.
-pub(crate) fn prepare_ahead<T: Send, P: Send, R>(
+pub fn prepare_ahead<T: Send, P: Send, R>(
     source: &dyn RecordSource<T>,
     range: Range<u64>,
     ahead: &Ahead,

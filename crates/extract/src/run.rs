@@ -57,8 +57,9 @@ pub(crate) fn run<T: Send, P: Send>(
     let count = source.count().map_err(ExtractError::Source)?;
     let records = options.limit.map_or(count, |limit| limit.min(count));
     let job = Job::new(task.modality, task.provenance.clone(), records, options);
+    let passed_over = source.passed_over().map_err(ExtractError::Source)?;
     if records == 0 {
-        return Err(ExtractError::NoRecords);
+        return Err(ExtractError::NoRecords { passed_over });
     }
     if job.range().is_empty() {
         let (part, block, blocks) = (options.part, options.block, records.div_ceil(job.block));
@@ -67,8 +68,11 @@ pub(crate) fn run<T: Send, P: Send>(
     let continues = options.continues(out);
     let mut skips = match continues {
         true => folder::resume(out, &job)?,
-        false => folder::create(out, &job, options)?,
+        false => folder::create(out, &job, options, &passed_over)?,
     };
+    if !passed_over.is_empty() {
+        observer.observe(Event::PassedOver(&passed_over));
+    }
     let writer = match continues {
         false => None,
         true => match StoreWriter::reopen(out, job.rows_per_shard) {

@@ -6,7 +6,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 use burn_store::{ApplyError, BurnToPyTorchAdapter, ModuleSnapshot, PyTorchToBurnAdapter, SafetensorsStore};
 use safetensors::{Dtype, SafeTensors};
-use sail_core::{AlignmentHead, Check, HeadError};
+use sail_core::{AlignmentHead, Check, HeadError, Provenance};
 use sail_support::{read_bounded, stand_in, write_atomic};
 use serde::{Deserialize, Serialize};
 
@@ -16,8 +16,8 @@ use crate::{Head, HeadConfig, Holdout};
 /// always serialise to the same bytes.
 const METADATA: &str = "sail_head";
 
-/// Version of the format, incremented by incompatible changes.
-const VERSION: u32 = 1;
+/// The newest version of the format. In version 1, the provenances have a line of text in the place of the settings.
+const VERSION: u32 = 2;
 
 /// Maximum length of a file; the paper's largest head has 2.4 GB.
 const MAX_BYTES: u64 = 64 << 30;
@@ -46,7 +46,12 @@ fn store(bytes: Option<Vec<u8>>) -> SafetensorsStore {
 
 pub(crate) fn to_bytes(head: &Head) -> Result<Vec<u8>, HeadError> {
     let (config, holdout) = (head.config().clone(), head.holdout().cloned());
-    let description = Description { version: VERSION, config, holdout };
+    let trained_on =
+        [&config.image, &config.text].into_iter().flatten().filter_map(|side| side.trained_on.as_ref());
+    // A head without settings and holdout stays the file that earlier releases read.
+    let newest = holdout.is_some().then_some(VERSION);
+    let version = trained_on.map(Provenance::version).chain(newest).max().unwrap_or(1);
+    let description = Description { version, config, holdout };
     let json = serde_json::to_string(&description).map_err(format)?;
     let mut store = store(None).metadata(METADATA, json);
     head.valid().save_into(&mut store).map_err(format)?;
@@ -106,9 +111,9 @@ impl Head {
         let json = header.metadata().as_ref().and_then(|metadata| metadata.get(METADATA));
         let json = json.ok_or_else(|| format(format_args!("missing metadata entry `{METADATA}`")))?;
         let description: Description = serde_json::from_str(json).map_err(format)?;
-        if description.version != VERSION {
+        if !(1..=VERSION).contains(&description.version) {
             return Err(format(format_args!(
-                "unsupported format version {}, expected {VERSION}: use a newer release",
+                "unsupported format version {}, expected 1 to {VERSION}: use a newer release",
                 description.version
             )));
         }

@@ -1,22 +1,22 @@
 //! COCO captions.
 
 use std::collections::{HashMap, HashSet};
-use std::io::BufReader;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+use sail_support::read_bounded;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::image_root::ImageRoot;
+use super::json_lines::integer;
 use super::options::SourceOptions;
 use super::record::{ImageData, Record, RecordSource, Records};
 use super::text::caption;
 use super::window::positions;
 use crate::DataError;
 use crate::error::ensure_file;
-use crate::file::open_file;
 
 /// The file. Other fields (licences, URLs) are ignored.
 #[derive(Deserialize)]
@@ -28,6 +28,7 @@ struct Coco {
 
 #[derive(Deserialize)]
 struct Image {
+    #[serde(default)]
     id: Id,
     #[serde(default)]
     file_name: Value,
@@ -35,40 +36,65 @@ struct Image {
 
 #[derive(Deserialize)]
 struct Annotation {
+    #[serde(default)]
     id: Id,
+    #[serde(default)]
     image_id: Id,
     #[serde(default)]
     caption: Value,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
-#[serde(untagged)]
+/// An id. Numbers are equal however they are written: `7`, `7.0` and `"7"`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(from = "Value")]
 enum Id {
-    Number(i64),
+    /// Missing, or of another type.
+    #[default]
+    None,
+    Number(i128),
     Text(String),
+}
+
+impl From<Value> for Id {
+    fn from(value: Value) -> Self {
+        let text = match value {
+            // Beyond u64, JSON numbers are floats; equal floats are found as duplicates.
+            Value::Number(number) => integer(&number).unwrap_or_else(|| number.to_string()),
+            Value::String(text) => text,
+            _ => return Self::None,
+        };
+        match text.parse::<i128>() {
+            Ok(number) if text == number.to_string() => Self::Number(number),
+            _ => Self::Text(text),
+        }
+    }
 }
 
 impl std::fmt::Display for Id {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::None => f.write_str("without id"),
             Self::Number(id) => id.fmt(f),
             Self::Text(id) => id.fmt(f),
         }
     }
 }
 
+/// Far more than any published annotation file.
+const MAX_BYTES: u64 = 2 << 30;
+
 fn read(path: &Path) -> Result<Coco, DataError> {
-    let coco: Coco =
-        serde_json::from_reader(BufReader::new(open_file(path)?)).map_err(|error| DataError::Malformed {
-            path: path.to_owned(),
-            what: "the content".to_owned(),
-            found: format!("not valid COCO captions ({error})"),
-            expected: "an object with `images` and `annotations`; for other JSON use JSON lines".to_owned(),
-        })?;
+    let bytes = read_bounded(path, MAX_BYTES).map_err(DataError::read(path))?;
+    let coco: Coco = sail_support::json::from_slice(&bytes).map_err(|error| DataError::Malformed {
+        path: path.to_owned(),
+        what: "the content".to_owned(),
+        found: format!("not valid COCO captions ({error})"),
+        expected: "an object with `images` and `annotations`; for other JSON use JSON lines".to_owned(),
+    })?;
     let mut ids = HashSet::new();
     for image in &coco.images {
         ensure_file(
-            ids.insert(&image.id),
+            image.id == Id::None || ids.insert(&image.id),
             path,
             "`images`",
             format!("with the duplicate id {}", image.id),
@@ -128,10 +154,12 @@ pub(super) struct CocoCaptions {
 impl CocoCaptions {
     pub(super) fn open(path: &Path, options: &SourceOptions) -> Result<Self, DataError> {
         let Coco { images, mut annotations } = read(path)?;
-        let order: HashMap<&Id, usize> =
-            images.iter().enumerate().map(|(at, image)| (&image.id, at)).collect();
-        let position =
-            |annotation: &Annotation| order.get(&annotation.image_id).copied().unwrap_or(usize::MAX);
+        let order: HashMap<&Id, usize> = images.iter().map(|image| &image.id).zip(0..).collect();
+        let position = |annotation: &Annotation| match &annotation.image_id {
+            Id::None => usize::MAX,
+            id => order.get(id).copied().unwrap_or(usize::MAX),
+        };
+        // Annotations without id stay in the order of the file.
         annotations.sort_by(|a, b| position(a).cmp(&position(b)).then_with(|| a.id.cmp(&b.id)));
         let record = |annotation: Annotation| {
             let image = images.get(position(&annotation));

@@ -57,7 +57,7 @@ pub struct ImageRoot {
     folder: PathBuf,
     /// Canonical, for comparison with the targets of links.
     real: PathBuf,
-    /// The [`blobs`] of the hub cache, where files may also be.
+    /// The [`blobs`] of the hub cache, where files may also be; its other links are never followed.
     blobs: Option<PathBuf>,
     follow_links: bool,
     max_bytes: u64,
@@ -72,11 +72,12 @@ impl ImageRoot {
         // The parent of a bare file name is the empty path.
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         let real = fs::canonicalize(folder).map_err(DataError::io(folder))?;
+        let blobs = blobs(&real);
         Ok(Self {
             folder: path::absolute(folder).map_err(DataError::io(folder))?,
-            blobs: blobs(&real),
+            follow_links: options.follow_links && blobs.is_none(),
+            blobs,
             real,
-            follow_links: options.follow_links,
             max_bytes: options.max_image_bytes,
         })
     }
@@ -86,23 +87,45 @@ impl ImageRoot {
     /// # Errors
     /// The reason why it is unusable: it is missing, not a regular file, too large, or outside the folder.
     pub fn image(&self, name: &str) -> Result<ImageData, String> {
+        let (path, bytes) = self.file(name)?;
+        check_size(bytes, self.max_bytes)?;
+        Ok(ImageData::File(path))
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Whether links may lead out of the folder.
+    pub(super) fn follows_links(&self) -> bool {
+        self.follow_links
+    }
+
+    /// Returns a regular file of the folder and its length, or the reason why it is unusable.
+    pub(super) fn file(&self, name: &str) -> Result<(PathBuf, u64), String> {
         let path = self.folder.join(self.relative(name)?);
-        let reason = |error: std::io::Error| match error.kind() {
-            ErrorKind::NotFound => format!("the file `{name}` is missing"),
+        let reason = |error: std::io::Error| match (error.kind(), fs::read_link(&path)) {
+            (ErrorKind::NotFound, Ok(target)) => format!(
+                "the file `{name}` is missing: it is a link to `{}`, which does not exist here (`git annex get` or \
+                 `dvc pull` fetch such files)",
+                target.display()
+            ),
+            (ErrorKind::NotFound, Err(_)) => format!("the file `{name}` is missing"),
             _ => format!("cannot access `{name}`: {error}"),
         };
         let metadata = fs::metadata(&path).map_err(reason)?;
         if !metadata.is_file() {
             return Err(format!("`{name}` is a folder or a device, expected a regular file"));
         }
-        check_size(metadata.len(), self.max_bytes)?;
         let is_inside = |path: PathBuf| {
             path.starts_with(&self.real) || self.blobs.as_ref().is_some_and(|blobs| path.starts_with(blobs))
         };
         if !self.follow_links && !is_inside(fs::canonicalize(&path).map_err(reason)?) {
-            return Err(format!("`{name}` is a link to a file outside the folder of images"));
+            return Err(format!(
+                "`{name}` is a link to a file outside the folder of images, and links are not followed"
+            ));
         }
-        Ok(ImageData::File(path))
+        Ok((path, metadata.len()))
     }
 
     fn relative<'a>(&self, name: &'a str) -> Result<&'a Path, String> {
@@ -153,6 +176,10 @@ mod tests {
             assert_eq!(root.image("a.png").is_ok(), is_used, "{repository:?}");
             let error = root.image("b.png").unwrap_err();
             assert!(error.contains("outside the folder"), "{error}");
+            // Data of the hub is not trusted, whatever the option.
+            let trusting = SourceOptions { follow_links: true, ..SourceOptions::default() };
+            let trusting = ImageRoot::new(&folder, &trusting).unwrap();
+            assert_eq!(trusting.image("b.png").is_err(), is_used, "{repository:?}");
         }
     }
 }

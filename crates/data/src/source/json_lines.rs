@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 use super::lines::{Line, Lines};
 use super::table::{Cell, Column, ColumnKind, Row, Rows, Table};
@@ -89,7 +89,7 @@ fn lines(
 }
 
 fn object(line: Vec<u8>) -> Result<Map<String, Value>, String> {
-    serde_json::from_slice(&line).map_err(|error| format!("the line is not a JSON object: {error}"))
+    sail_support::json::from_slice(&line).map_err(|error| format!("the line is not a JSON object: {error}"))
 }
 
 pub(super) fn cell(value: Value) -> Cell {
@@ -99,12 +99,22 @@ pub(super) fn cell(value: Value) -> Cell {
     }
 }
 
+/// Returns an integer in decimal. Python writes integers of columns with gaps as floats, such as `12.0`.
+pub(super) fn integer(value: &Number) -> Option<String> {
+    match value.as_f64().filter(|_| value.is_f64()) {
+        None => Some(value.to_string()),
+        Some(float) => (float.fract() == 0.0 && float.abs() < EXACT).then(|| format!("{float:.0}")),
+    }
+}
+
+/// Integers below are exact as f64.
+const EXACT: f64 = (1u64 << 53) as f64;
+
 fn single(value: Value) -> Cell {
     match value {
         Value::Null => Cell::Missing,
         Value::String(text) => Cell::Bytes(text.into_bytes()),
-        Value::Number(value) if !value.is_f64() => Cell::Integer(value.to_string()),
-        Value::Number(_) => Cell::Other("a float"),
+        Value::Number(value) => integer(&value).map_or(Cell::Other("a float"), Cell::Integer),
         Value::Bool(_) => Cell::Other("a boolean"),
         Value::Object(_) => Cell::Other("an object"),
         Value::Array(_) => Cell::Other("a nested list"),

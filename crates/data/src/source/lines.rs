@@ -49,8 +49,8 @@ impl Lines {
         if line.last() == Some(&b'\r') {
             line.pop();
         }
-        if std::mem::take(&mut self.first) && line.starts_with(BYTE_ORDER_MARK) {
-            line.drain(..BYTE_ORDER_MARK.len());
+        if std::mem::take(&mut self.first) {
+            line.drain(..line.len() - sail_support::strip_bom(&line).len());
         }
         if line.len() > self.max {
             return Ok(Some(Err(too_long("line", bytes, self.max as u64))));
@@ -59,7 +59,6 @@ impl Lines {
     }
 }
 
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// Bytes of a line besides its text, and one more to detect that it is too long.
 const END_AND_MARK: usize = 5;
 

@@ -20,6 +20,7 @@ pub(super) struct Member {
     pub(super) size: u64,
     /// The reason if it is not a regular file.
     pub(super) fault: Option<&'static str>,
+    pub(super) is_folder: bool,
 }
 
 /// Iterates over the headers and skips the data. Nothing is unpacked.
@@ -77,7 +78,7 @@ impl Members {
             } else if !describes {
                 let name = extended.name.unwrap_or_else(|| header.path_bytes().into_owned());
                 let fault = fault(kind, extended.sparse);
-                return Ok(Some(Member { name, offset, size, fault }));
+                return Ok(Some(Member { name, offset, size, fault, is_folder: kind.is_dir() }));
             }
         }
     }

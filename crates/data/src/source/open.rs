@@ -1,26 +1,34 @@
 //! Detecting and opening sources.
 
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::chain::Chain;
 use super::coco::{CocoCaptions, CocoImages};
-use super::delimited::Delimited;
+use super::delimited::{Delimited, Layout};
 use super::folder::Folder;
+use super::folder_captions::FolderCaptions;
 use super::json_lines::JsonLines;
 use super::lines::TextLines;
-use super::options::SourceOptions;
+use super::options::{KeyScope, SourceOptions};
+use super::passed_over::PassedOver;
 use super::record::{ImageData, RecordSource};
-use super::shards;
-use super::table::{Table, TableCaptions, TableImages, key_column};
+use super::scope::{self, KeyKind, OneOf};
+use super::shards::{self, Files};
+use super::table::{Table, TableCaptions, TableImages};
 use super::tar::{TarCaptions, TarImages};
 use crate::DataError;
+use crate::file::open_file;
+
+const IMAGES: &str = "images";
+const CAPTIONS: &str = "captions";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
     Folder,
     Tar,
-    Delimited(u8),
+    Delimited(Layout),
     JsonLines,
     Parquet,
     Coco,
@@ -28,20 +36,21 @@ enum Format {
 }
 
 impl Format {
-    fn of(path: &Path) -> Option<Self> {
+    /// Detects the format of a file by its extension, and of delimited text by its first line.
+    fn of(path: &Path, options: &SourceOptions) -> Result<Option<Self>, DataError> {
         if path.is_dir() {
-            return Some(Self::Folder);
+            return Ok(Some(Self::Folder));
         }
-        match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
-            "tar" => Some(Self::Tar),
-            "csv" => Some(Self::Delimited(b',')),
-            "tsv" => Some(Self::Delimited(b'\t')),
-            "jsonl" | "ndjson" => Some(Self::JsonLines),
-            "parquet" => Some(Self::Parquet),
-            "json" => Some(Self::Coco),
-            "txt" => Some(Self::TextLines),
-            _ => None,
-        }
+        let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+        let layout = || Layout::detect(path, options.header, options.quotes, options.max_text_bytes);
+        Ok(Some(match extension.to_ascii_lowercase().as_str() {
+            "tar" => Self::Tar,
+            "csv" | "tsv" | "txt" => layout()?.map_or(Self::TextLines, Self::Delimited),
+            "jsonl" | "ndjson" => Self::JsonLines,
+            "parquet" => Self::Parquet,
+            "json" => Self::Coco,
+            _ => return Ok(None),
+        }))
     }
 
     fn name(self) -> &'static str {
@@ -65,11 +74,14 @@ impl Format {
         options: &SourceOptions,
         more: &[(&'static str, bool)],
     ) -> Result<(), DataError> {
-        let columns = [
+        let is_delimited = matches!(self, Self::Delimited(_));
+        let own = [
             ("key_column", options.key_column.is_some() && !self.is_table()),
-            ("image_column", options.image_column.is_some() && !self.is_table()),
+            ("image_column", options.image_column.is_some() && !self.is_table() && self != Self::Tar),
+            ("header", !options.header && !is_delimited),
+            ("quotes", !options.quotes && !is_delimited),
         ];
-        match columns.iter().chain(more).find(|(_, refused)| *refused) {
+        match own.iter().chain(more).find(|(_, refused)| *refused) {
             Some(&(option, _)) => {
                 Err(DataError::SourceOption { path: path.to_owned(), kind: self.name(), option })
             }
@@ -82,15 +94,29 @@ impl Format {
 ///
 /// | path | images | key |
 /// |---|---|---|
-/// | a folder | all `.jpg`, `.jpeg`, `.png`, `.webp`, `.gif`, `.bmp`, `.tif` and `.tiff` in it and its subfolders, sorted by the bytes of their keys | the path relative to the folder, with `/` |
-/// | a folder of `.tar`, or `.tar` | the members with these extensions ([WebDataset], as written by img2dataset), in the order of the file names and of the members | the name of the member up to the first dot after the last `/` |
-/// | `.csv`, `.tsv`, `.jsonl`, `.ndjson`, `.parquet` | [`image_column`](SourceOptions::image_column): paths, or bytes if a Parquet column is binary | [`key_column`](SourceOptions::key_column), else the path, else the row number |
+/// | a folder | the files with the extension of an image ([`is_image_name`](super::is_image_name)) in it and its subfolders, sorted by the bytes of their keys | the path relative to the folder, with `/` |
+/// | a folder of `.tar`, or `.tar` | the members with these extensions ([WebDataset], as written by img2dataset), at most one per sample, in the order of the file names and of the members | the name of the member without its field |
+/// | `.csv`, `.tsv`, `.jsonl`, `.ndjson`, `.parquet`, a folder of `.parquet` | [`image_column`](SourceOptions::image_column): paths, or bytes if a Parquet column is binary | [`key_column`](SourceOptions::key_column), else the path, else the row number |
 /// | `.json` | `file_name` of the `images` of COCO captions | `file_name` |
 ///
 /// The images and captions of a dataset have the same keys if both are opened with the same options. The last component of
-/// the path may be a pattern such as `{00000..00099}.tar` or `train-*.parquet`; the files are concatenated, so their keys
-/// must not be row numbers. CSV and TSV files need a header. Fields of structs in Parquet are named by their path, such as
-/// `image.bytes`. Parquet needs the feature `parquet`.
+/// the path may be a pattern such as `{00000..00099}.tar` or `train-*.parquet`; the files are concatenated. Keys of several
+/// files begin with the name of their file, as in `00001/000000042`, unless they are paths of images
+/// ([`KeyScope`]).
+///
+/// The delimiter of a CSV file is the comma, or what its header has instead: a tab, `;` or `|`. Tables are also `.txt` files
+/// with columns of images and captions, as Flickr8k's `captions.txt`. Quotes are read as pandas reads them; a row with a quote
+/// that does not close is skipped alone. Fields of structs in Parquet are named by their path, such as `image.bytes`. Parquet
+/// needs the feature `parquet`.
+///
+/// The name of a member of a tar is split into the key of its sample and a field as in WebDataset, at the first dot behind
+/// the last `/`: `a/0001.jpg`, `a/0001.seg.png`. Parts that are not names, as in `IMG_2020.01.05.jpg`, belong to the key. Of
+/// several images of a sample, the [`image_column`](SourceOptions::image_column) chooses one by its field; without it, it is
+/// the one with a plain suffix, else the first, and the others are skipped records. So are samples with the key of an earlier
+/// one.
+///
+/// Files with other extensions are [counted](RecordSource::passed_over). Hidden ones are ignored: those with a leading dot,
+/// and `__MACOSX` and `@eaDir`.
 ///
 /// An unusable record has a reason instead of a value. Reasons include: an image that is missing, not a regular file or too
 /// large; an absolute path outside the [`image_root`](SourceOptions::image_root), a path with `..`, or a link to a file
@@ -105,7 +131,7 @@ impl Format {
 ///
 /// # Errors
 /// [`DataError::NotASource`], [`DataError::NoColumn`], [`DataError::SourceOption`] for an option that does not apply,
-/// [`DataError::Malformed`] and [`DataError::Damaged`] for invalid files, [`DataError::IndexKeys`],
+/// [`DataError::Malformed`], [`DataError::Damaged`] and [`DataError::StandIn`] for invalid files,
 /// [`DataError::NoParquet`], [`DataError::Io`].
 ///
 /// # Examples
@@ -131,15 +157,19 @@ pub fn open_images(
     path: &Path,
     options: &SourceOptions,
 ) -> Result<Box<dyn RecordSource<ImageData>>, DataError> {
-    open(path, "images", options, |format, path| {
+    open(path, IMAGES, options, |format, path| {
         let rootless = matches!(format, Format::Folder | Format::Tar);
         format.check(path, options, &[("image_root", options.image_root.is_some() && rootless)])?;
         Ok(match format {
-            Format::Folder => Some(Box::new(Folder::open(path, options)?)),
-            Format::Tar => Some(Box::new(TarImages::open(path, options)?)),
-            Format::Coco => Some(Box::new(CocoImages::open(path, options)?)),
+            Format::Folder => Some((Box::new(Folder::open(path, options)?), KeyKind::Path)),
+            Format::Tar => Some((Box::new(TarImages::open(path, options)?), KeyKind::Name)),
+            Format::Coco => Some((Box::new(CocoImages::open(path, options)?), KeyKind::Path)),
             Format::TextLines => None,
-            table => Some(Box::new(TableImages::new(open_table(table, path, options)?, options)?)),
+            table => {
+                let table = TableImages::new(open_table(table, path, options)?, options)?;
+                let keys = table.keys;
+                Some((Box::new(table), keys))
+            }
         })
     })
 }
@@ -149,15 +179,17 @@ pub fn open_images(
 /// | path | captions | key |
 /// |---|---|---|
 /// | `.csv`, `.tsv`, `.jsonl`, `.ndjson`, `.parquet` | [`caption_columns`](SourceOptions::caption_columns), row by row; every element of a list is a caption | [`key_column`](SourceOptions::key_column), else the path of the image, else the row number |
-/// | a folder of `.tar`, or `.tar` | the `.txt` members, or fields of the `.json` members if columns are given | the name of the member up to the first dot after the last `/` |
+/// | a folder of images | the files `.txt` (or `.text`, `.caption`) of the same names, or fields of the `.json` files if columns are given | the path of the image |
+/// | a folder of `.tar`, or `.tar` | the `.txt` (or `.text`, `.caption`) members, at most one per sample; or fields of the `.json` members and text members such as `outputs.txt`, if columns are given | the name of the member without its field |
 /// | `.json` | COCO captions, in the order of `images`, then of the annotation ids | `file_name` of the image |
 /// | `.txt` | the lines | the line number, from 1 |
 ///
 /// Everything else is as in [`open_images`]. A caption that is missing, blank, not valid UTF-8 or too long is a record with a
-/// reason. Captions are not modified, except that white space after the text of a `.txt` member is removed.
+/// reason. Captions are not modified, except that white space after the text of a `.txt` member or file is removed.
 ///
 /// # Errors
-/// Those of [`open_images`].
+/// Those of [`open_images`]. Counting returns [`DataError::KeyInFiles`] if two files have the same key although keys are
+/// [unique in the source](KeyScope::Source).
 ///
 /// # Examples
 /// ```
@@ -177,54 +209,80 @@ pub fn open_captions(
     path: &Path,
     options: &SourceOptions,
 ) -> Result<Box<dyn RecordSource<String>>, DataError> {
-    open(path, "captions", options, |format, path| {
+    open(path, CAPTIONS, options, |format, path| {
         let fixed = matches!(format, Format::Coco | Format::TextLines);
         format.check(path, options, &[("caption_columns", !options.caption_columns.is_empty() && fixed)])?;
         Ok(match format {
-            Format::Folder => None,
-            Format::Tar => Some(Box::new(TarCaptions::open(path, options)?)),
-            Format::Coco => Some(Box::new(CocoCaptions::open(path, options)?)),
-            Format::TextLines => Some(Box::new(TextLines::open(path, options.max_text_bytes)?)),
-            table => Some(Box::new(TableCaptions::new(open_table(table, path, options)?, options)?)),
+            Format::Folder => Some((Box::new(FolderCaptions::open(path, options)?), KeyKind::Path)),
+            Format::Tar => Some((Box::new(TarCaptions::open(path, options)?), KeyKind::Name)),
+            Format::Coco => Some((Box::new(CocoCaptions::open(path, options)?), KeyKind::Path)),
+            Format::TextLines => {
+                Some((Box::new(TextLines::open(path, options.max_text_bytes)?), KeyKind::Name))
+            }
+            table => {
+                let table = TableCaptions::new(open_table(table, path, options)?, options)?;
+                let keys = table.keys;
+                Some((Box::new(table), keys))
+            }
         })
     })
 }
+
+/// A source, and what its keys are.
+type Opened<T> = (Box<dyn RecordSource<T>>, KeyKind);
 
 /// Opens the files of a path or pattern with `open_file`, which returns `None` for a format without the wanted records.
 fn open<T: 'static>(
     path: &Path,
     wanted: &'static str,
     options: &SourceOptions,
-    open_file: impl Fn(Format, &Path) -> Result<Option<Box<dyn RecordSource<T>>>, DataError>,
+    open_file: impl Fn(Format, &Path) -> Result<Option<Opened<T>>, DataError>,
 ) -> Result<Box<dyn RecordSource<T>>, DataError> {
-    let files = shards::find(path, wanted)?;
-    let mut sources = Vec::with_capacity(files.len());
-    for file in &files {
-        let none = || DataError::NotASource { path: file.clone(), wanted };
-        let format = Format::of(file).ok_or_else(none)?;
-        if files.len() > 1 && has_index_keys(format, file, options)? {
-            return Err(DataError::IndexKeys { path: file.clone() });
-        }
-        sources.push(open_file(format, file)?.ok_or_else(none)?);
+    let Files { files, passed_over } = shards::find(path, wanted)?;
+    let mut sources: Vec<Box<dyn RecordSource<T>>> = Vec::with_capacity(files.len());
+    let mut has_names = false;
+    for (path, name) in files.iter().zip(scope::names(&files)) {
+        check_content(path)?;
+        let none =
+            || DataError::NotASource { path: path.clone(), wanted, passed_over: PassedOver::default() };
+        let format = Format::of(path, options)?.ok_or_else(none)?;
+        let (source, keys) = open_file(format, path)?.ok_or_else(none)?;
+        has_names |= keys == KeyKind::Name;
+        sources.push(if files.len() == 1 {
+            source
+        } else {
+            let prefixed = keys == KeyKind::Name && options.key_scope == KeyScope::File;
+            Box::new(OneOf { source, file: name, prefixed })
+        });
     }
     match sources.pop() {
-        Some(source) if sources.is_empty() => Ok(source),
-        last => Ok(Box::new(Chain::new(sources.into_iter().chain(last).collect()))),
+        Some(source) if sources.is_empty() && passed_over.is_empty() => Ok(source),
+        last => {
+            sources.extend(last);
+            // A second image of a key has no row, and a caption of it would be one of the first image.
+            let distinct = has_names && options.key_scope == KeyScope::Source && wanted == CAPTIONS;
+            Ok(Box::new(Chain::new(sources, distinct.then_some(files), passed_over)))
+        }
     }
 }
 
-/// Returns whether the keys of a file are row or line numbers, which are not unique across files.
-fn has_index_keys(format: Format, path: &Path, options: &SourceOptions) -> Result<bool, DataError> {
-    if format.is_table() {
-        return Ok(key_column(&*open_table(format, path, options)?, options)?.is_none());
+/// Checks that a file is not a pointer or a page in its place.
+fn check_content(path: &Path) -> Result<(), DataError> {
+    if path.is_dir() {
+        return Ok(());
     }
-    Ok(format == Format::TextLines)
+    let mut start = Vec::new();
+    open_file(path)?.take(512).read_to_end(&mut start).map_err(DataError::io(path))?;
+    match sail_support::stand_in(&start) {
+        Some(found) => Err(DataError::StandIn { path: path.to_owned(), found }),
+        None => Ok(()),
+    }
 }
 
 fn open_table(format: Format, path: &Path, options: &SourceOptions) -> Result<Arc<dyn Table>, DataError> {
     let max = options.max_text_bytes;
     Ok(match format {
-        Format::Delimited(delimiter) => Arc::new(Delimited::open(path, delimiter, max)?),
+        Format::Delimited(layout) => Arc::new(Delimited::open(path, layout, max)?),
         Format::Parquet => open_parquet(path, options)?,
         _ => Arc::new(JsonLines::open(path, max)?),
     })

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::path::PathBuf;
 
+use super::passed_over::PassedOver;
 use crate::DataError;
 
 /// The bytes of an image file, or its path.
@@ -41,4 +42,12 @@ pub trait RecordSource<T>: Send + Sync {
     /// # Errors
     /// [`DataError`] if the source cannot be read.
     fn records(&self, range: Range<u64>) -> Result<Records<T>, DataError>;
+
+    /// Returns the files that are passed over because of their suffix. This may read the whole source, in bounded memory.
+    ///
+    /// # Errors
+    /// [`DataError`] if the source cannot be read.
+    fn passed_over(&self) -> Result<PassedOver, DataError> {
+        Ok(PassedOver::default())
+    }
 }

@@ -1,29 +1,42 @@
 //! Expansion of a path or pattern to files.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::image_root::is_image_name;
+use super::listing::{is_hidden, list};
+use super::passed_over::PassedOver;
 use crate::DataError;
 use crate::file::open_file;
 
 /// Maximum number of files of a pattern.
 const MAX_FILES: usize = 1 << 20;
 
-/// Returns the tars of a folder, the files that match a pattern, or the path itself.
+/// The files of a path or pattern.
+pub(super) struct Files {
+    pub(super) files: Vec<PathBuf>,
+    /// The files of the folder that are passed over for those.
+    pub(super) passed_over: PassedOver,
+}
+
+/// Returns the tars of a folder, the Parquet files of a folder without images, the files that match a pattern, or the path
+/// itself.
 ///
 /// If the path does not exist, its last component may be a pattern: `{00000..00099}` is a range, `{a,b}` are alternatives,
-/// `*` matches any string and `?` one character. All files of a brace expansion must exist.
-pub(super) fn find(path: &Path, wanted: &'static str) -> Result<Vec<PathBuf>, DataError> {
-    let none = || DataError::NotASource { path: path.to_owned(), wanted };
+/// `*` matches any string and `?` one character. All files of a brace expansion must exist. A file that matches twice is read
+/// once.
+pub(super) fn find(path: &Path, wanted: &'static str) -> Result<Files, DataError> {
+    let none = || DataError::NotASource { path: path.to_owned(), wanted, passed_over: PassedOver::default() };
     let folder = path.parent().unwrap_or(Path::new(""));
     let pattern = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     if path.is_dir() {
-        let tars = matching(path, "*.tar")?;
-        return Ok(if tars.is_empty() { vec![path.to_owned()] } else { tars });
+        return in_folder(path);
     }
+    let found = |files| Ok(Files { files, passed_over: PassedOver::default() });
     if path.exists() || !pattern.contains(['*', '?', '{']) {
         open_file(path)?;
-        return Ok(vec![path.to_owned()]);
+        return found(vec![path.to_owned()]);
     }
     let mut names = Vec::new();
     expand(pattern, &mut names).ok_or_else(none)?;
@@ -37,7 +50,34 @@ pub(super) fn find(path: &Path, wanted: &'static str) -> Result<Vec<PathBuf>, Da
             files.push(file);
         }
     }
-    if files.is_empty() { Err(none()) } else { Ok(files) }
+    let mut known = HashSet::new();
+    files.retain(|file| known.insert(file.clone()));
+    if files.is_empty() { Err(none()) } else { found(files) }
+}
+
+/// Returns the archives or Parquet files of a folder, or the folder itself.
+fn in_folder(folder: &Path) -> Result<Files, DataError> {
+    let mut files = matching(folder, "*.tar")?;
+    if files.is_empty() {
+        files = matching(folder, "*.parquet")?;
+    }
+    let (mut passed_over, mut has_images) = (PassedOver::default(), false);
+    if !files.is_empty() {
+        let known: HashSet<&str> =
+            files.iter().filter_map(|file| file.file_name().and_then(|name| name.to_str())).collect();
+        list(folder, false, |entry| {
+            has_images |= is_image_name(&entry.key);
+            if !known.contains(entry.key.as_str()) {
+                passed_over.add(&entry.key);
+            }
+        })?;
+    }
+    // Beside images, Parquet files are their metadata, as in img2dataset's folders.
+    let is_metadata = has_images && files.iter().all(|file| file.extension().is_some_and(|e| e == "parquet"));
+    if files.is_empty() || is_metadata {
+        return Ok(Files { files: vec![folder.to_owned()], passed_over: PassedOver::default() });
+    }
+    Ok(Files { files, passed_over })
 }
 
 /// Returns the files of a folder whose names match, sorted by name.
@@ -49,6 +89,8 @@ fn matching(folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, DataError> {
         let matches = entry
             .file_name()
             .to_str()
+            // As in a shell, `*` does not match a leading dot.
+            .filter(|name| !is_hidden(name) || pattern.starts_with('.'))
             .is_some_and(|name| matches_wildcards(pattern.as_bytes(), name.as_bytes()));
         if matches && !entry.path().is_dir() {
             files.push(entry.path());

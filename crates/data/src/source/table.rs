@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::image_root::{ImageRoot, check_size};
 use super::options::SourceOptions;
 use super::record::{ImageData, Record, RecordSource, Records};
+use super::scope::KeyKind;
 use super::text::{caption, text, too_long};
 use super::window::{Window, count};
 use crate::DataError;
@@ -48,6 +49,9 @@ pub(super) enum ColumnKind {
     /// Arbitrary bytes.
     #[cfg_attr(not(feature = "parquet"), expect(dead_code, reason = "only Parquet has them"))]
     Bytes,
+    /// The bytes of an image, or its path.
+    #[cfg_attr(not(feature = "parquet"), expect(dead_code, reason = "only Parquet has them"))]
+    Image,
 }
 
 /// The cells of a row in the order of the requested columns, or the reason why it is skipped.
@@ -63,6 +67,9 @@ pub(super) enum Cell {
     Missing,
     /// Text or bytes.
     Bytes(Vec<u8>),
+    /// The path of an image whose bytes are elsewhere.
+    #[cfg_attr(not(feature = "parquet"), expect(dead_code, reason = "only Parquet has them"))]
+    Path(Vec<u8>),
     /// Bytes that were not read because of their length.
     #[cfg_attr(not(feature = "parquet"), expect(dead_code, reason = "only Parquet has them"))]
     TooLong(u64),
@@ -79,6 +86,7 @@ impl Cell {
         match self {
             Self::Bytes(bytes) => Ok(bytes),
             Self::Missing => Err(format!("the {what} is missing")),
+            Self::Path(_) => Err(format!("the {what} is the path of an image, expected text")),
             Self::TooLong(bytes) => Err(too_long(what, bytes, max)),
             Self::Integer(value) => Err(format!("the {what} is the integer {value}, expected text")),
             Self::List(_) => Err(format!("the {what} is a list, expected a single value")),
@@ -113,8 +121,9 @@ impl Cell {
 }
 
 const KEY_COLUMNS: [&str; 1] = ["key"];
-const IMAGE_COLUMNS: [&str; 5] = ["image", "image.bytes", "path", "file_name", "filepath"];
-const CAPTION_COLUMNS: [&str; 3] = ["caption", "captions", "text"];
+pub(super) const IMAGE_COLUMNS: [&str; 8] =
+    ["image", "image.bytes", "path", "file_name", "filepath", "filename", "image_path", "image_name"];
+pub(super) const CAPTION_COLUMNS: [&str; 4] = ["caption", "captions", "text", "comment"];
 
 /// Returns the chosen column, or the first of the usual ones that exists.
 fn choose(table: &dyn Table, chosen: Option<&str>, usual: &[&str]) -> Result<usize, DataError> {
@@ -135,21 +144,21 @@ fn choose(table: &dyn Table, chosen: Option<&str>, usual: &[&str]) -> Result<usi
     })
 }
 
-/// Returns the key column, or `None` if the key is the row number.
+/// Returns the key column, or `None` if the key is the row number, and the kind of the keys.
 ///
 /// It is the same for images and captions of a table, so that they pair.
-pub(super) fn key_column(table: &dyn Table, options: &SourceOptions) -> Result<Option<usize>, DataError> {
-    if let Some(name) = options.key_column.as_deref() {
-        return choose(table, Some(name), &[]).map(Some);
-    }
-    if let Ok(key) = choose(table, None, &KEY_COLUMNS) {
-        return Ok(Some(key));
-    }
+fn key_column(table: &dyn Table, options: &SourceOptions) -> Result<(Option<usize>, KeyKind), DataError> {
     let image = match options.image_column.as_deref() {
         Some(name) => Some(choose(table, Some(name), &[])?),
         None => choose(table, None, &IMAGE_COLUMNS).ok(),
     };
-    Ok(image.filter(|&image| table.columns()[image].kind == ColumnKind::Text))
+    let path = image.filter(|&image| table.columns()[image].kind == ColumnKind::Text);
+    let key = match options.key_column.as_deref() {
+        Some(name) => Some(choose(table, Some(name), &[])?),
+        None => choose(table, None, &KEY_COLUMNS).ok().or(path),
+    };
+    let kind = if key.is_some() && key == path { KeyKind::Path } else { KeyKind::Name };
+    Ok((key, kind))
 }
 
 /// Returns the key of a row. If it is a cell, it is removed from the end of the cells.
@@ -166,15 +175,18 @@ pub(super) struct TableImages {
     keyed: bool,
     /// Where the images are; `None` where the cells hold them.
     root: Option<Arc<ImageRoot>>,
+    kind: ColumnKind,
     max_image_bytes: u64,
     max_text_bytes: usize,
+    pub(super) keys: KeyKind,
 }
 
 impl TableImages {
     pub(super) fn new(table: Arc<dyn Table>, options: &SourceOptions) -> Result<Self, DataError> {
         let image = choose(&*table, options.image_column.as_deref(), &IMAGE_COLUMNS)?;
-        let key = key_column(&*table, options)?;
-        let root = match table.columns()[image].kind {
+        let (key, keys) = key_column(&*table, options)?;
+        let kind = table.columns()[image].kind;
+        let root = match kind {
             ColumnKind::Bytes if options.image_root.is_some() => {
                 return Err(DataError::SourceOption {
                     path: table.path().to_owned(),
@@ -183,7 +195,7 @@ impl TableImages {
                 });
             }
             ColumnKind::Bytes => None,
-            ColumnKind::Text => {
+            ColumnKind::Text | ColumnKind::Image => {
                 let folder = options.image_root.as_deref().or(table.path().parent());
                 Some(Arc::new(ImageRoot::new(folder.unwrap_or(Path::new("")), options)?))
             }
@@ -193,8 +205,10 @@ impl TableImages {
             columns: [image].into_iter().chain(key).collect(),
             keyed: key.is_some(),
             root,
+            kind,
             max_image_bytes: options.max_image_bytes,
             max_text_bytes: options.max_text_bytes,
+            keys,
         })
     }
 }
@@ -205,11 +219,14 @@ impl RecordSource<ImageData> for TableImages {
     }
 
     fn records(&self, range: Range<u64>) -> Result<Records<ImageData>, DataError> {
-        let (keyed, root, unit) = (self.keyed, self.root.clone(), self.table.unit());
+        let (keyed, root, unit, kind) = (self.keyed, self.root.clone(), self.table.unit(), self.kind);
         let (max_image_bytes, max_text_bytes) = (self.max_image_bytes, self.max_text_bytes);
-        let image = move |cell: Cell| match &root {
-            Some(root) => root.image(&text(cell.bytes("path", max_text_bytes as u64)?, "path")?),
-            None => {
+        let image = move |cell: Cell| match (&root, cell) {
+            (Some(root), Cell::Path(path)) => root.image(&text(path, "path")?),
+            (Some(root), cell) if kind == ColumnKind::Text => {
+                root.image(&text(cell.bytes("path", max_text_bytes as u64)?, "path")?)
+            }
+            (_, cell) => {
                 let bytes = cell.bytes("image", max_image_bytes)?;
                 check_size(bytes.len() as u64, max_image_bytes)?;
                 Ok(ImageData::Bytes(bytes))
@@ -236,6 +253,7 @@ pub(super) struct TableCaptions {
     captions: Vec<usize>,
     key: Option<usize>,
     max_text_bytes: usize,
+    pub(super) keys: KeyKind,
 }
 
 impl TableCaptions {
@@ -244,8 +262,8 @@ impl TableCaptions {
             [] => vec![choose(&*table, None, &CAPTION_COLUMNS)?],
             names => names.iter().map(|name| choose(&*table, Some(name), &[])).collect::<Result<_, _>>()?,
         };
-        let key = key_column(&*table, options)?;
-        Ok(Self { table, captions, key, max_text_bytes: options.max_text_bytes })
+        let (key, keys) = key_column(&*table, options)?;
+        Ok(Self { table, captions, key, max_text_bytes: options.max_text_bytes, keys })
     }
 
     /// Iterates over all records from the first of a row on.

@@ -28,7 +28,7 @@ fn skips_invalid_coco_records() {
         "{\"images\": 1}",
         "[{\"image\": \"a.jpg\", \"caption\": \"a\"}]",
         "{\"images\": [{\"id\": 1}, {\"id\": 1}]}",
-        "{\"images\": [{\"id\": null}]}",
+        "{\"images\": [{\"id\": 1}, {\"id\": 1.0}]}",
     ] {
         let path = file(&folder, "broken.json", broken);
         let error = open_captions(&path, &SourceOptions::default()).err().unwrap();
@@ -47,7 +47,7 @@ fn missing_columns_are_errors() {
         assert_eq!(
             error.to_string(),
             format!(
-                "{} has no usable column `caption`, `captions`, `text`, expected one of `one`, `two`",
+                "{} has no usable column `caption`, `captions`, `text`, `comment`, expected one of `one`, `two`",
                 path.display()
             )
         );
@@ -108,13 +108,17 @@ fn rejects_options_that_do_not_apply() {
     file(&folder, "a.jpg", "image");
     let lines = file(&folder, "a.txt", "hello");
     let root = SourceOptions { image_root: Some(folder.path().to_owned()), ..SourceOptions::default() };
+    #[cfg(feature = "parquet")]
+    let bytes = SourceOptions { image_column: Some("picture".to_owned()), ..root.clone() };
     for (path, options, wanted) in [
         (folder.path(), &root, "image_root"),
         (folder.path(), &options("k", "", &[]), "key_column"),
-        (&fixture("shards"), &options("", "i", &[]), "image_column"),
+        (folder.path(), &options("", "i", &[]), "image_column"),
+        (folder.path(), &SourceOptions { header: false, ..SourceOptions::default() }, "header"),
+        (&fixture("lines.jsonl"), &SourceOptions { quotes: false, ..SourceOptions::default() }, "quotes"),
         (&fixture("coco.json"), &options("k", "", &[]), "key_column"),
         #[cfg(feature = "parquet")]
-        (&fixture("plain.parquet"), &root, "image_root"),
+        (&fixture("plain.parquet"), &bytes, "image_root"),
     ] {
         let error = open_images(path, options).err().unwrap();
         assert!(matches!(&error, DataError::SourceOption { option, .. } if *option == wanted), "{error}");

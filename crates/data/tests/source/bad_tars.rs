@@ -3,7 +3,7 @@
 use super::*;
 
 /// A tar of members with these names, types and contents.
-fn tar(members: &[(&[u8], tar::EntryType, &[u8])]) -> Vec<u8> {
+pub(super) fn tar(members: &[(&[u8], tar::EntryType, &[u8])]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for &(name, kind, content) in members {
         let mut header = tar::Header::new_gnu();
@@ -68,6 +68,7 @@ fn skips_invalid_tar_members() {
             ("folder.jpg", special),
             ("\u{fffd}.jpg", "the name of the member is not valid UTF-8"),
             ("big.jpg", "the image has 101 bytes, expected at most 100"),
+            ("mask", ""),
             ("a.b/c.d/e", ""),
             ("empty", ""),
         ]

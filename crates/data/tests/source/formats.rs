@@ -108,7 +108,7 @@ fn reads_text_lines() {
 #[test]
 fn reads_tars_of_img2dataset() {
     let keys_expected = ["000000001", "000000002", "000000003", "000000004", "000000005"];
-    let default = SourceOptions::default();
+    let default = SourceOptions { key_scope: KeyScope::Source, ..SourceOptions::default() };
     for path in ["shards", "shards/{00000..00002}.tar", "shards/0000?.tar", "shards/*.tar"] {
         let records = images(&fixture(path), &default);
         assert_eq!(keys(&records), keys_expected, "{path}");
@@ -119,11 +119,12 @@ fn reads_tars_of_img2dataset() {
         assert_eq!(keys(&records), keys_expected, "{path}");
         assert_eq!(usable(&records)[4], Some("caption 5"));
     }
-    let records = captions(&fixture("shards"), &options("", "", &["long", "caption"]));
+    let by_field = SourceOptions { key_scope: KeyScope::Source, ..options("", "", &["long", "caption"]) };
+    let records = captions(&fixture("shards"), &by_field);
     assert_eq!(keys(&records[..4]), ["000000001", "000000001", "000000001", "000000002"]);
     assert_eq!(usable(&records[..3]), [Some("long 1"), Some("longer 1"), Some("caption 1")]);
     assert_eq!(records.len(), 15);
-    assert_eq!(images(&fixture("shards/00001.tar"), &default).len(), 1);
+    assert_eq!(keys(&images(&fixture("shards/00001.tar"), &SourceOptions::default())), ["000000003"]);
 }
 
 #[test]
@@ -151,26 +152,4 @@ fn reads_coco_captions() {
     let mut from_folder = images(folder.path(), &SourceOptions::default());
     from_folder.truncate(2);
     assert_eq!(keys(&from_folder), [nine, three]);
-}
-
-#[test]
-fn concatenates_tables() {
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("b.csv"), "text,key\nthree,3\n").unwrap();
-    fs::write(folder.path().join("a.csv"), "key,text\n1,one\n2,two\n").unwrap();
-    let records = captions(&folder.path().join("*.csv"), &SourceOptions::default());
-    assert_eq!(
-        (keys(&records), usable(&records)),
-        (vec!["1", "2", "3"], vec![Some("one"), Some("two"), Some("three")])
-    );
-    let records = captions(&folder.path().join("{b,a}.csv"), &SourceOptions::default());
-    assert_eq!(keys(&records), ["3", "1", "2"]);
-
-    fs::write(folder.path().join("c.csv"), "text\nfour\n").unwrap();
-    let error = open_captions(&folder.path().join("*.csv"), &SourceOptions::default()).err().unwrap();
-    assert!(matches!(&error, DataError::IndexKeys { path } if path.ends_with("c.csv")), "{error}");
-    fs::write(folder.path().join("a.txt"), "one").unwrap();
-    fs::write(folder.path().join("b.txt"), "two").unwrap();
-    let error = open_captions(&folder.path().join("*.txt"), &SourceOptions::default()).err().unwrap();
-    assert!(matches!(&error, DataError::IndexKeys { path } if path.ends_with("a.txt")), "{error}");
 }

@@ -6,11 +6,19 @@ mod bad_paths;
 mod bad_rows;
 mod bad_sources;
 mod bad_tars;
+mod beside;
+mod file_keys;
 mod formats;
 mod hostile;
+mod links;
+mod members;
 #[cfg(feature = "parquet")]
 mod parquet;
+#[cfg(feature = "parquet")]
+mod parquet_writer;
 mod properties;
+mod python_json;
+mod quotes;
 #[cfg(feature = "parquet")]
 mod written;
 
@@ -19,7 +27,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use sail_data::DataError;
-use sail_data::source::{ImageData, Record, RecordSource, SourceOptions, open_captions, open_images};
+use sail_data::source::{
+    ImageData, KeyScope, PassedOver, Record, RecordSource, SourceOptions, open_captions, open_images,
+};
 use serde_json::Value;
 
 /// A file written by `generate_source.py`.

@@ -33,7 +33,7 @@ fn rejects_sources_without_usable_records() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("store");
     let error = images(&image_source(0), &out, &options()).unwrap_err();
-    assert!(matches!(error, ExtractError::NoRecords), "{error}");
+    assert!(matches!(error, ExtractError::NoRecords { .. }), "{error}");
     let part = ExtractOptions { part: Part { index: 4, of: 4 }, ..options() };
     let error = images(&Made { count: 3, record: image }, &out, &part).unwrap();
     assert_eq!(error.rows, 3);

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use sail_core::{Dtype, Progress};
+use sail_core::{Dtype, Progress, Provenance};
 use sail_data::source::{ImageData, Record};
 use sail_data::{DataError, EmbeddingStore};
 use sail_extract::{Event, ExtractError, ExtractOptions, Extraction, Part, extract_images};
@@ -132,10 +132,10 @@ fn rejects_other_settings() {
         );
     }
     let mut tower = vision();
-    tower.model.weights_sha256 = Some("0".repeat(64));
+    tower.model = Provenance::new("another eye");
     let error =
         extract_images(&tower, &image_source(300), &out, &resumed(), &mut |_: Event<'_>| ()).unwrap_err();
-    assert!(error.to_string().contains("`provenance`"), "{error}");
+    assert!(error.to_string().contains("`model` (\"`eye`\", now \"`another eye`\")"), "{error}");
     let error = texts(&captions(300), &out, &resumed()).unwrap_err();
     assert!(error.to_string().contains("`modality`"), "{error}");
     assert!(files(&out) == before, "an error changes nothing");

@@ -1,0 +1,27 @@
+//! Keys that have been seen.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+
+/// A map from keys to values that does not store the keys: 128 bits of hashes instead, keyed at random, so that chosen keys
+/// do not collide.
+#[derive(Default)]
+pub(super) struct Seen<T> {
+    hashers: [RandomState; 2],
+    values: HashMap<[u64; 2], T>,
+}
+
+impl<T: Copy> Seen<T> {
+    /// Inserts a key unless it is present, and returns the value that it has already.
+    pub(super) fn insert(&mut self, key: &str, value: T) -> Option<T> {
+        let hash = self.hashers.each_ref().map(|state| state.hash_one(key));
+        let entry = self.values.entry(hash);
+        match entry {
+            std::collections::hash_map::Entry::Occupied(found) => Some(*found.get()),
+            std::collections::hash_map::Entry::Vacant(free) => {
+                free.insert(value);
+                None
+            }
+        }
+    }
+}
