@@ -43,7 +43,7 @@ pub enum DataError {
         /// What it contains.
         passed_over: PassedOver,
     },
-    /// Content in the place of a source, such as a pointer of Git LFS.
+    /// Content in the place of a file, such as a pointer of Git LFS.
     #[error("{path} is {found}")]
     StandIn {
         /// The file.
@@ -201,14 +201,6 @@ pub enum DataError {
         #[source]
         source: safetensors::SafeTensorError,
     },
-    /// Something else was left in the place of the file.
-    #[error("{path} is {found}")]
-    StandIn {
-        /// The file.
-        path: PathBuf,
-        /// What was found.
-        found: StandIn,
-    },
     /// The checksum of a shard does not match.
     #[error("{path} is corrupt: its SHA-256 is {found}, expected {expected}; copy or encode it again")]
     Checksum {
@@ -276,6 +268,9 @@ pub enum DataError {
         /// Dtype of the store.
         dtype: Dtype,
     },
+    /// The caller stopped the work.
+    #[error("stopped before the end")]
+    Stopped,
     /// The source has no rows.
     #[error("the features have no rows, expected at least 1")]
     Empty,

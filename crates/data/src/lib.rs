@@ -74,8 +74,10 @@ mod sampler;
 mod samples;
 mod scan;
 pub mod source;
+mod statistics;
 mod store;
 mod stored_matrix;
+mod subset;
 mod verify;
 
 pub use decode::{DecodeError, DecodeLimits, StoredImage, decode_image, decode_stored};
@@ -93,4 +95,6 @@ pub use safetensors_file::{SafetensorsFeatures, read_indices};
 pub use sampler::BatchSampler;
 pub use samples::{CaptionSampling, Samples};
 pub use scan::scan;
-pub use store::{EmbeddingStore, StoreConfig, StoreWriter};
+pub use statistics::{FeatureStatistics, Norms, statistics, unusable_rows};
+pub use store::{EmbeddingStore, StoreConfig, StoreWriter, write_rows};
+pub use subset::{subset_by_count, subset_by_fraction};
