@@ -17,6 +17,8 @@ use crate::models::{ModelArgs, PromptArgs};
 use crate::named::named;
 use crate::output::print;
 use crate::sources::SourceArgs;
+#[cfg(feature = "url")]
+use crate::url_args::UrlArgs;
 use crate::{examples, sources};
 
 #[derive(Subcommand)]
@@ -80,6 +82,9 @@ pub(crate) struct ImagesArgs {
     /// Batch size.
     #[arg(long, value_name = "IMAGES", default_value_t = 32)]
     batch: usize,
+    #[cfg(feature = "url")]
+    #[command(flatten)]
+    urls: UrlArgs,
     #[command(flatten)]
     job: JobArgs,
 }
@@ -172,6 +177,11 @@ fn images(args: &ImagesArgs) -> Result<(), CliError> {
     let base = ExtractOptions { block: args.batch, ..ExtractOptions::images() };
     let options = job.options(&args.input, &columns, base)?;
     let options = ExtractOptions { stop: stop_flag(), ..options };
+    #[cfg(feature = "url")]
+    let options = ExtractOptions {
+        urls: Some(args.urls.fetch(columns.max_image_bytes, options.stop.clone())?),
+        ..options
+    };
     let device = model.device.open()?;
     let source = sources::images(&args.input, &columns)?;
     let tower = model.vision(args.pooling, args.size, &device)?;

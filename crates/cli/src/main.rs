@@ -49,6 +49,8 @@ mod train;
 mod train_args;
 mod train_report;
 mod train_run;
+#[cfg(feature = "url")]
+mod url_args;
 mod zero_shot;
 
 use std::io::{Write, stderr};

@@ -130,6 +130,7 @@ fn image(key: &str, root: &ImageRoot) -> Result<Image, String> {
     let bytes = match root.image(key)? {
         ImageData::File(path) => fs::read(path).map_err(|error| error.to_string())?,
         ImageData::Bytes(bytes) => bytes,
+        ImageData::Url(url) => return Err(format!("{url} is not in the folder")),
     };
     let image = decode_image(&bytes, &DecodeLimits::default()).map_err(|error| error.to_string())?;
     let thumbnail = encode_thumbnail(&image, SIDE).map_err(|error| error.to_string())?;

@@ -73,6 +73,7 @@ impl Images {
             match value {
                 Ok(ImageData::File(path)) => fingerprint.add_file(path),
                 Ok(ImageData::Bytes(bytes)) => fingerprint.add(bytes),
+                Ok(ImageData::Url(url)) => fingerprint.add(url.as_bytes()),
                 Err(_) => fingerprint.add(b"unusable"),
             };
         }

@@ -37,11 +37,15 @@ pub(super) fn fetch(id: &RepoId, options: &HubOptions) -> Result<ModelFolder, Mo
         return Ok(folder);
     }
     let listing = repository.list()?;
-    let get = |name: &str, what| -> Result<PathBuf, ModelError> {
-        if !listing.contains(name) {
+    let has = |name: &str, what| match listing.contains(name) {
+        true => Ok(()),
+        false => {
             let (folder, looked_for) = (id.name().to_owned(), vec![name.to_owned()]);
-            return Err(ModelError::Missing { folder, what, looked_for });
+            Err(ModelError::Missing { folder, what, looked_for })
         }
+    };
+    let get = |name: &str, what| -> Result<PathBuf, ModelError> {
+        has(name, what)?;
         Ok(listing.fetch(name)?)
     };
     let modules = match listing.contains(modules::FILE) {
@@ -53,13 +57,10 @@ pub(super) fn fetch(id: &RepoId, options: &HubOptions) -> Result<ModelFolder, Mo
     let names = listing.files().filter_map(|name| name.strip_prefix(prefix.as_str()));
     let weights = WeightFiles::choose(id.name(), names.filter(|name| is_plain(name)))?;
     get(&backbone("config.json"), "configuration")?;
-    for name in small_files(&modules) {
-        if listing.contains(&name) {
-            listing.fetch(&name)?;
-        } else {
-            listing.set_absent(&name)?;
-        }
-    }
+    let (present, absent): (Vec<String>, Vec<String>) =
+        small_files(&modules).into_iter().partition(|name| listing.contains(name));
+    listing.fetch_all(&present)?;
+    absent.iter().try_for_each(|name| listing.set_absent(name))?;
     for module in modules.iter().filter(|module| module.kind.has_weights()) {
         let [preferred, other] = WEIGHTS.map(|name| module.file(name));
         get(if listing.contains(&preferred) { &preferred } else { &other }, "weights")?;
@@ -68,9 +69,10 @@ pub(super) fn fetch(id: &RepoId, options: &HubOptions) -> Result<ModelFolder, Mo
         WeightFiles::Single(name) => drop(get(&backbone(&name), "weights")?),
         WeightFiles::Index(name) => {
             let index = get(&backbone(&name), "weights")?;
-            for shard in shards(&index, &read_json(&index, MAX_JSON)?.unwrap_or_default())? {
-                get(&backbone(&shard), "shard")?;
-            }
+            let shards = shards(&index, &read_json(&index, MAX_JSON)?.unwrap_or_default())?;
+            let shards: Vec<String> = shards.iter().map(|shard| backbone(shard)).collect();
+            shards.iter().try_for_each(|shard| has(shard, "shard"))?;
+            listing.fetch_all(&shards)?;
         }
     }
     ModelFolder::open(listing.finish()?)

@@ -203,7 +203,7 @@ fn corrupt_weights_are_not_used() {
 fn asks_the_hub_about_unknown_files_unless_offline() {
     let (server, cache) = setup();
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let down = HubOptions { endpoint: format!("http://{closed}"), ..HubOptions::new(cache.path()) };
+    let down = HubOptions { endpoint: format!("http://{closed}"), ..server.options(cache.path()) };
     let offline = HubOptions { offline: true, ..down.clone() };
     assert!(matches!(open("org/tiny", &down), Err(ModelError::Hub(HubError::Network { .. }))));
     assert!(matches!(open("org/tiny", &offline), Err(ModelError::Hub(HubError::Offline { .. }))));

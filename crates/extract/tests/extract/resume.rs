@@ -80,8 +80,14 @@ fn resumes_before_the_first_row() {
     };
     let source = Made { count: 40, record: late };
     images(&source, &expected, &options()).unwrap();
-    let stop = Arc::new(AtomicBool::new(true));
-    images(&source, &out, &ExtractOptions { stop, ..options() }).unwrap_err();
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = ExtractOptions { stop: stop.clone(), ..options() };
+    let mut observer = |event: Event<'_>| {
+        if let Event::Skipped(_) = event {
+            stop.store(true, Ordering::Relaxed);
+        }
+    };
+    extract_images(&vision(), &source, &out, &stopped, &mut observer).unwrap_err();
     images(&source, &out, &ExtractOptions { resume: true, ..options() }).unwrap();
     assert_same(&out, &expected);
 }

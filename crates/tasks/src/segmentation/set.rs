@@ -165,7 +165,7 @@ fn files(
         let Some(name) = stem.strip_suffix(suffix) else { continue };
         let file = record.value.and_then(|data| match data {
             ImageData::File(path) => Ok(path),
-            ImageData::Bytes(_) => Err("the image is not a file".to_owned()),
+            ImageData::Bytes(_) | ImageData::Url(_) => Err("the image is not a file".to_owned()),
         });
         if files.insert(name.to_owned(), file).is_some() {
             return Err(SegmentationSetError::Twice { folder: folder.to_owned(), name: name.to_owned() });
