@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use sail_core::{Dtype, Modality, Provenance};
-use sail_support::{read_bounded, write_atomic};
+use sail_support::{read_bounded, stand_in, write_atomic};
 use serde::{Deserialize, Serialize};
 
 use crate::DataError;
@@ -97,6 +97,9 @@ impl Manifest {
     /// Reads and validates a manifest, without looking at the files of the shards.
     pub(crate) fn read(path: &Path) -> Result<Self, DataError> {
         let json = read_bounded(path, MAX_BYTES).map_err(DataError::read(path))?;
+        if let Some(found) = stand_in(&json) {
+            return Err(DataError::StandIn { path: path.to_owned(), found });
+        }
         let invalid = |source| DataError::Manifest { path: path.to_owned(), source };
         let Preamble { format, version } = serde_json::from_slice(&json).map_err(invalid)?;
         ensure_file(format == FORMAT, path, "`format`", format!("`{format}`"), format!("`{FORMAT}`"))?;
