@@ -111,6 +111,8 @@ fn main() -> ExitCode {
 
 #[cfg(test)]
 mod documented;
+#[cfg(test)]
+mod documented_jobs;
 
 fn run(command: &Command) -> Result<(), CliError> {
     match command {
