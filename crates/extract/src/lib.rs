@@ -35,6 +35,7 @@ pub use images::extract_images;
 pub use merge::merge;
 pub use observer::{Event, Observer};
 pub use options::{ExtractOptions, Part};
+pub use prepare::{Ahead, Prepared, prepare_ahead};
 pub use run::Extraction;
 pub use skipped::{Skipped, read_skipped};
 pub use texts::extract_texts;

@@ -26,11 +26,12 @@ pub struct ExtractOptions {
     pub limit: Option<u64>,
     /// The part of the records to embed.
     pub part: Part,
-    /// A description of the source. It must be the same when resuming.
+    /// A description of the source: its path, which `, ` separates from further settings if there are any. It must be the
+    /// same when resuming; a path may be spelled in another way.
     pub source: String,
     /// Other settings that determine the rows, such as the precision of the backbone. They must be the same when resuming.
     pub settings: BTreeMap<String, String>,
-    /// Resume the extraction in the output folder.
+    /// Resume the extraction in the output folder, or start it if there is none.
     pub resume: bool,
     /// Return an error instead of skipping a record.
     pub strict: bool,

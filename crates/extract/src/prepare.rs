@@ -10,13 +10,13 @@ use sail_data::DataError;
 use sail_data::source::{Record, RecordSource};
 
 /// Concurrency and lookahead of the preprocessing.
-pub(crate) struct Ahead {
+pub struct Ahead {
     /// Number of preprocessing threads.
-    pub(crate) threads: usize,
+    pub threads: usize,
     /// Number of records that a thread takes at once.
-    pub(crate) chunk: usize,
+    pub chunk: usize,
     /// Maximum number of preprocessed records in the queue.
-    pub(crate) records: usize,
+    pub records: usize,
 }
 
 /// The records of a chunk, and the sender of the results.
@@ -26,10 +26,10 @@ type Work<T, P> = (Vec<Record<T>>, Sender<Vec<Record<P>>>);
 type Coming<P> = Result<Receiver<Vec<Record<P>>>, DataError>;
 
 /// The prepared records.
-pub(crate) type Prepared<'a, P> = dyn Iterator<Item = Result<Record<P>, DataError>> + Send + 'a;
+pub type Prepared<'a, P> = dyn Iterator<Item = Result<Record<P>, DataError>> + Send + 'a;
 
 /// Iterates over a range of a source, runs `prepare` on other threads, and passes the results to `consume` in order.
-pub(crate) fn prepare_ahead<T: Send, P: Send, R>(
+pub fn prepare_ahead<T: Send, P: Send, R>(
     source: &dyn RecordSource<T>,
     range: Range<u64>,
     ahead: &Ahead,

@@ -73,14 +73,15 @@ pub(crate) fn run<T: Send, P: Send>(
         let (part, block, blocks) = (options.part, options.block, records.div_ceil(job.block));
         return Err(ExtractError::EmptyPart { part, records, blocks, block });
     }
-    let mut skips = match options.resume {
+    let continues = options.continues(out);
+    let mut skips = match continues {
         true => folder::resume(out, &job)?,
-        false => folder::create(out, &job, &passed_over)?,
+        false => folder::create(out, &job, options, &passed_over)?,
     };
     if !passed_over.is_empty() {
         observer.observe(Event::PassedOver(&passed_over));
     }
-    let writer = match options.resume {
+    let writer = match continues {
         false => None,
         true => match StoreWriter::reopen(out, job.rows_per_shard) {
             Ok(writer) => Some(writer),

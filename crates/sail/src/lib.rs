@@ -43,7 +43,8 @@ pub use sail_tasks as tasks;
 pub use sail_train as train;
 
 pub use model::{
-    DenseTower, Prediction, SailError, SailModel, SegmentOptions, Segmenter, ZeroShotClassifier,
+    BackboneOptions, DenseTower, Prediction, SailError, SailModel, SegmentOptions, Segmenter,
+    ZeroShotClassifier,
 };
 
 /// The version of burn that this crate uses.

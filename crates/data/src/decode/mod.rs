@@ -3,9 +3,9 @@
 mod error;
 mod jpeg;
 mod rgb;
+mod stored;
 
 use std::io::{Cursor, ErrorKind};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use image::codecs::bmp::BmpDecoder;
 use image::codecs::gif::GifDecoder;
@@ -15,8 +15,10 @@ use image::codecs::tiff::TiffDecoder;
 use image::codecs::webp::WebPDecoder;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, Limits, RgbImage};
+use sail_support::catch_panic;
 
 pub use error::DecodeError;
+pub use stored::StoredImage;
 
 /// Limits on images. They are checked in the header, before pixels are allocated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +87,16 @@ const OVERHEAD: u64 = 64 << 20;
 /// # Ok::<(), DecodeError>(())
 /// ```
 pub fn decode_image(bytes: &[u8], limits: &DecodeLimits) -> Result<RgbImage, DecodeError> {
+    Ok(decode_stored(bytes, limits)?.oriented())
+}
+
+/// Decodes an image like [`decode_image`], but to the pixels as they are stored, before the EXIF orientation is applied.
+///
+/// Annotations of pixels, such as masks, often refer to these.
+///
+/// # Errors
+/// Those of [`decode_image`].
+pub fn decode_stored(bytes: &[u8], limits: &DecodeLimits) -> Result<StoredImage, DecodeError> {
     if bytes.is_empty() {
         return Err(DecodeError::Empty);
     }
@@ -94,25 +106,9 @@ pub fn decode_image(bytes: &[u8], limits: &DecodeLimits) -> Result<RgbImage, Dec
     }
     let format = image::guess_format(bytes).map_err(|_| DecodeError::UnknownFormat)?;
     let name = name(format).ok_or(DecodeError::UnknownFormat)?;
-    catch_panic(name, || decode(bytes, format, name, limits))
-}
-
-/// Converts a panic into an error.
-///
-/// The decoders are third-party code on untrusted data, and one bad image must not end a run of millions. They share no
-/// state, so nothing is left inconsistent. (Fuzzing with millions of corrupt images has found no panic.)
-fn catch_panic<T>(
-    format: &'static str,
-    decode: impl FnOnce() -> Result<T, DecodeError>,
-) -> Result<T, DecodeError> {
-    catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|panic| {
-        let reason = panic
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or_else(|| panic.downcast_ref::<&str>().copied())
-            .unwrap_or("no message");
-        Err(DecodeError::Panicked { format, reason: reason.to_owned() })
-    })
+    // (Fuzzing with millions of corrupt images has found no panic.)
+    catch_panic(|| decode(bytes, format, name, limits))
+        .unwrap_or_else(|reason| Err(DecodeError::Panicked { format: name, reason }))
 }
 
 fn name(format: ImageFormat) -> Option<&'static str> {
@@ -132,7 +128,7 @@ fn decode(
     format: ImageFormat,
     name: &'static str,
     limits: &DecodeLimits,
-) -> Result<RgbImage, DecodeError> {
+) -> Result<StoredImage, DecodeError> {
     let failed = |error| failure(error, name);
     match format {
         ImageFormat::Jpeg => jpeg::check_whole(bytes)?,
@@ -156,9 +152,7 @@ fn decode(
         format: name,
         reason: "its samples are floating-point values".to_owned(),
     })?;
-    let mut image = DynamicImage::ImageRgb8(image);
-    image.apply_orientation(orientation);
-    Ok(image.into_rgb8())
+    Ok(StoredImage::new(image, orientation))
 }
 
 /// Returns whether a WebP has the length in its header. The decoder would ignore missing data after the pixels, such as EXIF.
@@ -208,19 +202,5 @@ fn failure(error: ImageError, format: &'static str) -> DecodeError {
         ImageError::Limits(_) => DecodeError::Memory { format },
         ImageError::Unsupported(error) => DecodeError::Unsupported { format, reason: error.to_string() },
         error => DecodeError::Damaged { format, reason: error.to_string() },
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::panic)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn catches_panics() {
-        let found = catch_panic::<()>("gif", || panic!("row {} of 2", 3));
-        assert_eq!(found, Err(DecodeError::Panicked { format: "gif", reason: "row 3 of 2".to_owned() }));
-        let found = catch_panic::<()>("gif", || panic!("no rows"));
-        assert_eq!(found, Err(DecodeError::Panicked { format: "gif", reason: "no rows".to_owned() }));
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use sail_core::{Dtype, FeatureSource, Modality, Progress};
+use sail_core::{Dtype, FeatureSource, Modality, Processor, Progress};
 use sail_data::EmbeddingStore;
 use sail_data::source::{ImageData, Record};
 use sail_extract::{Event, ExtractOptions, Skipped, extract_images};
@@ -45,7 +45,7 @@ fn rows_are_in_the_order_of_the_source() {
     );
     let provenance = store.provenance().unwrap();
     assert_eq!((provenance.model.as_str(), provenance.pooling.as_deref()), ("eye", Some("pooled")));
-    assert_eq!(provenance.preprocessing.as_deref(), Some("as is"));
+    assert_eq!(provenance.processor, Some(Processor::Description("as is".to_owned())));
     let keys: Vec<String> = (0..store.rows()).map(|row| store.key(row).into_owned()).collect();
     assert_eq!(keys, good.iter().map(|&position| with_faults(position).key).collect::<Vec<_>>());
 
