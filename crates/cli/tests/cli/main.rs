@@ -11,6 +11,7 @@ mod encode;
 mod evaluate;
 mod holdout;
 mod lab;
+mod messy;
 mod options;
 mod pairing;
 mod probe;
