@@ -69,9 +69,6 @@ pub(crate) fn run<T: Send, P: Send>(
         true => folder::resume(out, &job)?,
         false => folder::create(out, &job, &passed_over)?,
     };
-    if !passed_over.is_empty() {
-        observer.observe(Event::PassedOver(&passed_over));
-    }
     let writer = match options.resume {
         false => None,
         true => match StoreWriter::reopen(out, job.rows_per_shard) {
