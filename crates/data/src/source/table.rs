@@ -49,6 +49,9 @@ pub(super) enum ColumnKind {
     /// Arbitrary bytes.
     #[cfg_attr(not(feature = "parquet"), expect(dead_code, reason = "only Parquet has them"))]
     Bytes,
+    /// The bytes of an image, or its path.
+    #[cfg_attr(not(feature = "parquet"), expect(dead_code, reason = "only Parquet has them"))]
+    Image,
 }
 
 /// The cells of a row in the order of the requested columns, or the reason why it is skipped.
@@ -64,6 +67,9 @@ pub(super) enum Cell {
     Missing,
     /// Text or bytes.
     Bytes(Vec<u8>),
+    /// The path of an image whose bytes are elsewhere.
+    #[cfg_attr(not(feature = "parquet"), expect(dead_code, reason = "only Parquet has them"))]
+    Path(Vec<u8>),
     /// Bytes that were not read because of their length.
     #[cfg_attr(not(feature = "parquet"), expect(dead_code, reason = "only Parquet has them"))]
     TooLong(u64),
@@ -80,6 +86,7 @@ impl Cell {
         match self {
             Self::Bytes(bytes) => Ok(bytes),
             Self::Missing => Err(format!("the {what} is missing")),
+            Self::Path(_) => Err(format!("the {what} is the path of an image, expected text")),
             Self::TooLong(bytes) => Err(too_long(what, bytes, max)),
             Self::Integer(value) => Err(format!("the {what} is the integer {value}, expected text")),
             Self::List(_) => Err(format!("the {what} is a list, expected a single value")),
@@ -168,6 +175,7 @@ pub(super) struct TableImages {
     keyed: bool,
     /// Where the images are; `None` where the cells hold them.
     root: Option<Arc<ImageRoot>>,
+    kind: ColumnKind,
     max_image_bytes: u64,
     max_text_bytes: usize,
     pub(super) keys: KeyKind,
@@ -177,7 +185,8 @@ impl TableImages {
     pub(super) fn new(table: Arc<dyn Table>, options: &SourceOptions) -> Result<Self, DataError> {
         let image = choose(&*table, options.image_column.as_deref(), &IMAGE_COLUMNS)?;
         let (key, keys) = key_column(&*table, options)?;
-        let root = match table.columns()[image].kind {
+        let kind = table.columns()[image].kind;
+        let root = match kind {
             ColumnKind::Bytes if options.image_root.is_some() => {
                 return Err(DataError::SourceOption {
                     path: table.path().to_owned(),
@@ -186,7 +195,7 @@ impl TableImages {
                 });
             }
             ColumnKind::Bytes => None,
-            ColumnKind::Text => {
+            ColumnKind::Text | ColumnKind::Image => {
                 let folder = options.image_root.as_deref().or(table.path().parent());
                 Some(Arc::new(ImageRoot::new(folder.unwrap_or(Path::new("")), options)?))
             }
@@ -196,6 +205,7 @@ impl TableImages {
             columns: [image].into_iter().chain(key).collect(),
             keyed: key.is_some(),
             root,
+            kind,
             max_image_bytes: options.max_image_bytes,
             max_text_bytes: options.max_text_bytes,
             keys,
@@ -209,11 +219,14 @@ impl RecordSource<ImageData> for TableImages {
     }
 
     fn records(&self, range: Range<u64>) -> Result<Records<ImageData>, DataError> {
-        let (keyed, root, unit) = (self.keyed, self.root.clone(), self.table.unit());
+        let (keyed, root, unit, kind) = (self.keyed, self.root.clone(), self.table.unit(), self.kind);
         let (max_image_bytes, max_text_bytes) = (self.max_image_bytes, self.max_text_bytes);
-        let image = move |cell: Cell| match &root {
-            Some(root) => root.image(&text(cell.bytes("path", max_text_bytes as u64)?, "path")?),
-            None => {
+        let image = move |cell: Cell| match (&root, cell) {
+            (Some(root), Cell::Path(path)) => root.image(&text(path, "path")?),
+            (Some(root), cell) if kind == ColumnKind::Text => {
+                root.image(&text(cell.bytes("path", max_text_bytes as u64)?, "path")?)
+            }
+            (_, cell) => {
                 let bytes = cell.bytes("image", max_image_bytes)?;
                 check_size(bytes.len() as u64, max_image_bytes)?;
                 Ok(ImageData::Bytes(bytes))

@@ -108,6 +108,8 @@ fn rejects_options_that_do_not_apply() {
     file(&folder, "a.jpg", "image");
     let lines = file(&folder, "a.txt", "hello");
     let root = SourceOptions { image_root: Some(folder.path().to_owned()), ..SourceOptions::default() };
+    #[cfg(feature = "parquet")]
+    let bytes = SourceOptions { image_column: Some("picture".to_owned()), ..root.clone() };
     for (path, options, wanted) in [
         (folder.path(), &root, "image_root"),
         (folder.path(), &options("k", "", &[]), "key_column"),
@@ -116,7 +118,7 @@ fn rejects_options_that_do_not_apply() {
         (&fixture("lines.jsonl"), &SourceOptions { quotes: false, ..SourceOptions::default() }, "quotes"),
         (&fixture("coco.json"), &options("k", "", &[]), "key_column"),
         #[cfg(feature = "parquet")]
-        (&fixture("plain.parquet"), &root, "image_root"),
+        (&fixture("plain.parquet"), &bytes, "image_root"),
     ] {
         let error = open_images(path, options).err().unwrap();
         assert!(matches!(&error, DataError::SourceOption { option, .. } if *option == wanted), "{error}");

@@ -24,6 +24,16 @@ static FILES: LazyLock<Vec<(&str, Vec<u8>)>> = LazyLock::new(|| {
         "zstd_v2_plain.parquet",
         #[cfg(feature = "parquet")]
         "small_pages.parquet",
+        #[cfg(feature = "parquet")]
+        "brotli.parquet",
+        #[cfg(feature = "parquet")]
+        "lz4_old_lists.parquet",
+        #[cfg(feature = "parquet")]
+        "delta.parquet",
+        #[cfg(feature = "parquet")]
+        "delta_length_v2.parquet",
+        #[cfg(feature = "parquet")]
+        "split.parquet",
     ];
     names.into_iter().map(|name| (name, fs::read(fixture(name)).unwrap())).collect()
 });
@@ -44,6 +54,7 @@ fn use_source(path: &Path) {
     walk(open_images(path, &default));
     walk(open_captions(path, &default));
     walk(open_captions(path, &options("", "", &["captions"])));
+    walk(open_images(path, &options("small", "fixed", &[])));
     walk(open_captions(path, &options("id", "", &["categorical", "large_captions"])));
     walk(open_captions(path, &options("", "", &["long"])));
 }
@@ -113,90 +124,10 @@ mod bombs {
     use std::io::Write;
 
     use super::*;
-
-    /// Fields of a struct in the compact protocol of Thrift, each with the increment of the id.
-    struct Thrift(Vec<u8>);
-
-    impl Thrift {
-        fn new() -> Self {
-            Self(Vec::new())
-        }
-
-        fn varint(mut self, mut number: u64) -> Self {
-            while number > 0x7f {
-                self.0.push(number as u8 | 0x80);
-                number >>= 7;
-            }
-            self.0.push(number as u8);
-            self
-        }
-
-        fn head(mut self, step: u8, kind: u8) -> Self {
-            self.0.push(step << 4 | kind);
-            self
-        }
-
-        fn integer(self, step: u8, number: i64) -> Self {
-            self.head(step, 6).varint((number << 1 ^ number >> 63) as u64)
-        }
-
-        fn text(mut self, step: u8, text: &str) -> Self {
-            self = self.head(step, 8).varint(text.len() as u64);
-            self.0.extend(text.as_bytes());
-            self
-        }
-
-        fn structure(mut self, step: u8, fields: Thrift) -> Self {
-            self = self.head(step, 12);
-            self.0.extend(fields.end());
-            self
-        }
-
-        fn list(mut self, step: u8, items: Vec<Thrift>) -> Self {
-            self = self.head(step, 9).head(15, 12).varint(items.len() as u64);
-            self.0.extend(items.into_iter().flat_map(Thrift::end));
-            self
-        }
-
-        fn end(mut self) -> Vec<u8> {
-            self.0.push(0);
-            self.0
-        }
-    }
-
-    /// A file with the single column `caption` of `values` values in `rows` rows. `schema` follows the root.
-    fn parquet(pages: &[u8], codec: i64, values: i64, rows: i64, schema: Vec<Thrift>) -> Vec<u8> {
-        let metadata = Thrift::new().integer(1, 6).integer(3, codec).integer(1, values);
-        let metadata = metadata.integer(2, pages.len() as i64).integer(2, 4);
-        let group = Thrift::new().list(1, vec![Thrift::new().structure(3, metadata)]).integer(2, rows);
-        let root = Thrift::new().text(4, "root").integer(1, 1);
-        let schema = [root].into_iter().chain(schema).collect();
-        let footer = Thrift::new().integer(1, 1).list(1, schema).integer(1, rows).list(1, vec![group]).end();
-        let size = footer.len() as u32;
-        [b"PAR1", pages, &footer, &size.to_le_bytes(), b"PAR1"].concat()
-    }
-
-    fn required() -> Vec<Thrift> {
-        vec![Thrift::new().integer(1, 6).integer(2, 0).text(1, "caption").integer(2, 0)]
-    }
+    use crate::parquet_writer::{Thrift, dictionary, page, parquet, required};
 
     fn repeated() -> Vec<Thrift> {
         vec![Thrift::new().integer(1, 6).integer(2, 2).text(1, "caption").integer(2, 0)]
-    }
-
-    /// A data page of version 1.
-    fn page(body: &[u8], uncompressed: i64, values: i64, encoding: i64) -> Vec<u8> {
-        let data = Thrift::new().integer(1, values).integer(1, encoding).integer(1, 3).integer(1, 3);
-        let header = Thrift::new().integer(1, 0).integer(1, uncompressed).integer(1, body.len() as i64);
-        [&header.structure(2, data).end(), body].concat()
-    }
-
-    /// A dictionary.
-    fn dictionary(body: &[u8], values: i64) -> Vec<u8> {
-        let data = Thrift::new().integer(1, values).integer(1, 0);
-        let size = body.len() as i64;
-        let header = Thrift::new().integer(1, 2).integer(1, size).integer(1, size);
-        [&header.structure(4, data).end(), body].concat()
     }
 
     fn open(bytes: &[u8]) -> Result<Vec<Record<String>>, String> {
@@ -228,7 +159,7 @@ mod bombs {
         let gzip = gzip.finish().unwrap();
         assert_rejected(
             &parquet(&page(&gzip, 100, 1, 0), 2, 1, 1, required()),
-            "101 bytes decompressed, expected 100",
+            "more than 100 bytes decompressed",
         );
         assert_rejected(
             &parquet(&page(&gzip, 1 << 30, 1, 0), 2, 1, 1, required()),
@@ -264,26 +195,66 @@ mod bombs {
         let lost = [dictionary(b"\x02\0\0\0hi", huge), page(b"\x01\x02\0", 3, 1, 8)].concat();
         assert_rejected(&parquet(&lost, 0, 1, 1, required()), "dictionary is truncated");
         let beyond = [dictionary(b"\x02\0\0\0hi", 1), page(b"\x01\x02\x01", 3, 1, 8)].concat();
-        assert_rejected(&parquet(&beyond, 0, 1, 1, required()), "dictionary index 1 is out of range");
+        assert_rejected(&parquet(&beyond, 0, 1, 1, required()), "dictionary index out of bounds");
         assert_rejected(
             &parquet(&page(b"\x01\x02\0", 3, 1, 8), 0, 1, 1, required()),
             "dictionary is missing",
         );
-        assert_rejected(&parquet(&page(b"\xff\x02\0", 3, 1, 8), 0, 1, 1, required()), "out of range");
+        assert_rejected(&parquet(&page(b"\xff\x02\0", 3, 1, 8), 0, 1, 1, required()), "missing");
+        let wide = [dictionary(b"\x02\0\0\0hi", 1), page(b"\xff\x02\0", 3, 1, 8)].concat();
+        assert_rejected(&parquet(&wide, 0, 1, 1, required()), "bit width 255");
         let twice = [dictionary(b"\x02\0\0\0hi", 1), dictionary(b"\x02\0\0\0hi", 1)].concat();
         assert_rejected(&parquet(&twice, 0, 1, 1, required()), "two dictionaries");
     }
 
     #[test]
+    fn rejects_counts_that_a_decoder_would_allocate_for() {
+        // The header of delta-encoded lengths: 128 values in one miniblock, the number of values, the first.
+        let lengths = |count: u64| Thrift::new().varint(128).varint(1).varint(count).varint(4).0;
+        let delta = |body: &[u8], values, encoding| {
+            parquet(&page(body, body.len() as i64, values, encoding), 0, values, values, required())
+        };
+        let good = [lengths(1), b"hi".to_vec()].concat();
+        assert_eq!(usable(&open(&delta(&good, 1, 6)).unwrap()), [Some("hi")]);
+        assert_rejected(&delta(&lengths(1 << 40), 1, 6), "truncated");
+        assert_rejected(&delta(&good, 2, 6), "1 values, expected 2");
+        assert_rejected(&delta(&good, 1 << 30, 6), "1073741824 values, expected at most");
+        // Blocks of 2^40 values without bits.
+        let blocks = Thrift::new().varint(1 << 40).varint(1).varint(1 << 40).varint(4).varint(0).varint(0).0;
+        assert_rejected(&delta(&blocks, 1, 6), "1099511627776 values, expected 1");
+        assert_rejected(&delta(&good, 1, 7), "truncated");
+        let prefixes = Thrift::new().varint(128).varint(1).varint(1).varint(0).0;
+        let good = [prefixes.clone(), lengths(1), b"hi".to_vec()].concat();
+        assert_eq!(usable(&open(&delta(&good, 1, 7)).unwrap()), [Some("hi")]);
+        assert_rejected(&delta(&[prefixes, blocks].concat(), 1, 7), "1099511627776 values, expected 1");
+
+        let entries = (1 << 22) + 1;
+        let pages =
+            [dictionary(&vec![0; 4 * entries], entries as i64), page(b"\x01\x02\0", 3, 1, 8)].concat();
+        assert_rejected(&parquet(&pages, 0, 1, 1, required()), "4194305 values, expected at most");
+    }
+
+    #[test]
+    fn rejects_bit_packed_levels() {
+        let optional = vec![Thrift::new().integer(1, 6).integer(2, 1).text(1, "caption").integer(2, 0)];
+        let body = b"\x80\x02\0\0\0hi";
+        let data = Thrift::new().integer(1, 1).integer(1, 0).integer(1, 4).integer(1, 4);
+        let size = body.len() as i64;
+        let header = Thrift::new().integer(1, 0).integer(1, size).integer(1, size).structure(2, data);
+        let pages = [&header.end(), &body[..]].concat();
+        assert_rejected(&parquet(&pages, 0, 1, 1, optional), "unsupported encoding of levels");
+    }
+
+    #[test]
     fn rejects_billions_of_values_in_a_row() {
-        // Repetition level 1 and definition level 1 in runs of 2^40, all of the first entry of the dictionary.
-        let run = |value: u8| [&Thrift::new().varint(1 << 41).0[..], &[value]].concat();
+        // Repetition level 1 and definition level 1 in runs of 2^30, all of the first entry of the dictionary.
+        let run = |value: u8| [&Thrift::new().varint(1 << 31).0[..], &[value]].concat();
         let levels = |bytes: &[u8]| [&(bytes.len() as u32).to_le_bytes(), bytes].concat();
         let repetition = levels(&[&[2, 0], &run(1)[..]].concat());
         let body = [repetition, levels(&run(1)), vec![0], run(0)].concat();
         let value = [&60_000u32.to_le_bytes()[..], &[b'x'; 60_000]].concat();
-        let pages = [dictionary(&value, 1), page(&body, body.len() as i64, 1 << 40, 8)].concat();
-        assert_rejected(&parquet(&pages, 0, 1 << 40, 1, repeated()), "more than 65536 values");
+        let pages = [dictionary(&value, 1), page(&body, body.len() as i64, 1 << 30, 8)].concat();
+        assert_rejected(&parquet(&pages, 0, 1 << 30, 1, repeated()), "more than 65536 values");
     }
 
     #[test]

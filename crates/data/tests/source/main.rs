@@ -14,6 +14,8 @@ mod links;
 mod members;
 #[cfg(feature = "parquet")]
 mod parquet;
+#[cfg(feature = "parquet")]
+mod parquet_writer;
 mod properties;
 mod python_json;
 mod quotes;

@@ -2,9 +2,19 @@
 
 use super::*;
 
-/// All supported codecs, page versions and encodings.
-const FILES: [&str; 5] =
-    ["plain.parquet", "snappy.parquet", "gzip_v2.parquet", "zstd_v2_plain.parquet", "small_pages.parquet"];
+/// All codecs, page versions and encodings.
+const FILES: [&str; 10] = [
+    "plain.parquet",
+    "snappy.parquet",
+    "gzip_v2.parquet",
+    "zstd_v2_plain.parquet",
+    "small_pages.parquet",
+    "brotli.parquet",
+    "lz4_old_lists.parquet",
+    "delta.parquet",
+    "delta_length_v2.parquet",
+    "split.parquet",
+];
 
 #[test]
 fn reads_captions_of_every_text_type() {
@@ -23,7 +33,7 @@ fn list_elements_are_captions() {
     let lists = expected("lists");
     let (keys_expected, texts) = (expected_text("keys"), expected("captions"));
     for file in FILES {
-        for column in ["captions", "large_captions"] {
+        for column in ["captions", "large_captions", "objects.text", "sequence.text"] {
             let records = captions(&fixture(file), &options("", "", &[column, "caption"]));
             let flat: Vec<(&str, Option<&str>)> = (lists.iter().zip(&keys_expected).zip(&texts))
                 .flat_map(|((list, key), text)| {
@@ -72,7 +82,7 @@ fn reads_text_and_integer_keys() {
 fn reads_images_as_bytes_and_paths() {
     let lengths = expected("images");
     for file in FILES {
-        for column in ["picture", "image.bytes", ""] {
+        for column in ["picture", "image.bytes"] {
             let records = images(&fixture(file), &options("", column, &[]));
             assert_eq!(keys(&records), expected_text("keys"), "{file}");
             for (record, length) in records.iter().zip(&lengths) {
@@ -90,6 +100,12 @@ fn reads_images_as_bytes_and_paths() {
                 assert_eq!(rest.unwrap(), records[start..], "{file} {column} {start}");
             }
         }
+        for (record, value) in
+            images(&fixture(file), &options("", "fixed", &[])).iter().zip(expected("fixed"))
+        {
+            let value: Option<Vec<u8>> = serde_json::from_value(value).unwrap();
+            assert_eq!(record.value.clone().ok(), value.map(ImageData::Bytes), "{file}");
+        }
         let small = SourceOptions { max_image_bytes: 20, max_text_bytes: 100, ..SourceOptions::default() };
         let records = images(&fixture(file), &small);
         assert!(records[2].value.is_ok());
@@ -100,6 +116,65 @@ fn reads_images_as_bytes_and_paths() {
         assert_eq!(keys(&records), expected_text("paths"));
         assert!(reason(&records[1]).contains("is missing"));
     }
+}
+
+#[test]
+fn structs_hold_the_bytes_or_the_path_of_an_image() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = file(&folder, "folder/5.jpg", "the image without bytes");
+    for name in FILES {
+        let table = file(&folder, name, fs::read(fixture(name)).unwrap());
+        for column in ["image", ""] {
+            let records = images(&table, &options("", column, &[]));
+            let lengths = records.iter().map(|record| match &record.value {
+                Ok(ImageData::Bytes(bytes)) => Some(bytes.len() as u64),
+                value => {
+                    assert_eq!(value, &Ok(ImageData::File(path.clone())), "{name}");
+                    None
+                }
+            });
+            let expected: Vec<_> = expected("images").iter().map(Value::as_u64).collect();
+            assert_eq!(lengths.collect::<Vec<_>>(), expected, "{name} {column}");
+        }
+    }
+    let root = SourceOptions { image_root: Some(folder.path().to_owned()), ..SourceOptions::default() };
+    let records = images(&fixture("plain.parquet"), &root);
+    assert_eq!(records[5].value, Ok(ImageData::File(path)));
+    let records = images(&fixture("plain.parquet"), &SourceOptions::default());
+    assert_eq!(reason(&records[5]), "the file `folder/5.jpg` is missing");
+    // Captions are not looked for in images.
+    let records = captions(&fixture("plain.parquet"), &options("", "", &["image"]));
+    assert_eq!(reason(&records[5]), "the caption is the path of an image, expected text");
+}
+
+#[test]
+fn reads_the_layout_of_hub_datasets() {
+    let shard = fixture("hub/train-00001-of-00002.parquet");
+    let records = images(&shard, &SourceOptions::default());
+    assert_eq!(keys(&records), ["1", "2", "3"]);
+    assert_eq!(keys(&captions(&shard, &SourceOptions::default())), ["1", "2", "3"]);
+    assert_eq!(records[2].value, Ok(ImageData::Bytes(vec![1, 2])));
+
+    // A folder, and the same files as a pattern.
+    for path in [fixture("hub"), fixture("hub/train-*.parquet")] {
+        let by_text = options("text", "", &[]);
+        let values: Vec<_> =
+            images(&path, &by_text).into_iter().map(|record| record.value.unwrap()).collect();
+        let expected = (0..2).flat_map(|shard| (0..3).map(move |row| ImageData::Bytes(vec![shard, row])));
+        assert_eq!(values, expected.collect::<Vec<_>>());
+        let records = captions(&path, &by_text);
+        assert_eq!(usable(&records)[3], Some("caption 1 0"));
+        assert_eq!(keys(&records), keys(&images(&path, &by_text)));
+    }
+}
+
+#[test]
+fn tables_beside_images_hold_captions_only() {
+    let folder = tempfile::tempdir().unwrap();
+    file(&folder, "classes/cat.png", "an image");
+    file(&folder, "metadata.parquet", fs::read(fixture("plain.parquet")).unwrap());
+    assert_eq!(keys(&images(folder.path(), &SourceOptions::default())), ["classes/cat.png"]);
+    assert_eq!(captions(folder.path(), &SourceOptions::default()).len(), 12);
 }
 
 #[test]
@@ -119,8 +194,8 @@ fn rejects_unsupported_columns() {
         assert_eq!(*wanted, format!("`{column}`"));
         assert_eq!(
             columns,
-            "`key`, `id`, `small`, `large`, `path`, `picture`, `image.bytes`, `image.path`, `caption`, \
-             `categorical`, `captions`, `large_captions`, `required`"
+            "`key`, `id`, `small`, `large`, `path`, `picture`, `image.bytes`, `image.path`, `fixed`, `caption`, \
+             `categorical`, `captions`, `large_captions`, `objects.text`, `sequence.text`, `required`, `image`"
         );
     }
     // Not a text column: each row has a reason.
@@ -128,17 +203,4 @@ fn rejects_unsupported_columns() {
     assert_eq!(reason(&records[0]), "the caption is the integer 1, expected text");
     let records = images(&fixture("plain.parquet"), &options("", "captions", &[]));
     assert_eq!(reason(&records[0]), "the path is a list, expected a single value");
-}
-
-#[test]
-fn rejects_unsupported_encodings_and_codecs() {
-    let source = open_captions(&fixture("delta.parquet"), &SourceOptions::default()).unwrap();
-    let (records, error) = until_error(&*source);
-    assert!(records.is_empty() && matches!(error, DataError::Damaged { .. }), "{error}");
-    assert!(
-        error.to_string().contains("column `caption`") && error.to_string().contains("DELTA_BYTE_ARRAY"),
-        "{error}"
-    );
-    let source = open_captions(&fixture("brotli.parquet"), &SourceOptions::default()).unwrap();
-    assert!(until_error(&*source).1.to_string().contains("Brotli"));
 }

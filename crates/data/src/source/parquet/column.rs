@@ -2,34 +2,38 @@
 
 use std::ops::Range;
 
-use super::hybrid::Hybrid;
-use super::metadata::{Chunk, Leaf, Physical};
+use bytes::Bytes;
+
+use super::levels::Hybrid;
+use super::metadata::{Chunk, Leaf};
 use super::page::{Kind, PageHeader, Pages};
+use super::values::Values;
 use crate::source::table::Cell;
 
 /// Maximum length of the list of a row.
 const MAX_LIST: usize = 1 << 16;
 
 /// Iterates over the rows of a column chunk, with one page and the dictionary in memory.
+///
+/// Levels are read here, one at a time, so that a page cannot ask for a list of any length; [`Values`] decodes the values.
 pub(super) struct ColumnReader {
     pages: Pages,
     leaf: Leaf,
     /// Values that are not read yet, including nulls and empty lists.
     left: u64,
     page: Option<Page>,
-    dictionary: Option<Values>,
+    values: Values,
     /// Maximum length of the values of a row in bytes.
     max: u64,
 }
 
-/// A data page.
+/// The levels of a data page.
 struct Page {
-    bytes: Vec<u8>,
+    bytes: Bytes,
     /// Values that are not read yet.
     left: u64,
     repetition: Option<Levels>,
     definition: Option<Hybrid>,
-    values: Encoded,
 }
 
 /// Repetition levels, with one level of lookahead.
@@ -38,30 +42,17 @@ struct Levels {
     next: Option<u32>,
 }
 
-enum Encoded {
-    /// Offset of the next value.
-    Plain(usize),
-    /// Indices into the dictionary.
-    Indexed(Hybrid),
-}
-
-/// The values of a dictionary.
-enum Values {
-    /// Length-prefixed values, and their offsets.
-    Bytes {
-        bytes: Vec<u8>,
-        offsets: Vec<u32>,
-    },
-    Integers(Vec<i64>),
-}
-
 impl ColumnReader {
-    pub(super) fn new(pages: Pages, leaf: Leaf, chunk: &Chunk, max: u64) -> Self {
-        Self { pages, leaf, left: chunk.values, page: None, dictionary: None, max }
+    pub(super) fn new(pages: Pages, leaf: Leaf, chunk: &Chunk, max: u64) -> Result<Self, String> {
+        let values = Values::new(leaf.physical)?;
+        Ok(Self { pages, leaf, left: chunk.values, page: None, values, max })
     }
 
-    /// Skips rows of a column without lists. Whole pages are not read.
+    /// Skips rows. Whole pages of a column without lists are not read.
     pub(super) fn skip(&mut self, mut rows: u64) -> Result<(), String> {
+        if self.leaf.repeated {
+            return (0..rows).try_for_each(|_| self.cell().map(drop));
+        }
         while rows > 0 {
             if self.page.is_none() {
                 let header = self.data_header()?.ok_or("it has fewer rows than stated")?;
@@ -145,14 +136,11 @@ impl ColumnReader {
     fn data_header(&mut self) -> Result<Option<PageHeader>, String> {
         while let Some(header) = self.pages.header()? {
             match header.kind {
-                Kind::Data | Kind::DataV2 { .. } => return Ok(Some(header)),
+                Kind::Data { .. } | Kind::DataV2 { .. } => return Ok(Some(header)),
                 Kind::Other => self.pages.skip(&header),
                 Kind::Dictionary => {
-                    if self.dictionary.is_some() || !matches!(header.encoding, 0 | 2) {
-                        return Err("it has two dictionaries, or one without plain encoding".to_owned());
-                    }
                     let bytes = self.pages.body(&header)?;
-                    self.dictionary = Some(Values::plain(bytes, self.leaf.physical, header.values)?);
+                    self.values.set_dictionary(bytes, header.values, header.encoding)?;
                 }
             }
         }
@@ -161,7 +149,7 @@ impl ColumnReader {
 
     fn open_page(&mut self, header: PageHeader) -> Result<(), String> {
         self.take(header.values)?;
-        let bytes = self.pages.body(&header)?;
+        let bytes = Bytes::from(self.pages.body(&header)?);
         let levels = "the levels of a page exceed the page";
         let max_definition = self.leaf.max_definition;
         let mut at = 0;
@@ -183,36 +171,29 @@ impl ColumnReader {
             Kind::DataV2 { repetition, definition, .. } => {
                 (Some(span(Some(repetition)).ok_or(levels)?), Some(span(Some(definition)).ok_or(levels)?))
             }
-            _ => {
+            Kind::Data { repetition, definition } => {
+                if self.leaf.repeated && repetition != 3 || max_definition > 0 && definition != 3 {
+                    return Err("unsupported encoding of levels: write the file with pyarrow".to_owned());
+                }
                 let repetition = self.leaf.repeated.then(|| span(None).ok_or(levels)).transpose()?;
                 (repetition, (max_definition > 0).then(|| span(None).ok_or(levels)).transpose()?)
             }
+            Kind::Dictionary | Kind::Other => (None, None),
         };
         let repetition = repetition.filter(|_| self.leaf.repeated).and_then(|span| Hybrid::new(span, 1));
         let definition = definition
             .filter(|_| max_definition > 0)
             .and_then(|span| Hybrid::new(span, u32::BITS - max_definition.leading_zeros()));
-        let values = match header.encoding {
-            0 => Encoded::Plain(at),
-            2 | 8 => {
-                // A page of nulls may be empty.
-                let width = bytes.get(at).map_or(0, |&width| u32::from(width));
-                let span = (at + 1).min(bytes.len())..bytes.len();
-                Encoded::Indexed(
-                    Hybrid::new(span, width)
-                        .ok_or("the bit width of the dictionary indices is out of range")?,
-                )
-            }
-            encoding => return Err(unknown_encoding(encoding)),
+        let values = match &definition {
+            Some(levels) => levels
+                .count(&bytes, max_definition, header.values)
+                .ok_or("the definition levels are truncated")?,
+            None => header.values,
         };
+        self.values.add_page(bytes.slice(at..), values, header.encoding)?;
         let repetition = repetition.map(|levels| Levels { levels, next: None });
-        self.page = (header.values > 0).then_some(Page {
-            bytes,
-            left: header.values,
-            repetition,
-            definition,
-            values,
-        });
+        self.page =
+            (header.values > 0).then_some(Page { bytes, left: header.values, repetition, definition });
         Ok(())
     }
 
@@ -228,116 +209,10 @@ impl ColumnReader {
             Some(levels) => levels.next(&page.bytes).ok_or("the definition levels are truncated")?,
             None => max_definition,
         };
-        let cell = if definition == max_definition {
-            page.read(self.leaf.physical, self.dictionary.as_ref(), max)?
-        } else {
-            Cell::Missing
-        };
+        let cell = if definition == max_definition { self.values.next(max)? } else { Cell::Missing };
         if page.left == 0 {
             self.page = None;
         }
         Ok(cell)
     }
-}
-
-fn unknown_encoding(encoding: i64) -> String {
-    let name = match encoding {
-        5 => "DELTA_BINARY_PACKED",
-        6 => "DELTA_LENGTH_BYTE_ARRAY",
-        7 => "DELTA_BYTE_ARRAY",
-        9 => "BYTE_STREAM_SPLIT",
-        _ => "unknown",
-    };
-    format!("unsupported encoding {name}: use the plain or dictionary encoding")
-}
-
-impl Page {
-    fn read(&mut self, physical: Physical, dictionary: Option<&Values>, max: u64) -> Result<Cell, String> {
-        let early = "the values of a page are truncated";
-        match &mut self.values {
-            Encoded::Plain(at) => match physical {
-                Physical::Bytes => {
-                    let span = span(&self.bytes, *at).ok_or(early)?;
-                    *at = span.end;
-                    Ok(bytes(&self.bytes[span], max))
-                }
-                Physical::Int32 { .. } | Physical::Int64 { .. } => {
-                    let (value, end) = integer(&self.bytes, *at, physical).ok_or(early)?;
-                    *at = end;
-                    Ok(decimal(value, physical))
-                }
-            },
-            Encoded::Indexed(indices) => {
-                let index = indices.next(&self.bytes).ok_or(early)? as usize;
-                let outside = || format!("the dictionary index {index} is out of range");
-                match dictionary.ok_or("the dictionary is missing")? {
-                    Values::Bytes { bytes: dictionary, offsets } => {
-                        let offset = *offsets.get(index).ok_or_else(outside)? as usize;
-                        let span = span(dictionary, offset).ok_or_else(outside)?;
-                        Ok(bytes(&dictionary[span], max))
-                    }
-                    Values::Integers(values) => {
-                        Ok(decimal(*values.get(index).ok_or_else(outside)?, physical))
-                    }
-                }
-            }
-        }
-    }
-}
-
-impl Values {
-    fn plain(bytes: Vec<u8>, physical: Physical, count: u64) -> Result<Self, String> {
-        let early = "the dictionary is truncated";
-        let mut at = 0;
-        // No allocation for the stated count, which is not trusted.
-        if physical == Physical::Bytes {
-            let mut offsets = Vec::new();
-            for _ in 0..count {
-                offsets.push(u32::try_from(at).map_err(|_| early)?);
-                at = span(&bytes, at).ok_or(early)?.end;
-            }
-            return Ok(Self::Bytes { bytes, offsets });
-        }
-        let mut values = Vec::new();
-        for _ in 0..count {
-            let (value, end) = integer(&bytes, at, physical).ok_or(early)?;
-            at = end;
-            values.push(value);
-        }
-        Ok(Self::Integers(values))
-    }
-}
-
-/// Returns the span of the length-prefixed bytes at `at`.
-fn span(page: &[u8], at: usize) -> Option<Range<usize>> {
-    let length = u32::from_le_bytes(*page.get(at..)?.first_chunk()?) as usize;
-    let start = at + 4;
-    let end = start.checked_add(length).filter(|&end| end <= page.len())?;
-    Some(start..end)
-}
-
-/// Returns the integer at `at`, and its end.
-fn integer(page: &[u8], at: usize, physical: Physical) -> Option<(i64, usize)> {
-    let rest = page.get(at..)?;
-    match physical {
-        Physical::Int64 { .. } => Some((i64::from_le_bytes(*rest.first_chunk()?), at + 8)),
-        Physical::Int32 { .. } | Physical::Bytes => {
-            Some((i32::from_le_bytes(*rest.first_chunk()?).into(), at + 4))
-        }
-    }
-}
-
-fn bytes(value: &[u8], max: u64) -> Cell {
-    match value.len() as u64 {
-        length if length > max => Cell::TooLong(length),
-        _ => Cell::Bytes(value.to_vec()),
-    }
-}
-
-fn decimal(value: i64, physical: Physical) -> Cell {
-    Cell::Integer(match physical {
-        Physical::Int32 { unsigned: true } => (value as u32).to_string(),
-        Physical::Int64 { unsigned: true } => (value as u64).to_string(),
-        _ => value.to_string(),
-    })
 }

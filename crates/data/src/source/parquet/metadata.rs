@@ -40,8 +40,26 @@ pub(super) struct Leaf {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Physical {
     Bytes,
-    Int32 { unsigned: bool },
-    Int64 { unsigned: bool },
+    /// Bytes of the same length in all rows.
+    Fixed(u32),
+    Int32 {
+        unsigned: bool,
+    },
+    Int64 {
+        unsigned: bool,
+    },
+}
+
+impl Physical {
+    /// Returns the length of a value in bytes, or `None` if it varies.
+    pub(super) fn width(self) -> Option<u32> {
+        match self {
+            Self::Bytes => None,
+            Self::Fixed(width) => Some(width),
+            Self::Int32 { .. } => Some(4),
+            Self::Int64 { .. } => Some(8),
+        }
+    }
 }
 
 /// A row group.
@@ -131,6 +149,7 @@ fn chunk(column: &Struct, leaf: &Leaf, length: u64) -> Option<Chunk> {
         Physical::Int32 { .. } => 1,
         Physical::Int64 { .. } => 2,
         Physical::Bytes => 6,
+        Physical::Fixed(_) => 7,
     };
     if metadata.integer(1)? != physical {
         return None;
@@ -151,13 +170,34 @@ struct Open<'a> {
     children: u64,
     definition: u32,
     repetition: u32,
-    /// Number of open groups before the enclosing list.
-    list: Option<usize>,
+    /// The enclosing list.
+    list: Option<List>,
     /// Whether it is marked as a list.
     is_list: bool,
 }
 
-/// Returns the supported columns: text, bytes and integers, and simple lists of them.
+/// The groups from the root that a list and its element end at. Those between are not part of names.
+#[derive(Clone, Copy)]
+struct List {
+    named: usize,
+    element: usize,
+}
+
+impl List {
+    /// Returns the list of a repeated field, which is at position `at`.
+    ///
+    /// See <https://github.com/apache/parquet-format/blob/master/LogicalTypes.md#lists> for the layouts of earlier writers.
+    fn new(parent: &Open, at: usize, name: &str, children: u64) -> Self {
+        let is_element = children != 1 || name == "array" || name == format!("{}_tuple", parent.name);
+        match (parent.is_list, is_element) {
+            (false, _) => Self { named: at + 1, element: at + 1 },
+            (true, true) => Self { named: at, element: at + 1 },
+            (true, false) => Self { named: at, element: at + 2 },
+        }
+    }
+}
+
+/// Returns the supported columns: text, bytes and integers, and lists of them, or of structs with them.
 fn leaves(footer: &Struct) -> Option<Vec<Leaf>> {
     let mut leaves = Vec::new();
     let mut index = 0;
@@ -181,8 +221,7 @@ fn leaves(footer: &Struct) -> Option<Vec<Leaf>> {
             _ => return None,
         };
         let list = match (parent.list, repeats) {
-            (None, 1) if parent.is_list => Some(open.len()),
-            (None, 1) => Some(open.len() + 1),
+            (None, 1) => Some(List::new(parent, open.len(), name, children)),
             (list, _) => list,
         };
         let entry = Open {
@@ -216,8 +255,8 @@ fn leaves(footer: &Struct) -> Option<Vec<Leaf>> {
 
 fn leaf(element: &Struct, open: &[Open], index: usize) -> Option<Leaf> {
     let entry = open.last()?;
-    // A list may contain its wrapper and the element, but no structs.
-    if entry.repetition > 1 || entry.list.is_some_and(|before| open.len() > before + 2) {
+    // Lists of lists are unsupported.
+    if entry.repetition > 1 {
         return None;
     }
     let converted = element.integer(6);
@@ -228,16 +267,22 @@ fn leaf(element: &Struct, open: &[Open], index: usize) -> Option<Leaf> {
     let unsigned = matches!(converted, Some(11..=14));
     // Plain integers, not other types that are stored as integers, such as timestamps.
     let is_integer = matches!(converted, None | Some(11..=18)) && logical.is_none_or(|kind| kind.has(10));
+    let is_plain = converted.is_none() && logical.is_none();
     let (physical, kind) = match element.integer(1)? {
         1 if is_integer => (Physical::Int32 { unsigned }, ColumnKind::Text),
         2 if is_integer => (Physical::Int64 { unsigned }, ColumnKind::Text),
         6 if is_text => (Physical::Bytes, ColumnKind::Text),
-        6 if converted.is_none() && logical.is_none() => (Physical::Bytes, ColumnKind::Bytes),
+        6 if is_plain => (Physical::Bytes, ColumnKind::Bytes),
+        7 if is_plain => {
+            let width = i32::try_from(element.integer(2)?).ok().filter(|&width| width > 0)?;
+            (Physical::Fixed(width.unsigned_abs()), ColumnKind::Bytes)
+        }
         _ => return None,
     };
-    let named = &open[1..entry.list.unwrap_or(open.len())];
+    let List { named, element } = entry.list.unwrap_or(List { named: open.len(), element: open.len() });
+    let names = open[1..named].iter().chain(open.get(element..).unwrap_or_default());
     Some(Leaf {
-        name: named.iter().map(|group| group.name).collect::<Vec<_>>().join("."),
+        name: names.map(|group| group.name).collect::<Vec<_>>().join("."),
         kind,
         physical,
         max_definition: entry.definition,

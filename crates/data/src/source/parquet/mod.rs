@@ -1,51 +1,83 @@
 //! Parquet.
 //!
-//! An own reader for the few types of columns in datasets of images and captions, since files are untrusted: its memory is
-//! bounded by the size of a page, and it does not panic on any file.
+//! Files are untrusted, and the `parquet` crate allocates for sizes that a file states and recurses into its schema. So the
+//! footer, the headers of pages and their decompression are read here, with bounds; the crate decodes the values of a page.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+mod codec;
 mod column;
-mod hybrid;
+mod levels;
 mod metadata;
 mod page;
 mod thrift;
+mod values;
 
 use self::column::ColumnReader;
 use self::metadata::{Group, Leaf, Metadata};
 use self::page::Pages;
 use super::options::SourceOptions;
-use super::table::{Column, ColumnKind, Row, Rows, Table};
+use super::table::{Cell, Column, ColumnKind, Row, Rows, Table};
 use crate::DataError;
 use crate::file::open_file;
 
-/// Columns of text, bytes and integers, and lists of them, with plain or dictionary encoding; uncompressed or compressed with
-/// Snappy, Gzip or Zstandard.
+/// Columns of text, bytes and integers, lists of them, and structs of an image.
 pub(super) struct Parquet(Arc<Inner>);
 
 struct Inner {
     path: PathBuf,
     metadata: Metadata,
     columns: Vec<Column>,
+    /// For each column, the leaves that it consists of.
+    parts: Vec<Parts>,
     max_image_bytes: u64,
     max_text_bytes: u64,
+}
+
+/// The leaves of a column.
+#[derive(Clone, Copy)]
+struct Parts {
+    leaf: usize,
+    /// The path of an image without bytes.
+    path: Option<usize>,
 }
 
 impl Parquet {
     pub(super) fn open(path: &Path, options: &SourceOptions) -> Result<Self, DataError> {
         let damaged = |reason| DataError::Damaged { path: path.to_owned(), reason };
         let metadata = Metadata::read(&mut open_file(path)?).map_err(damaged)?;
-        let column = |leaf: &Leaf| Column { name: leaf.name.clone(), kind: leaf.kind };
-        let columns = metadata.leaves.iter().map(column).collect();
+        let (mut columns, mut parts) = (Vec::new(), Vec::new());
+        for (leaf, Leaf { name, kind, .. }) in metadata.leaves.iter().enumerate() {
+            columns.push(Column { name: name.clone(), kind: *kind });
+            parts.push(Parts { leaf, path: None });
+        }
+        for (name, image) in images(&metadata.leaves) {
+            columns.push(Column { name, kind: ColumnKind::Image });
+            parts.push(image);
+        }
         Ok(Self(Arc::new(Inner {
             path: path.to_owned(),
             metadata,
             columns,
+            parts,
             max_image_bytes: options.max_image_bytes,
             max_text_bytes: options.max_text_bytes as u64,
         })))
     }
+}
+
+/// Returns the structs with the bytes of an image and perhaps its path, as the library `datasets` writes them.
+fn images(leaves: &[Leaf]) -> Vec<(String, Parts)> {
+    let find = |name: &str, kind| {
+        leaves.iter().position(|leaf| leaf.name == name && leaf.kind == kind && !leaf.repeated)
+    };
+    let structs = leaves.iter().filter_map(|leaf| leaf.name.strip_suffix(".bytes"));
+    let images = structs.filter_map(|name| {
+        let leaf = find(&format!("{name}.bytes"), ColumnKind::Bytes)?;
+        Some((name.to_owned(), Parts { leaf, path: find(&format!("{name}.path"), ColumnKind::Text) }))
+    });
+    images.collect()
 }
 
 impl Table for Parquet {
@@ -93,7 +125,8 @@ impl Table for Parquet {
     fn skippable(&self, columns: &[usize], value: u64) -> (u64, u64) {
         let (mut rows, mut values) = (0, 0u64);
         for group in &self.0.metadata.groups {
-            let in_group: u64 = columns.iter().map(|&column| group.chunks[column].values).sum();
+            let in_group: u64 =
+                columns.iter().map(|&column| group.chunks[self.0.parts[column].leaf].values).sum();
             match values.checked_add(in_group) {
                 Some(sum) if sum <= value => values = sum,
                 _ => break,
@@ -116,7 +149,7 @@ struct Walk {
     group: usize,
     /// Remaining rows of the current one.
     left: u64,
-    readers: Vec<ColumnReader>,
+    readers: Vec<Reader>,
     done: bool,
 }
 
@@ -145,20 +178,14 @@ impl Walk {
         let skip = std::mem::take(&mut self.skip);
         self.readers.clear();
         for &column in &self.columns {
-            let (leaf, chunk) = (&self.table.metadata.leaves[column], &group.chunks[column]);
-            let max = match leaf.kind {
-                ColumnKind::Text => self.table.max_text_bytes,
-                ColumnKind::Bytes => self.table.max_image_bytes.max(self.table.max_text_bytes),
+            let Parts { leaf, path } = self.table.parts[column];
+            let open = |leaf: usize| -> Result<ColumnReader, DataError> {
+                let damaged = |reason: String| self.table.damaged(column, self.number + 1, &reason);
+                let mut reader = self.table.reader(group, leaf)?.map_err(damaged)?;
+                reader.skip(skip).map_err(damaged)?;
+                Ok(reader)
             };
-            let pages = Pages::new(open_file(&self.table.path)?, chunk);
-            let mut reader = ColumnReader::new(pages, leaf.clone(), chunk, max);
-            let skipped = if leaf.repeated {
-                (0..skip).try_for_each(|_| reader.cell().map(drop))
-            } else {
-                reader.skip(skip)
-            };
-            skipped.map_err(|reason| self.table.damaged(column, self.number + 1, &reason))?;
-            self.readers.push(reader);
+            self.readers.push(Reader { value: open(leaf)?, path: path.map(open).transpose()? });
         }
         self.left = group.rows - skip;
         self.number += skip;
@@ -166,7 +193,39 @@ impl Walk {
     }
 }
 
+/// Reads the cells of a column.
+struct Reader {
+    value: ColumnReader,
+    path: Option<ColumnReader>,
+}
+
+impl Reader {
+    fn cell(&mut self) -> Result<Cell, String> {
+        let value = self.value.cell()?;
+        let path = self.path.as_mut().map(ColumnReader::cell).transpose()?;
+        Ok(match (value, path) {
+            (Cell::Missing, Some(Cell::Bytes(path))) => Cell::Path(path),
+            (value, _) => value,
+        })
+    }
+
+    fn finish(&mut self) -> Result<(), String> {
+        self.value.finish()?;
+        self.path.as_mut().map_or(Ok(()), ColumnReader::finish)
+    }
+}
+
 impl Inner {
+    fn reader(&self, group: &Group, leaf: usize) -> Result<Result<ColumnReader, String>, DataError> {
+        let (chunk, leaf) = (&group.chunks[leaf], &self.metadata.leaves[leaf]);
+        let max = match leaf.kind {
+            ColumnKind::Text => self.max_text_bytes,
+            ColumnKind::Bytes | ColumnKind::Image => self.max_image_bytes.max(self.max_text_bytes),
+        };
+        let pages = Pages::new(open_file(&self.path)?, chunk);
+        Ok(ColumnReader::new(pages, leaf.clone(), chunk, max))
+    }
+
     fn damaged(&self, column: usize, row: u64, reason: &str) -> DataError {
         let name = &self.columns[column].name;
         DataError::Damaged {

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 
+use super::codec::decompress;
 use super::metadata::Chunk;
 use super::thrift::Struct;
 
@@ -24,7 +25,11 @@ pub(super) struct PageHeader {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Dictionary,
-    Data,
+    /// With the encodings of its levels.
+    Data {
+        repetition: i64,
+        definition: i64,
+    },
     /// With uncompressed levels; `repetition` and `definition` are their lengths.
     DataV2 {
         repetition: u64,
@@ -110,9 +115,6 @@ impl Pages {
             };
         }
         let values = decompress(self.codec, values, size)?;
-        if values.len() != size {
-            return Err(format!("a page has {} bytes decompressed, expected {size}", values.len()));
-        }
         Ok(if levels.is_empty() { values } else { [levels, &values].concat() })
     }
 
@@ -133,7 +135,8 @@ impl PageHeader {
         let (kind, values, encoding) = match fields.integer(1)? {
             0 => {
                 let data = fields.structure(5)?;
-                (Kind::Data, unsigned(data.integer(1))?, data.integer(2)?)
+                let kind = Kind::Data { definition: data.integer(3)?, repetition: data.integer(4)? };
+                (kind, unsigned(data.integer(1))?, data.integer(2)?)
             }
             2 => {
                 let dictionary = fields.structure(7)?;
@@ -152,35 +155,5 @@ impl PageHeader {
         };
         let compressed = unsigned(fields.integer(3))?;
         Some(Self { kind, values, encoding, compressed, uncompressed: unsigned(fields.integer(2))? })
-    }
-}
-
-/// Decompresses to at most `size` bytes, or one more if there are more.
-fn decompress(codec: i64, input: &[u8], size: usize) -> Result<Vec<u8>, String> {
-    let corrupt = |error: &dyn std::fmt::Display| format!("a page cannot be decompressed: {error}");
-    match codec {
-        1 => {
-            let stated = snap::raw::decompress_len(input).map_err(|error| corrupt(&error))?;
-            if stated != size {
-                return Err(format!("a page has {stated} bytes decompressed, expected {size}"));
-            }
-            snap::raw::Decoder::new().decompress_vec(input).map_err(|error| corrupt(&error))
-        }
-        2 => {
-            let mut output = Vec::new();
-            let mut input = flate2::read::MultiGzDecoder::new(input).take(size as u64 + 1);
-            input.read_to_end(&mut output).map_err(|error| corrupt(&error))?;
-            Ok(output)
-        }
-        6 => zstd::bulk::decompress(input, size).map_err(|error| corrupt(&error)),
-        _ => {
-            let name = match codec {
-                3 => "LZO",
-                4 => "Brotli",
-                5 | 7 => "LZ4",
-                _ => "an unknown codec",
-            };
-            Err(format!("unsupported compression {name}: use Snappy, Gzip, Zstandard or none"))
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! The hybrid of run-length encoding and bit-packing, used for levels and dictionary indices.
+//! The hybrid of run-length encoding and bit-packing, used for levels.
 //!
 //! See "Run Length Encoding / Bit-Packing Hybrid" in <https://parquet.apache.org/docs/file-format/data-pages/encodings/>.
 
@@ -7,7 +7,7 @@ use std::ops::Range;
 use super::thrift::varint;
 
 /// Reads from a part of a page, which is passed for every value.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Hybrid {
     /// The remaining bytes.
     span: Range<usize>,
@@ -60,6 +60,23 @@ impl Hybrid {
         }
     }
 
+    /// Counts a value among the next `left`, without reading them. Returns `None` if the bytes are truncated.
+    pub(super) fn count(&self, page: &[u8], value: u32, mut left: u64) -> Option<u64> {
+        let mut levels = self.clone();
+        let mut found = 0;
+        while left > 0 {
+            let (next, length) = match &mut levels.run {
+                // Runs can be longer than any page.
+                Run::Repeated { value, left: length } if *length > 0 => (*value, std::mem::take(length)),
+                _ => (levels.next(page)?, 1),
+            };
+            let length = length.min(left);
+            left -= length;
+            found += if next == value { length } else { 0 };
+        }
+        Some(found)
+    }
+
     fn next_run(&mut self, page: &[u8]) -> Option<Run> {
         let mut bytes = page.get(self.span.clone())?;
         let head = varint(&mut bytes)?;
@@ -94,8 +111,19 @@ mod tests {
     }
 
     #[test]
+    fn counts_values_without_reading_them() {
+        // A run of 2^40 ones, then zeros and ones in turn.
+        let bytes = [&[0x80, 0x80, 0x80, 0x80, 0x80, 0x40, 1][..], &[3, 0b1010_1010]].concat();
+        let levels = Hybrid::new(0..bytes.len(), 1).unwrap();
+        assert_eq!(levels.count(&bytes, 1, (1 << 40) + 6), Some((1 << 40) + 3));
+        assert_eq!(levels.count(&bytes, 0, (1 << 40) + 6), Some(3));
+        assert_eq!(levels.count(&bytes, 0, (1 << 40) + 9), None);
+    }
+
+    #[test]
     fn rejects_truncated_runs() {
         assert_eq!(all(&[3, 0b1000_1000], 3, 8), None);
+        assert_eq!(Hybrid::new(0..2, 3).unwrap().count(&[3, 0b1000_1000], 0, 8), None);
         assert_eq!(all(&[8], 3, 1), None);
         assert_eq!(all(&[8, 5], 3, 5), None);
         assert_eq!(all(&[], 0, 1), None);
