@@ -21,7 +21,7 @@ use super::tar::{TarCaptions, TarImages};
 use crate::DataError;
 use crate::file::open_file;
 
-const IMAGES: &str = "images";
+pub(super) const IMAGES: &str = "images";
 const CAPTIONS: &str = "captions";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,7 +179,7 @@ pub fn open_images(
 /// | path | captions | key |
 /// |---|---|---|
 /// | `.csv`, `.tsv`, `.jsonl`, `.ndjson`, `.parquet` | [`caption_columns`](SourceOptions::caption_columns), row by row; every element of a list is a caption | [`key_column`](SourceOptions::key_column), else the path of the image, else the row number |
-/// | a folder of images | the files `.txt` (or `.text`, `.caption`) of the same names, or fields of the `.json` files if columns are given | the path of the image |
+/// | a folder of images | the files `.txt` (or `.text`, `.caption`) of the same names, or fields of the `.json` files if columns are given; without such files, `metadata.csv`, `metadata.jsonl` or Parquet files in it | the path of the image |
 /// | a folder of `.tar`, or `.tar` | the `.txt` (or `.text`, `.caption`) members, at most one per sample; or fields of the `.json` members and text members such as `outputs.txt`, if columns are given | the name of the member without its field |
 /// | `.json` | COCO captions, in the order of `images`, then of the annotation ids | `file_name` of the image |
 /// | `.txt` | the lines | the line number, from 1 |
@@ -238,7 +238,7 @@ fn open<T: 'static>(
     options: &SourceOptions,
     open_file: impl Fn(Format, &Path) -> Result<Option<Opened<T>>, DataError>,
 ) -> Result<Box<dyn RecordSource<T>>, DataError> {
-    let Files { files, passed_over } = shards::find(path, wanted)?;
+    let Files { files, passed_over } = shards::find(path, wanted, options)?;
     let mut sources: Vec<Box<dyn RecordSource<T>>> = Vec::with_capacity(files.len());
     let mut has_names = false;
     for (path, name) in files.iter().zip(scope::names(&files)) {
