@@ -124,8 +124,9 @@ impl Format {
 /// cells that are not valid UTF-8; invalid rows. Nothing is unpacked to disk.
 ///
 /// Iterating over a corrupt or truncated tar or Parquet file returns the records before the corruption and then an error.
-/// Memory does not grow with the number of records, with two exceptions: the names of a folder (about 80 bytes each) and
-/// the contents of COCO files are kept.
+/// Memory does not grow with the number of records, with three exceptions: the names of a folder (about 80 bytes each), the
+/// contents of COCO files, and hashes of keys that have to be unique, those of the samples of a tar and of tables with keys
+/// beside paths (about 50 bytes each).
 ///
 /// [WebDataset]: https://github.com/webdataset/webdataset
 ///
@@ -167,7 +168,7 @@ pub fn open_images(
             Format::TextLines => None,
             table => {
                 let table = TableImages::new(open_table(table, path, options)?, options)?;
-                let keys = table.keys;
+                let keys = table.keys();
                 Some((Box::new(table), keys))
             }
         })
@@ -221,7 +222,7 @@ pub fn open_captions(
             }
             table => {
                 let table = TableCaptions::new(open_table(table, path, options)?, options)?;
-                let keys = table.keys;
+                let keys = table.keys();
                 Some((Box::new(table), keys))
             }
         })
