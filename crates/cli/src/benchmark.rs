@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use sail_vl::SailModel;
 use sail_vl::core::Dtype;
+use sail_vl::data::source::SourceOptions;
 use sail_vl::layers::Head;
 use sail_vl::report::Facts;
 use sail_vl::tasks::{
@@ -21,10 +22,11 @@ use crate::encode_progress::EncodeProgress;
 use crate::error::CliError;
 use crate::galleries::{CANDIDATES, Galleries};
 use crate::interrupt::stop_flag;
+use crate::links::LinkArgs;
 use crate::models::HeadArgs;
 use crate::named::named;
 use crate::score_tables::{write_retrieval, write_zero_shot};
-use crate::{examples, output, sources};
+use crate::{examples, output};
 
 #[derive(Subcommand)]
 pub(crate) enum BenchmarkCommand {
@@ -52,6 +54,8 @@ pub(crate) struct TaskArgs {
     /// the hub (`id@revision`), of which the files that the task reads are downloaded.
     #[arg(long, value_name = "PATH_OR_ID")]
     data: String,
+    #[command(flatten)]
+    links: LinkArgs,
     #[command(flatten)]
     head: HeadArgs,
     /// Folder in which the features of the models are kept for the next head [default: `sail/features` in the user's
@@ -115,7 +119,8 @@ pub(crate) struct ClassifyArgs {
 pub(crate) fn run(command: &BenchmarkCommand) -> Result<(), CliError> {
     match command {
         BenchmarkCommand::Winoground(args) => {
-            let data = WinogroundData::open(&args.data(TaskFiles::Winoground)?)?;
+            let (path, options) = args.data(TaskFiles::Winoground)?;
+            let data = WinogroundData::open(&path, &options)?;
             let result = args.score(&args.open()?, |model, cache| winoground(model, &data, cache))?;
             let scores = &result.scores;
             args.print(&result, &result.skipped, |out| {
@@ -128,7 +133,8 @@ pub(crate) fn run(command: &BenchmarkCommand) -> Result<(), CliError> {
             })
         }
         BenchmarkCommand::Mmvp(args) => {
-            let data = MmvpData::open(&args.data(TaskFiles::Mmvp)?)?;
+            let (path, options) = args.data(TaskFiles::Mmvp)?;
+            let data = MmvpData::open(&path, &options)?;
             let result = args.score(&args.open()?, |model, cache| mmvp(model, &data, cache))?;
             args.print(&result, &result.skipped, |out| {
                 writeln!(out, "{} pairs", result.n_pairs)?;
@@ -136,9 +142,9 @@ pub(crate) fn run(command: &BenchmarkCommand) -> Result<(), CliError> {
             })
         }
         BenchmarkCommand::Sugarcrepe(SugarCrepeArgs { task, image_dir }) => {
-            let (path, images) =
-                (task.data(TaskFiles::SugarCrepe)?, sources::dataset(image_dir, TaskFiles::Images)?);
-            let data = SugarCrepeData::open(&path, &images)?;
+            let (path, _) = task.data(TaskFiles::SugarCrepe)?;
+            let (images, options) = task.links.dataset(image_dir, TaskFiles::Images)?;
+            let data = SugarCrepeData::open(&path, &images, &options)?;
             let result = task.score(&task.open()?, |model, cache| sugar_crepe(model, &data, cache))?;
             task.print(&result, &result.skipped, |out| {
                 writeln!(out, "{} items", result.n_items)?;
@@ -152,9 +158,9 @@ pub(crate) fn run(command: &BenchmarkCommand) -> Result<(), CliError> {
 
 fn run_captions(args: &CaptionArgs) -> Result<(), CliError> {
     let task = &args.task;
-    let images = sources::dataset(&args.image_dir, TaskFiles::Images)?;
-    let path = task.data(TaskFiles::Captions)?;
-    let data = CaptionData::open(&path, &images, &args.split, args.captions.get())?;
+    let (images, options) = task.links.dataset(&args.image_dir, TaskFiles::Images)?;
+    let (path, _) = task.data(TaskFiles::Captions)?;
+    let data = CaptionData::open(&path, &images, &args.split, args.captions.get(), &options)?;
     let model = task.open()?;
     let Some(path) = &args.report else {
         let result = task.score(&model, |model, cache| caption_retrieval(model, &data, cache))?;
@@ -172,8 +178,8 @@ fn run_captions(args: &CaptionArgs) -> Result<(), CliError> {
 fn run_classify(args: &ClassifyArgs) -> Result<(), CliError> {
     let task = &args.task;
     let templates = (!args.templates.is_empty()).then(|| Templates::new(&args.templates)).transpose()?;
-    let path = task.data(TaskFiles::Classification { split: &args.split })?;
-    let data = LabelledImages::open(&path, &args.split, templates)?;
+    let (path, options) = task.data(TaskFiles::Classification { split: &args.split })?;
+    let data = LabelledImages::open(&path, &args.split, templates, &options)?;
     let model = task.open()?;
     let Some(path) = &args.report else {
         let result = task.score(&model, |model, cache| classify(model, &data, cache))?;
@@ -205,13 +211,13 @@ fn write_classes(out: &mut impl Write, result: &ClassificationResult) -> io::Res
     if result.absent_classes > 0 {
         writeln!(out, "{} classes without an image", result.absent_classes)?;
     }
-    Ok(())
+    output::write_notes(out, &result.notes)
 }
 
 impl TaskArgs {
-    /// Returns the path of the data.
-    fn data(&self, files: TaskFiles<'_>) -> Result<PathBuf, CliError> {
-        sources::dataset(&self.data, files)
+    /// Returns the path of the data, and the options to open it with.
+    fn data(&self, files: TaskFiles<'_>) -> Result<(PathBuf, SourceOptions), CliError> {
+        self.links.dataset(&self.data, files)
     }
 
     /// Opens the model; called after the data has been read, which takes less time.
@@ -259,13 +265,7 @@ impl TaskArgs {
     ) -> Result<(), CliError> {
         output::print(self.json, result, |out| {
             table(out)?;
-            if skipped.count > 0 {
-                writeln!(out, "{} skipped, including", skipped.count)?;
-            }
-            for skip in &skipped.first {
-                writeln!(out, "  {}: {}", skip.item, skip.reason)?;
-            }
-            Ok(())
+            output::write_skipped(out, skipped)
         })
     }
 }

@@ -25,6 +25,7 @@ pub(crate) fn classification(
         .fact("images", scores.n_images.to_string())
         .fact("classes", scores.n_classes.to_string())
         .fact("prompts per class", result.n_templates.to_string());
+    let facts = result.notes.iter().fold(facts, |facts, note| facts.fact("note", note));
     let report = Report::new("Zero-shot classification")
         .key_figure(format!("{:.2} %", scores.top1), "top-1 accuracy")
         .key_figure(format!("{:.2} %", scores.top5), "top-5 accuracy")

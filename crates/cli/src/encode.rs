@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use sail_vl::core::{Dtype, ImagePooling, Named, TextPooling};
+use sail_vl::core::{Dtype, ImagePooling, TextPooling};
 use sail_vl::data::source::{PassedOver, SourceOptions};
 use sail_vl::extract::{ExtractOptions, Extraction, Part, extract_images, extract_texts};
 use serde_json::json;
@@ -13,10 +13,12 @@ use crate::encode_plan::{Plan, image_dim, text_dim};
 use crate::encode_progress::{EncodeProgress, show_passed_over};
 use crate::error::CliError;
 use crate::interrupt::stop_flag;
-use crate::models::ModelArgs;
+use crate::models::{ModelArgs, PromptArgs};
 use crate::named::named;
 use crate::output::print;
 use crate::sources::SourceArgs;
+#[cfg(feature = "url")]
+use crate::url_args::UrlArgs;
 use crate::{examples, sources};
 
 #[derive(Subcommand)]
@@ -80,6 +82,9 @@ pub(crate) struct ImagesArgs {
     /// Batch size.
     #[arg(long, value_name = "IMAGES", default_value_t = 32)]
     batch: usize,
+    #[cfg(feature = "url")]
+    #[command(flatten)]
+    urls: UrlArgs,
     #[command(flatten)]
     job: JobArgs,
 }
@@ -88,9 +93,12 @@ pub(crate) struct ImagesArgs {
 pub(crate) struct TextsArgs {
     #[command(flatten)]
     model: ModelArgs,
-    /// How token states are pooled into one row [default: the model's].
+    /// How token states are pooled into one row [default: the model's]. What the model applies to the pooled row (Dense,
+    /// LayerNorm, Normalize) is applied to any pooling.
     #[arg(long, value_parser = named::<TextPooling>())]
     pooling: Option<TextPooling>,
+    #[command(flatten)]
+    prompt: PromptArgs,
     /// The captions: CSV, TSV, JSON lines, Parquet, WebDataset tars, COCO captions, a text file, or a folder with a text
     /// file beside each image.
     #[arg(long, value_name = "SOURCE")]
@@ -110,18 +118,16 @@ impl JobArgs {
     /// Returns the checked options of the library.
     fn options(
         &self,
-        model: &ModelArgs,
         input: &str,
         source: &SourceOptions,
         base: ExtractOptions,
     ) -> Result<ExtractOptions, CliError> {
-        let precision = ("precision".to_owned(), model.precision.name().to_owned());
         let options = ExtractOptions {
             dtype: self.dtype,
             limit: self.limit,
             part: self.part,
             source: sources::describe(input, source),
-            settings: [precision].into_iter().chain(sources::settings(source)).collect(),
+            settings: sources::settings(source).into_iter().collect(),
             resume: self.resume,
             strict: self.strict,
             threads: rayon::current_num_threads(),
@@ -140,7 +146,13 @@ impl JobArgs {
             "store": store, "passed_over": passed_over,
         });
         print(self.json, &result, |out| {
-            writeln!(out, "{rows} rows of dimension {dim}; {embedded} in {seconds:.1} s ({rate:.1} rows/s)")?;
+            match embedded {
+                0 if self.resume => writeln!(out, "{rows} rows of dimension {dim}: the store was complete")?,
+                _ => writeln!(
+                    out,
+                    "{rows} rows of dimension {dim}; {embedded} in {seconds:.1} s ({rate:.1} rows/s)"
+                )?,
+            }
             if skipped > 0 {
                 writeln!(out, "{skipped} records skipped, see {store}/skipped.jsonl")?;
             }
@@ -163,8 +175,13 @@ fn images(args: &ImagesArgs) -> Result<(), CliError> {
     let ImagesArgs { model, job, .. } = args;
     let columns = SourceOptions { image_root: args.image_root.clone(), ..job.source.options() };
     let base = ExtractOptions { block: args.batch, ..ExtractOptions::images() };
-    let options = job.options(model, &args.input, &columns, base)?;
+    let options = job.options(&args.input, &columns, base)?;
     let options = ExtractOptions { stop: stop_flag(), ..options };
+    #[cfg(feature = "url")]
+    let options = ExtractOptions {
+        urls: Some(args.urls.fetch(columns.max_image_bytes, options.stop.clone())?),
+        ..options
+    };
     let device = model.device.open()?;
     let source = sources::images(&args.input, &columns)?;
     let tower = model.vision(args.pooling, args.size, &device)?;
@@ -186,11 +203,11 @@ fn texts(args: &TextsArgs) -> Result<(), CliError> {
     let TextsArgs { model, job, .. } = args;
     let columns = SourceOptions { caption_columns: args.caption_column.clone(), ..job.source.options() };
     let base = ExtractOptions { block: args.batch, ..ExtractOptions::texts() };
-    let options = job.options(model, &args.input, &columns, base)?;
+    let options = job.options(&args.input, &columns, base)?;
     let options = ExtractOptions { stop: stop_flag(), ..options };
     let device = model.device.open()?;
     let source = sources::captions(&args.input, &columns)?;
-    let tower = model.text(args.pooling, &device)?;
+    let tower = model.text(args.pooling, &args.prompt, &device)?;
     if job.dry_run {
         let records = source.count().map_err(CliError::Data)?;
         let dim = text_dim(&tower)?;

@@ -17,10 +17,8 @@ const BLANK_SIDE: u32 = 64;
 /// What an encoding would do.
 #[derive(Serialize)]
 pub(crate) struct Plan {
-    model: String,
-    revision: Option<String>,
-    pooling: Option<String>,
-    preprocessing: Option<String>,
+    #[serde(flatten)]
+    provenance: Provenance,
     source: String,
     /// Records of the part, an upper bound of the rows.
     records: u64,
@@ -45,12 +43,8 @@ impl Plan {
         let records = options.limit.map_or(records, |limit| limit.min(records));
         let range = options.part.range(records, options.block as u64);
         let records = range.end - range.start;
-        let Provenance { model, revision, preprocessing, pooling, .. } = provenance;
         Self {
-            model,
-            revision,
-            pooling,
-            preprocessing,
+            provenance,
             source: options.source.clone(),
             records,
             dim,
@@ -70,12 +64,8 @@ impl Plan {
 
     pub(crate) fn print(&self, json: bool) -> Result<(), CliError> {
         print(json, self, |out| {
-            let revision = self.revision.as_ref().map(|revision| format!("@{revision}"));
-            writeln!(out, "model       {}{}", self.model, revision.unwrap_or_default())?;
-            for (name, value) in [("pooling", &self.pooling), ("input", &self.preprocessing)] {
-                if let Some(value) = value {
-                    writeln!(out, "{name:<11} {value}")?;
-                }
+            for (name, value) in self.provenance.fields() {
+                writeln!(out, "{name:<11} {value}")?;
             }
             writeln!(out, "device      {}", self.device)?;
             writeln!(out, "source      {}", self.source)?;

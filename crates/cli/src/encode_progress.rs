@@ -7,6 +7,7 @@ use sail_vl::core::Progress;
 use sail_vl::data::source::PassedOver;
 use sail_vl::extract::{Event, Observer};
 
+use crate::interrupt::Saving;
 use crate::progress::{self, Display};
 
 /// Time between two lines.
@@ -21,13 +22,15 @@ pub(crate) struct EncodeProgress {
     skipped: u64,
     begun: Instant,
     last_line: Instant,
+    /// Present while records are encoded, which an interrupt does not lose.
+    saving: Option<Saving>,
 }
 
 impl EncodeProgress {
     pub(crate) fn new() -> Self {
         let bar = (progress::display() == Display::Bars).then(ProgressBar::hidden);
         let now = Instant::now();
-        Self { bar, start: None, records: 0, skipped: 0, begun: now, last_line: now }
+        Self { bar, start: None, records: 0, skipped: 0, begun: now, last_line: now, saving: None }
     }
 
     /// Prints records, rate and remaining time, if a line is due.
@@ -62,11 +65,12 @@ impl Observer for EncodeProgress {
                 if let Some(bar) = &self.bar {
                     bar.finish_and_clear();
                 }
-                self.start = None;
+                (self.start, self.saving) = (None, None);
             }
             Event::Progress(Progress { done, total: records, .. }) if self.start.is_none() => {
                 let now = Instant::now();
                 (self.start, self.records, self.begun, self.last_line) = (Some(done), records, now, now);
+                self.saving = Some(Saving::start());
                 if let Some(bar) = &mut self.bar {
                     let template = "encode  {wide_bar} {pos}/{len} records  {per_sec}  {eta} left  {msg}";
                     *bar = progress::styled(records, template).with_position(done);

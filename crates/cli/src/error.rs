@@ -8,13 +8,13 @@ use sail_vl::core::{ConfigError, FeatureError, HeadError, TowerError};
 use sail_vl::data::DataError;
 use sail_vl::device::DeviceError;
 use sail_vl::encoders::ModelError;
-use sail_vl::eval::EvalError;
+use sail_vl::eval::{EvalError, SegmentationError};
 use sail_vl::extract::ExtractError;
 use sail_vl::hub::HubError;
 use sail_vl::probe::ProbeError;
 use sail_vl::recipe::RecipeError;
 use sail_vl::report::ReportError;
-use sail_vl::tasks::{SegmentationSetError, TaskError};
+use sail_vl::tasks::{PairingError, SegmentationSetError, TaskError};
 use sail_vl::train::TrainError;
 
 use crate::interrupt;
@@ -36,6 +36,8 @@ pub(crate) enum CliError {
     HeadFile { path: String, source: HeadError },
     #[error("invalid data")]
     Data(#[from] DataError),
+    #[error("cannot pair the folders of {spec} with the classes")]
+    Classes { spec: String, source: PairingError },
     #[error("the head does not match the features")]
     Head(#[from] HeadError),
     #[error("evaluation failed")]
@@ -46,10 +48,14 @@ pub(crate) enum CliError {
         "interrupted after {done} of {settings} settings: run the same command with `--resume` to continue"
     )]
     SweepInterrupted { done: usize, settings: usize },
+    #[error("none of the {settings} settings could be trained; {first}: {reason}")]
+    SweepDiverged { settings: usize, first: String, reason: String },
+    #[error(
+        "{failed} of {settings} settings failed for lack of memory: run the same command with `--resume` to try again"
+    )]
+    SweepFailed { failed: usize, settings: usize },
     #[error("probe failed")]
     Probe(#[from] ProbeError),
-    #[error("interrupted after {done} of {parts} parts: run the same command with `--resume` to continue")]
-    ProbeInterrupted { done: usize, parts: usize },
     #[error("cannot write the report")]
     Report(#[from] ReportError),
     #[error("interrupted after {steps} steps: run the same command with `--resume` to continue")]
@@ -133,19 +139,13 @@ impl CliError {
         match self {
             Self::Interrupted { .. }
             | Self::SweepInterrupted { .. }
-            | Self::ProbeInterrupted { .. }
-            | Self::Probe(ProbeError::Interrupted { .. })
             | Self::EncodingInterrupted { .. }
             | Self::TaskInterrupted { .. } => interrupt::EXIT_CODE,
             Self::Usage(_) | Self::Config(_) | Self::Device(_) => 2,
-            Self::Backbone(SailError::Unrecorded { .. }) => 2,
-            Self::Task(TaskError::NoSplit { .. } | TaskError::Template { .. }) => 2,
-            Self::Segmentation(
-                SailError::Config(_) | SailError::Template { .. } | SailError::Segmentation(_),
-            ) => 2,
+            // Settings in files are no usage.
+            Self::HeadFile { .. } | Self::Model { .. } | Self::Open(_) => 1,
             Self::Train(
-                TrainError::Config(_)
-                | TrainError::Exists { .. }
+                TrainError::Exists { .. }
                 | TrainError::NoRun { .. }
                 | TrainError::MicroBatch { .. }
                 | TrainError::Memory { .. }
@@ -153,17 +153,32 @@ impl CliError {
                 | TrainError::UnknownMemory { .. }
                 | TrainError::Changed { .. },
             ) => 2,
-            Self::Probe(ProbeError::Config(_)) => 2,
             Self::Extract(error) | Self::Merge(error) => match error {
                 ExtractError::EmptyPart { .. }
                 | ExtractError::Exists { .. }
                 | ExtractError::NothingToResume { .. }
                 | ExtractError::Changed { .. }
                 | ExtractError::Mismatch { .. } => 2,
-                _ => 1,
+                error => Self::usage_or_failure(error),
             },
-            _ => 1,
+            error => Self::usage_or_failure(error),
         }
+    }
+
+    fn usage_or_failure(error: &(dyn Error + 'static)) -> u8 {
+        let mut cause = Some(error);
+        while let Some(error) = cause {
+            if is_usage(error) {
+                return 2;
+            }
+            cause = error.source();
+        }
+        1
+    }
+
+    /// Returns whether the reader of the output has stopped reading, such as `head`, which is no failure.
+    pub(crate) fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe)
     }
 
     /// The error and its causes, on one line.
@@ -172,7 +187,26 @@ impl CliError {
     }
 }
 
-fn chain(error: &dyn Error) -> String {
+/// Returns whether an error is about options rather than about what they refer to.
+fn is_usage(error: &(dyn Error + 'static)) -> bool {
+    use DataError::{BatchTooSmall, Holdout, NoColumn, SourceOption, TooFewRows};
+    use SailError::{Config, Segmentation, Template, Unrecorded};
+    let data = matches!(
+        error.downcast_ref(),
+        Some(
+            BatchTooSmall { .. } | Holdout { .. } | NoColumn { .. } | SourceOption { .. } | TooFewRows { .. }
+        )
+    );
+    let model = matches!(
+        error.downcast_ref(),
+        Some(Config(_) | Segmentation(SegmentationError::Config(_)) | Template { .. } | Unrecorded { .. })
+    );
+    let task = matches!(error.downcast_ref(), Some(TaskError::NoSplit { .. } | TaskError::Template { .. }));
+    error.is::<ConfigError>() || data || model || task
+}
+
+/// An error and its causes, on one line.
+pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

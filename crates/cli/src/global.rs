@@ -76,11 +76,14 @@ impl GlobalArgs {
 struct AboveBars;
 
 impl Write for AboveBars {
+    // Without standard error, logs are lost: an error here would be printed to it.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        progress::suspend(|| stderr().write(bytes))
+        progress::suspend(|| drop(stderr().write_all(bytes)));
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        stderr().flush()
+        let _ = stderr().flush();
+        Ok(())
     }
 }

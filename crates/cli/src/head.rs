@@ -5,8 +5,8 @@ use std::io::Write;
 use clap::{Args, Subcommand};
 use sail_vl::burn::module::Module;
 use sail_vl::burn::tensor::Tensor;
-use sail_vl::core::AlignmentHead;
-use sail_vl::layers::{Head, HeadConfig, SideConfig};
+use sail_vl::core::{AlignmentHead, Provenance};
+use sail_vl::layers::{Head, HeadConfig, Holdout, SideConfig};
 use serde::Serialize;
 
 use crate::device_args::DeviceArgs;
@@ -39,6 +39,7 @@ struct Shown<'a> {
     parameters: usize,
     scale: f64,
     bias: f64,
+    holdout: Option<&'a Holdout>,
 }
 
 pub(crate) fn run(command: &HeadCommand) -> Result<(), CliError> {
@@ -52,15 +53,29 @@ pub(crate) fn run(command: &HeadCommand) -> Result<(), CliError> {
         parameters: head.num_params(),
         scale: scalar(head.log_scale()).exp(),
         bias: scalar(head.bias()),
+        holdout: head.holdout(),
     };
     print(args.json, &shown, |out| {
         writeln!(out, "dimension   {}", shown.config.dim)?;
         for (name, side) in [("image side", &shown.config.image), ("text side", &shown.config.text)] {
+            let trained_on = side.as_ref().and_then(|side| side.trained_on.as_ref());
             let side = side.as_ref().map_or("none".to_owned(), describe);
             writeln!(out, "{name:<11} {side}")?;
+            for (field, value) in trained_on.into_iter().flat_map(Provenance::fields) {
+                if !["model", "revision"].contains(&field) {
+                    writeln!(out, "  {field:<9} {value}")?;
+                }
+            }
         }
         writeln!(out, "parameters  {}", shown.parameters)?;
-        writeln!(out, "logit       {:.3} * cos + {:.3}", shown.scale, shown.bias)
+        writeln!(out, "logit       {:.3} * cos + {:.3}", shown.scale, shown.bias)?;
+        match shown.holdout {
+            None => writeln!(out, "held out    unknown pairs"),
+            Some(Holdout { rows: 0, .. }) => writeln!(out, "held out    no pairs"),
+            Some(Holdout { rows, seed, .. }) => {
+                writeln!(out, "held out    {rows} pairs with the seed {seed}")
+            }
+        }
     })
 }
 

@@ -4,14 +4,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use clap::Args;
+use sail_support::is_vacant;
 use sail_vl::burn::tensor::Device;
 use sail_vl::core::{FeatureSource, Modality, Side};
-use sail_vl::data::{Features, Pairs};
+use sail_vl::data::{Features, Pairing, Pairs, Unmatched};
 use sail_vl::layers::Head;
 use sail_vl::recipe::{open_checked, open_unchecked};
 use sail_vl::train::TrainError;
 
 use crate::error::CliError;
+use crate::named::named;
 use crate::progress::{ROWS, bar};
 
 /// The features of image-caption pairs.
@@ -25,7 +27,29 @@ pub(crate) struct PairArgs {
     #[arg(long, value_name = "FEATURES")]
     pub(crate) texts: String,
     #[command(flatten)]
+    pub(crate) unmatched: UnmatchedArgs,
+    #[command(flatten)]
     pub(crate) verify: VerifyArgs,
+}
+
+impl PairArgs {
+    /// Opens and joins the features.
+    pub(crate) fn open(&self) -> Result<Pairs, CliError> {
+        let images = self.verify.open(&self.images, Modality::Image)?;
+        let texts = self.verify.open(&self.texts, Modality::Text)?;
+        let pairs = Pairs::join(images, vec![texts], self.unmatched.unmatched.unwrap_or_default())?;
+        warn_of_dropped_rows(pairs.pairing());
+        Ok(pairs)
+    }
+}
+
+/// What becomes of rows without a partner.
+#[derive(Args, Clone)]
+pub(crate) struct UnmatchedArgs {
+    /// What becomes of rows whose key the other side does not have: `half` leaves them out, up to half of either side,
+    /// `drop` however many they are, `error` fails [default: half].
+    #[arg(long, value_name = "CHOICE", value_parser = named::<Unmatched>())]
+    pub(crate) unmatched: Option<Unmatched>,
 }
 
 /// Whether features are verified before they are used.
@@ -67,36 +91,24 @@ pub(crate) fn head(
     Ok(head)
 }
 
-/// The held-out pairs of a run.
-#[derive(Args)]
-pub(crate) struct HoldoutArgs {
-    /// Evaluate only the pairs that `sail train` held out with this `--holdout` and the same seed.
-    #[arg(long, value_name = "ROWS")]
-    pub(crate) holdout: Option<usize>,
-    /// The seed of that run.
-    #[arg(long, default_value_t = 42)]
-    seed: u64,
-}
-
-impl HoldoutArgs {
-    /// Keeps the held-out pairs, or all pairs if there is no holdout.
-    pub(crate) fn select(&self, pairs: Pairs) -> Result<Pairs, CliError> {
-        match self.holdout {
-            None => Ok(pairs),
-            Some(0) => Err(CliError::Usage(
-                "`--holdout` is 0, expected at least 1: omit it to evaluate all rows".into(),
-            )),
-            Some(rows) => Ok(pairs.split(rows, self.seed)?.holdout),
-        }
+/// Warns about rows without a partner, which are dropped.
+pub(crate) fn warn_of_dropped_rows(pairing: &Pairing) {
+    if !pairing.is_complete() {
+        tracing::warn!("{pairing} by key; the others are left out (`--unmatched error` makes this an error)");
     }
 }
 
-/// Checks that the folder of a run exists if and only if the run is resumed.
-pub(crate) fn check_folder(path: &Path, resume: bool) -> Result<(), TrainError> {
-    let owned = path.to_owned();
-    match (resume, path.exists()) {
-        (false, true) => Err(TrainError::Exists { path: owned }),
-        (true, false) => Err(TrainError::NoRun { path: owned }),
-        _ => Ok(()),
+/// Returns whether the run in a folder is continued. With `--resume`, a run starts where there is nothing to continue.
+pub(crate) fn continues(path: &Path, resume: bool) -> Result<bool, TrainError> {
+    match resume {
+        true => Ok(!is_vacant(path)),
+        false if path.exists() => Err(TrainError::Exists { path: path.to_owned() }),
+        false => Ok(false),
     }
+}
+
+/// Removes the folder of a run that is about to be created, if it is empty.
+pub(crate) fn make_room(path: &Path) {
+    // A folder with files is not removed; if it remains, creating the run reports it.
+    let _ = std::fs::remove_dir(path);
 }

@@ -4,18 +4,53 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sail_vl::core::FeatureSource;
 use sail_vl::data::{read_indices, split_tensor_spec};
+use sail_vl::tasks::{ClassOrder, pair_classes};
 
 use crate::error::CliError;
+use crate::progress;
 
 /// Selects the folders in the keys of a store as classes.
 const FOLDERS: &str = "folders";
 
-/// Returns the class index of every row: from an integer tensor, or, for `folders`, from the folder part of the keys,
-/// in alphabetical order.
+/// Returns the class index of every row: from an integer tensor, or, for `folders`, from the folder part of the keys, in
+/// the order of their numbers or else of their bytes.
 pub(crate) fn read(spec: &str, features: &str, source: &dyn FeatureSource) -> Result<Vec<usize>, CliError> {
     if spec == FOLDERS {
-        return folders(features, source);
+        let of_rows = folder_of_rows(features, source)?;
+        // Names that no folder has, so that the order decides.
+        let names: Vec<String> =
+            (0..class_indices(&of_rows).len()).map(|class| format!("#{class}")).collect();
+        return pair(&of_rows, &names, features);
     }
+    of_tensor(spec, features, source)
+}
+
+/// Returns the class index of every row among named classes, as [`read`] does but for `folders`, which are paired with the
+/// names.
+pub(crate) fn read_named(
+    spec: &str,
+    features: &str,
+    source: &dyn FeatureSource,
+    classes: &[String],
+) -> Result<Vec<usize>, CliError> {
+    match spec {
+        FOLDERS => pair(&folder_of_rows(features, source)?, classes, features),
+        _ => of_tensor(spec, features, source),
+    }
+}
+
+fn pair(of_rows: &[String], classes: &[String], features: &str) -> Result<Vec<usize>, CliError> {
+    let indices = class_indices(of_rows);
+    let folders: Vec<&String> = indices.keys().copied().collect();
+    let pairing = pair_classes(&folders, classes)
+        .map_err(|source| CliError::Classes { spec: features.to_owned(), source })?;
+    if pairing.order == ClassOrder::Number {
+        progress::line(&format!("the folders of {features} are paired with the classes {}", pairing.order));
+    }
+    Ok(of_rows.iter().map(|folder| pairing.class_of_folder[indices[folder]]).collect())
+}
+
+fn of_tensor(spec: &str, features: &str, source: &dyn FeatureSource) -> Result<Vec<usize>, CliError> {
     let (path, tensor) = split_tensor_spec(spec);
     let labels =
         read_indices(path, tensor).map_err(|source| CliError::Input { spec: spec.to_owned(), source })?;
@@ -32,12 +67,6 @@ pub(crate) fn read(spec: &str, features: &str, source: &dyn FeatureSource) -> Re
             .map_err(|_| CliError::Usage(format!("image {row} has the label {class}, expected 0 or more")))
     };
     labels.iter().enumerate().map(class).collect()
-}
-
-fn folders(features: &str, source: &dyn FeatureSource) -> Result<Vec<usize>, CliError> {
-    let of_rows = folder_of_rows(features, source)?;
-    let indices = class_indices(&of_rows);
-    Ok(of_rows.iter().map(|name| indices[name]).collect())
 }
 
 /// Returns the index of every class, in alphabetical order.

@@ -10,6 +10,7 @@ mod choices;
 mod confusion;
 mod device_args;
 mod devices;
+mod divergence;
 mod encode;
 mod encode_plan;
 mod encode_progress;
@@ -21,9 +22,11 @@ mod galleries;
 mod generate;
 mod global;
 mod head;
+mod holdout;
 mod inputs;
 mod interrupt;
 mod labels;
+mod links;
 mod models;
 mod named;
 mod output;
@@ -35,6 +38,7 @@ mod retrieval;
 mod retrieval_report;
 mod score_tables;
 mod segment;
+mod segment_report;
 mod sources;
 mod store;
 mod sweep;
@@ -42,6 +46,8 @@ mod train;
 mod train_args;
 mod train_report;
 mod train_run;
+#[cfg(feature = "url")]
+mod url_args;
 mod zero_shot;
 
 use std::io::{Write, stderr};
@@ -97,8 +103,10 @@ enum Command {
 
 fn main() -> ExitCode {
     let Cli { global, command } = Cli::parse();
+    interrupt::install();
     match global.apply().and_then(|()| run(&command)) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is_broken_pipe() => ExitCode::SUCCESS,
         Err(error) => {
             // Without standard error there is still the exit code.
             let _ = writeln!(stderr(), "error: {}", error.chain());

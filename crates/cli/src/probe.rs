@@ -6,14 +6,15 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use sail_vl::core::{Check, Modality};
-use sail_vl::probe::{Grid, NamedFeatures, Probe, ProbeConfig, ProbeError, Progress, probe};
-use sail_vl::train::RunFolder;
+use sail_vl::data::{Matched, Unmatched, same_features};
+use sail_vl::probe::{Grid, NamedFeatures, Probe, ProbeConfig, Progress, probe};
+use sail_vl::train::{Interrupter, RunFolder, TrainError};
 use serde::{Deserialize, Serialize};
 
 use crate::device_args::DeviceArgs;
 use crate::error::CliError;
-use crate::inputs::{VerifyArgs, check_folder};
-use crate::interrupt::interrupter;
+use crate::inputs::{UnmatchedArgs, VerifyArgs, continues, make_room};
+use crate::interrupt;
 use crate::output::print;
 use crate::progress::bar;
 use crate::{labels, probe_report};
@@ -32,6 +33,8 @@ pub(crate) struct ProbeArgs {
     /// the first `--images`, FILE.safetensors:TENSOR, or `folders` for keys such as CLASS/NAME.
     #[arg(long, value_name = "CLASSES")]
     labels: Option<String>,
+    #[command(flatten)]
+    unmatched: UnmatchedArgs,
     #[command(flatten)]
     verify: VerifyArgs,
 
@@ -94,8 +97,38 @@ struct Recorded {
     images: Vec<String>,
     texts: Vec<String>,
     labels: Option<String>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    unmatched: Unmatched,
     rows: usize,
+    /// How many rows of every set are used, if some are not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    matched: Option<Vec<Matched>>,
     probe: ProbeConfig,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+impl Recorded {
+    /// Opens the folder of an interrupted probe with these settings; the same features may be spelled in another way.
+    fn resume(mut self, path: &Path) -> Result<RunFolder, TrainError> {
+        let found: Self = RunFolder::config(path)?;
+        for (specs, found) in [(&mut self.images, &found.images), (&mut self.texts, &found.texts)] {
+            for (spec, found) in specs.iter_mut().zip(found) {
+                let (asked, recorded) = (named(spec), named(found));
+                if asked.0 == recorded.0 && same_features(asked.1, recorded.1) {
+                    spec.clone_from(found);
+                }
+            }
+        }
+        if let (Some(spec), Some(found)) = (&mut self.labels, &found.labels)
+            && same_features(spec, found)
+        {
+            spec.clone_from(found);
+        }
+        RunFolder::resume(path, &self)
+    }
 }
 
 impl ProbeArgs {
@@ -153,44 +186,53 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<(), CliError> {
     let device = args.device.open()?;
     // The settings are checked before a file is read, with a number of pairs that is large enough.
     args.config(args.holdout.unwrap_or(0).saturating_add(1 << 20)).check()?;
-    if let Some(out) = &args.out {
-        check_folder(Path::new(out), args.resume)?;
-    }
+    let out = args.out.as_deref().map(Path::new);
+    let continued = match out {
+        Some(out) => continues(out, args.resume)?,
+        None => false,
+    };
     let images = open(&args.images, Modality::Image, &args.verify)?;
     let texts = open(&args.texts, Modality::Text, &args.verify)?;
     let classes = args.labels.as_ref().map(|spec| labels::read(spec, &args.images[0], &*images[0].source));
-    let grid = Grid::new(images, texts, classes.transpose()?)?;
+    let unmatched = args.unmatched.unmatched.unwrap_or_default();
+    let grid = Grid::join(images, texts, classes.transpose()?, unmatched)?;
+    warn_of_dropped_rows(&grid);
     let config = args.config(grid.len());
     config.check()?;
     let recorded = Recorded {
         images: args.images.clone(),
         texts: args.texts.clone(),
         labels: args.labels.clone(),
+        unmatched,
         rows: grid.len(),
+        matched: Some(grid.matched()).filter(|sets| !sets.iter().all(|set| set.is_complete())),
         probe: config.clone(),
     };
-    let folder = match &args.out {
-        Some(out) if args.resume => Some(RunFolder::resume(out, &recorded)?),
-        Some(out) => Some(RunFolder::create(out, &recorded)?),
+    let folder = match out {
+        Some(out) if continued => Some(recorded.resume(out)?),
+        Some(out) => {
+            if args.resume {
+                make_room(out);
+            }
+            Some(RunFolder::create(out, &recorded)?)
+        }
         None => None,
     };
-    let interrupter = interrupter();
     let bar = bar(0, "probe", "{pos}/{len}  {msg}");
     let observe = |at: Progress<'_>| {
         bar.set_length(at.parts as u64);
         bar.set_position(at.done as u64);
         bar.set_message(at.part.to_owned());
         bar.enable_steady_tick(std::time::Duration::from_millis(200));
+        // An interrupt ends the process at once: finished parts are saved, and the others would be lost anyway.
+        if out.is_some() {
+            interrupt::set_message(format!(
+                "interrupted after {} of {} parts: run the same command with `--resume` to continue",
+                at.done, at.parts
+            ));
+        }
     };
-    let found =
-        probe(&grid, &config, &device, folder.as_ref(), &interrupter, observe).map_err(
-            |error| match error {
-                ProbeError::Interrupted { done, parts } if args.out.is_some() => {
-                    CliError::ProbeInterrupted { done, parts }
-                }
-                error => error.into(),
-            },
-        )?;
+    let found = probe(&grid, &config, &device, folder.as_ref(), &Interrupter::new(), observe)?;
     bar.finish_and_clear();
     if let Some(path) = &args.report {
         probe_report::report(&found, &config, args.labels.is_some()).save(path)?;
@@ -202,6 +244,15 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<(), CliError> {
             None => Ok(()),
         }
     })
+}
+
+/// Warns about rows that another set lacks, which are dropped.
+fn warn_of_dropped_rows(grid: &Grid) {
+    for (name, matched) in grid.names().zip(grid.matched()) {
+        if !matched.is_complete() {
+            tracing::warn!("{matched} rows of {name} have a key that every set has; the others are left out");
+        }
+    }
 }
 
 fn write_tables(out: &mut impl Write, found: &Probe) -> io::Result<()> {

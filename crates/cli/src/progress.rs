@@ -1,5 +1,6 @@
 //! How progress is shown: the one place that decides it, for the whole process.
 
+use std::collections::HashMap;
 use std::io::{Write, stderr};
 use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 
@@ -92,17 +93,14 @@ pub(crate) fn suspend<R>(write: impl FnOnce() -> R) -> R {
 
 /// Shows a bar for each file that is downloaded.
 pub(crate) fn downloads() -> ProgressFn {
-    let bar = Mutex::new(None::<(String, ProgressBar)>);
+    let bars = Mutex::new(HashMap::<String, ProgressBar>::new());
     Arc::new(move |progress| {
-        let mut bar = bar.lock().unwrap_or_else(PoisonError::into_inner);
-        if bar.as_ref().is_none_or(|(file, _)| file != progress.file) {
-            *bar = Some((progress.file.to_owned(), self::bar(progress.total, progress.file, BYTES)));
-        }
-        if let Some((_, bar)) = &*bar {
-            bar.set_position(progress.received);
-            if progress.received == progress.total {
-                bar.finish_and_clear();
-            }
+        let mut bars = bars.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || bar(progress.total, progress.file, BYTES);
+        let bar = bars.entry(progress.file.to_owned()).or_insert_with(new);
+        bar.set_position(progress.received);
+        if progress.received == progress.total {
+            bar.finish_and_clear();
         }
     })
 }

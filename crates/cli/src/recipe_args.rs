@@ -11,6 +11,7 @@ use sail_vl::train::{Interval, OptimizerConfig, ParameterGroup, Schedule, TrainC
 
 use crate::choices::{Loss, Optimizer};
 use crate::error::CliError;
+use crate::inputs::UnmatchedArgs;
 use crate::named::{named, named_or};
 
 /// Each option replaces one setting of the recipe, so none has a default of its own.
@@ -32,6 +33,8 @@ pub(crate) struct RecipeArgs {
     /// several stores, separated by commas.
     #[arg(long, value_name = "FEATURES")]
     extra_texts: Vec<String>,
+    #[command(flatten)]
+    unmatched: UnmatchedArgs,
     /// Captions of the first set that an epoch shows of an image: one at random, or all [default: random].
     #[arg(long, value_name = "SAMPLING", value_parser = named::<CaptionSampling>())]
     captions: Option<CaptionSampling>,
@@ -139,12 +142,13 @@ impl RecipeArgs {
             }
         };
         // A run states how many rows it found; another run of its recipe finds its own.
-        recipe.rows = None;
+        (recipe.rows, recipe.pairing) = (None, None);
         set(&mut recipe.images, &self.images);
         set(&mut recipe.texts, &self.texts);
         if !self.extra_texts.is_empty() {
             recipe.extra_texts.clone_from(&self.extra_texts);
         }
+        set(&mut recipe.unmatched, &self.unmatched.unmatched);
         set(&mut recipe.holdout, &self.holdout);
         recipe.head = self.head(recipe.head)?;
         recipe.loss = self.loss(recipe.loss)?;

@@ -3,15 +3,16 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use sail_vl::core::{FeatureSource, Modality};
-use sail_vl::data::Pairs;
+use sail_vl::core::FeatureSource;
+use sail_vl::data::Pairing;
 use sail_vl::eval::{BlockSize, Retrieval, project_images, project_texts, retrieval};
 use sail_vl::report::Facts;
 use serde::Serialize;
 
 use crate::device_args::DeviceArgs;
 use crate::error::CliError;
-use crate::inputs::{self, HoldoutArgs, PairArgs};
+use crate::holdout::HoldoutArgs;
+use crate::inputs::{self, PairArgs};
 use crate::output::print;
 use crate::retrieval_report::{self, Embedded};
 use crate::score_tables::write_retrieval;
@@ -46,17 +47,18 @@ pub(crate) struct RetrievalArgs {
 struct Reported<'a> {
     #[serde(flatten)]
     result: &'a Retrieval,
+    pairing: &'a Pairing,
     #[serde(flatten)]
     shown: Option<retrieval_report::Shown>,
 }
 
 pub(crate) fn run(args: &RetrievalArgs) -> Result<(), CliError> {
     let device = args.device.open()?;
-    let PairArgs { images: image_spec, texts: text_spec, verify } = &args.pairs;
-    let images = verify.open(image_spec, Modality::Image)?;
-    let texts = verify.open(text_spec, Modality::Text)?;
-    let head = inputs::head(&args.head, &device, &*images, &*texts)?;
-    let pairs = args.holdout.select(Pairs::new(images, vec![texts])?)?;
+    let PairArgs { images: image_spec, texts: text_spec, .. } = &args.pairs;
+    let pairs = args.pairs.open()?;
+    let head = inputs::head(&args.head, &device, &**pairs.images(), &**pairs.captions(0))?;
+    let held_out = args.holdout.is_set();
+    let pairs = args.holdout.select(&args.head, &head, pairs)?;
     let image_rows: Vec<usize> = (0..pairs.len()).map(|pair| pairs.image_row(pair)).collect();
     let (text_rows, text_to_image) = pairs.text_to_image(0);
     let images = project_images(&head, &**pairs.images(), &image_rows, MICRO_BATCH)?;
@@ -74,10 +76,11 @@ pub(crate) fn run(args: &RetrievalArgs) -> Result<(), CliError> {
             images,
             texts,
         };
-        let holdout = args.holdout.holdout.map_or("none: all rows".to_owned(), |rows| rows.to_string());
+        let holdout = if held_out { pairs.len().to_string() } else { "none: all rows".to_owned() };
         let facts = Facts::new()
             .fact("images", image_spec)
             .fact("texts", text_spec)
+            .fact("pairs", pairs.pairing().to_string())
             .fact("head", &args.head)
             .fact("holdout", holdout);
         let (report, values) =
@@ -85,5 +88,6 @@ pub(crate) fn run(args: &RetrievalArgs) -> Result<(), CliError> {
         report.save(path)?;
         shown = Some(values);
     }
-    print(args.json, &Reported { result: &result, shown }, |out| write_retrieval(out, &result))
+    let reported = Reported { result: &result, pairing: pairs.pairing(), shown };
+    print(args.json, &reported, |out| write_retrieval(out, &result))
 }

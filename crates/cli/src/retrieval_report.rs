@@ -1,9 +1,11 @@
 //! The HTML report of a retrieval: the best texts of images, and similarities of images and texts.
 
+use std::cell::Cell;
 use std::fs;
 use std::path::Path;
 
 use sail_vl::burn::tensor::Tensor;
+use sail_vl::data::source::{ImageData, ImageRoot, SourceOptions};
 use sail_vl::data::{DecodeLimits, decode_image};
 use sail_vl::eval::{BlockSize, Match, Retrieval, cosines, top_k};
 use sail_vl::report::{Facts, Image, Matrix, Report, Section, Table};
@@ -71,7 +73,7 @@ struct Similarities {
 }
 
 /// Builds a report, and returns the values in it that are not in the result. The keys of the images are file names in the
-/// folder `images`, if it is given.
+/// folder `images`, if it is given; an image that cannot be shown has the reason in its place, unless all have one.
 pub(crate) fn report(
     facts: Facts,
     result: &Retrieval,
@@ -90,9 +92,28 @@ pub(crate) fn report(
         candidates: found[image].iter().map(|found| embedded.candidate(image, found)).collect(),
     };
     let galleries = Galleries::new(found.len(), is_right, shown);
+    let options = SourceOptions { follow_links: true, ..SourceOptions::default() };
+    let root = images.map(|folder| ImageRoot::new(folder, &options)).transpose()?;
+    let (failed, any) = (Cell::new(None), Cell::new(false));
     report = galleries.show(report, "Images", |Found { key, candidates }| {
-        Ok(galleries::item(image(key, images)?, key, candidates))
+        let Some(root) = &root else { return Ok(galleries::item(Image::text(key), key, candidates)) };
+        match image(key, root) {
+            Ok(image) => {
+                any.set(true);
+                Ok(galleries::item(image, key, candidates))
+            }
+            Err(reason) => {
+                let item = galleries::item(Image::text("?"), key, candidates).note(&reason);
+                failed.set(Some(format!("cannot show `{key}`, nor any other image: {reason}")));
+                Ok(item)
+            }
+        }
     })?;
+    if let Some(message) = failed.take()
+        && !any.get()
+    {
+        return Err(CliError::Usage(message));
+    }
     let similarities = similarities(embedded)?;
     let mut matrix = Matrix::new(&similarities.texts).corner("cosine");
     for (image, row) in similarities.images.iter().zip(&similarities.cosines) {
@@ -104,14 +125,16 @@ pub(crate) fn report(
     Ok((report, Shown { galleries, similarities }))
 }
 
-fn image(key: &str, images: Option<&Path>) -> Result<Image, CliError> {
-    let Some(folder) = images else { return Ok(Image::text(key)) };
-    let path = folder.join(key);
-    let unreadable = |reason: String| CliError::Usage(format!("cannot show {}: {reason}", path.display()));
-    let bytes = fs::read(&path).map_err(|error| unreadable(error.to_string()))?;
-    let image =
-        decode_image(&bytes, &DecodeLimits::default()).map_err(|error| unreadable(error.to_string()))?;
-    Ok(Image::encoded(encode_thumbnail(&image, SIDE)?)?)
+/// Loads an image, or returns the reason why it cannot be shown.
+fn image(key: &str, root: &ImageRoot) -> Result<Image, String> {
+    let bytes = match root.image(key)? {
+        ImageData::File(path) => fs::read(path).map_err(|error| error.to_string())?,
+        ImageData::Bytes(bytes) => bytes,
+        ImageData::Url(url) => return Err(format!("{url} is not in the folder")),
+    };
+    let image = decode_image(&bytes, &DecodeLimits::default()).map_err(|error| error.to_string())?;
+    let thumbnail = encode_thumbnail(&image, SIDE).map_err(|error| error.to_string())?;
+    Image::encoded(thumbnail).map_err(|error| error.to_string())
 }
 
 fn similarities(embedded: &Embedded<'_>) -> Result<Similarities, CliError> {

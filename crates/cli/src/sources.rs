@@ -18,7 +18,7 @@ pub(crate) struct SourceArgs {
     /// Column of the keys in a table [default: `key`, else the image paths, else the row number].
     #[arg(long, value_name = "COLUMN")]
     key_column: Option<String>,
-    /// Column of the images in a table, paths or bytes; in tars, the field of the images, such as `target.jpg`.
+    /// Column of the images in a table, paths, URLs or bytes; in tars, the field of the images, such as `target.jpg`.
     #[arg(long, value_name = "COLUMN")]
     image_column: Option<String>,
     /// Whether keys, unless they are image paths, are unique within each file of the source, and get the name of the file in

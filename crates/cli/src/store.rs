@@ -108,14 +108,7 @@ fn show(args: &StoreArgs) -> Result<(), CliError> {
         writeln!(out, "rows        {} of dimension {} in {}", store.rows(), store.dim(), store.dtype())?;
         writeln!(out, "files       {} of {} bytes", store.shards(), store.bytes())?;
         if let Some(provenance) = provenance {
-            let fields = [
-                ("model", Some(&provenance.model)),
-                ("revision", provenance.revision.as_ref()),
-                ("weights", provenance.weights_sha256.as_ref()),
-                ("input", provenance.preprocessing.as_ref()),
-                ("pooling", provenance.pooling.as_ref()),
-            ];
-            for (name, value) in fields.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+            for (name, value) in provenance.fields() {
                 writeln!(out, "{name:<11} {value}")?;
             }
         }

@@ -4,22 +4,24 @@ use std::io::Write;
 use std::path::Path;
 
 use clap::{Args, Command, FromArgMatches};
+use sail_vl::data::Pairing;
 use sail_vl::eval::Retrieval;
 use sail_vl::layers::Head;
 use sail_vl::recipe::Recipe;
-use sail_vl::train::{EvaluationRecord, Finish, Outcome};
+use sail_vl::report::{Facts, Section};
+use sail_vl::train::{EvaluationRecord, Finish, Outcome, TrainError};
 use serde_json::json;
 
-use crate::error::CliError;
-use crate::interrupt::interrupter;
-use crate::output;
+use crate::error::{CliError, chain};
 use crate::recipe_args::RecipeArgs;
 use crate::train_args::TrainArgs;
 use crate::train_report;
-use crate::train_run::execute;
+use crate::train_run::{Executed, execute};
+use crate::{divergence, output};
 
 /// Options that name data or files and cannot be swept.
-const FIXED: [&str; 6] = ["config", "images", "texts", "extra-texts", "source-weights", "holdout"];
+const FIXED: [&str; 7] =
+    ["config", "images", "texts", "extra-texts", "unmatched", "source-weights", "holdout"];
 
 /// One combination of values, and the recipe of its run.
 struct Setting {
@@ -41,36 +43,93 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), CliError> {
         return Err(CliError::Usage("`--sweep` needs a `--holdout` to rank the settings by".into()));
     }
     let out = Path::new(&args.out);
-    match (args.resume, out.exists()) {
-        (false, true) => {
-            return Err(CliError::Usage(format!("{} exists: use `--resume` to continue it", args.out)));
-        }
-        (true, false) => {
-            return Err(CliError::Usage(format!("{} does not exist: omit `--resume`", args.out)));
-        }
-        _ => {}
+    if out.exists() && !args.resume {
+        return Err(CliError::Usage(format!("{} exists: use `--resume` to continue it", args.out)));
     }
-    let interrupter = interrupter();
-    let mut done: Vec<(String, &Setting, Outcome<Head>)> = Vec::new();
+    let mut found = Swept::default();
     for (index, setting) in settings.iter().enumerate() {
         let mut args = args.clone();
         // The features are verified once.
         args.verify.no_verify |= index > 0;
-        let folder = format!("{}/{}", args.out.trim_end_matches('/'), setting.name());
-        args.tensorboard = args.tensorboard.map(|folder| folder.join(setting.name()));
-        let resume = Path::new(&folder).exists();
-        let outcome = execute(&args, &setting.recipe, &folder, resume, &interrupter)?;
-        if outcome.finish == Finish::Interrupted {
-            return Err(CliError::SweepInterrupted { done: index, settings: settings.len() });
+        let name = setting.name();
+        let folder = out.join(&name);
+        if let Some(reason) = divergence::read(&folder, &setting.recipe)? {
+            found.diverged.push((name, setting, reason));
+            continue;
         }
-        done.push((setting.name(), setting, outcome));
+        args.tensorboard = args.tensorboard.map(|folder| folder.join(&name));
+        let run = format!("{}/{name}", args.out.trim_end_matches('/'));
+        match execute(&args, &setting.recipe, &run, true) {
+            Ok(Executed { outcome, .. }) if outcome.finish == Finish::Interrupted => {
+                return Err(CliError::SweepInterrupted { done: index, settings: settings.len() });
+            }
+            Ok(Executed { outcome, pairing, .. }) => {
+                found.pairing = Some(pairing);
+                found.done.push((name, setting, outcome));
+            }
+            Err(CliError::Train(error)) if divergence::is_divergence(&error) => {
+                let reason = chain(&error);
+                divergence::write(&folder, &setting.recipe, &reason)?;
+                tracing::warn!("{name} diverged: {reason}");
+                found.diverged.push((name, setting, reason));
+            }
+            // Another setting may need less memory.
+            Err(CliError::Train(error @ (TrainError::Device(_) | TrainError::Memory { .. }))) => {
+                let reason = chain(&error);
+                tracing::warn!("{name} failed: {reason}");
+                found.failed.push((name, setting, reason));
+            }
+            Err(error) => return Err(error),
+        }
     }
-    done.sort_by(|a, b| recall(&b.2).total_cmp(&recall(&a.2)));
-    if let Some(path) = &args.report {
-        let runs: Vec<_> = done.iter().map(|(name, _, outcome)| (name.clone(), outcome)).collect();
-        train_report::report(&runs).save(path)?;
+    found.done.sort_by(|a, b| recall(&b.2).total_cmp(&recall(&a.2)));
+    if found.done.is_empty() {
+        return Err(found.nothing());
     }
-    print(args, &done)
+    if let (Some(path), Some(pairing)) = (&args.report, &found.pairing) {
+        let runs: Vec<_> = found.done.iter().map(|(name, _, outcome)| (name.clone(), outcome)).collect();
+        let mut report = train_report::report(&runs, pairing);
+        for (heading, settings) in
+            [("Diverged settings", &found.diverged), ("Failed settings", &found.failed)]
+        {
+            if !settings.is_empty() {
+                let facts =
+                    settings.iter().fold(Facts::new(), |facts, (name, _, reason)| facts.fact(name, reason));
+                report = report.section(Section::new(heading).facts(facts));
+            }
+        }
+        report.save(path)?;
+    }
+    print(args, &found)?;
+    match found.failed.len() {
+        0 => Ok(()),
+        failed => Err(CliError::SweepFailed { failed, settings: settings.len() }),
+    }
+}
+
+/// The settings of a sweep by how their runs ended.
+#[derive(Default)]
+struct Swept<'a> {
+    /// Best first.
+    done: Vec<(String, &'a Setting, Outcome<Head>)>,
+    /// With a loss, a gradient or a weight that was not finite; the reason comes last.
+    diverged: Vec<(String, &'a Setting, String)>,
+    /// Without the memory for a step.
+    failed: Vec<(String, &'a Setting, String)>,
+    pairing: Option<Pairing>,
+}
+
+impl Swept<'_> {
+    /// The error if no setting was trained.
+    fn nothing(&self) -> CliError {
+        let all = || self.diverged.iter().chain(&self.failed);
+        let (first, reason) = all().next().map_or(("", ""), |(name, _, reason)| (name, reason));
+        CliError::SweepDiverged {
+            settings: all().count(),
+            first: first.to_owned(),
+            reason: reason.to_owned(),
+        }
+    }
 }
 
 /// The score that runs are ranked by: the final mean recall.
@@ -135,36 +194,42 @@ fn setting(args: &TrainArgs, values: Vec<(String, String)>) -> Result<Setting, C
     Ok(Setting { recipe: changed.recipe()?, values })
 }
 
-fn print(args: &TrainArgs, done: &[(String, &Setting, Outcome<Head>)]) -> Result<(), CliError> {
+fn print(args: &TrainArgs, found: &Swept<'_>) -> Result<(), CliError> {
+    let Swept { done, diverged, failed, pairing } = found;
     let head = |name: &str| format!("{}/{name}/head.safetensors", args.out.trim_end_matches('/'));
     let last = |outcome: &Outcome<Head>| outcome.history.evaluations.last().cloned();
-    let settings: Vec<_> = done
-        .iter()
-        .map(|(name, setting, outcome)| {
-            let evaluation = last(outcome);
-            let values: serde_json::Map<_, _> = setting
-                .values
-                .iter()
-                .map(|(option, value)| (option.clone(), value.as_str().into()))
-                .collect();
-            json!({
-                "setting": values,
-                "mean_recall": evaluation.as_ref().and_then(EvaluationRecord::mean_recall),
-                "holdout": evaluation.and_then(|evaluation| evaluation.holdout),
-                "loss": outcome.history.steps.last().map(|step| step.loss),
-                "steps": outcome.history.steps.len(),
-                "seconds": outcome.seconds,
-                "head": head(name),
-            })
+    let values = |setting: &Setting| -> serde_json::Map<_, _> {
+        setting.values.iter().map(|(option, value)| (option.clone(), value.as_str().into())).collect()
+    };
+    let trained = done.iter().map(|(name, setting, outcome)| {
+        let evaluation = last(outcome);
+        json!({
+            "setting": values(setting),
+            "mean_recall": evaluation.as_ref().and_then(EvaluationRecord::mean_recall),
+            "holdout": evaluation.and_then(|evaluation| evaluation.holdout),
+            "loss": outcome.history.steps.last().map(|step| step.loss),
+            "steps": outcome.history.steps.len(),
+            "seconds": outcome.seconds,
+            "head": head(name),
         })
-        .collect();
-    let mut result = json!({"settings": settings, "best": done.first().map(|(name, ..)| head(name))});
+    });
+    let ended = |how: &'static str, settings: &Vec<(String, &Setting, String)>| {
+        let entry = |(_, setting, reason): &(String, &Setting, String)| json!({"setting": values(setting), "mean_recall": null, how: reason});
+        settings.iter().map(entry).collect::<Vec<_>>()
+    };
+    let settings: Vec<_> =
+        trained.chain(ended("diverged", diverged)).chain(ended("failed", failed)).collect();
+    let mut result = json!({
+        "settings": settings, "best": done.first().map(|(name, ..)| head(name)), "pairing": pairing,
+    });
     if args.report.is_some() {
         let runs: Vec<_> = done.iter().map(|(name, _, outcome)| (name.clone(), outcome)).collect();
         result["curves"] = train_report::curves(&runs);
     }
     output::print(args.json, &result, |out| {
-        let width = done.iter().map(|(name, ..)| name.chars().count()).max().unwrap_or(0).max(7) + 2;
+        let names = done.iter().map(|(name, ..)| name);
+        let names = names.chain(diverged.iter().chain(failed).map(|(name, ..)| name));
+        let width = names.map(|name| name.chars().count()).max().unwrap_or(0).max(7) + 2;
         writeln!(
             out,
             "{:<width$}{:>11}{:>10}{:>10}{:>11}{:>11}{:>9}",
@@ -184,6 +249,11 @@ fn print(args: &TrainArgs, done: &[(String, &Setting, Outcome<Head>)]) -> Result
                     t2i.r10,
                     outcome.seconds
                 )?;
+            }
+        }
+        for (how, settings) in [("diverged", diverged), ("failed", failed)] {
+            for (name, _, reason) in settings {
+                writeln!(out, "{name:<width$}{how}: {reason}")?;
             }
         }
         match done.first() {

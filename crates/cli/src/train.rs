@@ -2,15 +2,13 @@
 
 use std::io::Write;
 
-use sail_vl::layers::Head;
-use sail_vl::train::{EvaluationRecord, Finish, Outcome};
+use sail_vl::train::{EvaluationRecord, Finish};
 use serde_json::json;
 
 use crate::error::CliError;
-use crate::interrupt::interrupter;
 use crate::output::print;
 use crate::train_args::TrainArgs;
-use crate::train_run::{dry_run, execute};
+use crate::train_run::{Executed, dry_run, execute};
 use crate::{sweep, train_report};
 
 pub(crate) fn run(args: &TrainArgs) -> Result<(), CliError> {
@@ -21,24 +19,26 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), CliError> {
         return dry_run(args);
     }
     let recipe = args.recipe.recipe()?;
-    let outcome = execute(args, &recipe, &args.out, args.resume, &interrupter())?;
+    let run = execute(args, &recipe, &args.out, args.resume)?;
+    let outcome = &run.outcome;
     if outcome.finish == Finish::Interrupted {
         return Err(CliError::Interrupted { steps: outcome.history.steps.len() });
     }
     if let Some(path) = &args.report {
-        train_report::report(&[(args.out.clone(), &outcome)]).save(path)?;
+        train_report::report(&[(args.out.clone(), outcome)], &run.pairing).save(path)?;
     }
-    report(args, &outcome)
+    report(args, &run)
 }
 
-fn report(args: &TrainArgs, outcome: &Outcome<Head>) -> Result<(), CliError> {
+fn report(args: &TrainArgs, run: &Executed) -> Result<(), CliError> {
+    let Executed { outcome, pairing, was_complete } = run;
     let steps = outcome.history.steps.len();
     let head = format!("{}/head.safetensors", args.out.trim_end_matches('/'));
     let loss = outcome.history.steps.last().map(|step| step.loss);
     let holdout = outcome.history.evaluations.last().and_then(|evaluation| evaluation.holdout.as_ref());
     let mut result = json!({
         "holdout": holdout, "loss": loss, "steps": steps, "seconds": outcome.seconds, "head": head,
-        "stopped_early": outcome.finish == Finish::Early,
+        "stopped_early": outcome.finish == Finish::Early, "pairing": pairing,
     });
     if args.report.is_some() {
         result["mean_recall"] =
@@ -48,6 +48,9 @@ fn report(args: &TrainArgs, outcome: &Outcome<Head>) -> Result<(), CliError> {
     print(args.json, &result, |out| {
         let (seconds, rate) = (outcome.seconds, outcome.seconds / steps.max(1) as f64);
         let loss = loss.unwrap_or(f64::NAN);
+        if *was_complete {
+            writeln!(out, "the run in {} was complete: nothing was left to do", args.out)?;
+        }
         writeln!(out, "{steps} steps in {seconds:.1} s ({rate:.3} s per step), loss {loss:.6}")?;
         if let Some(scores) = holdout {
             for (direction, scores) in [("image to text", &scores.i2t), ("text to image", &scores.t2i)] {

@@ -1,5 +1,6 @@
 //! The HTML report of one or several runs.
 
+use sail_vl::data::Pairing;
 use sail_vl::layers::Head;
 use sail_vl::report::{LineChart, Report, Section, Table};
 use sail_vl::train::{EvaluationRecord, Outcome};
@@ -21,8 +22,8 @@ pub(crate) fn curves(runs: &[(String, &Outcome<Head>)]) -> Value {
     drawn.collect()
 }
 
-/// Builds a report on runs, best first, each with its name.
-pub(crate) fn report(runs: &[(String, &Outcome<Head>)]) -> Report {
+/// Builds a report on runs on the same pairs, best first, each with its name.
+pub(crate) fn report(runs: &[(String, &Outcome<Head>)], pairing: &Pairing) -> Report {
     let several = runs.len() > 1;
     let title = if several { "Sweep" } else { "Training run" };
     let mut report = Report::new(title);
@@ -84,7 +85,7 @@ pub(crate) fn report(runs: &[(String, &Outcome<Head>)]) -> Report {
         curves = curves.text(format!("The best {DRAWN} of {} settings.", runs.len()));
     }
     report
-        .section(Section::new("Results").table(table))
+        .section(Section::new("Results").table(table).text(format!("{pairing}.")))
         .section(curves.chart(loss.log_y()).charts([recall, rate, scale]))
         .footer(concat!("Written by sail ", env!("CARGO_PKG_VERSION")))
 }

@@ -5,37 +5,52 @@ use std::path::Path;
 
 use bytesize::ByteSize;
 use sail_vl::burn::tensor::Device;
+use sail_vl::data::Pairing;
 use sail_vl::layers::Head;
 use sail_vl::recipe::{PreparedRun, Recipe};
-use sail_vl::train::{Interrupter, Outcome, Plan, Progress, RunFolder, TensorBoard, Trainer};
+use sail_vl::train::{Event, Observer, Outcome, Plan, Progress, RunFolder, TensorBoard, Trainer};
 use serde::Serialize;
 
 use crate::device_args::resolve;
 use crate::error::CliError;
-use crate::inputs::{VerifyArgs, check_folder};
+use crate::inputs::{VerifyArgs, continues, make_room, warn_of_dropped_rows};
+use crate::interrupt::{Saving, interrupter};
 use crate::output::print;
 use crate::progress::{self, Display};
 use crate::train_args::TrainArgs;
 
-/// Runs a recipe in the folder `out`.
+/// A run that has ended, and the pairs that it had.
+pub(crate) struct Executed {
+    pub(crate) outcome: Outcome<Head>,
+    pub(crate) pairing: Pairing,
+    /// Whether there was nothing left to do.
+    pub(crate) was_complete: bool,
+}
+
+/// Runs a recipe in the folder `out`, or continues its run there.
 pub(crate) fn execute(
     args: &TrainArgs,
     recipe: &Recipe,
     out: &str,
     resume: bool,
-    interrupter: &Interrupter,
-) -> Result<Outcome<Head>, CliError> {
+) -> Result<Executed, CliError> {
     let checkpoint_every = args.checkpoint_every()?;
     let (device, others) = devices(args)?;
-    check_folder(Path::new(out), resume)?;
+    let path = Path::new(out);
+    let continues = continues(path, resume)?;
+    let was_complete = continues && path.join("head.safetensors").exists();
     let run = prepare(recipe, &args.verify, &device)?;
-    let recipe = run.recipe().clone();
+    let (recipe, pairing) = (run.recipe().clone(), run.pairing().clone());
     let trainer = trainer(args, run, others);
     // Before the folder exists, so that a run that cannot start leaves nothing behind.
     trainer.check()?;
-    let folder = match resume {
-        true => RunFolder::resume(out, &recipe)?,
-        false => RunFolder::create(out, &recipe)?,
+    let folder = if continues {
+        recipe.resume(path)?
+    } else {
+        if resume {
+            make_room(path);
+        }
+        RunFolder::create(path, &recipe)?
     };
     let mut trainer = trainer.folder(folder).checkpoint_every(checkpoint_every);
     if let Some(folder) = &args.tensorboard {
@@ -46,16 +61,31 @@ pub(crate) fn execute(
         Display::Lines => trainer.observer(Progress::plain("train")),
         Display::Hidden => trainer,
     };
-    Ok(trainer.interrupter(interrupter.clone()).run()?)
+    let outcome = trainer.observer(Steps(None)).interrupter(interrupter()).run()?;
+    Ok(Executed { outcome, pairing, was_complete })
+}
+
+/// While steps are taken, an interrupt waits for a checkpoint.
+struct Steps(Option<Saving>);
+
+impl<H> Observer<H> for Steps {
+    fn observe(&mut self, event: Event<'_>, _: &H) {
+        match event {
+            Event::Started { .. } => self.0 = Some(Saving::start()),
+            Event::Finished => self.0 = None,
+            _ => {}
+        }
+    }
 }
 
 /// `--dry-run`: checks everything that a run checks before its first step, and prints its size.
 pub(crate) fn dry_run(args: &TrainArgs) -> Result<(), CliError> {
     let recipe = args.recipe.recipe()?;
     let (device, others) = devices(args)?;
-    check_folder(Path::new(&args.out), args.resume)?;
+    continues(Path::new(&args.out), args.resume)?;
     let run = prepare(&recipe, &args.verify, &device)?;
     let (config, split) = (run.head().config().clone(), run.split().clone());
+    let (batch, pairing) = (run.recipe().train.batch_size, run.pairing().clone());
     let trainer = trainer(args, run, others);
     let plan = trainer.plan()?;
     let size = Size {
@@ -65,7 +95,8 @@ pub(crate) fn dry_run(args: &TrainArgs) -> Result<(), CliError> {
         image_dim: config.image.as_ref().map_or(0, |side| side.input),
         text_dim: config.text.as_ref().map_or(0, |side| side.input),
         dim: config.dim,
-        batch: recipe.train.batch_size,
+        batch,
+        pairing,
         epochs: recipe.train.epochs,
         seconds_per_step: trainer.time_step()?.as_secs_f64(),
         plan,
@@ -98,6 +129,7 @@ struct Size {
     text_dim: usize,
     dim: usize,
     batch: usize,
+    pairing: Pairing,
     epochs: usize,
     #[serde(flatten)]
     plan: Plan,
@@ -114,7 +146,15 @@ fn devices(args: &TrainArgs) -> Result<(Device, Vec<Device>), CliError> {
 }
 
 fn prepare(recipe: &Recipe, verify: &VerifyArgs, device: &Device) -> Result<PreparedRun, CliError> {
-    recipe.prepare_with(device, |spec, modality| verify.open(spec, modality))
+    let run = recipe.prepare_with(device, |spec, modality| verify.open(spec, modality))?;
+    warn_of_dropped_rows(run.pairing());
+    let (asked, batch) = (recipe.train.batch_size, run.recipe().train.batch_size);
+    if batch < asked {
+        tracing::warn!(
+            "`--batch` is {asked}, but an epoch has {batch} samples: every batch is the whole training set"
+        );
+    }
+    Ok(run)
 }
 
 fn trainer(args: &TrainArgs, run: PreparedRun, others: Vec<Device>) -> Trainer<'static, Head> {

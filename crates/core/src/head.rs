@@ -3,7 +3,7 @@
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{FloatDType, Tensor};
 
-use crate::{ConfigError, Modality, Provenance};
+use crate::{ConfigError, Contradiction, Modality, Provenance};
 
 /// A side of a head.
 pub type Side = Modality;
@@ -31,16 +31,12 @@ pub enum HeadError {
         side: Side,
     },
     /// The features come from another backbone than those the head was trained on.
-    #[error("{side} features come from {found}, the head was trained on {expected}: `{field}` differs")]
+    #[error("the head was trained on other {side} features: {contradiction}")]
     Provenance {
         /// The side.
         side: Side,
-        /// The field that differs.
-        field: &'static str,
-        /// Provenance of the features.
-        found: Box<Provenance>,
-        /// Provenance of the training features.
-        expected: Box<Provenance>,
+        /// The difference between the features and those of the training.
+        contradiction: Box<Contradiction>,
     },
     /// The configuration is invalid.
     #[error("invalid head configuration")]
@@ -135,12 +131,10 @@ pub trait AlignmentHead: Module + ModuleDisplay + 'static {
     /// # Errors
     /// Returns [`HeadError::Provenance`] if a field differs.
     fn accepts_provenance(&self, side: Side, found: &Provenance) -> Result<(), HeadError> {
-        let expected = self.trained_on(side);
-        match expected.and_then(|expected| Some((expected, expected.contradiction(found)?))) {
+        match self.trained_on(side).and_then(|expected| expected.contradiction(found)) {
             None => Ok(()),
-            Some((expected, field)) => {
-                let (found, expected) = (Box::new(found.clone()), Box::new(expected.clone()));
-                Err(HeadError::Provenance { side, field, found, expected })
+            Some(contradiction) => {
+                Err(HeadError::Provenance { side, contradiction: Box::new(contradiction) })
             }
         }
     }

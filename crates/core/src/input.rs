@@ -2,6 +2,8 @@
 
 use image::RgbImage;
 
+use crate::Processor;
+
 /// A preprocessed image, the input of a vision backbone.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pixels {
@@ -42,8 +44,13 @@ pub trait ImagePreprocessor: Send + Sync {
         ))
     }
 
-    /// Describes the preprocessing in one line for [`Provenance`](crate::Provenance): equal lines mean equal pixels.
+    /// Describes the preprocessing in one line: equal lines mean equal pixels.
     fn describe(&self) -> String;
+
+    /// Returns what [`Provenance`](crate::Provenance) records of the preprocessing, by default its description.
+    fn processor(&self) -> Processor {
+        Processor::Description(self.describe())
+    }
 }
 
 /// The tokenizer of a text backbone.
@@ -57,8 +64,13 @@ pub trait Tokenizer: Send + Sync {
     /// Returns how batches are padded.
     fn padding(&self) -> Padding;
 
-    /// Describes the tokenizer in one line for [`Provenance`](crate::Provenance): equal lines mean equal tokens.
+    /// Describes the tokenizer in one line: equal lines mean equal tokens.
     fn describe(&self) -> String;
+
+    /// Returns what [`Provenance`](crate::Provenance) records of the tokenizer, by default its description.
+    fn processor(&self) -> Processor {
+        Processor::Description(self.describe())
+    }
 }
 
 /// Padding of texts of different lengths to one batch.

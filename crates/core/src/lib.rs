@@ -49,6 +49,6 @@ pub use named::{Named, parse_named};
 pub use normalize::l2_normalize;
 pub use pooling::{ImagePooling, PoolingError, TextPooling};
 pub use progress::{Progress, ProgressCounter};
-pub use provenance::{Modality, Provenance};
+pub use provenance::{Contradiction, Modality, Processor, Prompt, Provenance};
 pub use statistics::LossStatistics;
 pub use tower::{TextTower, TowerError, VisionTower};

@@ -30,6 +30,12 @@ pub enum TextPooling {
     Class,
     /// The last unmasked token, with padding on either side.
     Last,
+    /// The maximum of the unmasked tokens, per dimension.
+    Max,
+    /// The sum of the unmasked tokens, divided by the square root of their number.
+    MeanSqrtLen,
+    /// The mean of the unmasked tokens, weighted by their position, 1 for the first.
+    WeightedMean,
     /// The sentence embedding as defined by the model.
     Pooled,
 }
@@ -117,13 +123,24 @@ impl ImagePooling {
 }
 
 impl Named for TextPooling {
-    const ALL: &'static [Self] = &[Self::Mean, Self::Class, Self::Last, Self::Pooled];
+    const ALL: &'static [Self] = &[
+        Self::Mean,
+        Self::Class,
+        Self::Last,
+        Self::Max,
+        Self::MeanSqrtLen,
+        Self::WeightedMean,
+        Self::Pooled,
+    ];
 
     fn name(self) -> &'static str {
         match self {
             Self::Mean => "mean",
             Self::Class => "class",
             Self::Last => "last",
+            Self::Max => "max",
+            Self::MeanSqrtLen => "mean-sqrt-len",
+            Self::WeightedMean => "weighted-mean",
             Self::Pooled => "pooled",
         }
     }
@@ -132,8 +149,7 @@ impl Named for TextPooling {
 display_and_parse_by_name!(TextPooling, "pooling");
 
 impl TextPooling {
-    /// Pools a batch. If all tokens of a text are masked, the result is zero for `Mean` and its first token for `Class` and
-    /// `Last`.
+    /// Pools a batch. If all tokens of a text are masked, the result is its first token for `Class` and `Last`, else zero.
     ///
     /// # Shapes
     /// - result: `[batch, hidden]`, or `[batch, dim]` for `Pooled`
@@ -141,28 +157,57 @@ impl TextPooling {
     /// # Errors
     /// Returns [`PoolingError`] for `Pooled` if the model defines no sentence embedding.
     pub fn pool(self, features: &TextFeatures) -> Result<Tensor<2>, PoolingError> {
+        self.pool_after(0, features)
+    }
+
+    /// Pools as [`pool`](Self::pool), without the first `skipped` unmasked tokens of every text: those of a prompt. The
+    /// positions of the other tokens stay as they are. It has no effect on `Pooled`.
+    ///
+    /// # Shapes
+    /// - result: as for [`pool`](Self::pool)
+    ///
+    /// # Errors
+    /// As [`pool`](Self::pool).
+    pub fn pool_after(self, skipped: usize, features: &TextFeatures) -> Result<Tensor<2>, PoolingError> {
         let tokens = features.tokens.clone();
         let [batch, length, hidden] = tokens.dims();
-        match self {
-            Self::Mean => {
-                let weights = features.mask.clone().float();
-                let count = weights.clone().sum_dim(1).clamp_min(1.0);
-                let sum = (tokens * weights.unsqueeze_dim::<3>(2)).sum_dim(1);
-                Ok(sum.reshape([batch, hidden]) / count)
+        let mask = features.mask.clone();
+        // Counts unmasked tokens, so padding on either side has no effect.
+        let positions = || mask.clone().float().cumsum(1);
+        let mask = match skipped {
+            0 => mask.clone(),
+            _ => mask.clone().bool_and(positions().greater_elem(skipped as f32)),
+        };
+        let weighted = |weights: Tensor<2>, divisor: fn(Tensor<2>) -> Tensor<2>| {
+            let total = weights.clone().sum_dim(1).clamp_min(1.0);
+            let sum = (tokens.clone() * weights.unsqueeze_dim::<3>(2)).sum_dim(1);
+            sum.reshape([batch, hidden]) / divisor(total)
+        };
+        Ok(match self {
+            Self::Mean => weighted(mask.float(), |total| total),
+            Self::MeanSqrtLen => weighted(mask.float(), Tensor::sqrt),
+            Self::WeightedMean => weighted(mask.float() * positions(), |total| total),
+            Self::Max => {
+                let hidden_tokens =
+                    mask.clone().bool_not().unsqueeze_dim::<3>(2).expand([batch, length, hidden]);
+                let max =
+                    tokens.mask_fill(hidden_tokens, f32::NEG_INFINITY).max_dim(1).reshape([batch, hidden]);
+                let empty = mask.float().sum_dim(1).equal_elem(0.0).expand([batch, hidden]);
+                max.mask_fill(empty, 0.0)
             }
             // The argmax of falling weights finds the first unmasked token, that of rising weights the last.
             Self::Class | Self::Last => {
                 let rising = Tensor::<1, Int>::arange(1..length as i64 + 1, &tokens.device());
                 let weights = if self == Self::Last { rising } else { rising.flip([0]) };
-                let index = (features.mask.clone().int() * weights.unsqueeze::<2>()).argmax(1);
+                let index = (mask.int() * weights.unsqueeze::<2>()).argmax(1);
                 let index = index.unsqueeze_dim::<3>(2).repeat_dim(2, hidden);
-                Ok(tokens.gather(1, index).reshape([batch, hidden]))
+                tokens.gather(1, index).reshape([batch, hidden])
             }
             Self::Pooled => features
                 .pooled
                 .clone()
-                .ok_or(PoolingError { pooling: self.name(), missing: "a sentence embedding" }),
-        }
+                .ok_or(PoolingError { pooling: self.name(), missing: "a sentence embedding" })?,
+        })
     }
 }
 
@@ -229,6 +274,20 @@ mod tests {
     }
 
     #[test]
+    fn texts_without_tokens_pool_to_zero_or_their_first_token() {
+        let device = Device::flex();
+        let features = TextFeatures {
+            tokens: Tensor::from_floats([[[-1.0], [-3.0]]], &device),
+            mask: Tensor::<2, Bool>::from_data([[true, false]], &device),
+            pooled: None,
+        };
+        for pooling in TextPooling::ALL.iter().filter(|pooling| **pooling != TextPooling::Pooled) {
+            let expected = if matches!(pooling, TextPooling::Class | TextPooling::Last) { -1.0 } else { 0.0 };
+            assert_eq!(rows(pooling.pool_after(1, &features).unwrap()), [expected], "{pooling}");
+        }
+    }
+
+    #[test]
     fn text_poolings_ignore_padding_on_either_side() {
         let device = Device::flex();
         let features = TextFeatures {
@@ -239,5 +298,12 @@ mod tests {
         assert_eq!(rows(TextPooling::Mean.pool(&features).unwrap()), [2.0, 6.0]);
         assert_eq!(rows(TextPooling::Last.pool(&features).unwrap()), [3.0, 8.0]);
         assert_eq!(rows(TextPooling::Class.pool(&features).unwrap()), [1.0, 4.0]);
+        assert_eq!(rows(TextPooling::Max.pool(&features).unwrap()), [3.0, 8.0]);
+        assert_eq!(rows(TextPooling::WeightedMean.pool(&features).unwrap()), [7.0 / 3.0, 20.0 / 3.0]);
+        let root = 2.0_f32.sqrt();
+        assert_eq!(rows(TextPooling::MeanSqrtLen.pool(&features).unwrap()), [4.0 / root, 12.0 / root]);
+        for pooling in TextPooling::ALL.iter().filter(|pooling| **pooling != TextPooling::Pooled) {
+            assert_eq!(rows(pooling.pool_after(1, &features).unwrap()), [3.0, 8.0], "{pooling}");
+        }
     }
 }

@@ -9,7 +9,8 @@ use crate::error::DataError;
 use crate::key_sample::KeySample;
 use crate::keys::for_each_key;
 
-/// The caption rows of image row `i` are `rows[offsets[i]..offsets[i + 1]]`, or `rows[i]` alone without offsets.
+/// The caption rows of image row `i` are `rows[offsets[i]..offsets[i + 1]]`, none if no caption has its key, or `rows[i]`
+/// alone without offsets.
 pub(crate) struct CaptionSet {
     pub(crate) source: Arc<dyn FeatureSource>,
     offsets: Option<Vec<u32>>,
@@ -17,9 +18,22 @@ pub(crate) struct CaptionSet {
 }
 
 impl CaptionSet {
-    /// Returns the number of captions.
+    /// Returns the number of captions that have an image.
     pub(crate) fn len(&self) -> usize {
         self.rows.len()
+    }
+
+    /// Returns whether every image has a caption and every caption an image.
+    pub(crate) fn is_complete(&self, images: usize) -> bool {
+        let has_caption = |image| !self.of(image).is_empty();
+        self.len() == self.source.rows() && (self.offsets.is_none() || (0..images).all(has_caption))
+    }
+
+    /// Returns the rows of captions without an image, in order.
+    pub(crate) fn unmatched(&self) -> impl Iterator<Item = usize> {
+        let mut matched = vec![false; self.source.rows()];
+        self.rows.iter().for_each(|&row| matched[row as usize] = true);
+        matched.into_iter().enumerate().filter_map(|(row, matched)| (!matched).then_some(row))
     }
 
     /// Returns the caption rows of an image row.
@@ -73,37 +87,31 @@ pub(crate) fn by_position(
     Ok(CaptionSet { source, offsets: None, rows: (0..rows).collect() })
 }
 
-/// Joins images and captions by key.
+/// Marks a caption without an image; rows are below it.
+const NONE: u32 = u32::MAX;
+
+/// Joins images and captions by key. Either may have rows without a partner.
 pub(crate) fn by_key(
-    set: usize,
-    images: &dyn FeatureSource,
+    images: usize,
     index: &KeyTable<u32>,
     source: Arc<dyn FeatureSource>,
 ) -> Result<CaptionSet, DataError> {
     let mut image_of = Vec::with_capacity(source.rows());
-    let mut only_captions = KeySample::default();
-    let mut offsets = vec![0u32; images.rows() + 1];
+    let mut offsets = vec![0u32; images + 1];
     for_each_key(
         &*source,
         source.rows(),
         |row| row,
         |key| index.get(key),
-        |row, image| {
-            image_of.push(image.unwrap_or_default());
-            match image {
-                Some(image) => offsets[image as usize] += 1,
-                None => only_captions.add_row(&*source, row)?,
+        |_, image| {
+            image_of.push(image.unwrap_or(NONE));
+            if let Some(image) = image {
+                offsets[image as usize] += 1;
             }
             Ok(())
         },
     )?;
-    let mut only_images = KeySample::default();
-    for (row, _) in offsets[..images.rows()].iter().enumerate().filter(|(_, count)| **count == 0) {
-        only_images.add_row(images, row)?;
-    }
-    if only_images.count + only_captions.count > 0 {
-        return Err(DataError::Unmatched { set, only_images, only_captions });
-    }
+    let one_each = offsets[..images].iter().all(|&count| count == 1);
 
     // Counting sort: counts become ends; then each row, from the last, takes the index before its end, so that ends become
     // starts.
@@ -112,12 +120,11 @@ pub(crate) fn by_key(
         end += *offset;
         *offset = end;
     }
-    let mut rows = vec![0; image_of.len()];
-    for (row, &image) in image_of.iter().enumerate().rev() {
+    let mut rows = vec![0; end as usize];
+    for (row, &image) in image_of.iter().enumerate().rev().filter(|(_, image)| **image != NONE) {
         let index = &mut offsets[image as usize];
         *index -= 1;
         rows[*index as usize] = row as u32;
     }
-    let offsets = (rows.len() > images.rows()).then_some(offsets);
-    Ok(CaptionSet { source, offsets, rows })
+    Ok(CaptionSet { source, offsets: (!one_each).then_some(offsets), rows })
 }

@@ -10,7 +10,6 @@ pub(crate) fn difference(first: &dyn FeatureSource, other: &dyn FeatureSource) -
     if other.dim() != first.dim() {
         return Some(("dimension", other.dim().to_string(), first.dim().to_string()));
     }
-    let (found, expected) = (other.provenance()?, first.provenance()?);
-    let field = expected.contradiction(found)?;
-    Some((field, found.to_string(), expected.to_string()))
+    let contradiction = first.provenance()?.contradiction(other.provenance()?)?;
+    Some((contradiction.field, contradiction.found, contradiction.expected))
 }

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use sail_core::{ConfigError, Dtype, FeatureError};
 use sail_support::{ReadError, StandIn};
 
+use crate::key_rewrite::KeyRewrite;
 use crate::key_sample::KeySample;
+use crate::pairing::Pairing;
 use crate::source::PassedOver;
 
 /// An error of writing, opening, pairing or sampling data.
@@ -317,20 +319,24 @@ pub enum DataError {
         /// The side without keys.
         side: &'static str,
     },
-    /// Keys without a counterpart on the other side.
+    /// Too many keys are without a counterpart on the other side.
     #[error(
-        "the keys of the images and of caption set {set} differ: {} image rows have no caption \
-         ({only_images}), {} caption rows have no image ({only_captions}); \
-         encode the same items on both sides",
-        only_images.count, only_captions.count
+        "the keys of the images and of caption set {set} differ, {pairing}: {} image rows have no caption \
+         ({only_images}), {} caption rows have no image ({only_captions}){}; encode the same items on both sides with the \
+         same keys, or drop the rows without a partner: `--unmatched drop` (`Unmatched::Drop`)",
+        only_images.count, only_captions.count, rewrite.as_ref().map_or(String::new(), |rewrite| format!("; {rewrite}"))
     )]
     Unmatched {
-        /// Index of the caption set.
+        /// Index of the caption set with the fewest matches.
         set: usize,
-        /// Image rows without a caption.
+        /// How many rows have a partner.
+        pairing: Pairing,
+        /// Image rows without a caption in that set.
         only_images: KeySample,
-        /// Caption rows without an image.
+        /// Caption rows of that set without an image.
         only_captions: KeySample,
+        /// A change of the keys under which more match, if most do not.
+        rewrite: Option<Box<KeyRewrite>>,
     },
     /// The holdout leaves no pairs for training.
     #[error("cannot hold out {holdout} of {pairs} pairs: decrease the holdout or add data")]
@@ -347,13 +353,25 @@ pub enum DataError {
         batch: usize,
     },
     /// There are fewer rows than the batch size.
-    #[error("the batch size is {batch}, expected at most the {rows} rows: decrease it or add data")]
+    #[error("{}", too_few(*rows, *batch))]
     TooFewRows {
         /// Number of rows.
         rows: usize,
         /// The batch size.
         batch: usize,
     },
+}
+
+fn too_few(rows: usize, batch: usize) -> String {
+    match rows {
+        0 | 1 => format!(
+            "found {rows} rows for batches, expected at least 2, because a contrastive loss compares a pair with the others \
+             of its batch: hold out fewer or add data"
+        ),
+        rows => format!(
+            "a batch of {batch} is larger than the {rows} rows: choose a smaller batch size or add data"
+        ),
+    }
 }
 
 impl DataError {

@@ -34,12 +34,11 @@ impl Fingerprint {
         self
     }
 
-    /// Adds all fields of a provenance.
+    /// Adds the [`identity`](Provenance::identity) of a provenance: a model of the hub and a local copy of its files are
+    /// the same.
     pub fn add_provenance(&mut self, provenance: &Provenance) -> &mut Self {
-        let Provenance { model, revision, weights_sha256, preprocessing, pooling } = provenance;
-        self.add(model.as_bytes());
-        for field in [revision, weights_sha256, preprocessing, pooling] {
-            self.add(&[u8::from(field.is_some())]).add(field.as_deref().unwrap_or_default().as_bytes());
+        for (name, value) in provenance.identity() {
+            self.add(name.as_bytes()).add(value.as_bytes());
         }
         self
     }

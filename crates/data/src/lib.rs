@@ -3,8 +3,8 @@
 //! Backbones run once and write an [`EmbeddingStore`]. Everything after that reads rows through
 //! [`sail_core::FeatureSource`]. The main design decisions:
 //!
-//! - **Rows pair by key.** [`Pairs`] joins an image source with its caption sources by the keys of their rows and
-//!   returns an error with the first unmatched keys. Rows pair by position only if a source has no keys: a bare matrix
+//! - **Rows pair by key.** [`Pairs`] joins an image source with its caption sources by the keys of their rows, counts the
+//!   rows without a partner, and drops them or returns an error, as [`Unmatched`] says. Rows pair by position only if a source has no keys: a bare matrix
 //!   ([`SafetensorsFeatures`], [`MatrixFeatures`]).
 //! - **Memory holds indices, not features.** Rows and keys of a store are read from its shards on demand; [`Pairs`]
 //!   stores 4 to 12 bytes per row; a shuffled epoch is a computed [`Permutation`].
@@ -59,10 +59,12 @@ mod file;
 mod fingerprint;
 mod gather;
 mod header;
+mod key_rewrite;
 mod key_sample;
 mod keys;
 mod matrix;
 mod open;
+mod pairing;
 mod pairs;
 mod pairs_fingerprint;
 mod permutation;
@@ -74,13 +76,15 @@ pub mod source;
 mod store;
 mod stored_matrix;
 
-pub use decode::{DecodeError, DecodeLimits, decode_image};
+pub use decode::{DecodeError, DecodeLimits, StoredImage, decode_image, decode_stored};
 pub use error::DataError;
 pub use features::{ConcatFeatures, Features};
 pub use fingerprint::Fingerprint;
+pub use key_rewrite::KeyRewrite;
 pub use key_sample::KeySample;
 pub use matrix::MatrixFeatures;
-pub use open::{open_features, split_tensor_spec};
+pub use open::{open_features, same_features, split_tensor_spec};
+pub use pairing::{Matched, Pairing, Unmatched};
 pub use pairs::{PairBatch, Pairs, Split};
 pub use permutation::Permutation;
 pub use safetensors_file::{SafetensorsFeatures, read_indices};

@@ -1,6 +1,8 @@
 //! Opening features by their path.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use sail_support::resolve;
 
 use crate::{ConcatFeatures, DataError, EmbeddingStore, Features, SafetensorsFeatures};
 
@@ -30,6 +32,20 @@ fn open_one(spec: &str) -> Result<Features, DataError> {
         return Err(DataError::NotFeatures { path: path.to_owned() });
     }
     SafetensorsFeatures::open(path, tensor).map(Features::File)
+}
+
+/// Returns whether two specifications name the same features: with relative and absolute paths, or through links.
+pub fn same_features(first: &str, second: &str) -> bool {
+    let parts = |spec: &str| -> Vec<(PathBuf, Option<String>)> {
+        let several = spec.contains(',') && !Path::new(spec).exists();
+        let parts = if several { spec.split(',').collect() } else { vec![spec] };
+        let part = |spec| {
+            let (path, tensor) = split_tensor_spec(spec);
+            (resolve(path), tensor.map(str::to_owned))
+        };
+        parts.into_iter().map(part).collect()
+    };
+    first == second || parts(first) == parts(second)
 }
 
 /// Splits `FILE.safetensors:TENSOR` into path and tensor name, unless a file has the whole name.
@@ -120,6 +136,21 @@ mod tests {
         assert!(matches!(&mixed, DataError::Parts { field: "modality", .. }), "{mixed}");
         let absent = open_features(&format!("{},nowhere", at("a"))).unwrap_err();
         assert!(matches!(&absent, DataError::NotFound { spec } if spec == "nowhere"), "{absent}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_same_features_have_many_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        std::fs::create_dir(at("a")).unwrap();
+        std::os::unix::fs::symlink(at("a"), at("link")).unwrap();
+        assert!(same_features(&at("a"), &at("link/")));
+        assert!(same_features(&format!("{},{}", at("a"), at("b")), &format!("{},{}", at("link"), at("b"))));
+        assert!(!same_features(&format!("{},{}", at("a"), at("b")), &format!("{},{}", at("b"), at("a"))));
+        let file = at("link/f.safetensors");
+        assert!(same_features(&format!("{file}:x"), &format!("{}:x", at("a/f.safetensors"))));
+        assert!(!same_features(&format!("{file}:x"), &format!("{file}:y")));
     }
 
     #[test]

@@ -5,19 +5,24 @@ use std::fmt;
 use std::sync::Arc;
 
 use sail_core::{FeatureError, FeatureSource};
+use sail_support::hex;
 use sha2::{Digest, Sha256};
 
 use crate::caption_set::{CaptionSet, by_key, by_position, key_index};
 use crate::compatible::difference;
 use crate::error::DataError;
+use crate::key_rewrite::suggest;
+use crate::key_sample::KeySample;
 use crate::keys::for_each_key;
+use crate::pairing::{Matched, Pairing, Unmatched};
 use crate::scan::gather_checked_parallel;
 
 /// Images, each with its captions from one or several caption sets (such as raw and synthetic captions).
 ///
-/// A pair is an image with all of its captions; pair `i` of a new `Pairs` is image row `i`. Rows join by key. If the images
-/// or a caption set have no keys ([`FeatureSource::positional`]), the two join by position and must have the same number
-/// of rows.
+/// A pair is an image with all of its captions. Pairs have the order of the images: pair `i` of a new `Pairs` is image row
+/// `i`, unless rows were dropped. Rows join by key, and [`Unmatched`] decides about those whose key the other side lacks. If
+/// the images or a caption set have no keys ([`FeatureSource::positional`]), the two join by position and must have the
+/// same number of rows.
 ///
 /// # Memory
 /// A caption set takes 4 bytes per caption, and 4 per image unless all have one caption. A part of the pairs
@@ -41,6 +46,7 @@ pub struct Pairs {
     captions: Arc<[CaptionSet]>,
     /// The image row of each pair; `None` if it is the index of the pair.
     image_rows: Option<Arc<Vec<u32>>>,
+    pairing: Arc<Pairing>,
 }
 
 /// Training pairs and held-out pairs.
@@ -50,6 +56,9 @@ pub struct Split {
     pub train: Pairs,
     /// Held-out pairs for evaluation.
     pub holdout: Pairs,
+    /// SHA-256 of the hashes of the held-out keys in ascending order, in hexadecimal. It identifies the seed and the set of
+    /// held-out keys, in whichever order and among whichever others they were found.
+    pub holdout_sha256: String,
 }
 
 /// The features of a batch of pairs, with one caption per pair and caption set.
@@ -79,16 +88,42 @@ fn check_compatible(
 }
 
 impl Pairs {
-    /// Joins images with one or several caption sets.
+    /// Joins images with one or several caption sets, all rows of which must have a partner: [`join`](Pairs::join) with
+    /// [`Unmatched::Error`].
     ///
     /// # Errors
-    /// [`DataError::DuplicateKeys`] if several images have the same key, [`DataError::Unmatched`] if one side has keys that
-    /// the other does not have, [`DataError::Positions`] if rows pair by position and their numbers differ,
-    /// [`DataError::CaptionSets`] for captions of several models, [`DataError::NoCaptions`], [`DataError::Empty`],
-    /// [`DataError::NoDimensions`], [`DataError::TooManyRows`], and those of reading the keys.
+    /// Those of [`join`](Pairs::join).
     pub fn new(
         images: Arc<dyn FeatureSource>,
         captions: Vec<Arc<dyn FeatureSource>>,
+    ) -> Result<Self, DataError> {
+        Self::join(images, captions, Unmatched::Error)
+    }
+
+    /// Joins images with one or several caption sets. A pair has a caption in every set; [`pairing`](Pairs::pairing) counts
+    /// the rows that have a partner, and `unmatched` decides about the others.
+    ///
+    /// # Errors
+    /// [`DataError::Unmatched`] if more rows lack a partner than `unmatched` allows,
+    /// [`DataError::DuplicateKeys`] if several images have the same key, [`DataError::Positions`] if rows pair by position
+    /// and their numbers differ, [`DataError::CaptionSets`] for captions of several models, [`DataError::NoCaptions`],
+    /// [`DataError::Empty`], [`DataError::NoDimensions`], [`DataError::TooManyRows`], and those of reading the keys.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::sync::Arc;
+    /// use sail_data::{MatrixFeatures, Pairs, Unmatched};
+    /// let images = MatrixFeatures::new(1, vec![1.0, 2.0])?.with_keys(["cat", "dog"])?;
+    /// let texts = MatrixFeatures::new(1, vec![3.0, 4.0, 5.0])?.with_keys(["dog", "eel", "dog"])?;
+    /// let pairs = Pairs::join(Arc::new(images), vec![Arc::new(texts)], Unmatched::Half)?;
+    /// assert_eq!((pairs.len(), pairs.key(0)?.as_str()), (1, "dog"));
+    /// assert_eq!(pairs.pairing().to_string(), "1 of 2 images and 2 of 3 captions pair");
+    /// # Ok::<(), sail_data::DataError>(())
+    /// ```
+    pub fn join(
+        images: Arc<dyn FeatureSource>,
+        captions: Vec<Arc<dyn FeatureSource>>,
+        unmatched: Unmatched,
     ) -> Result<Self, DataError> {
         if captions.is_empty() {
             return Err(DataError::NoCaptions);
@@ -110,15 +145,33 @@ impl Pairs {
             true => None,
             false => Some(key_index(&*images)?),
         };
-        let captions = captions
+        let captions: Arc<[CaptionSet]> = captions
             .into_iter()
             .enumerate()
             .map(|(set, source)| match &index {
-                Some(index) if !source.positional() => by_key(set, &*images, index, source),
+                Some(index) if !source.positional() => by_key(images.rows(), index, source),
                 _ => by_position(set, &*images, source),
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self { images, captions, image_rows: None })
+        drop(index);
+        let rows = images.rows();
+        let image_rows = match captions.iter().all(|set| set.is_complete(rows)) {
+            true => None,
+            false => {
+                let in_all = |row: &u32| captions.iter().all(|set| !set.of(*row as usize).is_empty());
+                Some((0..rows as u32).filter(in_all).collect::<Vec<u32>>())
+            }
+        };
+        let pairing = count(rows, &captions, image_rows.as_deref());
+        if !pairing.sides().all(|side| unmatched.allows(side)) {
+            return Err(refusal(&*images, &captions, pairing));
+        }
+        Ok(Self { images, captions, image_rows: image_rows.map(Arc::new), pairing: Arc::new(pairing) })
+    }
+
+    /// Returns how many rows of the sources have a partner, whichever pairs were selected since.
+    pub fn pairing(&self) -> &Pairing {
+        &self.pairing
     }
 
     /// Returns the number of pairs.
@@ -174,6 +227,20 @@ impl Pairs {
         Ok(self.select(pairs.iter().copied()))
     }
 
+    /// Selects the pairs of image rows, in the given order.
+    ///
+    /// # Errors
+    /// [`FeatureError::OutOfRange`] for a row that is not in a pair.
+    pub fn of_image_rows(&self, rows: &[usize]) -> Result<Self, DataError> {
+        let paired =
+            |row: usize| row < self.images.rows() && self.captions.iter().all(|set| !set.of(row).is_empty());
+        if let Some(&row) = rows.iter().find(|&&row| !paired(row)) {
+            return Err(FeatureError::OutOfRange { row, rows: self.images.rows() }.into());
+        }
+        let image_rows = rows.iter().map(|&row| row as u32).collect();
+        Ok(Self { image_rows: Some(Arc::new(image_rows)), ..self.clone() })
+    }
+
     fn select(&self, pairs: impl Iterator<Item = usize>) -> Self {
         let image_rows = pairs.map(|pair| self.image_row(pair) as u32).collect();
         Self { image_rows: Some(Arc::new(image_rows)), ..self.clone() }
@@ -192,7 +259,8 @@ impl Pairs {
             return Err(DataError::Holdout { holdout, pairs: self.len() });
         }
         if holdout == 0 {
-            return Ok(Split { train: self.clone(), holdout: self.select(std::iter::empty()) });
+            let (train, holdout) = (self.clone(), self.select(std::iter::empty()));
+            return Ok(Split { train, holdout, holdout_sha256: hex(&hash(&[])) });
         }
         let mut lowest = BinaryHeap::with_capacity(holdout + 1);
         let digest = |key: &str| hash(&[&seed.to_le_bytes(), key.as_bytes()]);
@@ -209,11 +277,13 @@ impl Pairs {
                 Ok(())
             },
         )?;
-        let mut held_out: Vec<usize> = lowest.into_iter().map(|(_, pair)| pair).collect();
+        let (digests, mut held_out): (Vec<[u8; 32]>, Vec<usize>) =
+            lowest.into_sorted_vec().into_iter().unzip();
         held_out.sort_unstable();
         let mut next = held_out.iter().copied().peekable();
         let train = self.select((0..self.len()).filter(|&pair| next.next_if_eq(&pair).is_none()));
-        Ok(Split { train, holdout: self.select(held_out.into_iter()) })
+        let holdout = self.select(held_out.into_iter());
+        Ok(Split { train, holdout, holdout_sha256: hex(&hash(&[digests.as_flattened()])) })
     }
 
     /// Returns all captions for retrieval: the caption rows, and the index of the pair of each.
@@ -301,6 +371,42 @@ impl Pairs {
             None => Ok(()),
         }
     }
+}
+
+/// Counts the rows with a partner; `image_rows` are those of the pairs, or `None` if no row is without.
+fn count(images: usize, captions: &[CaptionSet], image_rows: Option<&[u32]>) -> Pairing {
+    let of_set = |set: &CaptionSet| match image_rows {
+        None => set.len(),
+        Some(rows) => rows.iter().map(|&row| set.of(row as usize).len()).sum(),
+    };
+    let matched = |matched, rows| Matched { matched, rows };
+    Pairing {
+        images: matched(image_rows.map_or(images, <[u32]>::len), images),
+        captions: captions.iter().map(|set| matched(of_set(set), set.source.rows())).collect(),
+    }
+}
+
+/// The error for too many rows without a partner, about the caption set with the fewest.
+fn refusal(images: &dyn FeatureSource, captions: &[CaptionSet], pairing: Pairing) -> DataError {
+    let found = || -> Result<DataError, FeatureError> {
+        let share = |set: &CaptionSet| set.len() as f64 / set.source.rows() as f64;
+        let worst = captions.iter().enumerate().min_by(|a, b| share(a.1).total_cmp(&share(b.1)));
+        let Some((set, captions)) = worst else { return Ok(DataError::NoCaptions) };
+        let [mut only_images, mut only_captions] = [KeySample::default(), KeySample::default()];
+        for row in (0..images.rows()).filter(|&row| captions.of(row).is_empty()) {
+            only_images.add_row(images, row)?;
+        }
+        for row in captions.unmatched() {
+            only_captions.add_row(&*captions.source, row)?;
+        }
+        let rewrite =
+            match only_images.count > images.rows() / 2 || captions.len() < captions.source.rows() / 2 {
+                true => suggest(images, &*captions.source, captions.len())?,
+                false => None,
+            };
+        Ok(DataError::Unmatched { set, pairing, only_images, only_captions, rewrite: rewrite.map(Box::new) })
+    };
+    found().unwrap_or_else(DataError::from)
 }
 
 impl fmt::Debug for Pairs {

@@ -74,8 +74,10 @@ mod tests {
         let error = BatchSampler::new(10, 11, 0).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "the batch size is 11, expected at most the 10 rows: decrease it or add data"
+            "a batch of 11 is larger than the 10 rows: choose a smaller batch size or add data"
         );
+        let error = BatchSampler::new(1, 11, 0).unwrap_err().to_string();
+        assert!(error.starts_with("found 1 rows for batches, expected at least 2"), "{error}");
     }
 
     proptest! {

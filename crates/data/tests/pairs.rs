@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use sail_core::{FeatureError, FeatureSource, Provenance};
-use sail_data::{DataError, MatrixFeatures, Pairs};
+use sail_data::{DataError, Matched, MatrixFeatures, Pairing, Pairs, Unmatched};
 
 /// One-dimensional features with the value 1 + row, which identifies the row.
 fn bare(rows: usize) -> MatrixFeatures {
@@ -51,14 +51,56 @@ fn rejects_unmatched_keys() {
             .unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the keys of the images and of caption set 1 differ: 2 image rows have no caption (`a`, `c`), \
-         3 caption rows have no image (`x`, `y`, ...); encode the same items on both sides"
+        "the keys of the images and of caption set 1 differ, 1 of 3 images, 1 of 3 captions of set 0 and 1 of 4 captions of \
+         set 1 pair: 2 image rows have no caption (`a`, `c`), 3 caption rows have no image (`x`, `y`, ...); encode the \
+         same items on both sides with the same keys, or drop the rows without a partner: `--unmatched drop` \
+         (`Unmatched::Drop`)"
     );
     let error = Pairs::new(keyed(&["a", "b"]), vec![keyed(&["a", "a"])]).unwrap_err().to_string();
     assert!(
         error.contains("1 image rows have no caption (`b`), 0 caption rows have no image (none)"),
         "{error}"
     );
+}
+
+#[test]
+fn rows_without_a_partner_are_dropped_and_counted() {
+    let images = keyed(&["c", "a", "b", "d"]);
+    let first = keyed(&["b", "x", "a", "b", "c"]);
+    let second = keyed(&["a", "d", "b"]);
+    let pairs = Pairs::join(images.clone(), vec![first.clone(), second], Unmatched::Half).unwrap();
+    // `c` has no caption in the second set, `d` none in the first.
+    assert_eq!(keys(&pairs), ["a", "b"]);
+    let rows = |set| (0..2).map(|pair| pairs.caption_rows(set, pair).to_vec()).collect::<Vec<_>>();
+    assert_eq!((rows(0), rows(1)), (vec![vec![2], vec![0, 3]], vec![vec![0], vec![2]]));
+    let of = |matched, rows| Matched { matched, rows };
+    let expected = Pairing { images: of(2, 4), captions: vec![of(3, 5), of(2, 3)] };
+    assert_eq!(*pairs.pairing(), expected);
+    assert_eq!(*pairs.split(1, 0).unwrap().train.pairing(), expected);
+    assert_eq!(pairs.batch(&[1], 0, 0).unwrap().images, [3.0]);
+    assert_eq!(pairs.text_to_image(0), (vec![2, 0, 3], vec![0, 1, 1]));
+    assert_eq!(keys(&pairs.of_image_rows(&[2, 1]).unwrap()), ["b", "a"]);
+    assert!(pairs.of_image_rows(&[0]).is_err() && pairs.of_image_rows(&[4]).is_err());
+
+    // The same as the common rows alone.
+    let alone = Pairs::new(keyed(&["a", "b"]), vec![keyed(&["a", "b", "b"]), keyed(&["a", "b"])]).unwrap();
+    assert_eq!(pairs.fingerprint().unwrap(), alone.fingerprint().unwrap());
+    let [some, all] = [&pairs, &alone].map(|pairs| pairs.split(1, 3).unwrap());
+    assert_eq!((keys(&some.holdout), &some.holdout_sha256), (keys(&all.holdout), &all.holdout_sha256));
+    let strict = Pairs::join(images, vec![first], Unmatched::Error);
+    assert!(matches!(strict, Err(DataError::Unmatched { .. })), "{strict:?}");
+}
+
+#[test]
+fn more_than_half_is_dropped_on_request_only() {
+    let [images, captions] = [keyed(&["a.jpg", "b.jpg", "c"]), keyed(&["a", "b", "c"])];
+    let join = |unmatched| Pairs::join(images.clone(), vec![captions.clone()], unmatched);
+    let error = join(Unmatched::Half).unwrap_err().to_string();
+    let hint = "(`a`, `b`); without file extensions, 3 of 3 images and 3 of 3 captions would pair;";
+    assert!(error.contains("1 of 3 images and 1 of 3 captions pair") && error.contains(hint), "{error}");
+    assert_eq!(keys(&join(Unmatched::Drop).unwrap()), ["c"]);
+    let nothing = Pairs::join(keyed(&["a"]), vec![keyed(&["b"])], Unmatched::Drop).unwrap_err();
+    assert!(nothing.to_string().contains("0 of 1 images and 0 of 1 captions pair"), "{nothing}");
 }
 
 #[test]
@@ -98,6 +140,7 @@ fn holdout_depends_only_on_keys() {
     let forward = pairs((0..20).collect()).split(5, 42).unwrap();
     // From an independent implementation in Python, after the documentation.
     assert_eq!(keys(&forward.holdout), ["k1", "k10", "k15", "k17", "k18"]);
+    assert_eq!(forward.holdout_sha256, "63421ca0bf6e90eeb479326ed981d846fa3bd6e5cae90ef05e7f76892a686de9");
 
     let mut both = keys(&forward.train);
     assert_eq!(both.len(), 15);

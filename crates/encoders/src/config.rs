@@ -2,6 +2,7 @@
 
 use std::ops::RangeInclusive;
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::pretrained::ModelError;
@@ -32,6 +33,16 @@ impl<'a> Fields<'a> {
             text
         });
         ModelError::Config { field, found, expected: expected.into() }
+    }
+
+    /// Returns a field of any type, or `None` if it is missing.
+    pub(crate) fn read<T: DeserializeOwned>(
+        &self,
+        field: &'static str,
+        expected: &str,
+    ) -> Result<Option<T>, ModelError> {
+        let value = self.get(field).map(T::deserialize).transpose();
+        value.map_err(|_| self.error(field, expected))
     }
 
     /// Returns an integer in a range, or the default if it is missing.

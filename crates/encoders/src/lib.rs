@@ -24,7 +24,7 @@ mod vision;
 
 pub use load::{TextOptions, VisionOptions, load_text, load_vision};
 pub use preprocess::{ImageProcessor, ImageProcessorConfig, Normalize, Resample, Resize};
-pub use pretrained::{ModelError, ModelFolder, ModelSpec};
+pub use pretrained::{ModelError, ModelFolder, ModelSpec, TensorProblems};
 pub use sail_core::{ImageEncoder, ImagePooling, TextEncoder, TextPooling};
-pub use text::PretrainedTokenizer;
+pub use text::{PretrainedTokenizer, PromptChoice};
 pub use vision::load_image_encoder;

@@ -3,22 +3,25 @@
 use std::sync::Arc;
 
 use burn::tensor::Device;
-use sail_core::{Dtype, ImagePooling, TextPooling, TextTower, VisionTower};
+use sail_core::{Dtype, ImagePooling, InputError, Prompt, Provenance, TextPooling, TextTower, VisionTower};
 
-use crate::preprocess::ImageProcessor;
+use crate::preprocess::{ImageProcessor, ImageProcessorConfig};
 use crate::pretrained::{ModelError, ModelFolder};
-use crate::text::{self, PretrainedTokenizer, sentence};
+use crate::text::sentence::{Prompts, Sentence, SentenceEncoder};
+use crate::text::{self, PretrainedTokenizer, PromptChoice};
 use crate::vision;
 
 /// Options of a vision model.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct VisionOptions {
     /// The dtype of the computation.
     pub dtype: Dtype,
     /// The pooling. `None` is [`ImagePooling::Concat`], the default of SAIL, if the model has a class token, else
     /// [`ImagePooling::Pooled`].
     pub pooling: Option<ImagePooling>,
-    /// Side of the square input images; `None` is that of the model.
+    /// The preprocessing; `None` is that of the model.
+    pub processor: Option<ImageProcessorConfig>,
+    /// Side of the square input images; `None` is that of the preprocessing.
     pub image_size: Option<usize>,
 }
 
@@ -27,9 +30,13 @@ pub struct VisionOptions {
 pub struct TextOptions {
     /// The dtype of the computation.
     pub dtype: Dtype,
-    /// The pooling. `None` is the pooling of the model's sentence embedding, as defined by `1_Pooling/config.json`, else the
-    /// mean. Embeddings are not normalized, even if the model has a `Normalize` module.
+    /// The pooling. `None` is the pooling of the model's sentence embedding, as defined by the pooling module in
+    /// `modules.json`, else the mean. The modules after the pooling are applied to any pooling.
     pub pooling: Option<TextPooling>,
+    /// The prompt before every text.
+    pub prompt: PromptChoice,
+    /// Whether to skip the modules after the pooling (`Dense`, `LayerNorm`, `Normalize`), as version 0.1 did.
+    pub skip_modules: bool,
 }
 
 /// Loads a vision backbone with its preprocessing.
@@ -54,28 +61,27 @@ pub fn load_vision(
     device: &Device,
 ) -> Result<VisionTower, ModelError> {
     reject(folder, text::supports, "a vision model: this is a text model")?;
-    let mut preprocessor = ImageProcessor::open(folder.path())?;
+    let mut preprocessor = match options.processor {
+        Some(config) => ImageProcessor::new(config)?,
+        None => ImageProcessor::open(folder.backbone())?,
+    };
     if let Some(size) = options.image_size {
-        preprocessor = preprocessor.with_size(size).map_err(|error| ModelError::Config {
-            field: "image_size",
-            found: size.to_string(),
-            expected: error.to_string(),
-        })?;
+        preprocessor = preprocessor.with_size(size)?;
     }
     let encoder = vision::load(folder.config(), &folder.weights()?, options.dtype, device)?;
     Ok(VisionTower {
         encoder,
         preprocessor: Arc::new(preprocessor),
         pooling: options.pooling.unwrap_or(vision::default_pooling(folder.model_type()?)),
-        model: folder.provenance()?,
+        model: Provenance { precision: Some(options.dtype), ..folder.provenance()? },
         device: device.clone(),
     })
 }
 
 /// Loads a text backbone with its tokenizer.
 ///
-/// Prompts that a model expects before a text (`query: ` for E5) are not added, even if
-/// `config_sentence_transformers.json` defines them: make them part of the text.
+/// The embeddings are those of sentence-transformers' `encode`: the default prompt of the model is put before every text, and
+/// all modules of `modules.json` are applied. A model without that file is pooled to the mean of its token states.
 ///
 /// # Errors
 /// Returns [`ModelError`] if the model is not a supported text model, the tokenizer or a configuration file is missing or
@@ -97,14 +103,30 @@ pub fn load_text(
     device: &Device,
 ) -> Result<TextTower, ModelError> {
     reject(folder, vision::supports, "a text model: this is a vision model")?;
-    let tokenizer = PretrainedTokenizer::open(folder.path())?;
-    let default_pooling = sentence::default_pooling(folder.path())?;
-    let encoder = text::load(folder.config(), &folder.weights()?, options.dtype, device)?;
+    let prompt = Prompts::read(folder)?.choose(&options.prompt)?;
+    let tokenizer = PretrainedTokenizer::open(folder.backbone())?.with_prompt(prompt.clone());
+    let (encoder, width) = text::load(folder.config(), &folder.weights()?, options.dtype, device)?;
+    let mut sentence = Sentence::read(folder, options.pooling, options.skip_modules, width, device)?;
+    if !sentence.pools_prompt {
+        sentence.skipped = tokenizer.prompt_tokens().map_err(|InputError(reason)| ModelError::Config {
+            field: "prompt",
+            found: format!("{prompt:?}"),
+            expected: format!("a text that can be tokenized: {reason}"),
+        })?;
+    }
+    let pooled = sentence.skipped == 0;
+    let model = Provenance {
+        pooling: Some(sentence.pooling_name()),
+        modules: sentence.described(),
+        prompt: (!prompt.is_empty()).then_some(Prompt { text: prompt, pooled }),
+        precision: Some(options.dtype),
+        ..folder.provenance()?
+    };
     Ok(TextTower {
-        encoder: sentence::with_sentence_embedding(encoder, default_pooling),
+        pooling: sentence.pooling(),
+        encoder: Arc::new(SentenceEncoder { encoder, sentence }),
         tokenizer: Arc::new(tokenizer),
-        pooling: options.pooling.unwrap_or(default_pooling),
-        model: folder.provenance()?,
+        model,
         device: device.clone(),
     })
 }

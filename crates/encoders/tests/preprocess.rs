@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use safetensors::SafeTensors;
-use sail_core::{ImagePreprocessor, RgbImage};
+use sail_core::{ImagePreprocessor, Processor, Provenance, RgbImage};
 use sail_encoders::{ImageProcessor, ImageProcessorConfig, ModelError, Normalize, Resample, Resize};
 use serde_json::{Value, json};
 
@@ -100,10 +100,8 @@ fn names_unsupported_settings() {
         ("image_mean", json!([])),
     ] {
         let message = error(setting, value.clone());
-        assert!(
-            message.contains("preprocessor_config.json") || message.contains(setting),
-            "{value}: {message}"
-        );
+        let names_the_field = message.starts_with(&format!("`{setting}` of the model is "));
+        assert!(names_the_field || message.contains("preprocessor_config.json: `"), "{value}: {message}");
     }
 }
 
@@ -111,8 +109,11 @@ fn names_unsupported_settings() {
 fn rejects_invalid_folders() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("preprocessor_config.json");
+    let missing = ImageProcessor::open(folder.path()).unwrap_err().to_string();
     assert!(
-        matches!(ImageProcessor::open(folder.path()), Err(ModelError::Io { path: found, .. }) if found == path)
+        missing
+            .ends_with("no image preprocessing: looked for preprocessor_config.json, processor_config.json"),
+        "{missing}"
     );
     for text in ["", "[]", "7", "{\"size\": ", "\"\u{0}\"", &"[".repeat(100_000)] {
         std::fs::write(&path, text).unwrap();
@@ -153,6 +154,30 @@ fn describes_all_steps() {
     );
     config.resample = Resample::Bilinear;
     assert!(ImageProcessor::new(config).unwrap().describe().contains("bilinear"));
+}
+
+#[test]
+fn recorded_settings_are_those_of_the_description_and_give_the_same_processor() {
+    let normalize = Some(Normalize { mean: [0.485, 0.0, 1.0 / 3.0], std: [0.229, 1.0, 1e-7] });
+    let within = Resize::ShortestEdgeWithin { shortest: 3, longest: 9 };
+    let resizes =
+        [None, Some(Resize::ShortestEdge(256)), Some(Resize::Exact { height: 3, width: 4 }), Some(within)];
+    for (resize, normalize) in resizes.into_iter().zip([None, normalize, None, normalize]) {
+        let config = ImageProcessorConfig {
+            rescale: normalize.map(|_| 1.0 / 255.0),
+            normalize,
+            ..plain(resize, resize.map(|_| [224, 22]))
+        };
+        let processor = ImageProcessor::new(config).unwrap();
+        // The line that version 1 of stores and heads has in the place of the settings.
+        let earlier = json!({"model": "m", "preprocessing": processor.describe()});
+        let earlier: Provenance = serde_json::from_value(earlier).unwrap();
+        assert_eq!(earlier.processor, Some(processor.processor()));
+        let again = ImageProcessorConfig::from_processor(&processor.processor()).unwrap();
+        assert_eq!(again.to_string(), config.to_string());
+    }
+    let other = Processor::Description("resize".to_owned());
+    assert_eq!(ImageProcessorConfig::from_processor(&other), None);
 }
 
 #[test]

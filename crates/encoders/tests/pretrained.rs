@@ -33,17 +33,17 @@ const CONFIG: (&str, &[u8]) = ("config.json", br#"{"model_type": "tiny", "hidden
 
 #[test]
 fn opens_a_folder() {
-    let path = folder(&[CONFIG, ("model.safetensors", b"weights"), ("modules.json", b"[1]")]);
+    let path = folder(&[CONFIG, ("model.safetensors", b"weights"), ("extra.json", b"[1, NaN]")]);
     let model = ModelFolder::open(path.path()).unwrap();
     assert_eq!(model.name(), path.path().file_name().unwrap().to_str().unwrap());
     assert_eq!((model.revision(), model.path()), (None, path.path()));
     assert_eq!(model.model_type().unwrap(), "tiny");
     assert_eq!(model.config()["hidden_size"], 6);
-    assert_eq!(model.json("modules.json").unwrap(), Some(json!([1])));
+    assert_eq!(model.json("extra.json").unwrap(), Some(json!([1, null])));
     assert_eq!(model.json("tokenizer_config.json").unwrap(), None);
     let provenance = model.provenance().unwrap();
     assert_eq!(provenance.weights_sha256.as_deref(), Some(sha256(b"weights").as_str()));
-    assert_eq!((provenance.preprocessing, provenance.pooling), (None, None));
+    assert_eq!((provenance.processor, provenance.pooling), (None, None));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use sail_core::Check;
 use sail_data::source::PassedOver;
-use sail_support::{NewFolder, write_atomic};
+use sail_support::{NewFolder, is_vacant, write_atomic};
 
 use crate::error::ExtractError;
 use crate::job::{JOB, Job};
@@ -17,6 +17,11 @@ use crate::skipped::{SKIPPED, SkipLog};
 pub(crate) const PASSED_OVER: &str = "passed_over.json";
 
 impl ExtractOptions {
+    /// Returns whether an extraction into `out` continues an earlier one.
+    pub(crate) fn continues(&self, out: &Path) -> bool {
+        self.resume && !is_vacant(out)
+    }
+
     /// Checks whether an extraction into `out` can start or resume. The extraction does so itself; call this before
     /// loading a model for it.
     ///
@@ -25,7 +30,9 @@ impl ExtractOptions {
     pub fn check_output(&self, out: &Path) -> Result<(), ExtractError> {
         self.check()?;
         match self.resume {
-            true if !out.join(JOB).is_file() => Err(ExtractError::NothingToResume { path: out.to_owned() }),
+            true if !is_vacant(out) && !out.join(JOB).is_file() => {
+                Err(ExtractError::NothingToResume { path: out.to_owned() })
+            }
             false if out.exists() => Err(ExtractError::Exists { path: out.to_owned() }),
             _ => Ok(()),
         }
@@ -50,7 +57,16 @@ fn exists_or_io(path: &Path) -> impl FnOnce(std::io::Error) -> ExtractError {
 }
 
 /// Creates the folder of an extraction before its first row.
-pub(crate) fn create(path: &Path, job: &Job, passed_over: &PassedOver) -> Result<SkipLog, ExtractError> {
+pub(crate) fn create(
+    path: &Path,
+    job: &Job,
+    options: &ExtractOptions,
+    passed_over: &PassedOver,
+) -> Result<SkipLog, ExtractError> {
+    if options.resume {
+        // Only an empty folder can be removed; creating it reports any other.
+        let _ = std::fs::remove_dir(path);
+    }
     let folder = new(path)?;
     job.write(folder.path())?;
     if !passed_over.is_empty() {
@@ -67,9 +83,12 @@ pub(crate) fn create(path: &Path, job: &Job, passed_over: &PassedOver) -> Result
     SkipLog::open(path)
 }
 
-/// Opens the folder of an interrupted extraction, which must have the same settings.
+/// Opens the folder of an interrupted extraction, which must have the same settings. The path of the source may be spelled
+/// in another way.
 pub(crate) fn resume(path: &Path, job: &Job) -> Result<SkipLog, ExtractError> {
-    let differences = Job::read(path)?.differences(job);
+    let found = Job::read(path)?;
+    let mut differences = found.differences(job);
+    differences.retain(|(field, ..)| field != "source" || !found.has_source_of(job));
     if !differences.is_empty() {
         let fields = differences.into_iter().map(|(field, was, now)| format!("`{field}` ({was}, now {now})"));
         return Err(ExtractError::Changed { path: path.to_owned(), fields: fields.collect() });

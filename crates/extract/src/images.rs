@@ -1,23 +1,27 @@
 //! Extraction of images.
 
+use std::io::Read;
+use std::ops::Range;
 use std::path::Path;
 
 use sail_core::{Modality, Pixels, VisionTower};
-use sail_data::source::{ImageData, RecordSource};
-use sail_data::{DecodeLimits, decode_image};
+use sail_data::source::{ImageData, PassedOver, Record, RecordSource, Records};
+use sail_data::{DataError, DecodeLimits, decode_image};
 use sail_support::read_bounded;
 
 use crate::embed;
 use crate::error::ExtractError;
 use crate::observer::Observer;
 use crate::options::ExtractOptions;
-use crate::run::{Extraction, Task, run};
+use crate::prepare::Ahead;
+use crate::run::{Extraction, Fetch, Task, run};
+use crate::urls::UrlFetch;
 
 /// Embeds every image of a source into a store in the folder `out`.
 ///
 /// Besides the files of the store, the folder has `encode.json` with the settings, and `skipped.jsonl` with a line
-/// `{"key": ..., "reason": ...}` for every record without a row: images that cannot be read or decoded, and images with the
-/// key of an earlier one. Files that the source [passes over](RecordSource::passed_over), if any, are counted in
+/// `{"key": ..., "reason": ...}` for every record without a row: images that cannot be fetched, read or decoded, and images
+/// with the key of an earlier one. Files that the source [passes over](RecordSource::passed_over), if any, are counted in
 /// `passed_over.json`.
 ///
 /// # Errors
@@ -48,22 +52,79 @@ pub fn extract_images(
     options: &ExtractOptions,
     observer: &mut dyn Observer,
 ) -> Result<Extraction, ExtractError> {
+    let fetch = options.urls.as_ref().map(|urls| {
+        let ahead = Ahead { threads: urls.at_once, chunk: 1, records: FETCHED_PER_THREAD * urls.at_once };
+        (ahead, move |input: Input| input.fetch(urls))
+    });
     let task = Task {
         modality: Modality::Image,
         provenance: tower.provenance(),
         chunk: 1,
-        prepare: &|data| prepare(tower, data),
+        fetch: fetch.as_ref().map(|(ahead, fetch)| Fetch { ahead, fetch }),
+        prepare: &|input| prepare(tower, input),
         embed: &|images| embed::images(tower, images),
     };
-    run(&task, source, out, options, observer)
+    run(&task, &Inputs(source), out, options, observer)
 }
 
-fn prepare(tower: &VisionTower, data: ImageData) -> Result<Pixels, String> {
-    let bytes = match data {
-        ImageData::Bytes(bytes) => bytes,
-        ImageData::File(path) => read_bounded(&path, DecodeLimits::default().max_bytes)
-            .map_err(|error| format!("the file cannot be read: {error}"))?,
-    };
+/// Images that are fetched ahead per thread that fetches: a slow server holds up the others only after these.
+const FETCHED_PER_THREAD: usize = 32;
+
+/// An image of the source, or what was fetched for it.
+enum Input {
+    Source(ImageData),
+    Fetched(Box<dyn Read + Send>),
+}
+
+impl Input {
+    fn fetch(self, urls: &UrlFetch) -> Result<Self, String> {
+        match self {
+            Self::Source(ImageData::Url(url)) => urls.fetch(&url).map(Self::Fetched),
+            other => Ok(other),
+        }
+    }
+
+    fn read(self) -> Result<Vec<u8>, String> {
+        let max = DecodeLimits::default().max_bytes;
+        match self {
+            Self::Source(ImageData::Bytes(bytes)) => Ok(bytes),
+            Self::Source(ImageData::File(path)) => {
+                read_bounded(&path, max).map_err(|error| format!("the file cannot be read: {error}"))
+            }
+            Self::Source(ImageData::Url(url)) => {
+                Err(format!("`{url}` is a URL, and this program does not fetch any"))
+            }
+            Self::Fetched(content) => {
+                let mut bytes = Vec::new();
+                let read = content.take(max).read_to_end(&mut bytes);
+                read.map_err(|error| format!("the fetched file cannot be read: {error}"))?;
+                Ok(bytes)
+            }
+        }
+    }
+}
+
+/// The images of a source as inputs.
+struct Inputs<'a>(&'a dyn RecordSource<ImageData>);
+
+impl RecordSource<Input> for Inputs<'_> {
+    fn count(&self) -> Result<u64, DataError> {
+        self.0.count()
+    }
+
+    fn records(&self, range: Range<u64>) -> Result<Records<Input>, DataError> {
+        let input =
+            |Record { key, value }: Record<ImageData>| Record { key, value: value.map(Input::Source) };
+        Ok(Box::new(self.0.records(range)?.map(move |record| record.map(input))))
+    }
+
+    fn passed_over(&self) -> Result<PassedOver, DataError> {
+        self.0.passed_over()
+    }
+}
+
+fn prepare(tower: &VisionTower, input: Input) -> Result<Pixels, String> {
+    let bytes = input.read()?;
     if bytes.is_empty() {
         return Err("the file is empty".to_owned());
     }

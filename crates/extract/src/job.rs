@@ -1,10 +1,10 @@
 //! `encode.json`: the settings of an extraction.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use sail_core::{Dtype, Modality, Provenance};
-use sail_support::{ReadError, read_bounded, write_atomic};
+use sail_core::{ConfigError, Contradiction, Dtype, Modality, Provenance};
+use sail_support::{ReadError, read_bounded, resolve, write_atomic};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -16,7 +16,28 @@ pub(crate) const JOB: &str = "encode.json";
 /// Far more than any path and provenance need.
 const MAX_BYTES: u64 = 1 << 20;
 
-const VERSION: u32 = 1;
+/// The newest version. Version 1 had the precision among the settings.
+const VERSION: u32 = 2;
+/// The former setting.
+const PRECISION: &str = "precision";
+
+/// Between the path of a source and its settings, one of which may be the folder of its images.
+const SEPARATOR: &str = ", ";
+const IMAGES_IN: &str = ", images in ";
+
+/// The description of a source with its paths resolved.
+fn resolved(source: &str) -> (PathBuf, String) {
+    // The path may have the separator in its name, so the longest one that exists is taken.
+    let ends = source.match_indices(SEPARATOR).map(|(end, _)| end).chain([source.len()]);
+    let exists = |end: &usize| Path::new(&source[..*end]).exists();
+    let end = ends.filter(exists).last().or_else(|| source.find(SEPARATOR)).unwrap_or(source.len());
+    let (path, settings) = source.split_at(end);
+    let settings = match settings.rsplit_once(IMAGES_IN) {
+        Some((others, root)) => format!("{others}{IMAGES_IN}{}", resolve(Path::new(root)).display()),
+        None => settings.to_owned(),
+    };
+    (resolve(Path::new(path)), settings)
+}
 
 /// Everything that determines the rows and the files of a store.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,7 +64,7 @@ impl Job {
         options: &ExtractOptions,
     ) -> Self {
         Self {
-            version: VERSION,
+            version: provenance.version(),
             modality,
             provenance,
             dtype: options.dtype,
@@ -63,9 +84,15 @@ impl Job {
             ReadError::Io(source) => ExtractError::Io { path: path.clone(), source },
             other => damaged(other.to_string()),
         })?;
-        let job: Self = serde_json::from_slice(&json).map_err(|error| damaged(error.to_string()))?;
-        if job.version != VERSION {
-            return Err(damaged(format!("`version` is {}, expected {VERSION}", job.version)));
+        let mut job: Self = serde_json::from_slice(&json).map_err(|error| damaged(error.to_string()))?;
+        if !(1..=VERSION).contains(&job.version) {
+            return Err(damaged(format!("`version` is {}, expected 1 to {VERSION}", job.version)));
+        }
+        if job.version == 1
+            && let Some(precision) = job.settings.remove(PRECISION)
+        {
+            let precision = precision.parse().map_err(|error: ConfigError| damaged(error.to_string()))?;
+            job.provenance.precision = Some(precision);
         }
         if job.block == 0 || job.rows_per_shard == 0 || !(1..=job.part.of).contains(&job.part.index) {
             return Err(damaged("`block`, `rows_per_shard` or `part` is out of range".to_owned()));
@@ -87,8 +114,18 @@ impl Job {
         self.part.range(self.records, self.block)
     }
 
-    /// Returns the fields that differ from another job: name, own value, other value.
+    /// Returns whether two jobs have the same source, even if its path is spelled in another way.
+    pub(crate) fn has_source_of(&self, other: &Self) -> bool {
+        self.source == other.source || resolved(&self.source) == resolved(&other.source)
+    }
+
+    /// Returns the fields that differ from another job: name, own value, other value. The provenances must be compatible,
+    /// and not equal: a model may have another name on another machine.
     pub(crate) fn differences(&self, other: &Self) -> Vec<(String, Value, Value)> {
+        let contradiction = other.provenance.contradiction(&self.provenance);
+        let contradiction = contradiction.map(|Contradiction { field, found, expected, .. }| {
+            (field.to_owned(), found.into(), expected.into())
+        });
         let [own, mut others] = [self, other].map(|job| match serde_json::to_value(job) {
             Ok(Value::Object(fields)) => fields,
             _ => Map::new(),
@@ -97,6 +134,33 @@ impl Job {
             let other = others.remove(&field).unwrap_or_default();
             (field, value, other)
         });
-        pairs.filter(|(_, own, other)| own != other).collect()
+        let compared = |field: &str| !["version", "provenance"].contains(&field);
+        let differs = pairs.filter(|(field, own, other)| compared(field) && own != other);
+        contradiction.into_iter().chain(differs).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn one_source_has_many_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        std::fs::create_dir(at("cats, dogs")).unwrap();
+        std::os::unix::fs::symlink(at("cats, dogs"), at("link")).unwrap();
+        let same = |a: &str, b: &str| resolved(a) == resolved(b);
+        let (one, other) = (at("cats, dogs"), at("link"));
+        assert!(same(&one, &other));
+        std::fs::create_dir(at("tars")).unwrap();
+        std::os::unix::fs::symlink(at("tars"), at("shards")).unwrap();
+        assert!(same(&at("tars/*.tar"), &at("shards/*.tar")));
+        assert!(same(&format!("{one}, key column id"), &format!("{other}, key column id")));
+        assert!(same(&format!("a.csv, images in {one}"), &format!("a.csv, images in {other}/")));
+        assert!(!same(&format!("{one}, key column id"), &format!("{other}, key column name")));
+        assert!(!same(&format!("{one}, key column id"), &one));
+        assert!(!same(&at("a.csv"), &at("b.csv")));
     }
 }

@@ -28,12 +28,15 @@ mod prepare;
 mod run;
 mod skipped;
 mod texts;
+mod urls;
 
 pub use error::ExtractError;
 pub use images::extract_images;
 pub use merge::merge;
 pub use observer::{Event, Observer};
 pub use options::{ExtractOptions, Part};
+pub use prepare::{Ahead, Prepared, prepare_ahead};
 pub use run::Extraction;
 pub use skipped::{Skipped, read_skipped};
 pub use texts::extract_texts;
+pub use urls::UrlFetch;

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufReader, copy};
 use std::path::{Path, PathBuf};
 
-use sail_core::{FeatureSource, Modality, Progress, ProgressCounter};
+use sail_core::{Contradiction, FeatureSource, Modality, Progress, ProgressCounter};
 use sail_data::{EmbeddingStore, StoreConfig, StoreWriter};
 use sail_support::{KeyTable, ranges, write_atomic};
 
@@ -122,17 +122,19 @@ fn check(parts: &[PartStore], first: &PartStore) -> Result<(), ExtractError> {
         let shown = |store: &EmbeddingStore| {
             let [modality, dtype, dim] =
                 [store.modality().to_string(), store.dtype().to_string(), store.dim().to_string()];
-            let provenance = store.provenance().map(|provenance| format!("{provenance:?}"));
             [("modality", modality), ("dtype", dtype), ("dimension", dim)]
-                .into_iter()
-                .chain(provenance.map(|provenance| ("provenance", provenance)))
-                .collect::<Vec<_>>()
         };
         let pairs = shown(store).into_iter().zip(shown(&first.store));
         for ((what, found), (_, expected)) in pairs {
             if found != expected {
                 return mismatch(&format!("the {what}"), found, expected);
             }
+        }
+        let (own, others) = (store.provenance(), first.store.provenance());
+        if let Some(Contradiction { field, found, expected, .. }) =
+            others.zip(own).and_then(|(expected, found)| expected.contradiction(found))
+        {
+            return mismatch(&format!("`{field}` of the provenance"), found, expected);
         }
         let range = job.range();
         let (found, expected) = (store.rows() as u64 + skipped::count(path)?, range.end - range.start);

@@ -10,6 +10,8 @@ use std::time::Duration;
 use sail_core::{Check, ConfigError, Dtype, ensure};
 use serde::{Deserialize, Serialize};
 
+use crate::urls::UrlFetch;
+
 /// The options of an extraction.
 #[derive(Debug, Clone)]
 pub struct ExtractOptions {
@@ -24,11 +26,12 @@ pub struct ExtractOptions {
     pub limit: Option<u64>,
     /// The part of the records to embed.
     pub part: Part,
-    /// A description of the source. It must be the same when resuming.
+    /// A description of the source: its path, which `, ` separates from further settings if there are any. It must be the
+    /// same when resuming; a path may be spelled in another way.
     pub source: String,
     /// Other settings that determine the rows, such as the precision of the backbone. They must be the same when resuming.
     pub settings: BTreeMap<String, String>,
-    /// Resume the extraction in the output folder.
+    /// Resume the extraction in the output folder, or start it if there is none.
     pub resume: bool,
     /// Return an error instead of skipping a record.
     pub strict: bool,
@@ -36,6 +39,8 @@ pub struct ExtractOptions {
     pub checkpoint_every: Duration,
     /// Number of preprocessing threads, at least 1.
     pub threads: usize,
+    /// How images are fetched whose source has URLs. `None` skips them.
+    pub urls: Option<UrlFetch>,
     /// Set to `true` to stop the extraction after the current block.
     pub stop: Arc<AtomicBool>,
 }
@@ -55,6 +60,7 @@ impl ExtractOptions {
             strict: false,
             checkpoint_every: Duration::from_secs(30),
             threads: std::thread::available_parallelism().map_or(1, usize::from),
+            urls: None,
             stop: Arc::default(),
         }
     }
@@ -71,6 +77,8 @@ impl Check for ExtractOptions {
         ensure(self.rows_per_shard > 0, "rows_per_shard", self.rows_per_shard, "at least 1")?;
         ensure(self.limit != Some(0), "limit", 0, "at least 1")?;
         ensure(self.threads > 0, "threads", self.threads, "at least 1")?;
+        let at_once = self.urls.as_ref().map_or(1, |urls| urls.at_once);
+        ensure(at_once > 0, "urls.at_once", at_once, "at least 1")?;
         self.part.check()
     }
 }

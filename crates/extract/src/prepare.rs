@@ -10,13 +10,13 @@ use sail_data::DataError;
 use sail_data::source::{Record, RecordSource};
 
 /// Concurrency and lookahead of the preprocessing.
-pub(crate) struct Ahead {
+pub struct Ahead {
     /// Number of preprocessing threads.
-    pub(crate) threads: usize,
+    pub threads: usize,
     /// Number of records that a thread takes at once.
-    pub(crate) chunk: usize,
+    pub chunk: usize,
     /// Maximum number of preprocessed records in the queue.
-    pub(crate) records: usize,
+    pub records: usize,
 }
 
 /// The records of a chunk, and the sender of the results.
@@ -25,20 +25,37 @@ type Work<T, P> = (Vec<Record<T>>, Sender<Vec<Record<P>>>);
 /// The next results in order: the receiver of a chunk, or an error of the source.
 type Coming<P> = Result<Receiver<Vec<Record<P>>>, DataError>;
 
+/// The prepared records.
+pub type Prepared<'a, P> = dyn Iterator<Item = Result<Record<P>, DataError>> + Send + 'a;
+
 /// Iterates over a range of a source, runs `prepare` on other threads, and passes the results to `consume` in order.
+pub fn prepare_ahead<T: Send, P: Send, R>(
+    source: &dyn RecordSource<T>,
+    range: Range<u64>,
+    ahead: &Ahead,
+    prepare: &(dyn Fn(T) -> Result<P, String> + Sync),
+    consume: impl FnOnce(&mut Prepared<'_, P>) -> R,
+) -> R {
+    let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+    prepare_records(|| Ok(source.records(range)?.take(length)), ahead, prepare, consume)
+}
+
+/// As [`prepare_ahead`], for the records that `open` returns.
 ///
 /// One thread reads the source. It sends each chunk to the next idle thread, and the receiver of the results to the
 /// consumer: the receivers keep the order, and their number is bounded, which bounds the memory. Preprocessing threads never
 /// wait for the consumer.
 ///
 /// The threads are not those of rayon's pool, where the backbone computes, so neither waits for the other.
-pub(crate) fn prepare_ahead<T: Send, P: Send, R>(
-    source: &dyn RecordSource<T>,
-    range: Range<u64>,
+pub(crate) fn prepare_records<T: Send, P: Send, R, I>(
+    open: impl FnOnce() -> Result<I, DataError> + Send,
     ahead: &Ahead,
     prepare: &(dyn Fn(T) -> Result<P, String> + Sync),
-    consume: impl FnOnce(&mut dyn Iterator<Item = Result<Record<P>, DataError>>) -> R,
-) -> R {
+    consume: impl FnOnce(&mut Prepared<'_, P>) -> R,
+) -> R
+where
+    I: Iterator<Item = Result<Record<T>, DataError>>,
+{
     thread::scope(|scope| {
         let (work, jobs) = bounded::<Work<T, P>>(ahead.threads);
         let (order, coming) = bounded::<Coming<P>>(ahead.records.div_ceil(ahead.chunk));
@@ -57,7 +74,7 @@ pub(crate) fn prepare_ahead<T: Send, P: Send, R>(
         }
         drop(jobs);
         scope.spawn(move || {
-            if let Err(error) = read(source, range, ahead.chunk, &work, &order) {
+            if let Err(error) = open().and_then(|records| read(records, ahead.chunk, &work, &order)) {
                 let _ = order.send(Err(error));
             }
         });
@@ -73,14 +90,11 @@ pub(crate) fn prepare_ahead<T: Send, P: Send, R>(
 
 /// Reads chunks until the end of the source, or until the consumer stops.
 fn read<T, P>(
-    source: &dyn RecordSource<T>,
-    range: Range<u64>,
+    mut records: impl Iterator<Item = Result<Record<T>, DataError>>,
     chunk: usize,
     work: &Sender<Work<T, P>>,
     order: &Sender<Coming<P>>,
 ) -> Result<(), DataError> {
-    let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
-    let mut records = source.records(range)?.take(length);
     loop {
         let mut next = Vec::with_capacity(chunk);
         let mut failed = None;

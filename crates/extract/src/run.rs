@@ -14,7 +14,7 @@ use crate::folder;
 use crate::job::Job;
 use crate::observer::{Event, Observer};
 use crate::options::ExtractOptions;
-use crate::prepare::{Ahead, prepare_ahead};
+use crate::prepare::{Ahead, Prepared, prepare_ahead, prepare_records};
 use crate::skipped::{SKIPPED, SkipLog, Skipped};
 
 /// The result of an extraction.
@@ -38,10 +38,18 @@ pub(crate) struct Task<'a, T, P> {
     pub(crate) provenance: Provenance,
     /// Number of records that a thread preprocesses at once.
     pub(crate) chunk: usize,
+    /// What is done ahead of the preprocessing, on other threads.
+    pub(crate) fetch: Option<Fetch<'a, T>>,
     /// Converts a record to the input of the tower, or returns the reason why it is skipped.
     pub(crate) prepare: &'a (dyn Fn(T) -> Result<P, String> + Sync),
     /// Embeds inputs, with one row per input.
     pub(crate) embed: &'a dyn Fn(Vec<P>) -> Result<Vec<Vec<f32>>, TowerError>,
+}
+
+/// A stage before the preprocessing that waits more than it computes.
+pub(crate) struct Fetch<'a, T> {
+    pub(crate) ahead: &'a Ahead,
+    pub(crate) fetch: &'a (dyn Fn(T) -> Result<T, String> + Sync),
 }
 
 pub(crate) fn run<T: Send, P: Send>(
@@ -65,11 +73,12 @@ pub(crate) fn run<T: Send, P: Send>(
         let (part, block, blocks) = (options.part, options.block, records.div_ceil(job.block));
         return Err(ExtractError::EmptyPart { part, records, blocks, block });
     }
-    let mut skips = match options.resume {
+    let continues = options.continues(out);
+    let mut skips = match continues {
         true => folder::resume(out, &job)?,
-        false => folder::create(out, &job, &passed_over)?,
+        false => folder::create(out, &job, options, &passed_over)?,
     };
-    let writer = match options.resume {
+    let writer = match continues {
         false => None,
         true => match StoreWriter::reopen(out, job.rows_per_shard) {
             Ok(writer) => Some(writer),
@@ -95,20 +104,30 @@ pub(crate) fn run<T: Send, P: Send>(
     let ahead =
         Ahead { threads: options.threads, chunk: task.chunk, records: 2 * options.block + options.threads };
     let range = session.position..session.end;
-    prepare_ahead(source, range, &ahead, task.prepare, |records| {
+    let consume = |records: &mut Prepared<'_, P>| {
         loop {
             let block = records.take(options.block).collect::<Result<Vec<_>, _>>();
             let block = block.map_err(ExtractError::Source)?;
             if block.is_empty() {
                 return Ok(());
             }
-            session.embed(block, task, observer)?;
-            if session.position < session.end && options.stop.load(Ordering::Relaxed) {
+            let stop = || options.stop.load(Ordering::Relaxed);
+            // A stop may be the reason why images of this block were not fetched.
+            if !stop() {
+                session.embed(block, task, observer)?;
+            }
+            if session.position < session.end && stop() {
                 session.save()?;
                 return Err(ExtractError::Stopped { done: session.done(), records: session.records() });
             }
         }
-    })?;
+    };
+    match &task.fetch {
+        None => prepare_ahead(source, range, &ahead, task.prepare, consume),
+        Some(Fetch { ahead: first, fetch }) => prepare_ahead(source, range, first, fetch, |records| {
+            prepare_records(|| Ok(records), &ahead, task.prepare, consume)
+        }),
+    }?;
     let (rows, skipped) = (session.rows(), session.skips.lines());
     let dim = session.finish()?;
     let seconds = begun.elapsed().as_secs_f64();

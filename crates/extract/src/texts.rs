@@ -34,6 +34,7 @@ pub fn extract_texts(
     let task = Task {
         modality: Modality::Text,
         provenance: tower.provenance(),
+        fetch: None,
         chunk: CHUNK,
         prepare: &|text: String| prepare(tower, &text),
         embed: &|texts: Vec<TokenIds>| Ok(embed::rows(tower.embed(&texts)?)),

@@ -9,14 +9,15 @@
 //! | `.no_exist/COMMIT/NAME` | an empty file: the commit has no file with this name |
 //! | `.listing/COMMIT.json` | all files of a data set; not part of the layout of `huggingface_hub` |
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sail_support::write_atomic;
 use serde::{Deserialize, Serialize};
 
-use crate::{HubError, RepoKind};
+use crate::{HubError, RepoKind, StopFn};
 
 /// The folder of a repository in the cache.
 pub(super) struct CachedRepo {
@@ -106,14 +107,14 @@ impl CachedRepo {
         &self,
         commit: &str,
         file: &RemoteFile,
+        stop: Option<&StopFn>,
         download: impl FnOnce(&Path) -> Result<(), HubError>,
     ) -> Result<PathBuf, HubError> {
         let blob = self.root.join("blobs").join(&file.hash);
         let lock = self.locks.join(format!("{}.lock", file.hash));
         create_parent(&blob)?;
         create_parent(&lock)?;
-        let locked = File::create(&lock).and_then(|file| file.lock().map(|()| file));
-        let locked = locked.map_err(|source| write_error(&lock, source))?;
+        let locked = lock_file(&lock, stop)?;
         if !blob.exists() {
             let partial = blob.with_extension("incomplete");
             download(&partial)?;
@@ -124,6 +125,22 @@ impl CachedRepo {
         link_to(&link, &blob, &file.name).map_err(|source| write_error(&link, source))?;
         drop(locked);
         Ok(link)
+    }
+}
+
+/// Waits for a lock file. A file system without locks has none: two processes may then download the same file.
+fn lock_file(path: &Path, stop: Option<&StopFn>) -> Result<File, HubError> {
+    let file = File::create(path).map_err(|source| write_error(path, source))?;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => return Ok(file),
+            Err(TryLockError::Error(source)) => return Err(write_error(path, source)),
+            Err(TryLockError::WouldBlock) if stop.is_some_and(|stop| stop()) => {
+                return Err(HubError::Stopped { url: path.display().to_string() });
+            }
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(100)),
+        }
     }
 }
 

@@ -60,9 +60,7 @@ pub fn open_dataset(
         return Ok(snapshot);
     }
     let listing = repository.list()?;
-    for name in select(&mut listing.files())? {
-        listing.fetch(&name)?;
-    }
+    listing.fetch_all(&select(&mut listing.files())?)?;
     listing.save()?;
     listing.finish()
 }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use sail_support::StandIn;
+
 use crate::RepoKind;
 
 /// An error of a model or a data set that cannot be fetched.
@@ -71,6 +73,33 @@ pub enum HubError {
         url: String,
         /// The status, or what is invalid.
         reason: String,
+    },
+    /// The list of files is larger than a client should accept.
+    #[error(
+        "the list of files of the {kind} `{id}` has more than {max} bytes: download the files that are needed with `hf \
+         download`, and pass their folder"
+    )]
+    ListingTooLarge {
+        /// The kind of repository.
+        kind: RepoKind,
+        /// The id.
+        id: String,
+        /// The limit in bytes.
+        max: u64,
+    },
+    /// Something else was sent in the place of a file, such as the login page of a network.
+    #[error("{url} sent {found}")]
+    StandIn {
+        /// The address.
+        url: String,
+        /// What was sent.
+        found: StandIn,
+    },
+    /// The download was asked to stop. The next attempt resumes it.
+    #[error("stopped before {url} was complete; run it again to resume")]
+    Stopped {
+        /// The address.
+        url: String,
     },
     /// A downloaded file does not have the listed checksum. It has been deleted.
     #[error("corrupt download of {url}: the checksum is {found}, expected {expected}; fetch it again")]

@@ -26,13 +26,3 @@ impl fmt::Display for RepoKind {
         })
     }
 }
-
-#[cfg(feature = "download")]
-impl From<RepoKind> for hf_hub::RepoType {
-    fn from(kind: RepoKind) -> Self {
-        match kind {
-            RepoKind::Model => Self::Model,
-            RepoKind::Dataset => Self::Dataset,
-        }
-    }
-}

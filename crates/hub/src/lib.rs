@@ -14,6 +14,8 @@ mod cache;
 #[cfg_attr(not(feature = "download"), path = "no_client.rs")]
 mod client;
 mod dataset;
+#[cfg(feature = "download")]
+mod download;
 mod error;
 mod id;
 mod kind;
@@ -24,5 +26,5 @@ pub use dataset::open_dataset;
 pub use error::HubError;
 pub use id::RepoId;
 pub use kind::RepoKind;
-pub use options::{FileProgress, HubOptions, ProgressFn};
+pub use options::{FileProgress, HubOptions, ProgressFn, StopFn};
 pub use repository::{Listing, Repository};

@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 use std::path::Path;
 
 use crate::cache::RemoteFile;
-use crate::{HubError, HubOptions, RepoKind};
+use crate::{HubError, HubOptions, RepoKind, StopFn};
 
 /// A client that cannot be created.
 pub(super) struct Client<'a> {
@@ -21,7 +21,13 @@ impl<'a> Client<'a> {
         match self.never {}
     }
 
-    pub(super) fn download(&self, _: &str, _: &RemoteFile, _: &Path) -> Result<(), HubError> {
+    pub(super) fn download(
+        &self,
+        _: &str,
+        _: &RemoteFile,
+        _: &Path,
+        _: Option<&StopFn>,
+    ) -> Result<(), HubError> {
         match self.never {}
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::HubError;
 
@@ -17,7 +18,12 @@ pub struct FileProgress<'a> {
 }
 
 /// A callback for progress, called for every received block and once when a file is complete.
+///
+/// Files are received at the same time, each on a thread of its own.
 pub type ProgressFn = Arc<dyn Fn(FileProgress<'_>) + Send + Sync>;
+
+/// A callback that tells whether downloads should stop.
+pub type StopFn = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// Options for fetching from the hub.
 #[derive(Clone)]
@@ -36,6 +42,14 @@ pub struct HubOptions {
     pub refresh: bool,
     /// Callback for progress.
     pub progress: Option<ProgressFn>,
+    /// Callback that is asked about ten times a second whether to stop. A stopped download can be resumed.
+    pub stop: Option<StopFn>,
+    /// Maximum number of files that are received at the same time.
+    pub connections: usize,
+    /// Maximum number of attempts in a row without progress.
+    pub attempts: u32,
+    /// Delay before the second attempt; it doubles with each further one. A server may ask for another delay.
+    pub retry_delay: Duration,
 }
 
 impl HubOptions {
@@ -56,6 +70,10 @@ impl HubOptions {
             offline: false,
             refresh: false,
             progress: None,
+            stop: None,
+            connections: 8,
+            attempts: 5,
+            retry_delay: Duration::from_secs(1),
         }
     }
 

@@ -1,12 +1,16 @@
 //! Snapshots of a repository: in the cache, and on the hub.
 
 use std::collections::BTreeMap;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
 
 use crate::cache::{CachedRepo, RemoteFile};
 use crate::client::Client;
 use crate::id::is_revision;
-use crate::{HubError, HubOptions, RepoId, RepoKind};
+use crate::{HubError, HubOptions, RepoId, RepoKind, StopFn};
 
 /// A revision of a repository.
 ///
@@ -96,14 +100,62 @@ impl Listing<'_> {
     /// Returns [`HubError`] if there is no such file, its name is not a plain relative path, the download fails, or the
     /// cache cannot be written.
     pub fn fetch(&self, name: &str) -> Result<PathBuf, HubError> {
+        self.fetch_unless(name, self.repository.options.stop.as_ref())
+    }
+
+    /// Fetches several files at the same time and returns their paths.
+    ///
+    /// # Errors
+    /// As [`fetch`](Self::fetch), for the first file that fails; the others stop and can be resumed.
+    pub fn fetch_all(&self, names: &[impl AsRef<str> + Sync]) -> Result<Vec<PathBuf>, HubError> {
+        let HubOptions { stop, connections, .. } = self.repository.options;
+        let failed = Arc::new(AtomicBool::new(false));
+        let (flag, asked) = (failed.clone(), stop.clone());
+        let stop: StopFn =
+            Arc::new(move || flag.load(Ordering::Relaxed) || asked.as_ref().is_some_and(|stop| stop()));
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let mut done = Vec::new();
+            while let Some(index) =
+                Some(next.fetch_add(1, Ordering::Relaxed)).filter(|&index| index < names.len())
+            {
+                let result = self.fetch_unless(names[index].as_ref(), Some(&stop));
+                let has_failed = result.is_err();
+                done.push((index, result));
+                if has_failed {
+                    failed.store(true, Ordering::Relaxed);
+                    break;
+                }
+            }
+            done
+        };
+        let mut results: Vec<(usize, Result<PathBuf, HubError>)> = thread::scope(|scope| {
+            let threads = names.len().min(*connections).max(1);
+            let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+            // A panic is that of the progress callback.
+            threads
+                .into_iter()
+                .flat_map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
+                .collect()
+        });
+        // The cause before the files that it stopped, then the paths in order.
+        results.sort_by_key(|(index, result)| match result {
+            Err(HubError::Stopped { .. }) => (1, *index),
+            Err(_) => (0, *index),
+            Ok(_) => (2, *index),
+        });
+        results.into_iter().map(|(_, result)| result).collect()
+    }
+
+    fn fetch_unless(&self, name: &str, stop: Option<&StopFn>) -> Result<PathBuf, HubError> {
         let id = || self.repository.id.name().to_owned();
         let file =
             self.files.get(name).ok_or_else(|| HubError::NoFiles { id: id(), wanted: name.to_owned() })?;
         if !is_path(name) {
             return Err(HubError::FileName { id: id(), name: name.to_owned() });
         }
-        let download = |partial: &Path| self.client.download(&self.commit, file, partial);
-        self.repository.cache.get(&self.commit, file, download)
+        let download = |partial: &Path| self.client.download(&self.commit, file, partial, stop);
+        self.repository.cache.get(&self.commit, file, stop, download)
     }
 
     /// Records in the cache that the commit does not have a file.

@@ -6,18 +6,18 @@ use burn::module::Module;
 use burn::tensor::Device;
 use burn_store::{ApplyError, BurnToPyTorchAdapter, ModuleSnapshot, PyTorchToBurnAdapter, SafetensorsStore};
 use safetensors::{Dtype, SafeTensors};
-use sail_core::{AlignmentHead, Check, HeadError};
+use sail_core::{AlignmentHead, Check, HeadError, Provenance};
 use sail_support::{read_bounded, stand_in, write_atomic};
 use serde::{Deserialize, Serialize};
 
-use crate::{Head, HeadConfig};
+use crate::{Head, HeadConfig, Holdout};
 
 /// The only entry of the file's metadata. The order of several entries would not be deterministic, and a head must
 /// always serialise to the same bytes.
 const METADATA: &str = "sail_head";
 
-/// Version of the format, incremented by incompatible changes.
-const VERSION: u32 = 1;
+/// The newest version of the format. In version 1, the provenances have a line of text in the place of the settings.
+const VERSION: u32 = 2;
 
 /// Maximum length of a file; the paper's largest head has 2.4 GB.
 const MAX_BYTES: u64 = 64 << 30;
@@ -27,6 +27,8 @@ const MAX_BYTES: u64 = 64 << 30;
 struct Description {
     version: u32,
     config: HeadConfig,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    holdout: Option<Holdout>,
 }
 
 fn format(reason: impl std::fmt::Display) -> HeadError {
@@ -43,7 +45,13 @@ fn store(bytes: Option<Vec<u8>>) -> SafetensorsStore {
 }
 
 pub(crate) fn to_bytes(head: &Head) -> Result<Vec<u8>, HeadError> {
-    let description = Description { version: VERSION, config: head.config().clone() };
+    let (config, holdout) = (head.config().clone(), head.holdout().cloned());
+    let trained_on =
+        [&config.image, &config.text].into_iter().flatten().filter_map(|side| side.trained_on.as_ref());
+    // A head without settings and holdout stays the file that earlier releases read.
+    let newest = holdout.is_some().then_some(VERSION);
+    let version = trained_on.map(Provenance::version).chain(newest).max().unwrap_or(1);
+    let description = Description { version, config, holdout };
     let json = serde_json::to_string(&description).map_err(format)?;
     let mut store = store(None).metadata(METADATA, json);
     head.valid().save_into(&mut store).map_err(format)?;
@@ -103,9 +111,9 @@ impl Head {
         let json = header.metadata().as_ref().and_then(|metadata| metadata.get(METADATA));
         let json = json.ok_or_else(|| format(format_args!("missing metadata entry `{METADATA}`")))?;
         let description: Description = serde_json::from_str(json).map_err(format)?;
-        if description.version != VERSION {
+        if !(1..=VERSION).contains(&description.version) {
             return Err(format(format_args!(
-                "unsupported format version {}, expected {VERSION}: use a newer release",
+                "unsupported format version {}, expected 1 to {VERSION}: use a newer release",
                 description.version
             )));
         }
@@ -129,7 +137,7 @@ impl Head {
             problems.sort();
             return Err(HeadError::Tensors { problems });
         }
-        let mut head = Head::new(&description.config, 0, device)?;
+        let mut head = Head::new(&description.config, 0, device)?.with_holdout(description.holdout);
         let mut store = store(Some(bytes)).validate(false).allow_partial(true);
         let result = head.load_from(&mut store).map_err(format)?;
         problems.extend(result.missing.iter().map(|(name, _)| format!("`{name}` is missing")));

@@ -5,7 +5,7 @@ use burn::nn::{LayerNorm, LayerNormConfig};
 use burn::tensor::{Device, FloatDType, Tensor};
 use sail_core::{AlignmentHead, Check, ConfigError, HeadError, Provenance, Side};
 
-use crate::{HeadConfig, LogitScale, Projector, SideConfig, WeightInit};
+use crate::{HeadConfig, Holdout, LogitScale, Projector, SideConfig, WeightInit};
 
 /// One side of a head: LayerNorm (optional) and projector.
 #[derive(Module, Debug)]
@@ -85,6 +85,8 @@ pub struct Head {
     pub(crate) logit: LogitScale,
     #[module(skip)]
     pub(crate) config: HeadConfig,
+    #[module(skip)]
+    pub(crate) holdout: Option<Holdout>,
 }
 
 impl Head {
@@ -104,12 +106,25 @@ impl Head {
             text: side(&config.text, 2),
             logit: LogitScale::new(config.initial_scale, config.initial_bias, config.max_scale, device),
             config: config.clone(),
+            holdout: None,
         })
     }
 
     /// Returns the configuration.
     pub fn config(&self) -> &HeadConfig {
         &self.config
+    }
+
+    /// Returns the pairs that the training of the head held out, or `None` if they are unknown, as for a head that was saved by
+    /// an earlier version.
+    pub fn holdout(&self) -> Option<&Holdout> {
+        self.holdout.as_ref()
+    }
+
+    /// Records the pairs that the training of the head holds out.
+    pub fn with_holdout(mut self, holdout: Option<Holdout>) -> Self {
+        self.holdout = holdout;
+        self
     }
 
     pub(crate) fn side(&self, side: Side) -> Option<&SideConfig> {

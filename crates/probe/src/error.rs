@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use sail_core::{ConfigError, FeatureError, HeadError};
-use sail_data::DataError;
+use sail_data::{DataError, Matched};
 use sail_eval::EvalError;
 use sail_train::TrainError;
 
@@ -27,7 +27,7 @@ pub enum ProbeError {
         name: String,
     },
     /// Sets with different keys.
-    #[error("`{second}` does not match `{first}`: every set of a grid must have the same keys")]
+    #[error("`{second}` does not match `{first}`")]
     Mismatch {
         /// The first image set.
         first: String,
@@ -36,6 +36,17 @@ pub enum ProbeError {
         /// The cause.
         #[source]
         source: Box<DataError>,
+    },
+    /// Too few rows that every set has.
+    #[error(
+        "{matched} rows of `{name}` have a key that every set has: encode the same items with every encoder, or use the common \
+         ones with `--unmatched drop` (`Unmatched::Drop`)"
+    )]
+    Unmatched {
+        /// The set.
+        name: String,
+        /// How many of its rows are in a pair.
+        matched: Matched,
     },
     /// Class labels that differ in number from the images.
     #[error("found {found} class labels, expected {expected}: one for each row of `{first}`")]

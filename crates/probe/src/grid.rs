@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
 use sail_core::{FeatureSource, gather_tensor};
-use sail_data::{DataError, Pairs};
+use sail_data::{DataError, Matched, Pairs, Unmatched};
 
 use crate::ProbeError;
 
@@ -20,7 +20,7 @@ pub struct NamedFeatures {
 
 /// The features of several vision encoders and several text encoders for the same pairs.
 ///
-/// Rows are joined by key; the pairs have the order of the first image set. All sets must have the same keys.
+/// Rows are joined by key; the pairs have the order of the first image set. A pair has a row in every set.
 ///
 /// # Examples
 /// ```
@@ -50,7 +50,7 @@ pub(crate) struct ImageSet {
 
 pub(crate) struct TextSet {
     pub(crate) features: NamedFeatures,
-    /// The first image set, paired with these texts.
+    /// The first image set, paired with these texts; only the pairs of the grid.
     pairs: Pairs,
 }
 
@@ -71,17 +71,30 @@ pub(crate) struct Split {
 }
 
 impl Grid {
-    /// Joins sets of features.
-    ///
-    /// `labels` are class labels, one for each row of the first image set.
+    /// Joins sets of features with the same keys: [`join`](Grid::join) with [`Unmatched::Error`].
     ///
     /// # Errors
-    /// [`ProbeError`] without images or texts, if two sets of a side have the same name, if keys differ, and if the number
-    /// of labels is not that of the rows.
+    /// Those of [`join`](Grid::join).
     pub fn new(
         images: Vec<NamedFeatures>,
         texts: Vec<NamedFeatures>,
         labels: Option<Vec<usize>>,
+    ) -> Result<Self, ProbeError> {
+        Self::join(images, texts, labels, Unmatched::Error)
+    }
+
+    /// Joins sets of features. `unmatched` decides about rows whose key another set lacks.
+    ///
+    /// `labels` are class labels, one for each row of the first image set.
+    ///
+    /// # Errors
+    /// [`ProbeError`] without images or texts, if two sets of a side have the same name, if more keys differ than
+    /// `unmatched` allows, and if the number of labels is not that of the rows.
+    pub fn join(
+        images: Vec<NamedFeatures>,
+        texts: Vec<NamedFeatures>,
+        labels: Option<Vec<usize>>,
+        unmatched: Unmatched,
     ) -> Result<Self, ProbeError> {
         let first = images.first().ok_or(ProbeError::Empty { what: "image" })?.clone();
         if texts.is_empty() {
@@ -93,40 +106,72 @@ impl Grid {
                 return Err(ProbeError::Name { name: set.name.clone() });
             }
         }
-        let joined = |set: &NamedFeatures| {
+        let join = |set: &NamedFeatures| {
             let differ = |source| {
                 let source = Box::new(source);
                 let (first, second) = (first.name.clone(), set.name.clone());
                 ProbeError::Mismatch { first, second, source }
             };
-            Pairs::new(first.source.clone(), vec![set.source.clone()]).map_err(differ)
+            let joined =
+                Pairs::join(first.source.clone(), vec![set.source.clone()], unmatched).map_err(differ)?;
+            Ok::<_, ProbeError>(joined)
         };
-        let image_set = |set: NamedFeatures| {
-            let pairs = joined(&set)?;
-            if set.source.rows() != pairs.len() {
+        let of_images = images.iter().map(join).collect::<Result<Vec<_>, _>>()?;
+        let of_texts = texts.iter().map(join).collect::<Result<Vec<_>, _>>()?;
+        for (set, pairs) in images.iter().zip(&of_images) {
+            if (0..pairs.len()).any(|pair| pairs.caption_rows(0, pair).len() > 1) {
                 // A duplicate key, which pairing with these images reports.
-                let duplicate = Pairs::new(set.source.clone(), vec![first.source.clone()]);
+                let duplicate = Pairs::join(set.source.clone(), vec![first.source.clone()], Unmatched::Drop);
                 let source = Box::new(duplicate.err().unwrap_or(DataError::Empty));
                 let (first, second) = (first.name.clone(), set.name.clone());
                 return Err(ProbeError::Mismatch { first, second, source });
             }
+        }
+        let common = common_rows(first.source.rows(), of_images.iter().chain(&of_texts));
+        let image_set = |(set, pairs): (NamedFeatures, Pairs)| {
+            let pairs = pairs.of_image_rows(&common)?;
             let rows = (0..pairs.len()).map(|pair| pairs.caption_rows(0, pair)[0] as usize).collect();
             Ok(ImageSet { features: set, rows })
         };
-        let text_set = |set: NamedFeatures| Ok(TextSet { pairs: joined(&set)?, features: set });
-        let images = images.into_iter().map(image_set).collect::<Result<Vec<_>, ProbeError>>()?;
-        let texts = texts.into_iter().map(text_set).collect::<Result<Vec<_>, ProbeError>>()?;
-        let expected = images[0].rows.len();
+        let text_set = |(set, pairs): (NamedFeatures, Pairs)| {
+            Ok(TextSet { pairs: pairs.of_image_rows(&common)?, features: set })
+        };
+        let images =
+            images.into_iter().zip(of_images).map(image_set).collect::<Result<Vec<_>, DataError>>()?;
+        let texts = texts.into_iter().zip(of_texts).map(text_set).collect::<Result<Vec<_>, DataError>>()?;
+        let expected = first.source.rows();
         let labels = match labels {
             Some(labels) if labels.len() != expected => {
                 return Err(ProbeError::Labels { found: labels.len(), expected, first: first.name });
             }
-            labels => labels.map(|of_pair| {
-                let classes = of_pair.iter().max().map_or(0, |&class| class + 1);
-                Labels { of_pair, classes }
+            labels => labels.map(|of_row| {
+                let classes = of_row.iter().max().map_or(0, |&class| class + 1);
+                Labels { of_pair: common.iter().map(|&row| of_row[row]).collect(), classes }
             }),
         };
-        Ok(Self { images, texts, labels })
+        let grid = Self { images, texts, labels };
+        let mut sets = grid.names().zip(grid.matched());
+        if let Some((name, matched)) = sets.find(|(_, matched)| !unmatched.allows(*matched)) {
+            return Err(ProbeError::Unmatched { name: name.to_owned(), matched });
+        }
+        drop(sets);
+        Ok(grid)
+    }
+
+    /// Returns the names of all sets: those of images, then those of texts.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let images = self.images.iter().map(|set| set.features.name.as_str());
+        images.chain(self.texts.iter().map(|set| set.features.name.as_str()))
+    }
+
+    /// Returns how many rows of every set are in a pair, in the order of [`names`](Grid::names).
+    pub fn matched(&self) -> Vec<Matched> {
+        let images = self.images.iter().map(|set| (set.rows.len(), set.features.source.rows()));
+        let texts = self.texts.iter().map(|set| {
+            let captions = (0..set.pairs.len()).map(|pair| set.pairs.caption_rows(0, pair).len());
+            (captions.sum(), set.features.source.rows())
+        });
+        images.chain(texts).map(|(matched, rows)| Matched { matched, rows }).collect()
     }
 
     /// Returns the number of pairs.
@@ -142,7 +187,12 @@ impl Grid {
     /// Splits the pairs by their keys, with at most `max_measured` pairs to measure.
     pub(crate) fn split(&self, holdout: usize, seed: u64, max_measured: usize) -> Result<Split, ProbeError> {
         let split = self.texts[0].pairs.split(holdout, seed)?;
-        let indices = |pairs: &Pairs| (0..pairs.len()).map(|pair| pairs.image_row(pair)).collect::<Vec<_>>();
+        let rows = &self.texts[0].pairs;
+        let rows: Vec<usize> = (0..rows.len()).map(|pair| rows.image_row(pair)).collect();
+        // The rows of the first images ascend.
+        let pair = |row| rows.partition_point(|&before| before < row);
+        let indices =
+            |pairs: &Pairs| (0..pairs.len()).map(|index| pair(pairs.image_row(index))).collect::<Vec<_>>();
         let (train, holdout) = (indices(&split.train), indices(&split.holdout));
         let measured = match train.len() > max_measured {
             // The sample depends only on keys and seed, like the holdout.
@@ -155,10 +205,21 @@ impl Grid {
     /// The given pairs of two sets, for training.
     pub(crate) fn pairs(&self, image: usize, text: usize, pairs: &[usize]) -> Result<Pairs, ProbeError> {
         let (images, texts) = (&self.images[image], &self.texts[text]);
-        let joined = Pairs::new(images.features.source.clone(), vec![texts.features.source.clone()])?;
+        let (images_source, texts) = (images.features.source.clone(), texts.features.source.clone());
+        let joined = Pairs::join(images_source, vec![texts], Unmatched::Drop)?;
         let rows: Vec<usize> = pairs.iter().map(|&pair| images.rows[pair]).collect();
-        Ok(joined.subset(&rows)?)
+        Ok(joined.of_image_rows(&rows)?)
     }
+}
+
+/// The rows of the first images that are in a pair with every set.
+fn common_rows<'a>(rows: usize, joined: impl Iterator<Item = &'a Pairs>) -> Vec<usize> {
+    let (mut sets, mut found) = (0, vec![0u32; rows]);
+    for pairs in joined {
+        sets += 1;
+        (0..pairs.len()).for_each(|pair| found[pairs.image_row(pair)] += 1);
+    }
+    (0..rows).filter(|&row| found[row] == sets).collect()
 }
 
 impl ImageSet {

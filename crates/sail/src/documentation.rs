@@ -25,6 +25,7 @@ pages! {
     EncodersCrate "../../../crates/encoders/README.md"
     EvalCrate "../../../crates/eval/README.md"
     ExtractCrate "../../../crates/extract/README.md"
+    FetchCrate "../../../crates/fetch/README.md"
     HubCrate "../../../crates/hub/README.md"
     LayersCrate "../../../crates/layers/README.md"
     LossesCrate "../../../crates/losses/README.md"

@@ -32,6 +32,8 @@ pub use sail_data as data;
 pub use sail_encoders as encoders;
 pub use sail_eval as eval;
 pub use sail_extract as extract;
+#[cfg(feature = "url")]
+pub use sail_fetch as fetch;
 pub use sail_hub as hub;
 pub use sail_layers as layers;
 pub use sail_losses as losses;
@@ -41,7 +43,8 @@ pub use sail_tasks as tasks;
 pub use sail_train as train;
 
 pub use model::{
-    DenseTower, Prediction, SailError, SailModel, SegmentOptions, Segmenter, ZeroShotClassifier,
+    BackboneOptions, DenseTower, Prediction, SailError, SailModel, SegmentOptions, Segmenter,
+    ZeroShotClassifier,
 };
 
 /// The version of burn that this crate uses.

@@ -17,6 +17,7 @@ use sail_layers::Head;
 
 pub use dense::DenseTower;
 pub use error::SailError;
+pub use open::BackboneOptions;
 pub use segment::{SegmentOptions, Segmenter};
 pub use zero_shot::{Prediction, ZeroShotClassifier};
 
@@ -114,7 +115,7 @@ impl<H: AlignmentHead> SailModel<H> {
     /// with that of the towers. Dimensions are checked when the first input is encoded.
     ///
     /// # Errors
-    /// Returns [`HeadError::Provenance`] if the head was trained on another model, revision, preprocessing or pooling.
+    /// Returns [`HeadError::Provenance`] if the head was trained on another model or with other settings.
     pub fn new(vision: VisionTower, text: TextTower, head: H) -> Result<Self, HeadError> {
         for (side, found) in [(Side::Image, vision.provenance()), (Side::Text, text.provenance())] {
             head.accepts_provenance(side, &found)?;

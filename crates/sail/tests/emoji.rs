@@ -20,7 +20,7 @@ fn open(tensor: &str) -> Arc<SafetensorsFeatures> {
 
 fn train(projector: ProjectorConfig, learning_rate: f64, extra: Option<&str>) -> (Head, Retrieval, Pairs) {
     let captions = ["label"].into_iter().chain(extra).map(|name| open(name) as Arc<dyn FeatureSource>);
-    let Split { train, holdout } =
+    let Split { train, holdout, .. } =
         Pairs::new(open("image"), captions.collect()).unwrap().split(370, 0).unwrap();
     let config = HeadConfig::new(1280, 384, 512, projector);
     let head = Head::new(&config, 0, &Device::flex()).unwrap();

@@ -11,8 +11,8 @@ use sail_vl::burn::module::Module;
 use sail_vl::burn::tensor::{Device, Tensor};
 use sail_vl::core::{
     AlignmentHead, EncodeError, HeadError, ImageEncoder, ImageFeatures, ImagePooling, ImagePreprocessor,
-    InputError, Padding, PaddingSide, Pixels, Provenance, RgbImage, Side, TextEncoder, TextFeatures,
-    TextPooling, TextTower, TokenBatch, TokenIds, Tokenizer, TowerError, VisionTower,
+    InputError, Padding, PaddingSide, Pixels, Processor, Provenance, RgbImage, Side, TextEncoder,
+    TextFeatures, TextPooling, TextTower, TokenBatch, TokenIds, Tokenizer, TowerError, VisionTower,
 };
 use sail_vl::eval::EvalError;
 use sail_vl::layers::{Head, HeadConfig, LogitScale, ProjectorConfig};
@@ -230,15 +230,15 @@ fn rejects_a_head_of_another_backbone() {
         (trained(pooling("concat", &image), text.clone()), Side::Image, "pooling"),
         (trained(image.clone(), pooling("last", &text)), Side::Text, "pooling"),
         (
-            trained(image, Provenance { preprocessing: Some("letters".into()), ..text }),
+            trained(image, Provenance { processor: Some(Processor::Description("letters".into())), ..text }),
             Side::Text,
-            "preprocessing",
+            "processor",
         ),
     ];
     for (result, expected_side, expected_field) in cases {
         match result {
-            Err(HeadError::Provenance { side, field, .. }) => {
-                assert_eq!((side, field), (expected_side, expected_field))
+            Err(HeadError::Provenance { side, contradiction }) => {
+                assert_eq!((side, contradiction.field), (expected_side, expected_field))
             }
             other => panic!("{other:?}, expected {expected_side} {expected_field}"),
         }

@@ -74,15 +74,29 @@ fn check_absent(path: &Path) -> io::Result<()> {
 
 /// Opens a file for reading and writing, creating it if it is missing, and locks it until it is closed.
 ///
+/// Some network file systems have no locks. There, the file is opened with a warning.
+///
 /// # Errors
 /// [`io::ErrorKind::WouldBlock`] if another process holds the lock, and other I/O errors.
 pub fn open_locked(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-    file.try_lock().map_err(|error| match error {
-        TryLockError::WouldBlock => io::ErrorKind::WouldBlock.into(),
-        TryLockError::Error(error) => error,
-    })?;
+    check_lock(file.try_lock(), path)?;
     Ok(file)
+}
+
+/// Fails only for a lock that another process holds: a lock protects from a second process, and the first can do without.
+fn check_lock(locked: Result<(), TryLockError>, path: &Path) -> io::Result<()> {
+    match locked {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
+        Err(TryLockError::Error(error)) => {
+            tracing::warn!(
+                "cannot lock {} ({error}): make sure that no other process writes to its folder",
+                path.display()
+            );
+            Ok(())
+        }
+    }
 }
 
 /// Removes the temporary files that a killed process has left in a folder: unfinished
@@ -125,6 +139,19 @@ mod tests {
         assert_eq!(open_locked(&path).unwrap_err().kind(), io::ErrorKind::WouldBlock);
         drop(file);
         open_locked(&path).unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_system_without_locks_is_no_error() {
+        let path = Path::new("log");
+        // ENOLCK, ENOSYS and EOPNOTSUPP of Linux.
+        for code in [37, 38, 95] {
+            let unsupported = TryLockError::Error(io::Error::from_raw_os_error(code));
+            check_lock(Err(unsupported), path).unwrap();
+        }
+        let held = check_lock(Err(TryLockError::WouldBlock), path).unwrap_err();
+        assert_eq!(held.kind(), io::ErrorKind::WouldBlock);
     }
 
     #[test]

@@ -86,6 +86,7 @@ pub(crate) fn image(images: &Images, answer: &Answer) -> Result<Option<RgbImage>
             let bytes = match record.value {
                 Ok(ImageData::Bytes(bytes)) => Some(bytes),
                 Ok(ImageData::File(path)) => read_bounded(&path, DecodeLimits::default().max_bytes).ok(),
+                Ok(ImageData::Url(_)) => None,
                 Err(_) => None,
             };
             return Ok(bytes.and_then(|bytes| decode_image(&bytes, &DecodeLimits::default()).ok()));

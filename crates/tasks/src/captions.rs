@@ -58,12 +58,19 @@ struct Sentence {
 
 impl CaptionData {
     /// Reads a split, usually `test`, with at most `per_image` captions per image. `images` is the folder with `val2014` (and
-    /// `train2014`), or with the images of Flickr30k.
+    /// `train2014`), or with the images of Flickr30k. Of the options, the limits and
+    /// [`follow_links`](SourceOptions::follow_links) apply.
     ///
     /// # Errors
     /// [`TaskError::Io`], [`TaskError::TooLarge`] and [`TaskError::Malformed`] for the file; [`TaskError::NoSplit`] for an
     /// empty split; [`TaskError::Duplicate`] for a duplicate image.
-    pub fn open(path: &Path, images: &Path, split: &str, per_image: usize) -> Result<Self, TaskError> {
+    pub fn open(
+        path: &Path,
+        images: &Path,
+        split: &str,
+        per_image: usize,
+        options: &SourceOptions,
+    ) -> Result<Self, TaskError> {
         let dataset: Dataset = read_json(path, "Karpathy's dataset_coco.json or dataset_flickr30k.json")?;
         let mut splits = BTreeMap::new();
         dataset.images.iter().for_each(|image| *splits.entry(image.split.clone()).or_insert(0) += 1);
@@ -93,7 +100,7 @@ impl CaptionData {
         if captioned.is_empty() {
             return Err(skipped.nothing_left("images"));
         }
-        let root = ImageRoot::new(images, &SourceOptions::default()).map_err(TaskError::Images)?;
+        let root = ImageRoot::new(images, options).map_err(TaskError::Images)?;
         let images = Images::named(&root, captioned.iter().map(|image| image.name.as_str()));
         Ok(Self { images, captions, captioned, skipped })
     }

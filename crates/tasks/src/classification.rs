@@ -1,6 +1,6 @@
 //! Zero-shot classification.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use burn::tensor::Tensor;
 use sail_core::AlignmentHead;
@@ -12,6 +12,7 @@ use crate::cache::FeatureCache;
 use crate::error::TaskError;
 use crate::inputs::Texts;
 use crate::labelled::LabelledImages;
+use crate::list::list;
 use crate::model::{Projected, TaskModel};
 use crate::skips::Skips;
 
@@ -21,7 +22,8 @@ pub struct ClassificationResult {
     /// The accuracies.
     #[serde(flatten)]
     pub scores: ZeroShot,
-    /// Class names, in the order of the accuracies per class.
+    /// Class names, in the order of the accuracies per class. Of class folders without a list of names, those without a
+    /// usable image are no classes.
     pub classes: Vec<String>,
     /// Number of scored images per class.
     pub counts: Vec<usize>,
@@ -34,6 +36,12 @@ pub struct ClassificationResult {
     pub confusion: Vec<ConfusionCell>,
     /// Number of classes without scored images. They can still be predicted.
     pub absent_classes: usize,
+    /// Number of classes that have the name of another and were scored as one with it.
+    #[serde(default)]
+    pub merged_classes: usize,
+    /// What is worth saying about the classes.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// Number of prompts per class.
     pub n_templates: usize,
     /// Skipped images.
@@ -88,7 +96,7 @@ pub fn classify_answers<H: AlignmentHead>(
     let keys = embedded.images.features.keys();
     let gallery = Gallery {
         keys: keys.into_iter().zip(0..).collect(),
-        texts: data.classes.iter().map(String::as_str).collect(),
+        texts: embedded.classes.iter().map(String::as_str).collect(),
         correct: embedded.labels.iter().map(|&class| vec![class]).collect(),
     };
     let answers = answers(embedded.images.embeddings.clone(), embedded.weights.clone(), &gallery, k)?;
@@ -99,7 +107,9 @@ pub fn classify_answers<H: AlignmentHead>(
 struct Embedded {
     images: Projected,
     labels: Vec<usize>,
+    classes: Vec<String>,
     weights: Tensor<2>,
+    notes: Vec<String>,
 }
 
 fn embed<H: AlignmentHead>(
@@ -112,11 +122,19 @@ fn embed<H: AlignmentHead>(
         let label = data.labels.get(key).copied();
         label.ok_or_else(|| TaskError::Unlabelled { path: data.path.clone(), key: key.to_owned() })
     };
-    let labels = images.features.keys().into_iter().map(label).collect::<Result<Vec<_>, _>>()?;
+    let mut labels = images.features.keys().into_iter().map(label).collect::<Result<Vec<_>, _>>()?;
+    let (mut classes, mut notes) = (data.classes.clone(), data.notes.clone());
+    if !data.listed {
+        let dropped = drop_absent(&mut classes, &mut labels);
+        if !dropped.is_empty() {
+            let (count, names) = (dropped.len(), list(&dropped));
+            notes.push(format!("{count} class folders without a usable image are left out: {names}"));
+        }
+    }
 
     let mut texts = Texts::default();
     let (mut prompts, mut class_of_prompt) = (Vec::new(), Vec::new());
-    for (class, name) in data.classes.iter().enumerate() {
+    for (class, name) in classes.iter().enumerate() {
         for prompt in data.templates.prompts(name) {
             prompts.push(texts.add(&prompt));
             class_of_prompt.push(class);
@@ -128,8 +146,20 @@ fn embed<H: AlignmentHead>(
         row.map_err(|reason| TaskError::Prompt { prompt: texts.text(index).to_owned(), reason })
     };
     let prompts = prompts.into_iter().map(row).collect::<Result<Vec<_>, _>>()?;
-    let weights = class_weights(embedded.select(&prompts), &class_of_prompt, data.classes.len())?;
-    Ok(Embedded { images, labels, weights })
+    let weights = class_weights(embedded.select(&prompts), &class_of_prompt, classes.len())?;
+    Ok(Embedded { images, labels, classes, weights, notes })
+}
+
+/// Removes the classes that no image has, and returns their names.
+fn drop_absent(classes: &mut Vec<String>, labels: &mut [usize]) -> Vec<String> {
+    let present: HashSet<usize> = labels.iter().copied().collect();
+    let (kept, dropped): (Vec<usize>, Vec<usize>) =
+        (0..classes.len()).partition(|class| present.contains(class));
+    let index: HashMap<usize, usize> = kept.iter().copied().zip(0..).collect();
+    labels.iter_mut().for_each(|label| *label = index[label]);
+    let dropped = dropped.into_iter().map(|class| std::mem::take(&mut classes[class])).collect();
+    *classes = kept.into_iter().map(|class| std::mem::take(&mut classes[class])).collect();
+    dropped
 }
 
 impl Embedded {
@@ -157,7 +187,9 @@ impl Embedded {
             confusion: cells.collect(),
             absent_classes: scores.per_class.iter().filter(|accuracy| accuracy.is_none()).count(),
             scores,
-            classes: data.classes.clone(),
+            merged_classes: data.merged,
+            notes: self.notes,
+            classes: self.classes,
             n_templates: data.templates.len(),
             skipped: skips(data, &features.keys(), features.skipped()),
         })

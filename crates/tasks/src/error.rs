@@ -7,6 +7,8 @@ use sail_data::DataError;
 use sail_eval::EvalError;
 use sail_extract::ExtractError;
 
+use crate::class_pairing::PairingError;
+
 /// An error of reading, embedding or scoring a task.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -86,23 +88,22 @@ pub enum TaskError {
         /// The type of the data set.
         found: String,
     },
-    /// A class has no images.
-    #[error("the class folder {path} contains no images: add some or remove the folder")]
-    ClassWithoutImages {
+    /// The class folders are in the folders of splits.
+    #[error("{path} contains splits instead of class folders: use one of them, such as {}", path.join(split).display())]
+    Splits {
         /// The folder.
         path: PathBuf,
+        /// The first split.
+        split: String,
     },
-    /// The number of class names is not the number of classes.
-    #[error(
-        "{path} has {found} class names, expected {expected}: one per class folder, in the order of the folder names"
-    )]
-    ClassCount {
-        /// The file.
+    /// The class names do not match the class folders.
+    #[error("cannot pair {path} with the class folders")]
+    Pairing {
+        /// The file of class names.
         path: PathBuf,
-        /// Number of names.
-        found: usize,
-        /// Number of class folders.
-        expected: usize,
+        /// The cause.
+        #[source]
+        source: PairingError,
     },
     /// A label is out of range.
     #[error("{path}: the label of `{key}` is {found}, expected an integer from 0 to {}", classes.saturating_sub(1))]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use sail_support::ReadError;
+use sail_support::{ReadError, stand_in, strip_bom};
 use serde::de::DeserializeOwned;
 
 use crate::error::TaskError;
@@ -20,21 +20,29 @@ fn read_limited(path: &Path, expected: &'static str, limit: u64) -> Result<Strin
         ReadError::TooLarge { found, limit } => TaskError::TooLarge { path: path.to_owned(), found, limit },
         other => TaskError::Io { path: path.to_owned(), expected, source: other.into() },
     })?;
-    let mut text = String::from_utf8(bytes).map_err(|error| {
-        let position = format!("byte {}", error.utf8_error().valid_up_to());
-        malformed(path, position, "invalid UTF-8, expected text")
-    })?;
-    // Remove a byte order mark.
-    if text.starts_with('\u{feff}') {
-        text.drain(..'\u{feff}'.len_utf8());
+    decode_text(&bytes).map_err(|(position, reason)| malformed(path, format!("byte {position}"), reason))
+}
+
+/// Decodes the text of a file, without a byte order mark.
+///
+/// # Errors
+/// The byte and the reason of content that is no text, or stands in the place of the file.
+pub(crate) fn decode_text(bytes: &[u8]) -> Result<String, (usize, String)> {
+    if let Some(found) = stand_in(bytes) {
+        return Err((0, format!("found {found}")));
     }
-    Ok(text)
+    if bytes.starts_with(b"\xFF\xFE") || bytes.starts_with(b"\xFE\xFF") {
+        return Err((0, "found UTF-16, expected UTF-8: save the file as UTF-8".to_owned()));
+    }
+    str::from_utf8(strip_bom(bytes))
+        .map(str::to_owned)
+        .map_err(|error| (error.valid_up_to(), "invalid UTF-8, expected text".to_owned()))
 }
 
 /// Reads a JSON file of bounded length. Unknown fields are ignored.
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path, expected: &'static str) -> Result<T, TaskError> {
     let text = read_text(path, expected)?;
-    serde_json::from_str(&text).map_err(|error| malformed(path, "JSON", error))
+    sail_support::json::from_str(&text).map_err(|error| malformed(path, "JSON", error))
 }
 
 /// Reads the trimmed lines of a file. Empty lines may only be at the end.
@@ -49,6 +57,11 @@ pub(crate) fn read_lines(path: &Path, expected: &'static str) -> Result<Vec<Stri
     }
 }
 
+/// Returns whether a file or folder is hidden or made by an operating system or a program, so that it is no data.
+pub(crate) fn is_hidden(name: &str) -> bool {
+    name.starts_with('.') || name == "__MACOSX" || name == "@eaDir"
+}
+
 pub(crate) fn malformed(path: &Path, position: impl ToString, reason: impl ToString) -> TaskError {
     TaskError::Malformed { path: path.to_owned(), position: position.to_string(), reason: reason.to_string() }
 }
@@ -56,6 +69,12 @@ pub(crate) fn malformed(path: &Path, position: impl ToString, reason: impl ToStr
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hidden_names_are_no_data() {
+        assert!([".git", "._a.png", "__MACOSX", "@eaDir"].map(is_hidden).iter().all(|&hidden| hidden));
+        assert!(!["a.png", "n01", "MACOSX"].map(is_hidden).iter().any(|&hidden| hidden));
+    }
 
     #[test]
     fn rejects_invalid_files() {
@@ -73,6 +92,12 @@ mod tests {
         std::fs::write(&path, b"cat\xff").unwrap();
         let error = read_text(&path, "names").unwrap_err().to_string();
         assert!(error.contains("byte 3"), "{error}");
+        std::fs::write(&path, b"\xff\xfec\0").unwrap();
+        let error = read_text(&path, "names").unwrap_err().to_string();
+        assert!(error.contains("UTF-16") && error.contains("save the file as UTF-8"), "{error}");
+        std::fs::write(&path, "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a").unwrap();
+        let error = read_text(&path, "names").unwrap_err().to_string();
+        assert!(error.contains("git lfs pull"), "{error}");
         std::fs::write(&path, "").unwrap();
         assert_eq!(read_lines(&path, "names").unwrap(), [""; 0]);
     }

@@ -14,6 +14,12 @@ use crate::zip_images::ZipImages;
 #[derive(Debug, Clone)]
 pub(crate) struct Listed<T>(Arc<Vec<Record<T>>>);
 
+impl<T> Listed<T> {
+    pub(crate) fn new(records: Vec<Record<T>>) -> Self {
+        Self(Arc::new(records))
+    }
+}
+
 impl<T: Clone + Send + Sync + 'static> RecordSource<T> for Listed<T> {
     fn count(&self) -> Result<u64, DataError> {
         Ok(self.0.len() as u64)
@@ -67,10 +73,11 @@ impl Images {
             match value {
                 Ok(ImageData::File(path)) => fingerprint.add_file(path),
                 Ok(ImageData::Bytes(bytes)) => fingerprint.add(bytes),
+                Ok(ImageData::Url(url)) => fingerprint.add(url.as_bytes()),
                 Err(_) => fingerprint.add(b"unusable"),
             };
         }
-        Self { source: Box::new(Listed(Arc::new(records))), fingerprint: fingerprint.finish() }
+        Self { source: Box::new(Listed::new(records)), fingerprint: fingerprint.finish() }
     }
 }
 
@@ -105,7 +112,7 @@ impl Texts {
     pub(crate) fn source(&self) -> Listed<String> {
         let record =
             |(index, text): (usize, &String)| Record { key: Self::key(index), value: Ok(text.clone()) };
-        Listed(Arc::new(self.texts.iter().enumerate().map(record).collect()))
+        Listed::new(self.texts.iter().enumerate().map(record).collect())
     }
 
     pub(crate) fn fingerprint(&self) -> String {

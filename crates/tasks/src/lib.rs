@@ -33,11 +33,13 @@
 mod answers;
 mod cache;
 mod captions;
+mod class_pairing;
 mod classification;
 mod error;
 mod files;
 mod inputs;
 mod labelled;
+mod list;
 mod mmvp;
 mod model;
 mod named_accuracy;
@@ -54,6 +56,7 @@ mod zip_images;
 pub use answers::{Answer, Candidate};
 pub use cache::FeatureCache;
 pub use captions::{CaptionData, CaptionResult, caption_answers, caption_retrieval};
+pub use class_pairing::{ClassOrder, ClassPairing, PairingError, pair_classes};
 pub use classification::{ClassificationResult, ConfusedClass, ConfusionCell, classify, classify_answers};
 pub use error::TaskError;
 pub use labelled::LabelledImages;
@@ -62,8 +65,8 @@ pub use model::TaskModel;
 pub use named_accuracy::NamedAccuracy;
 pub use published::TaskFiles;
 pub use segmentation::{
-    SegmentationLayout, SegmentationSample, SegmentationSet, SegmentationSetError, UnusedImage, class_colour,
-    overlay, read_mask,
+    MaskPixels, SegmentationLayout, SegmentationSample, SegmentationSet, SegmentationSetError, UnusedImage,
+    class_colour, overlay, read_mask,
 };
 pub use skips::{Skip, Skips};
 pub use sugar_crepe::{SugarCrepeData, SugarCrepeResult, sugar_crepe};

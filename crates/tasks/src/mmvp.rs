@@ -33,12 +33,12 @@ pub struct MmvpData {
 }
 
 impl MmvpData {
-    /// Reads the folder.
+    /// Reads the folder. Of the options, the limits and [`follow_links`](SourceOptions::follow_links) apply.
     ///
     /// # Errors
     /// [`TaskError::Io`] and [`TaskError::TooLarge`] for the files; [`TaskError::Malformed`] for a missing column, a question
     /// id that is not an integer, and unpaired rows; [`TaskError::Empty`] without rows.
-    pub fn open(folder: &Path) -> Result<Self, TaskError> {
+    pub fn open(folder: &Path, options: &SourceOptions) -> Result<Self, TaskError> {
         let path = folder.join("Questions.csv");
         let text = read_text(&path, "MMVP-VLM's Questions.csv")?;
         let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.as_bytes());
@@ -54,6 +54,11 @@ impl MmvpData {
         let rows = reader.records().collect::<Result<Vec<StringRecord>, _>>().map_err(not_csv)?;
         if rows.is_empty() {
             return Err(TaskError::Empty { path, what: "question" });
+        }
+        // A quote that is never closed takes the following rows into its field.
+        if let Some(row) = rows.iter().position(|row| row.iter().any(|field| field.contains('\n'))) {
+            let reason = "a field has several lines: close its quote";
+            return Err(malformed(&path, format!("row {}", row + 1), reason));
         }
         let (pairs, []) = rows.as_chunks::<2>() else {
             let reason = format!("found {} rows, expected an even number: every two are a pair", rows.len());
@@ -71,7 +76,7 @@ impl MmvpData {
                 malformed(&path, format!("rows {} and {}", 2 * number + 1, 2 * number + 2), reason)
             })?;
         }
-        let root = ImageRoot::new(&folder.join("MLLM_VLM Images"), &SourceOptions::default());
+        let root = ImageRoot::new(&folder.join("MLLM_VLM Images"), options);
         let names = data.pairs.iter().flat_map(|pair| &pair.images).map(String::as_str);
         data.images = Images::named(&root.map_err(TaskError::Images)?, names);
         Ok(data)

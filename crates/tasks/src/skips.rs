@@ -26,15 +26,16 @@ pub struct Skip {
 }
 
 impl Skips {
-    pub(crate) fn add(&mut self, item: &str, reason: impl Into<String>) {
+    /// Adds an item.
+    pub fn add(&mut self, item: &str, reason: impl Into<String>) {
         if self.count < NAMED {
             self.first.push(Skip { item: item.to_owned(), reason: reason.into() });
         }
         self.count += 1;
     }
 
-    /// Returns the error if all items are skipped.
-    pub(crate) fn nothing_left(self, what: &'static str) -> TaskError {
+    /// Returns the error that all items, of which `what` says what they are, are skipped.
+    pub fn nothing_left(self, what: &'static str) -> TaskError {
         let Some(Skip { item, reason }) = self.first.into_iter().next() else {
             let (item, reason) = (String::new(), "there are none".to_owned());
             return TaskError::NothingLeft { what, count: 0, item, reason };

@@ -47,12 +47,13 @@ struct Entry {
 }
 
 impl SugarCrepeData {
-    /// Reads the seven files in a folder; `images` is the folder `val2017`.
+    /// Reads the seven files in a folder; `images` is the folder `val2017`. Of the options, the limits and
+    /// [`follow_links`](SourceOptions::follow_links) apply.
     ///
     /// # Errors
     /// [`TaskError::Io`] for a missing file; [`TaskError::TooLarge`], [`TaskError::Malformed`]; [`TaskError::Empty`] for a
     /// file without items.
-    pub fn open(folder: &Path, images: &Path) -> Result<Self, TaskError> {
+    pub fn open(folder: &Path, images: &Path, options: &SourceOptions) -> Result<Self, TaskError> {
         let (mut captions, mut items) = (Texts::default(), Vec::new());
         for (subset, name) in SUBSETS.iter().enumerate() {
             let path = folder.join(format!("{name}.json"));
@@ -70,7 +71,7 @@ impl SugarCrepeData {
                 captions: [captions.add(&entry.caption), captions.add(&entry.negative_caption)],
             }));
         }
-        let root = ImageRoot::new(images, &SourceOptions::default()).map_err(TaskError::Images)?;
+        let root = ImageRoot::new(images, options).map_err(TaskError::Images)?;
         let images = Images::named(&root, items.iter().map(|item| item.image.as_str()));
         Ok(Self { images, captions, items })
     }

@@ -36,17 +36,18 @@ struct Line {
 impl WinogroundData {
     /// Reads the folder.
     ///
-    /// A missing image, or one outside the folder, is skipped when its example is scored.
+    /// A missing image, or one outside the folder, is skipped when its example is scored. Of the options, the limits and
+    /// [`follow_links`](SourceOptions::follow_links) apply.
     ///
     /// # Errors
     /// [`TaskError::Io`] and [`TaskError::TooLarge`] for the files; [`TaskError::Malformed`] for an invalid line;
     /// [`TaskError::Empty`] without examples; [`TaskError::Images`] for missing images or an invalid archive.
-    pub fn open(folder: &Path) -> Result<Self, TaskError> {
+    pub fn open(folder: &Path, options: &SourceOptions) -> Result<Self, TaskError> {
         let path = folder.join("examples.jsonl");
         let text = read_text(&path, "Winoground's examples.jsonl")?;
         let (mut captions, mut examples) = (Texts::default(), Vec::new());
         for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-            let line: Line = serde_json::from_str(line)
+            let line: Line = sail_support::json::from_str(line)
                 .map_err(|error| malformed(&path, format!("line {}", number + 1), error))?;
             examples.push(Pair {
                 name: line.id.to_string().trim_matches('"').to_owned(),
@@ -62,7 +63,7 @@ impl WinogroundData {
         let images = if !unpacked.exists() && archive.exists() {
             Images::zipped(archive, "images", names)
         } else {
-            ImageRoot::new(&unpacked, &SourceOptions::default()).map(|root| Images::named(&root, names))
+            ImageRoot::new(&unpacked, options).map(|root| Images::named(&root, names))
         };
         let images = images.map_err(TaskError::Images)?;
         Ok(Self { images, captions, examples })

@@ -59,6 +59,21 @@ impl RunFolder {
         Self::open(path, false)
     }
 
+    /// Reads the settings of the run in a folder.
+    ///
+    /// # Errors
+    /// Returns [`TrainError::NoRun`] if there is no run, [`TrainError::Damaged`] and [`TrainError::Io`].
+    pub fn config<C: DeserializeOwned>(path: impl AsRef<Path>) -> Result<C, TrainError> {
+        let path = path.as_ref();
+        let config_path = path.join(CONFIG);
+        if !config_path.is_file() {
+            return Err(TrainError::NoRun { path: path.to_owned() });
+        }
+        let json = read_bounded(&config_path, MAX_CONFIG)
+            .map_err(|error| TrainError::io(&config_path)(error.into()))?;
+        serde_json::from_slice(&json).map_err(TrainError::damaged(&config_path))
+    }
+
     /// Opens the folder of an interrupted run, to resume it with the same settings.
     ///
     /// # Errors
@@ -70,13 +85,8 @@ impl RunFolder {
     {
         let path = path.as_ref();
         let config_path = path.join(CONFIG);
-        if !config_path.is_file() {
-            return Err(TrainError::NoRun { path: path.to_owned() });
-        }
-        let json = read_bounded(&config_path, MAX_CONFIG)
-            .map_err(|error| TrainError::io(&config_path)(error.into()))?;
         // Parsed and serialized again, so that fields that an earlier version did not have compare by their defaults.
-        let found: C = serde_json::from_slice(&json).map_err(TrainError::damaged(&config_path))?;
+        let found: C = Self::config(path)?;
         let value = |config: &C| -> Result<Value, TrainError> {
             let text = serde_json::to_vec(config).map_err(TrainError::damaged(&config_path))?;
             serde_json::from_slice(&text).map_err(TrainError::damaged(&config_path))

@@ -21,7 +21,7 @@ fn train_prints_its_result() {
     let ran = lab.run(&format!("{TRAIN} {FULL} --json --out run"));
     assert!(ran.err.contains("80 steps"), "progress is on standard error: {}", ran.err);
     let result = ran.json();
-    assert_eq!(keys(&result), ["head", "holdout", "loss", "seconds", "steps", "stopped_early"]);
+    assert_eq!(keys(&result), ["head", "holdout", "loss", "pairing", "seconds", "steps", "stopped_early"]);
     assert_eq!((&result["steps"], &result["head"]), (&80.into(), &"run/head.safetensors".into()));
     for direction in ["i2t", "t2i"] {
         let scores = &result["holdout"][direction];
@@ -62,7 +62,7 @@ fn evaluation_reproduces_the_scores_of_the_training() {
     let trained = lab.run(&format!("{TRAIN} {FULL} --json --out run")).json();
     let eval = "eval retrieval --head run/head.safetensors --images images --texts texts";
     let held_out = lab.run(&format!("{eval} --json --holdout 100 --seed 7")).json();
-    assert_eq!(keys(&held_out), ["i2t", "n_images", "n_texts", "t2i"]);
+    assert_eq!(keys(&held_out), ["i2t", "n_images", "n_texts", "pairing", "t2i"]);
     for direction in ["i2t", "t2i"] {
         assert_eq!(held_out[direction], trained["holdout"][direction]);
     }
@@ -77,7 +77,7 @@ fn evaluation_reproduces_the_scores_of_the_training() {
 #[test]
 fn zero_shot_with_prompts_of_a_store_and_of_a_file() {
     let lab = Lab::new(200);
-    lab.run(&format!("{TRAIN} --epochs 20 --out run")).succeeded();
+    lab.run(&format!("{TRAIN} --holdout 30 --epochs 20 --out run")).succeeded();
     // Every image is its own class; a class has its captions as prompts, the last class first.
     let prompts = (0..400).map(|i| (199 - i / 2, 1 + i % 2));
     let prompts = prompts.map(|(item, variant)| (key(item), row(item, variant, TEXT_DIM)));
@@ -97,6 +97,7 @@ fn zero_shot_with_prompts_of_a_store_and_of_a_file() {
     assert!(float(&single["top1"]) > 20.0, "{single}");
     let held_out = lab.run(&format!("{bare} --holdout 30 --seed 7 --json")).json();
     assert_eq!((&held_out["n_images"], &held_out["n_classes"]), (&30.into(), &200.into()));
+    assert_eq!(lab.run(&format!("{bare} --holdout --json")).json(), held_out);
     assert!(lab.run(&bare).succeeded().out.contains("top-1"));
 }
 
@@ -105,11 +106,13 @@ fn head_show_describes_a_head() {
     let lab = Lab::new(100);
     lab.run(&format!("{TRAIN} --epochs 1 --out run")).succeeded();
     let shown = lab.run("head show run/head.safetensors --json").json();
-    assert_eq!(keys(&shown), ["bias", "config", "parameters", "scale"]);
+    assert_eq!(keys(&shown), ["bias", "config", "holdout", "parameters", "scale"]);
     assert_eq!(shown["config"]["image"]["projector"]["kind"], "glu");
     assert_eq!(shown["config"]["text"]["trained_on"]["model"], "language");
     let text = lab.run("head show run/head.safetensors").succeeded().out;
-    for words in ["dimension   32", "image side", "64 ->", "trained on vision", "parameters"] {
+    for words in
+        ["dimension   32", "image side", "64 ->", "trained on vision", "parameters", "held out    no pairs"]
+    {
         assert!(text.contains(words), "no {words:?} in:\n{text}");
     }
 }

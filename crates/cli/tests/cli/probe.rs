@@ -101,7 +101,7 @@ fn rejects_features_that_do_not_match() {
     lab.labels("negative.safetensors", &(0..240).map(|item| item % 3 - 1).collect::<Vec<_>>());
     let probe = |grid: &str| format!("probe --holdout 60 {grid}");
     lab.refuses(
-        &probe("--images images --images fewer --texts texts"),
+        &probe("--images images --images fewer --texts texts --unmatched error"),
         1,
         &["`fewer`", "`images`", &key(239)],
     );

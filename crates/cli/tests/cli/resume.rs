@@ -183,9 +183,7 @@ fn interrupted_run_exits_with_130_and_resumes() {
         let slow = "--checkpoint-every 0";
         let mut process = lab.start(&format!("{command} {slow} --json --out stopped {resume}"));
         wait_for(&lab, "stopped", steps, &mut process);
-        let id = process.id().to_string();
-        let signal = std::process::Command::new("kill").args(["-INT", &id]).status();
-        assert!(signal.unwrap().success());
+        interrupt(&process);
         let ran = Ran::from(process.wait_with_output().unwrap());
         let taken = lab.steps("stopped");
         assert!((steps..240).contains(&taken), "{taken} steps");
@@ -225,8 +223,6 @@ fn a_run_folder_has_one_process_and_one_configuration() {
         let words = ["the run in run was started with other settings", field];
         lab.refuses(&format!("{} --resume", changed(&command, change)), 2, &words);
     }
-    let nothing = format!("{TRAIN} --out nothing --resume");
-    lab.refuses(&nothing, 2, &["nothing contains no run to resume"]);
     lab.refuses(&format!("{TRAIN} --out images --resume"), 2, &["images contains no run to resume"]);
     lab.refuses(&format!("{TRAIN} --out images"), 2, &["images exists"]);
 }
@@ -278,21 +274,53 @@ fn resume_rejects_a_damaged_checkpoint() {
     lab.refuses(&format!("{command} --resume"), 1, &words);
 }
 
-#[cfg(target_os = "linux")]
 #[test]
-fn second_interrupt_stops_at_once() {
-    use std::io::{BufRead, BufReader};
-    use std::process::Command;
+fn resume_starts_where_nothing_is_and_ends_where_all_is_done() {
+    let lab = Lab::new(200);
+    let command = format!("{TRAIN} --holdout 50 --epochs 2");
+    lab.run(&format!("{command} --out calm")).succeeded();
+    std::fs::create_dir(lab.path("empty")).unwrap();
+    for run in ["absent", "empty"] {
+        let first = lab.run(&format!("{command} --out {run} --resume")).succeeded();
+        assert!(!first.out.contains("was complete"), "{}", first.out);
+        assert_same_as_calm(&lab, run);
+        let again = lab.run(&format!("{command} --out {run} --resume")).succeeded();
+        assert!(again.out.contains(&format!("the run in {run} was complete")), "{}", again.out);
+        assert_same_as_calm(&lab, run);
+    }
+    let swept = format!("{} --holdout 50 --epochs 1 --sweep lr=1e-3,1e-4 --out swept --resume --json", TRAIN);
+    let first = lab.run(&swept).json();
+    assert_eq!(lab.run(&swept).json()["best"], first["best"]);
+    let probe = "probe --images images --texts texts --holdout 40 --dim 16 --epochs 1 --permutations 0 --out probed --resume";
+    assert_eq!(lab.run(&format!("{probe} --json")).json(), lab.run(&format!("{probe} --json")).json());
+}
 
-    let lab = Lab::empty();
-    std::fs::write(lab.path("captions.txt"), "a cat\n").unwrap();
-    // A hub that accepts connections and never answers.
-    let hub = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let endpoint = format!("http://{}", hub.local_addr().unwrap());
-    let variables = [("HF_ENDPOINT", endpoint.as_str()), ("HF_HUB_OFFLINE", "0")];
-    let mut process =
-        lab.start_with("encode texts --model some/model --input captions.txt --out store", &variables);
-    let id = process.id().to_string();
+#[cfg(unix)]
+#[test]
+fn resume_knows_features_by_every_path() {
+    let lab = Lab::new(200);
+    let command = format!("{TRAIN} --extra-texts more --holdout 50 --epochs 2 --out run");
+    lab.run(&command).succeeded();
+    std::os::unix::fs::symlink(lab.path("images"), lab.path("link")).unwrap();
+    let absolute = |name: &str| lab.path(name).display().to_string();
+    let paths =
+        format!("--images link --texts {} --extra-texts {}/ --resume", absolute("texts"), absolute("more"));
+    let again = lab.run(&changed(&command, &paths)).succeeded();
+    assert!(again.out.contains("was complete"), "{}", again.out);
+    let other = changed(&command, &format!("--texts {} --resume", absolute("more")));
+    lab.refuses(&other, 2, &["`texts` (\"texts\", now"]);
+
+    let probe = "probe --images i=images --texts texts --holdout 40 --dim 16 --epochs 1 --permutations 0 --out probed";
+    lab.run(probe).succeeded();
+    let renamed = format!("{probe} --resume").replace("i=images", "i=link");
+    lab.run(&renamed.replace("--texts texts", &format!("--texts {}", absolute("texts")))).succeeded();
+    lab.refuses(&renamed.replace("i=link", "j=link"), 2, &["`images`"]);
+}
+
+/// Waits until a process handles interrupts.
+#[cfg(target_os = "linux")]
+fn wait_for_handler(process: &mut Child) {
+    let id = process.id();
     let catches_interrupts = || {
         let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
         let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
@@ -302,12 +330,62 @@ fn second_interrupt_stops_at_once() {
         assert!(process.try_wait().unwrap().is_none());
         sleep(Duration::from_millis(1));
     }
-    let interrupt = || assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
-    interrupt();
-    let mut line = String::new();
-    BufReader::new(process.stderr.take().unwrap()).read_line(&mut line).unwrap();
-    assert!(line.contains("press Ctrl-C again"), "{line}");
-    assert!(process.try_wait().unwrap().is_none(), "the first interrupt waits for the current step");
-    interrupt();
+}
+
+#[cfg(unix)]
+fn interrupt(process: &Child) {
+    let id = process.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_interrupt_ends_a_phase_without_saved_work_at_once() {
+    let lab = Lab::empty();
+    std::fs::write(lab.path("captions.txt"), "a cat\n").unwrap();
+    // A hub that accepts connections and never answers.
+    let hub = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", hub.local_addr().unwrap());
+    let variables = [("HF_ENDPOINT", endpoint.as_str()), ("HF_HUB_OFFLINE", "0")];
+    let mut process =
+        lab.start_with("encode texts --model some/model --input captions.txt --out store", &variables);
+    wait_for_handler(&mut process);
+    interrupt(&process);
+    let ran = Ran::from(process.wait_with_output().unwrap());
+    ran.failed(130, &["interrupted"]);
+    assert!(!lab.path("store").exists());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_interrupted_probe_says_how_to_go_on() {
+    let lab = Lab::new(400);
+    let command = "probe --images images --texts texts --holdout 40 --dim 64 --batch 64 --epochs 1000000 --permutations 0 \
+                   --out probed";
+    let mut process = lab.start(command);
+    while !lab.path("probed/config.json").exists() && process.try_wait().unwrap().is_none() {
+        sleep(Duration::from_millis(1));
+    }
+    // The first part begins after the folder has appeared.
+    sleep(Duration::from_millis(500));
+    interrupt(&process);
+    let ran = Ran::from(process.wait_with_output().unwrap());
+    ran.failed(130, &["interrupted"]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_second_interrupt_stops_a_step_at_once() {
+    use std::io::{BufRead, BufReader};
+
+    let lab = Lab::new(24);
+    // The head has 34 M weights, so its steps and checkpoints are slow.
+    let command = SHARELOCK.replace("--epochs 1", "--epochs 1000");
+    let mut process = lab.start(&format!("{command} --out run"));
+    wait_for(&lab, "run", 1, &mut process);
+    interrupt(&process);
+    let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("press Ctrl-C again")));
+    interrupt(&process);
     assert_eq!(process.wait().unwrap().code(), Some(130));
 }

@@ -27,7 +27,8 @@ pub struct TextTower {
     pub tokenizer: Arc<dyn Tokenizer>,
     /// The pooling of token states.
     pub pooling: TextPooling,
-    /// The model; [`provenance`](Self::provenance) adds preprocessing and pooling.
+    /// The model, its precision and prompt, and the pooling and modules of its sentence embedding;
+    /// [`provenance`](Self::provenance) adds the tokenizer.
     pub model: Provenance,
     /// The device of the backbone's weights.
     pub device: Device,
@@ -36,11 +37,15 @@ pub struct TextTower {
 impl TextTower {
     /// Returns the provenance of the embeddings, as recorded in stores and heads.
     pub fn provenance(&self) -> Provenance {
-        Provenance {
-            preprocessing: Some(self.tokenizer.describe()),
-            pooling: Some(self.pooling.name().to_owned()),
-            ..self.model.clone()
+        let mut provenance = Provenance { processor: Some(self.tokenizer.processor()), ..self.model.clone() };
+        if self.pooling != TextPooling::Pooled || provenance.pooling.is_none() {
+            provenance.pooling = Some(self.pooling.name().to_owned());
+            provenance.modules.clear();
+            if let Some(prompt) = &mut provenance.prompt {
+                prompt.pooled = true;
+            }
         }
+        provenance
     }
 
     /// Embeds any number of tokenized texts.
@@ -170,6 +175,19 @@ mod tests {
         let texts = [TokenIds(vec![1; 100_000]), TokenIds(vec![]), TokenIds(vec![5])];
         let rows = tower(PaddingSide::Right).embed(&texts).unwrap();
         assert_eq!(rows.into_data().try_to_vec::<f32>().unwrap(), [1e5, 1e5, 0.0, 0.0, 5.0, 1.0]);
+    }
+
+    #[test]
+    fn provenance_has_the_pooling_and_modules_of_the_model_where_they_apply() {
+        let mut tower = tower(PaddingSide::Right);
+        assert_eq!(tower.provenance().pooling.as_deref(), Some("pooled"));
+        tower.model.pooling = Some("class+mean".into());
+        tower.model.modules = vec!["normalize".into()];
+        let own = tower.provenance();
+        assert_eq!((own.pooling.as_deref(), own.modules.len()), (Some("class+mean"), 1));
+        tower.pooling = TextPooling::Mean;
+        let other = tower.provenance();
+        assert_eq!((other.pooling.as_deref(), other.modules.len()), (Some("mean"), 0));
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub struct VisionTower {
     pub preprocessor: Arc<dyn ImagePreprocessor>,
     /// The pooling of token states.
     pub pooling: ImagePooling,
-    /// The model; [`provenance`](Self::provenance) adds preprocessing and pooling.
+    /// The model and its precision; [`provenance`](Self::provenance) adds preprocessing and pooling.
     pub model: Provenance,
     /// The device of the backbone's weights.
     pub device: Device,
@@ -32,7 +32,7 @@ impl VisionTower {
     /// Returns the provenance of the embeddings, as recorded in stores and heads.
     pub fn provenance(&self) -> Provenance {
         Provenance {
-            preprocessing: Some(self.preprocessor.describe()),
+            processor: Some(self.preprocessor.processor()),
             pooling: Some(self.pooling.name().to_owned()),
             ..self.model.clone()
         }
@@ -102,7 +102,7 @@ impl VisionTower {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{EncodeError, ImageFeatures};
+    use crate::{EncodeError, ImageFeatures, Processor};
 
     /// Returns the first value of every image as its class token.
     struct FirstValue;
@@ -148,7 +148,7 @@ mod tests {
         let rows = tower().embed_images(&images).unwrap();
         assert_eq!(rows.into_data().try_to_vec::<f32>().unwrap(), [8.0, 9.0]);
         let provenance = tower().provenance();
-        assert_eq!(provenance.preprocessing.as_deref(), Some("raw values"));
+        assert_eq!(provenance.processor, Some(Processor::Description("raw values".into())));
         assert_eq!(provenance.pooling.as_deref(), Some("class"));
     }
 

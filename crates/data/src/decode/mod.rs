@@ -3,6 +3,7 @@
 mod error;
 mod jpeg;
 mod rgb;
+mod stored;
 
 use std::io::{Cursor, ErrorKind};
 
@@ -14,9 +15,10 @@ use image::codecs::tiff::TiffDecoder;
 use image::codecs::webp::WebPDecoder;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, Limits, RgbImage};
+use sail_support::catch_panic;
 
 pub use error::DecodeError;
-use sail_support::catch_panic;
+pub use stored::StoredImage;
 
 /// Limits on images. They are checked in the header, before pixels are allocated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +87,16 @@ const OVERHEAD: u64 = 64 << 20;
 /// # Ok::<(), DecodeError>(())
 /// ```
 pub fn decode_image(bytes: &[u8], limits: &DecodeLimits) -> Result<RgbImage, DecodeError> {
+    Ok(decode_stored(bytes, limits)?.oriented())
+}
+
+/// Decodes an image like [`decode_image`], but to the pixels as they are stored, before the EXIF orientation is applied.
+///
+/// Annotations of pixels, such as masks, often refer to these.
+///
+/// # Errors
+/// Those of [`decode_image`].
+pub fn decode_stored(bytes: &[u8], limits: &DecodeLimits) -> Result<StoredImage, DecodeError> {
     if bytes.is_empty() {
         return Err(DecodeError::Empty);
     }
@@ -116,7 +128,7 @@ fn decode(
     format: ImageFormat,
     name: &'static str,
     limits: &DecodeLimits,
-) -> Result<RgbImage, DecodeError> {
+) -> Result<StoredImage, DecodeError> {
     let failed = |error| failure(error, name);
     match format {
         ImageFormat::Jpeg => jpeg::check_whole(bytes)?,
@@ -140,9 +152,7 @@ fn decode(
         format: name,
         reason: "its samples are floating-point values".to_owned(),
     })?;
-    let mut image = DynamicImage::ImageRgb8(image);
-    image.apply_orientation(orientation);
-    Ok(image.into_rgb8())
+    Ok(StoredImage::new(image, orientation))
 }
 
 /// Returns whether a WebP has the length in its header. The decoder would ignore missing data after the pixels, such as EXIF.

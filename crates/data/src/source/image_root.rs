@@ -28,6 +28,12 @@ pub(super) fn is_image_extension(extension: &str) -> bool {
     EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known))
 }
 
+/// Returns whether the name of an image is an address.
+fn is_url(name: &str) -> bool {
+    let scheme = name.split_once("://").map(|(scheme, _)| scheme);
+    scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https"))
+}
+
 /// Checks the length of an image.
 pub(super) fn check_size(bytes: u64, max: u64) -> Result<(), String> {
     if bytes <= max {
@@ -38,7 +44,7 @@ pub(super) fn check_size(bytes: u64, max: u64) -> Result<(), String> {
 
 /// A folder of images that file names in a dataset cannot leave.
 ///
-/// The files of a snapshot in the hub cache are links to blobs of the repository, which are allowed.
+/// URLs are images too, which are fetched later. The files of a snapshot in the hub cache are links to blobs of the repository, which are allowed.
 ///
 /// # Examples
 /// ```
@@ -49,6 +55,7 @@ pub(super) fn check_size(bytes: u64, max: u64) -> Result<(), String> {
 /// assert!(matches!(root.image("cat.png"), Ok(ImageData::File(_))));
 /// assert_eq!(root.image("dog.png"), Err("the file `dog.png` is missing".to_owned()));
 /// assert!(root.image("../cat.png").is_err());
+/// assert!(matches!(root.image("https://example.org/cat.png"), Ok(ImageData::Url(_))));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
@@ -82,11 +89,14 @@ impl ImageRoot {
         })
     }
 
-    /// Returns the file with this path relative to the folder.
+    /// Returns the file with this path relative to the folder, or the URL as it is.
     ///
     /// # Errors
     /// The reason why it is unusable: it is missing, not a regular file, too large, or outside the folder.
     pub fn image(&self, name: &str) -> Result<ImageData, String> {
+        if is_url(name) {
+            return Ok(ImageData::Url(name.to_owned()));
+        }
         let (path, bytes) = self.file(name)?;
         check_size(bytes, self.max_bytes)?;
         Ok(ImageData::File(path))

@@ -19,6 +19,7 @@ use super::shards::{self, Files};
 use super::table::{Table, TableCaptions, TableImages};
 use super::tar::{TarCaptions, TarImages};
 use crate::DataError;
+use crate::error::ensure_file;
 use crate::file::open_file;
 
 pub(super) const IMAGES: &str = "images";
@@ -267,17 +268,25 @@ fn open<T: 'static>(
     }
 }
 
-/// Checks that a file is not a pointer or a page in its place.
+/// Checks that a file is not a pointer or a page in its place, and not in UTF-16, whose lines would be read as text with
+/// zeros.
 fn check_content(path: &Path) -> Result<(), DataError> {
     if path.is_dir() {
         return Ok(());
     }
     let mut start = Vec::new();
     open_file(path)?.take(512).read_to_end(&mut start).map_err(DataError::io(path))?;
-    match sail_support::stand_in(&start) {
-        Some(found) => Err(DataError::StandIn { path: path.to_owned(), found }),
-        None => Ok(()),
+    if let Some(found) = sail_support::stand_in(&start) {
+        return Err(DataError::StandIn { path: path.to_owned(), found });
     }
+    let is_utf16 = start.starts_with(b"\xff\xfe") || start.starts_with(b"\xfe\xff");
+    ensure_file(
+        !is_utf16,
+        path,
+        "the encoding",
+        "UTF-16",
+        "UTF-8: convert it, for example with `iconv -f UTF-16 -t UTF-8`",
+    )
 }
 
 fn open_table(format: Format, path: &Path, options: &SourceOptions) -> Result<Arc<dyn Table>, DataError> {

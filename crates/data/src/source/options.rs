@@ -49,11 +49,11 @@ pub struct SourceOptions {
     pub key_column: Option<String>,
     /// Where keys are unique, if the source has several files.
     pub key_scope: KeyScope,
-    /// The column with paths or bytes of images. Default: the first of `image`, `image.bytes`, `path`, `file_name`,
-    /// `filepath`, `filename`, `image_path` and `image_name` that exists. In tars, the field of the images, such as
+    /// The column with paths, URLs or bytes of images. Default: the first of `image`, `image.bytes`, `path`, `file_name`,
+    /// `filepath`, `filename`, `image_path`, `image_name`, `url`, `image_url` and `URL` that exists. In tars, the field of the images, such as
     /// `target.jpg` or `target`.
     pub image_column: Option<String>,
-    /// The caption columns of a table. Default: the first column of `caption`, `captions`, `text` and `comment` that exists.
+    /// The caption columns of a table. Default: the first column of `caption`, `captions`, `text`, `comment` and `TEXT` that exists.
     /// In tars and folders, fields of the `.json` members, or in tars the names of text members, such as `outputs.txt`.
     /// Default: the text members or files.
     pub caption_columns: Vec<String>,

@@ -6,13 +6,15 @@ use std::path::PathBuf;
 use super::passed_over::PassedOver;
 use crate::DataError;
 
-/// The bytes of an image file, or its path.
+/// The bytes of an image file, or where they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ImageData {
     /// A file that is read later.
     File(PathBuf),
     /// Bytes from a table or an archive.
     Bytes(Vec<u8>),
+    /// An address, `http://` or `https://`, that is fetched later. This crate has no network.
+    Url(String),
 }
 
 /// A record of a source: its key, and its value or the reason why it is unusable.

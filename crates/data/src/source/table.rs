@@ -122,9 +122,20 @@ impl Cell {
 }
 
 const KEY_COLUMNS: [&str; 1] = ["key"];
-pub(super) const IMAGE_COLUMNS: [&str; 8] =
-    ["image", "image.bytes", "path", "file_name", "filepath", "filename", "image_path", "image_name"];
-pub(super) const CAPTION_COLUMNS: [&str; 4] = ["caption", "captions", "text", "comment"];
+pub(super) const IMAGE_COLUMNS: [&str; 11] = [
+    "image",
+    "image.bytes",
+    "path",
+    "file_name",
+    "filepath",
+    "filename",
+    "image_path",
+    "image_name",
+    "url",
+    "image_url",
+    "URL",
+];
+pub(super) const CAPTION_COLUMNS: [&str; 5] = ["caption", "captions", "text", "comment", "TEXT"];
 
 /// Returns the chosen column, or the first of the usual ones that exists.
 fn choose(table: &dyn Table, chosen: Option<&str>, usual: &[&str]) -> Result<usize, DataError> {

@@ -18,7 +18,8 @@ pub(crate) const PARTIAL: &str = "partial.json";
 pub(crate) const MAX_DIM: usize = 1 << 20;
 
 const FORMAT: &str = "sail-embeddings";
-const VERSION: u32 = 1;
+/// The newest version. In version 1, the provenance has a line of text in the place of the settings.
+const VERSION: u32 = 2;
 /// Enough for a hundred thousand shards.
 const MAX_BYTES: u64 = 16 << 20;
 
@@ -82,7 +83,7 @@ impl Manifest {
     pub(crate) fn new(modality: Modality, provenance: Provenance, dim: usize, dtype: Dtype) -> Self {
         Self {
             format: FORMAT.to_owned(),
-            version: VERSION,
+            version: provenance.version(),
             modality,
             provenance,
             dim,
@@ -99,7 +100,8 @@ impl Manifest {
         let invalid = |source| DataError::Manifest { path: path.to_owned(), source };
         let Preamble { format, version } = serde_json::from_slice(&json).map_err(invalid)?;
         ensure_file(format == FORMAT, path, "`format`", format!("`{format}`"), format!("`{FORMAT}`"))?;
-        ensure_file(version == VERSION, path, "`version`", version, VERSION)?;
+        let expected = format!("1 to {VERSION}: use a newer release");
+        ensure_file((1..=VERSION).contains(&version), path, "`version`", version, expected)?;
         let manifest: Self = serde_json::from_slice(&json).map_err(invalid)?;
         manifest.check(path)?;
         Ok(manifest)

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use sail_core::{Check, FeatureError, FeatureSource};
+use sail_core::{Check, Contradiction, FeatureError, FeatureSource};
 use sail_support::{TEMPORARY_PREFIX, remove_temporary_files};
 
 use super::config::{StoreConfig, check_rows_per_shard};
@@ -105,14 +105,11 @@ impl StoreWriter {
         ensure_file(found.modality == modality, &partial, "`modality`", found.modality, modality)?;
         ensure_file(found.dim == dim, &partial, "`dim`", found.dim, dim)?;
         ensure_file(found.dtype == dtype, &partial, "`dtype`", found.dtype, dtype)?;
-        let provenances = (&found.provenance, &provenance);
-        ensure_file(
-            provenances.0 == provenances.1,
-            &partial,
-            "`provenance`",
-            format!("{:?}", provenances.0),
-            format!("{:?}", provenances.1),
-        )?;
+        if let Some(Contradiction { field, found, expected, .. }) =
+            provenance.contradiction(&found.provenance)
+        {
+            ensure_file(false, &partial, format!("`{field}` of the provenance"), found, expected)?;
+        }
         Ok(writer)
     }
 

@@ -18,10 +18,10 @@ fn rejects_folders_without_a_manifest() {
 fn rejects_other_and_newer_manifests() {
     assert_malformed(&with_manifest(|m| m["format"] = "zip".into()), "`format` is `zip`");
     let newer = with_manifest(|m| {
-        m["version"] = 2.into();
+        m["version"] = 3.into();
         m["compression"] = "new in version 2".into();
     });
-    assert_malformed(&newer, "`version` is 2, expected 1");
+    assert_malformed(&newer, "`version` is 3, expected 1 to 2");
     for edit in [json!({"extra": 1}), json!({"dtype": "f64"}), json!({"rows": -1}), json!({"rows": 1e300})] {
         let (field, value) = edit.as_object().unwrap().iter().next().unwrap();
         let error = with_manifest(|m| m[field] = value.clone());

@@ -19,6 +19,7 @@ mod parquet_writer;
 mod properties;
 mod python_json;
 mod quotes;
+mod urls;
 #[cfg(feature = "parquet")]
 mod written;
 

@@ -2,8 +2,9 @@
 
 use std::fmt::{self, Display};
 
-use sail_core::{Check, ConfigError, ensure};
+use sail_core::{Check, ConfigError, Processor, ensure};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::Resample;
 
@@ -94,6 +95,7 @@ pub struct Normalize {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ImageProcessorConfig {
     /// The size to which images are resized; lengths from 1 to 65,535.
     pub resize: Option<Resize>,
@@ -105,6 +107,29 @@ pub struct ImageProcessorConfig {
     pub rescale: Option<f64>,
     /// The normalization after rescaling.
     pub normalize: Option<Normalize>,
+}
+
+impl ImageProcessorConfig {
+    /// Returns the settings for [`Provenance`](sail_core::Provenance): equal values mean equal pixels.
+    pub fn processor(&self) -> Processor {
+        let settings = serde_json::to_value(self).unwrap_or_default();
+        let used = |(name, value): &(String, Value)| {
+            !value.is_null() && (name != "resample" || self.resize.is_some())
+        };
+        match settings {
+            Value::Object(settings) => Processor::Settings(settings.into_iter().filter(used).collect()),
+            _ => Processor::Description(self.to_string()),
+        }
+    }
+
+    /// Returns the configuration with these recorded settings, or `None` if they are those of another preprocessing.
+    pub fn from_processor(processor: &Processor) -> Option<Self> {
+        let Processor::Settings(settings) = processor else { return None };
+        let mut settings = settings.clone();
+        // Not recorded where nothing is resized.
+        settings.entry("resample").or_insert_with(|| Resample::Nearest.name().into());
+        serde_json::from_value(Value::Object(settings)).ok()
+    }
 }
 
 /// Maximum edge, far above that of any model; products of two do not overflow.

@@ -1,14 +1,14 @@
 //! Preprocessing from the files of a model.
 
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{ImageProcessorConfig, Normalize, Resample, Resize};
+use crate::config::Fields;
 use crate::pretrained::ModelError;
-use crate::pretrained::small_file::read_json;
+use crate::pretrained::small_file::{MAX_JSON, read_json};
 
 /// Maximum size of a file; published ones have a few hundred bytes.
 const MAX_BYTES: u64 = 1 << 20;
@@ -80,7 +80,6 @@ const CLASSES: [Class; 5] = [
 ];
 
 /// The settings that affect pixels. Null means missing, as in transformers.
-#[derive(Deserialize)]
 struct Settings {
     image_processor_type: Option<String>,
     feature_extractor_type: Option<String>,
@@ -99,7 +98,7 @@ struct Settings {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "expected an integer, a pair of integers or an object of lengths")]
+#[serde(untagged)]
 enum Size {
     Integer(usize),
     Pair([usize; 2]),
@@ -107,7 +106,7 @@ enum Size {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "expected one number or three")]
+#[serde(untagged)]
 enum Channels {
     One(f64),
     Each([f64; 3]),
@@ -124,25 +123,29 @@ impl Channels {
 
 /// Reads the preprocessing of a model folder and returns it with the path of the file.
 pub(super) fn read(folder: &Path) -> Result<(ImageProcessorConfig, PathBuf), ModelError> {
-    let path = folder.join("preprocessor_config.json");
-    let (settings, path) = match json(&path) {
-        Err(ModelError::Io { path: missing, source }) if source.kind() == ErrorKind::NotFound => {
-            // Newer models with a tokenizer have one file for both.
-            let path = folder.join("processor_config.json");
-            let mut processor = json(&path).map_err(|_| ModelError::Io { path: missing, source })?;
-            (processor.get_mut("image_processor").map(Value::take).unwrap_or_default(), path)
+    // Newer models with a tokenizer have one file for both.
+    let files = ["preprocessor_config.json", "processor_config.json"];
+    let [own, shared] = files.map(|name| folder.join(name));
+    let (settings, path) = match read_json(&own, MAX_BYTES)? {
+        Some(settings) => (settings, own),
+        None => {
+            let mut processor = read_json(&shared, MAX_BYTES)?.ok_or_else(|| ModelError::Missing {
+                folder: folder.display().to_string(),
+                what: "image preprocessing",
+                looked_for: files.map(str::to_owned).into(),
+            })?;
+            (processor.get_mut("image_processor").map(Value::take).unwrap_or_default(), shared)
         }
-        settings => (settings?, path),
     };
-    let settings: Settings = serde_json::from_value(settings)
-        .map_err(|error| ModelError::Format { path: path.clone(), reason: error.to_string() })?;
+    if !settings.is_object() {
+        return Err(ModelError::Format {
+            path,
+            reason: "no object with the settings of an image processor".into(),
+        });
+    }
+    let settings = Settings::read(Fields(&settings))?;
     let class = settings.class(folder)?;
     Ok((settings.config(class)?, path))
-}
-
-fn json(path: &Path) -> Result<Value, ModelError> {
-    let missing = || ModelError::Io { path: path.to_owned(), source: ErrorKind::NotFound.into() };
-    read_json(path, MAX_BYTES)?.ok_or_else(missing)
 }
 
 fn unsupported(field: &'static str, found: impl ToString, expected: impl ToString) -> ModelError {
@@ -150,6 +153,28 @@ fn unsupported(field: &'static str, found: impl ToString, expected: impl ToStrin
 }
 
 impl Settings {
+    fn read(fields: Fields<'_>) -> Result<Self, ModelError> {
+        let flag = |field| fields.read(field, "true or false");
+        let size = |field| fields.read(field, "an integer, a pair of integers or an object of lengths");
+        let channels = |field| fields.read(field, "one number or three");
+        Ok(Self {
+            image_processor_type: fields.read("image_processor_type", "the name of a class")?,
+            feature_extractor_type: fields.read("feature_extractor_type", "the name of a class")?,
+            do_resize: flag("do_resize")?,
+            size: size("size")?,
+            resample: fields.read("resample", "an integer from 0 to 5")?,
+            do_center_crop: flag("do_center_crop")?,
+            crop_size: size("crop_size")?,
+            do_rescale: flag("do_rescale")?,
+            rescale_factor: fields.read("rescale_factor", "a number")?,
+            do_normalize: flag("do_normalize")?,
+            image_mean: channels("image_mean")?,
+            image_std: channels("image_std")?,
+            do_pad: flag("do_pad")?,
+            use_square_size: flag("use_square_size")?,
+        })
+    }
+
     fn class(&self, folder: &Path) -> Result<&'static Class, ModelError> {
         let known = || {
             let names: Vec<_> = CLASSES.iter().map(|class| format!("{}ImageProcessor", class.name)).collect();
@@ -161,7 +186,7 @@ impl Settings {
             let class = CLASSES.iter().find(|class| class.name == stem);
             return class.ok_or_else(|| unsupported("image_processor_type", name, known()));
         }
-        let config = json(&folder.join("config.json"))?;
+        let config = read_json(&folder.join("config.json"), MAX_JSON)?.unwrap_or_default();
         let model = config.get("model_type").and_then(Value::as_str).unwrap_or("missing");
         let class = CLASSES.iter().find(|class| class.models.contains(&model));
         let found = || format!("missing, and the `model_type` is {model}");

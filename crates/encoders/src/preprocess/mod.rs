@@ -7,7 +7,7 @@ mod resample;
 use std::ops::Range;
 use std::path::Path;
 
-use sail_core::{Check, ConfigError, ImagePreprocessor, InputError, Pixels, RgbImage};
+use sail_core::{Check, ConfigError, ImagePreprocessor, InputError, Pixels, Processor, RgbImage};
 
 pub use config::{ImageProcessorConfig, Normalize, Resize};
 pub use resample::Resample;
@@ -59,8 +59,8 @@ impl ImageProcessor {
     /// a missing class is derived from the `model_type` in `config.json`.
     ///
     /// # Errors
-    /// Returns [`ModelError::Io`] if the file cannot be read, [`ModelError::Format`] if it is malformed, and
-    /// [`ModelError::Config`] for an unsupported setting.
+    /// Returns [`ModelError::Missing`] if there is no such file, [`ModelError::Io`] if it cannot be read,
+    /// [`ModelError::Format`] if it is malformed, and [`ModelError::Config`] for an unsupported setting.
     pub fn open(folder: &Path) -> Result<Self, ModelError> {
         let (config, path) = file::read(folder)?;
         Self::new(config).map_err(|error| ModelError::Format { path, reason: error.to_string() })
@@ -135,6 +135,10 @@ impl ImagePreprocessor for ImageProcessor {
 
     fn describe(&self) -> String {
         self.config.to_string()
+    }
+
+    fn processor(&self) -> Processor {
+        self.config.processor()
     }
 }
 

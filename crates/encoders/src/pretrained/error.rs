@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
+use sail_core::ConfigError;
 use sail_hub::HubError;
+
+use super::TensorProblems;
 
 /// An error of a model that cannot be found, read or built.
 #[derive(Debug, thiserror::Error)]
@@ -46,11 +49,14 @@ pub enum ModelError {
         expected: String,
     },
     /// The weights do not match the configuration.
-    #[error("the weights do not match the configuration of the model: {}", problems.join("; "))]
+    #[error("the weights do not match the configuration of the model: {problems}")]
     Tensors {
         /// Every tensor that is missing, unexpected, misshapen, of another type, or not finite.
-        problems: Vec<String>,
+        problems: Box<TensorProblems>,
     },
+    /// An option is out of range.
+    #[error(transparent)]
+    Option(#[from] ConfigError),
     /// The model cannot be fetched from the hub.
     #[error(transparent)]
     Hub(#[from] HubError),

@@ -11,6 +11,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::files::{WeightFiles, shards};
+use super::modules::{self, Module};
 use super::small_file::{MAX_JSON, read_json};
 use super::{ModelError, Weights};
 
@@ -19,6 +20,9 @@ use super::{ModelError, Weights};
 /// The weights are the first found of `model.safetensors`, `model.safetensors.index.json` with its shards,
 /// `pytorch_model.bin`, `pytorch_model.bin.index.json` with its shards, and a single file with the extension
 /// `.safetensors`, `.bin`, `.pt` or `.pth`.
+///
+/// In a model of sentence-transformers, `modules.json` names the folder with these files, and further modules with weights of
+/// their own. The folder of its transformer, such as `0_Transformer`, is opened as the model that it belongs to.
 ///
 /// # Examples
 /// ```no_run
@@ -33,6 +37,8 @@ pub struct ModelFolder {
     path: PathBuf,
     name: String,
     revision: Option<String>,
+    modules: Vec<Module>,
+    backbone: PathBuf,
     config: Value,
     weights: Vec<PathBuf>,
 }
@@ -45,43 +51,20 @@ impl ModelFolder {
     ///
     /// # Errors
     /// Returns [`ModelError`] if `config.json` or the weights are missing, the configuration is not a JSON object, or the
-    /// index of the shards names files that are missing or outside of the folder.
+    /// index of the shards or `modules.json` names files that are missing or outside of the folder.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, ModelError> {
         let path = path.as_ref();
-        let io = |source| ModelError::Io { path: path.to_owned(), source };
-        let mut names = Vec::new();
-        for entry in std::fs::read_dir(path).map_err(io)? {
-            // All names looked for are ASCII.
-            names.extend(entry.map_err(io)?.file_name().into_string().ok());
+        let owner = owner(path);
+        let path = owner.as_deref().unwrap_or(path);
+        let (name, revision) =
+            identity(path).map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
+        let modules = modules::read(path)?;
+        let backbone = modules.first().map_or_else(|| path.to_owned(), |first| path.join(&first.path));
+        let (config, weights) = read_backbone(&backbone)?;
+        for module in modules.iter().filter(|module| module.kind.has_weights()) {
+            module.weights(path)?;
         }
-        let config_path = path.join("config.json");
-        let config = read_json(&config_path, MAX_JSON)?.ok_or_else(|| ModelError::Missing {
-            folder: path.display().to_string(),
-            what: "configuration",
-            looked_for: vec!["config.json".into()],
-        })?;
-        if !config.is_object() {
-            return Err(ModelError::Format { path: config_path, reason: "not a JSON object".into() });
-        }
-        let weights =
-            match WeightFiles::choose(&path.display().to_string(), names.iter().map(String::as_str))? {
-                WeightFiles::Single(name) => vec![path.join(name)],
-                WeightFiles::Index(name) => {
-                    let index = path.join(name);
-                    let json = read_json(&index, MAX_JSON)?.unwrap_or_default();
-                    shards(&index, &json)?.into_iter().map(|name| path.join(name)).collect()
-                }
-            };
-        for file in &weights {
-            if !std::fs::metadata(file)
-                .map_err(|source| ModelError::Io { path: file.clone(), source })?
-                .is_file()
-            {
-                return Err(ModelError::Format { path: file.clone(), reason: "not a regular file".into() });
-            }
-        }
-        let (name, revision) = identity(path).map_err(io)?;
-        Ok(Self { path: path.to_owned(), name, revision, config, weights })
+        Ok(Self { path: path.to_owned(), name, revision, modules, backbone, config, weights })
     }
 
     /// Returns the path of the folder.
@@ -125,12 +108,23 @@ impl ModelFolder {
         read_json(&self.path.join(name), MAX_JSON)
     }
 
-    /// Returns the files of the weights, sorted by name.
+    /// Returns the folder of the backbone, its tokenizer and its preprocessing.
+    pub(crate) fn backbone(&self) -> &Path {
+        &self.backbone
+    }
+
+    /// Returns the modules of `modules.json`, the transformer first; empty without that file.
+    pub(crate) fn modules(&self) -> &[Module] {
+        &self.modules
+    }
+
+    /// Returns the files of the weights of the backbone, sorted by name.
     pub fn weight_files(&self) -> &[PathBuf] {
         &self.weights
     }
 
-    /// Computes the SHA-256 of the concatenated files of the weights, in hexadecimal.
+    /// Computes the SHA-256 of the concatenated files of the weights, in hexadecimal: those of the backbone, then those of
+    /// further modules.
     ///
     /// # Errors
     /// Returns [`ModelError::Io`] if a file cannot be read.
@@ -138,7 +132,9 @@ impl ModelFolder {
         let mut hash = Sha256::new();
         // Not memory-mapped: mapped pages would count as memory of the process.
         let mut buffer = vec![0; 1 << 20];
-        for path in &self.weights {
+        let further = self.modules.iter().filter(|module| module.kind.has_weights());
+        let further = further.map(|module| module.weights(&self.path)).collect::<Result<Vec<_>, _>>()?;
+        for path in self.weights.iter().chain(&further) {
             let io = |source| ModelError::Io { path: path.clone(), source };
             let mut file = File::open(path).map_err(io)?;
             loop {
@@ -167,6 +163,51 @@ impl ModelFolder {
     pub(crate) fn weights(&self) -> Result<Weights, ModelError> {
         Weights::open_all(&self.weights)
     }
+}
+
+/// Reads the configuration of a backbone and finds its weights.
+fn read_backbone(path: &Path) -> Result<(Value, Vec<PathBuf>), ModelError> {
+    let io = |source| ModelError::Io { path: path.to_owned(), source };
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(io)? {
+        // All names looked for are ASCII.
+        names.extend(entry.map_err(io)?.file_name().into_string().ok());
+    }
+    let config_path = path.join("config.json");
+    let config = read_json(&config_path, MAX_JSON)?.ok_or_else(|| ModelError::Missing {
+        folder: path.display().to_string(),
+        what: "configuration",
+        looked_for: vec!["config.json".into()],
+    })?;
+    if !config.is_object() {
+        return Err(ModelError::Format { path: config_path, reason: "not a JSON object".into() });
+    }
+    let weights = match WeightFiles::choose(&path.display().to_string(), names.iter().map(String::as_str))? {
+        WeightFiles::Single(name) => vec![path.join(name)],
+        WeightFiles::Index(name) => {
+            let index = path.join(name);
+            let json = read_json(&index, MAX_JSON)?.unwrap_or_default();
+            shards(&index, &json)?.into_iter().map(|name| path.join(name)).collect()
+        }
+    };
+    for file in &weights {
+        if !std::fs::metadata(file).map_err(|source| ModelError::Io { path: file.clone(), source })?.is_file()
+        {
+            return Err(ModelError::Format { path: file.clone(), reason: "not a regular file".into() });
+        }
+    }
+    Ok((config, weights))
+}
+
+/// Returns the model that a folder belongs to, if it is that of the model's transformer.
+fn owner(path: &Path) -> Option<PathBuf> {
+    let path = std::path::absolute(path).ok()?;
+    if path.join(modules::FILE).exists() {
+        return None;
+    }
+    let (parent, name) = (path.parent()?, path.file_name()?.to_str()?);
+    let modules = modules::read(parent).ok()?;
+    modules.first().is_some_and(|first| first.path == name).then(|| parent.to_owned())
 }
 
 /// Returns name and revision of the model in a folder.

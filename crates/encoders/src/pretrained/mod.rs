@@ -6,7 +6,9 @@ mod files;
 mod folder;
 #[cfg(test)]
 mod hostile_tests;
+mod modules;
 mod pickle;
+mod problems;
 mod slots;
 pub(crate) mod small_file;
 mod spec;
@@ -15,5 +17,7 @@ mod weights;
 
 pub use error::ModelError;
 pub use folder::ModelFolder;
+pub(crate) use modules::{Module, ModuleKind};
+pub use problems::TensorProblems;
 pub use spec::ModelSpec;
 pub(crate) use weights::{Names, Weights};

@@ -1,15 +1,21 @@
 //! The tensors of a checkpoint.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::tensor::{DType, TensorData};
 use burn_store::burn_pack::{Error as PackError, Tensor as StoredTensor};
 use burn_store::{ModuleSnapshot, ModuleStore, PyTorchToBurnAdapter, SafetensorsStore, bridge};
+use sail_support::stand_in;
 
 use super::slots::{Kind, slots};
-use super::{ModelError, torch_file};
+use super::{ModelError, TensorProblems, torch_file};
+
+/// Bytes at the start of a file that tell a stand-in.
+const STAND_IN: u64 = 512;
 
 /// The tensors of a checkpoint by name, read lazily.
 #[derive(Clone)]
@@ -64,39 +70,55 @@ impl Weights {
         names: &Names,
     ) -> Result<(), ModelError> {
         let mut tensors: BTreeMap<String, &StoredTensor> = self.named(names).collect();
-        let mut problems = Vec::new();
+        let mut problems = TensorProblems::default();
+        let mut found = 0_usize;
         let read_errors = Arc::new(Mutex::new(Vec::new()));
         let mut fitting = Vec::new();
         for slot in slots(module) {
             let Some((name, tensor)) =
                 tensors.remove_entry(&slot.name).or_else(|| tensors.remove_entry(slot.alias.as_ref()?))
             else {
-                problems.push(format!("`{}` is missing", slot.name));
+                problems.missing.push(format!("`{}`", slot.name));
                 continue;
             };
+            found += 1;
             let shape = tensor.shape.as_slice();
             if shape != slot.shape {
-                problems.push(format!("`{name}` has shape {shape:?}, expected {:?}", slot.shape));
+                problems.invalid.push(format!("`{name}` has shape {shape:?}, expected {:?}", slot.shape));
             } else if kind(tensor.dtype) != Some(slot.kind) {
-                problems.push(format!("`{name}` has dtype {:?}, expected {:?}", tensor.dtype, slot.kind));
+                let (dtype, expected) = (tensor.dtype, slot.kind);
+                problems.invalid.push(format!("`{name}` has dtype {dtype:?}, expected {expected:?}"));
             } else {
                 fitting.push(prepare(tensor, name, read_errors.clone()));
             }
         }
         let weights = tensors.into_iter().filter(|(_, tensor)| kind(tensor.dtype) == Some(Kind::Float));
-        problems.extend(weights.map(|(name, _)| format!("`{name}` is unexpected")));
+        problems.unexpected.extend(weights.map(|(name, _)| format!("`{name}`")));
+        if found == 0 {
+            problems.prefixes = Some((self.first_parts(), names.prefixes));
+        }
         if problems.is_empty() {
             let result = module.apply(fitting, None, Some(Box::new(PyTorchToBurnAdapter)), true);
-            problems.append(&mut read_errors.lock().unwrap_or_else(PoisonError::into_inner));
+            problems.invalid.append(&mut read_errors.lock().unwrap_or_else(PoisonError::into_inner));
             if problems.is_empty() {
-                problems.extend(result.errors.iter().map(ToString::to_string));
+                problems.invalid.extend(result.errors.iter().map(ToString::to_string));
             }
         }
         if problems.is_empty() {
             return Ok(());
         }
         problems.sort();
-        Err(ModelError::Tensors { problems })
+        Err(ModelError::Tensors { problems: Box::new(problems) })
+    }
+
+    /// Counts the tensors by the first part of their names.
+    fn first_parts(&self) -> BTreeMap<String, usize> {
+        let mut parts = BTreeMap::new();
+        for name in self.tensors.keys() {
+            let part = name.find('.').map_or(name.as_str(), |end| &name[..=end]);
+            *parts.entry(part.to_owned()).or_default() += 1;
+        }
+        parts
     }
 
     /// Returns the tensors with their names in the module.
@@ -116,6 +138,12 @@ impl Weights {
 }
 
 fn open_file(path: &Path) -> Result<Vec<StoredTensor>, String> {
+    let mut start = Vec::new();
+    let head = File::open(path).and_then(|file| file.take(STAND_IN).read_to_end(&mut start));
+    head.map_err(|error| format!("cannot be read: {error}"))?;
+    if let Some(stand_in) = stand_in(&start) {
+        return Err(stand_in.to_string());
+    }
     if path.extension().is_some_and(|extension| extension == "safetensors") {
         let mut store = SafetensorsStore::from_file(path);
         let tensors = store.get_all_tensors().map_err(|error| error.to_string())?;

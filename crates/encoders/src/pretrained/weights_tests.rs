@@ -109,22 +109,44 @@ fn names_all_tensors_that_do_not_match() {
     let mut module = tiny_of(3, 5);
     let error = open("zip.bin").load_into(&mut module, &Names::default()).unwrap_err();
     let ModelError::Tensors { problems } = &error else { panic!("{error}") };
-    let mut expected = Vec::new();
+    let mut invalid = Vec::new();
     for layer in 0..2 {
-        expected.push(format!("`layers.{layer}.linear.bias` has shape [4], expected [5]"));
-        expected.push(format!("`layers.{layer}.linear.weight` has shape [4, 6], expected [5, 6]"));
-        expected.push(format!("`layers.{layer}.norm.bias` has shape [4], expected [5]"));
-        expected.push(format!("`layers.{layer}.norm.weight` has shape [4], expected [5]"));
+        invalid.push(format!("`layers.{layer}.linear.bias` has shape [4], expected [5]"));
+        invalid.push(format!("`layers.{layer}.linear.weight` has shape [4, 6], expected [5, 6]"));
+        invalid.push(format!("`layers.{layer}.norm.bias` has shape [4], expected [5]"));
+        invalid.push(format!("`layers.{layer}.norm.weight` has shape [4], expected [5]"));
     }
-    for name in ["linear.bias", "linear.weight", "norm.bias", "norm.weight"] {
-        expected.push(format!("`layers.2.{name}` is missing"));
-    }
-    assert_eq!(*problems, expected);
+    let names = ["linear.bias", "linear.weight", "norm.bias", "norm.weight"];
+    assert_eq!(problems.missing, names.map(|name| format!("`layers.2.{name}`")));
+    assert_eq!(problems.invalid, invalid);
 
     let error = open("model.safetensors").load_into(&mut tiny_of(1, 4), &Names::default()).unwrap_err();
-    let unused = ["linear.bias", "linear.weight", "norm.bias", "norm.weight"];
-    let unused = unused.map(|name| format!("`layers.1.{name}` is unexpected"));
-    assert!(error.to_string().ends_with(&unused.join("; ")), "{error}");
+    let unused = names.map(|name| format!("`layers.1.{name}`"));
+    assert!(error.to_string().ends_with(&format!("model: 4 unexpected: {}", unused.join(", "))), "{error}");
+}
+
+#[test]
+fn many_problems_are_counted_and_prefixes_are_named() {
+    let names = Names { prefixes: &["bert."], renames: &[("", "x.")], ..Names::default() };
+    let error = load(&open("zip.bin"), &names).unwrap_err();
+    let expected =
+        "15 missing: `bn.bias`, `bn.running_mean`, `bn.running_var`, `bn.weight`, ...; 15 unexpected: ";
+    assert!(error.contains(expected), "{error}");
+    let prefixes = "; no name is known: they start with `layers.` (8), `bn.` (4), `conv.` (2), `embedding.` (1), \
+        expected no prefix or `bert.`";
+    assert!(error.ends_with(prefixes), "{error}");
+}
+
+#[test]
+fn stand_ins_for_weights_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["model.safetensors", "pytorch_model.bin"] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 43\n")
+            .unwrap();
+        let error = Weights::open(&path).err().unwrap().to_string();
+        assert!(error.contains(name) && error.contains("run `git lfs pull`"), "{error}");
+    }
 }
 
 #[test]
@@ -134,7 +156,7 @@ fn allocates_nothing_if_tensors_do_not_match() {
     let module = |_| LinearConfig::new(1 << 17, 1 << 17).init(&device);
     let mut large: Vec<Linear> = (0..3).map(module).collect();
     let error = open("zip.bin").load_into(&mut large, &Names::default()).unwrap_err();
-    assert!(error.to_string().contains("`0.weight` is missing"), "{error}");
+    assert!(error.to_string().contains("missing: `0.bias`, `0.weight`"), "{error}");
 }
 
 #[test]
@@ -160,7 +182,8 @@ fn supports_old_names_of_norms() {
 fn rejects_non_finite_values() {
     let error = load(&open("not_finite.safetensors"), &Names::default()).unwrap_err();
     let reason = "cannot be read: not all values are finite in f32";
-    assert!(error.ends_with(&format!(": `conv.bias` {reason}; `layers.0.norm.weight` {reason}")), "{error}");
+    let both = format!("2 invalid: `conv.bias` {reason}, `layers.0.norm.weight` {reason}");
+    assert!(error.ends_with(&both), "{error}");
     let error = load(&open("too_large.safetensors"), &Names::default()).unwrap_err();
     assert!(error.ends_with(&format!(": `conv.bias` {reason}")), "{error}");
 }

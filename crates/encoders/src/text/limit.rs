@@ -12,7 +12,7 @@ use crate::pretrained::small_file::{MAX_JSON, format, read_json};
 const MAX_LIMIT: usize = 1 << 17;
 
 /// File names of the configuration of sentence-transformers' transformer module, in order of precedence.
-const SENTENCE_CONFIGS: [&str; 7] = [
+pub(crate) const SENTENCE_CONFIGS: [&str; 7] = [
     "sentence_bert_config.json",
     "sentence_roberta_config.json",
     "sentence_distilbert_config.json",
@@ -41,7 +41,7 @@ pub(super) fn limit(
     sentence: &Value,
     truncation: Option<&TruncationParams>,
 ) -> Result<usize, ModelError> {
-    let own = count(folder, "sentence_bert_config.json", sentence, "max_seq_length")?;
+    let own = own_limit(folder, sentence)?;
     let tokenizer = match count(folder, "tokenizer_config.json", options, "model_max_length")? {
         None => count(folder, "tokenizer_config.json", options, "max_len")?,
         limit => limit,
@@ -61,6 +61,18 @@ pub(super) fn limit(
     let limits =
         configured.or(truncation.map(|truncation| truncation.max_length)).into_iter().chain(max_positions);
     Ok(limits.min().unwrap_or(MAX_LIMIT).min(MAX_LIMIT))
+}
+
+/// Returns the limit of sentence-transformers: an argument of the tokenizer, under its new or old name, else its own.
+fn own_limit(folder: &Path, sentence: &Value) -> Result<Option<usize>, ModelError> {
+    const FILE: &str = "sentence_bert_config.json";
+    let arguments = ["processor_kwargs", "tokenizer_args"].iter().filter_map(|name| sentence.get(name));
+    for arguments in arguments {
+        if let Some(limit) = count(folder, FILE, arguments, "model_max_length")? {
+            return Ok(Some(limit));
+        }
+    }
+    count(folder, FILE, sentence, "max_seq_length")
 }
 
 /// Returns a number of tokens; `None` for huge ones, with which transformers represents "no limit".

@@ -2,7 +2,7 @@
 
 mod bert;
 mod growth;
-mod limit;
+pub(crate) mod limit;
 pub(crate) mod sentence;
 mod tokenizer;
 mod wordpiece;
@@ -14,6 +14,7 @@ use sail_core::{Dtype, TextEncoder};
 use serde_json::Value;
 
 use bert::{Bert, Family};
+pub use sentence::PromptChoice;
 pub use tokenizer::PretrainedTokenizer;
 
 use crate::config::Fields;
@@ -31,7 +32,8 @@ const FAMILIES: &[(&str, Family)] = &[
 
 /// Loads the encoder of a checkpoint.
 ///
-/// It computes in `dtype` and returns `f32`. Its `pooled` output is `None`, see [`sentence::with_sentence_embedding`].
+/// It computes in `dtype` and returns `f32`. Its `pooled` output is `None`, see [`sentence::SentenceEncoder`]. The second result
+/// is the width of the token states.
 ///
 /// # Errors
 /// Returns [`ModelError::Config`] for an unknown `model_type` and for invalid fields, and [`ModelError::Tensors`] if the
@@ -41,9 +43,11 @@ pub(crate) fn load(
     weights: &Weights,
     dtype: Dtype,
     device: &Device,
-) -> Result<Arc<dyn TextEncoder>, ModelError> {
+) -> Result<(Arc<dyn TextEncoder>, usize), ModelError> {
     let family = Fields(config).choice("model_type", None, FAMILIES)?;
-    Ok(Arc::new(Bert::load(family, config, weights, dtype.into(), device)?))
+    let bert = Bert::load(family, config, weights, dtype.into(), device)?;
+    let width = bert.width();
+    Ok((Arc::new(bert), width))
 }
 
 /// Returns whether a `model_type` is that of a text model.

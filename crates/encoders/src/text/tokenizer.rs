@@ -3,9 +3,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use sail_core::{InputError, Padding, PaddingSide, TokenIds, Tokenizer};
-use sail_support::hex;
-use serde_json::Value;
+use sail_core::{InputError, Padding, PaddingSide, Processor, TokenIds, Tokenizer};
+use sail_support::{hex, strip_bom};
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokenizers::normalizers::{Lowercase, NormalizerWrapper, Sequence};
 use tokenizers::utils::truncation::{TruncationDirection, TruncationParams};
@@ -33,7 +33,7 @@ const MAX_GROWTH: usize = 1024;
 ///
 /// | option | source |
 /// |---|---|
-/// | limit | `max_seq_length` of `sentence_bert_config.json`, else the minimum of `model_max_length` of `tokenizer_config.json` and the positions of `config.json`; at most the positions of the model |
+/// | limit | `max_seq_length` of `sentence_bert_config.json` (or `model_max_length` in its tokenizer arguments), else the minimum of `model_max_length` of `tokenizer_config.json` and the positions of `config.json`; at most the positions of the model |
 /// | side of padding and truncation | `tokenizer_config.json`, else `tokenizer.json`, else right |
 /// | padding token | `pad_token` of `tokenizer_config.json` or `special_tokens_map.json`, else `tokenizer.json`, else `config.json` |
 /// | lower case | `do_lower_case` of `tokenizer_config.json`, which overrides the normalizer of BERT, and of `sentence_bert_config.json` |
@@ -45,12 +45,15 @@ pub struct PretrainedTokenizer {
     limit: usize,
     padding: Padding,
     truncation: PaddingSide,
-    description: String,
+    /// Comes before every text.
+    prompt: String,
+    /// Hash of the tokenizer without truncation, and the tokens of an empty text.
+    identity: [String; 2],
 }
 
 impl std::fmt::Debug for PretrainedTokenizer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("PretrainedTokenizer").field(&self.description).finish()
+        f.debug_tuple("PretrainedTokenizer").field(&self.describe()).finish()
     }
 }
 
@@ -103,15 +106,10 @@ impl PretrainedTokenizer {
 
         let bytes = tokenizer.to_string(false).map_err(broken)?;
         let hash = hex(&Sha256::digest(&bytes)[..8]);
-        let mut tokenizer = Self { tokenizer, limit, padding, truncation, description: String::new() };
-        let special_tokens =
+        let identity = [hash, String::new()];
+        let mut tokenizer = Self { tokenizer, limit, padding, truncation, prompt: String::new(), identity };
+        tokenizer.identity[1] =
             tokenizer.special_tokens().map_err(|InputError(reason)| format(&path, reason))?;
-        tokenizer.description = format!(
-            "tokenizer {hash}, at most {limit} tokens with {special_tokens}, cut at the {}, padded with {} at the {}",
-            name(truncation),
-            padding.id,
-            name(padding.side)
-        );
         let direction = match truncation {
             PaddingSide::Left => TruncationDirection::Left,
             PaddingSide::Right => TruncationDirection::Right,
@@ -124,6 +122,27 @@ impl PretrainedTokenizer {
     /// Returns the maximum number of tokens of a text, including special tokens.
     pub fn limit(&self) -> usize {
         self.limit
+    }
+
+    /// Returns the tokenizer with a prompt before every text.
+    #[must_use]
+    pub fn with_prompt(self, prompt: impl Into<String>) -> Self {
+        Self { prompt: prompt.into(), ..self }
+    }
+
+    /// Returns the number of tokens at the start of every text that belong to the prompt, including a special token before
+    /// it, as in sentence-transformers.
+    ///
+    /// # Errors
+    /// Returns [`InputError`] if the prompt cannot be tokenized.
+    pub fn prompt_tokens(&self) -> Result<usize, InputError> {
+        if self.prompt.is_empty() {
+            return Ok(0);
+        }
+        let TokenIds(ids) = self.tokenize("")?;
+        let tokens = self.tokenizer.get_added_tokens_decoder();
+        let is_special = |id: &u32| tokens.get(id).is_some_and(|token| token.special);
+        Ok(ids.len() - usize::from(ids.last().is_some_and(is_special)))
     }
 
     /// Returns the special tokens around a text, for the description.
@@ -146,7 +165,8 @@ impl PretrainedTokenizer {
 
 impl Tokenizer for PretrainedTokenizer {
     fn tokenize(&self, text: &str) -> Result<TokenIds, InputError> {
-        let text = self.cut(text);
+        let prompted = (!self.prompt.is_empty()).then(|| format!("{}{text}", self.prompt));
+        let text = self.cut(prompted.as_deref().unwrap_or(text));
         let encoding = catch_panic(|| self.tokenizer.encode_fast(text, true)).map_err(InputError)?;
         let ids = encoding.get_ids();
         if ids.len() > self.limit {
@@ -162,7 +182,30 @@ impl Tokenizer for PretrainedTokenizer {
     }
 
     fn describe(&self) -> String {
-        self.description.clone()
+        let [hash, special_tokens] = &self.identity;
+        format!(
+            "tokenizer {hash}, at most {} tokens with {special_tokens}, cut at the {}, padded with {} at the {}",
+            self.limit,
+            name(self.truncation),
+            self.padding.id,
+            name(self.padding.side)
+        )
+    }
+
+    fn processor(&self) -> Processor {
+        let [hash, special_tokens] = &self.identity;
+        let settings = json!({
+            "tokenizer": hash,
+            "max_length": self.limit,
+            "special_tokens": special_tokens,
+            "truncation_side": name(self.truncation),
+            "padding_side": name(self.padding.side),
+            "pad_token_id": self.padding.id,
+        });
+        settings.as_object().map_or_else(
+            || Processor::Description(self.describe()),
+            |settings| Processor::Settings(settings.clone()),
+        )
     }
 }
 
@@ -178,7 +221,7 @@ fn read_tokenizer(folder: &Path, path: &Path, options: &Value) -> Result<tokeniz
     let Some(bytes) = read(path, MAX_BYTES)? else {
         let path = folder.join("vocab.txt");
         return match read(&path, MAX_BYTES)? {
-            Some(bytes) => from_vocabulary(&path, &bytes, options),
+            Some(bytes) => from_vocabulary(&path, strip_bom(&bytes), options),
             None => Err(ModelError::Missing {
                 folder: folder.display().to_string(),
                 what: "tokenizer",
@@ -186,8 +229,8 @@ fn read_tokenizer(folder: &Path, path: &Path, options: &Value) -> Result<tokeniz
             }),
         };
     };
-    let tokenizer =
-        catch_panic(|| tokenizers::Tokenizer::from_bytes(&bytes)).map_err(|reason| format(path, reason))?;
+    let tokenizer = catch_panic(|| tokenizers::Tokenizer::from_bytes(strip_bom(&bytes)))
+        .map_err(|reason| format(path, reason))?;
     let normalizer = serde_json::to_value(tokenizer.get_normalizer());
     let normalizer = normalizer.map_err(|error| format(path, error.to_string()))?;
     match growth(&normalizer) {

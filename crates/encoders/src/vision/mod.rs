@@ -108,7 +108,7 @@ pub fn load_image_encoder(
     dtype: Dtype,
     device: &Device,
 ) -> Result<Arc<dyn ImageEncoder>, ModelError> {
-    let config: Value = serde_json::from_str(config).map_err(|error| ModelError::Config {
+    let config: Value = sail_support::json::from_str(config).map_err(|error| ModelError::Config {
         field: "config.json",
         found: error.to_string(),
         expected: "JSON".to_owned(),

@@ -14,13 +14,18 @@ use tempfile::TempDir;
 
 const CONFIG: &[u8] = br#"{"model_type": "tiny"}"#;
 const WEIGHTS: &[u8] = b"weights";
+const MODULES: &[u8] = br#"[{"type": "Transformer"}, {"type": "Pooling", "path": "1_Pooling"},
+    {"type": "Dense", "path": "2_Dense"}]"#;
 
 /// A hub with one model, and an empty cache.
 fn setup() -> (Server, TempDir) {
     let server = Server::start();
-    let files: [(&str, &[u8]); 5] = [
+    let files: [(&str, &[u8]); 8] = [
         ("config.json", CONFIG),
+        ("modules.json", MODULES),
         ("1_Pooling/config.json", b"{}"),
+        ("2_Dense/config.json", b"{}"),
+        ("2_Dense/pytorch_model.bin", b"dense"),
         ("README.md", b"not fetched"),
         ("modeling_tiny.py", b"import os"),
         ("model.safetensors", WEIGHTS),
@@ -40,14 +45,18 @@ fn fetches_a_model_once_and_without_code() {
     let folder = open("org/tiny", &options).unwrap();
     assert_eq!((folder.name(), folder.revision()), ("org/tiny", Some(MAIN)));
     assert_eq!(folder.model_type().unwrap(), "tiny");
-    assert_eq!(folder.weights_sha256().unwrap(), sha256(WEIGHTS));
+    assert_eq!(folder.weights_sha256().unwrap(), sha256(&[WEIGHTS, b"dense"].concat()));
     assert_eq!(folder.json("1_Pooling/config.json").unwrap(), Some(json!({})));
     let requests: Vec<String> = server.requests().into_iter().map(|request| request.path).collect();
     let resolve = |name: &str| format!("/org/tiny/resolve/{MAIN}/{name}");
     let expected = [
         "/api/models/org/tiny/revision/main?blobs=true".to_owned(),
+        resolve("modules.json"),
         resolve("config.json"),
         resolve("1_Pooling/config.json"),
+        resolve("2_Dense/config.json"),
+        resolve("2_Dense/pytorch_model.bin"),
+        "/org/tiny/2_Dense/pytorch_model.bin".to_owned(),
         resolve("model.safetensors"),
         "/org/tiny/model.safetensors".to_owned(),
     ];
@@ -111,6 +120,31 @@ fn fetches_every_layout_of_weights() {
 }
 
 #[test]
+fn fetches_the_old_layout_of_sentence_transformers() {
+    let (server, cache) = setup();
+    let modules: &[u8] =
+        br#"[{"type": "Transformer", "path": "0_Transformer"}, {"type": "Pooling", "path": "1_Pooling"}]"#;
+    let files: [(&str, &[u8]); 6] = [
+        ("modules.json", modules),
+        ("0_Transformer/config.json", CONFIG),
+        ("0_Transformer/vocab.txt", b"[PAD]"),
+        ("0_Transformer/sentence_roberta_config.json", b"{}"),
+        ("0_Transformer/pytorch_model.bin", b"weights"),
+        ("1_Pooling/config.json", b"{}"),
+    ];
+    server.add("org/old", &files);
+    let options = server.options(cache.path());
+    let folder = open("org/old", &options).unwrap();
+    assert_eq!(folder.model_type().unwrap(), "tiny");
+    for (name, _) in files {
+        assert!(folder.path().join(name).exists(), "{name}");
+    }
+    server.requests();
+    assert_eq!(open("org/old", &options).unwrap().path(), folder.path());
+    assert_eq!(server.requests(), []);
+}
+
+#[test]
 fn revisions_come_from_the_id_or_the_options() {
     let (server, cache) = setup();
     let options = server.options(cache.path());
@@ -169,7 +203,7 @@ fn corrupt_weights_are_not_used() {
 fn asks_the_hub_about_unknown_files_unless_offline() {
     let (server, cache) = setup();
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let down = HubOptions { endpoint: format!("http://{closed}"), ..HubOptions::new(cache.path()) };
+    let down = HubOptions { endpoint: format!("http://{closed}"), ..server.options(cache.path()) };
     let offline = HubOptions { offline: true, ..down.clone() };
     assert!(matches!(open("org/tiny", &down), Err(ModelError::Hub(HubError::Network { .. }))));
     assert!(matches!(open("org/tiny", &offline), Err(ModelError::Hub(HubError::Offline { .. }))));

@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod parity;
+mod sentence;
 
 use std::path::Path;
 
@@ -12,5 +13,5 @@ use sail_encoders::{ModelError, ModelFolder, TextOptions, load_text};
 
 /// Opens the tower of a folder with its default pooling.
 fn open_text_tower(folder: &Path, dtype: Dtype, device: &Device) -> Result<TextTower, ModelError> {
-    load_text(&ModelFolder::open(folder)?, &TextOptions { dtype, pooling: None }, device)
+    load_text(&ModelFolder::open(folder)?, &TextOptions { dtype, ..TextOptions::default() }, device)
 }

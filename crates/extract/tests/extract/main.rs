@@ -7,3 +7,4 @@ mod parts;
 mod refusals;
 mod resume;
 mod rows;
+mod urls;

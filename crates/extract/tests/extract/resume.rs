@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use sail_core::{Dtype, Progress};
+use sail_core::{Dtype, Progress, Provenance};
 use sail_data::source::{ImageData, Record};
 use sail_data::{DataError, EmbeddingStore};
 use sail_extract::{Event, ExtractError, ExtractOptions, Extraction, Part, extract_images};
@@ -80,19 +80,44 @@ fn resumes_before_the_first_row() {
     };
     let source = Made { count: 40, record: late };
     images(&source, &expected, &options()).unwrap();
-    let stop = Arc::new(AtomicBool::new(true));
-    images(&source, &out, &ExtractOptions { stop, ..options() }).unwrap_err();
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = ExtractOptions { stop: stop.clone(), ..options() };
+    let mut observer = |event: Event<'_>| {
+        if let Event::Skipped(_) = event {
+            stop.store(true, Ordering::Relaxed);
+        }
+    };
+    extract_images(&vision(), &source, &out, &stopped, &mut observer).unwrap_err();
     images(&source, &out, &ExtractOptions { resume: true, ..options() }).unwrap();
     assert_same(&out, &expected);
+}
+
+#[test]
+fn resume_starts_where_nothing_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let expected = folder.path().join("expected");
+    images(&image_source(40), &expected, &options()).unwrap();
+    let [absent, empty] = ["absent", "empty"].map(|name| folder.path().join(name));
+    std::fs::create_dir(&empty).unwrap();
+    for out in [absent, empty] {
+        let resumed = ExtractOptions { resume: true, ..options() };
+        let extraction = images(&image_source(40), &out, &resumed).unwrap();
+        assert_eq!(extraction.embedded, extraction.rows);
+        assert_same(&out, &expected);
+        assert_eq!(images(&image_source(40), &out, &resumed).unwrap().embedded, 0);
+    }
 }
 
 #[test]
 fn rejects_other_settings() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("store");
+    std::fs::create_dir(&out).unwrap();
+    std::fs::write(out.join("notes.txt"), "mine").unwrap();
     let nothing =
         images(&image_source(300), &out, &ExtractOptions { resume: true, ..options() }).unwrap_err();
     assert!(matches!(nothing, ExtractError::NothingToResume { .. }), "{nothing}");
+    std::fs::remove_dir_all(&out).unwrap();
     stopped(&out, 50, &options()).unwrap_err();
     let before = files(&out);
     let resumed = || ExtractOptions { resume: true, ..options() };
@@ -113,10 +138,10 @@ fn rejects_other_settings() {
         );
     }
     let mut tower = vision();
-    tower.model.weights_sha256 = Some("0".repeat(64));
+    tower.model = Provenance::new("another eye");
     let error =
         extract_images(&tower, &image_source(300), &out, &resumed(), &mut |_: Event<'_>| ()).unwrap_err();
-    assert!(error.to_string().contains("`provenance`"), "{error}");
+    assert!(error.to_string().contains("`model` (\"`eye`\", now \"`another eye`\")"), "{error}");
     let error = texts(&captions(300), &out, &resumed()).unwrap_err();
     assert!(error.to_string().contains("`modality`"), "{error}");
     assert!(files(&out) == before, "an error changes nothing");

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use sail_core::{Dtype, FeatureSource, Modality, Progress};
+use sail_core::{Dtype, FeatureSource, Modality, Processor, Progress};
 use sail_data::EmbeddingStore;
 use sail_data::source::{ImageData, Record};
 use sail_extract::{Event, ExtractOptions, Skipped, extract_images};
@@ -45,14 +45,14 @@ fn rows_are_in_the_order_of_the_source() {
     );
     let provenance = store.provenance().unwrap();
     assert_eq!((provenance.model.as_str(), provenance.pooling.as_deref()), ("eye", Some("pooled")));
-    assert_eq!(provenance.preprocessing.as_deref(), Some("as is"));
+    assert_eq!(provenance.processor, Some(Processor::Description("as is".to_owned())));
     let keys: Vec<String> = (0..store.rows()).map(|row| store.key(row).into_owned()).collect();
     assert_eq!(keys, good.iter().map(|&position| with_faults(position).key).collect::<Vec<_>>());
 
     // The fourth block in batches, embedded by the tower directly: 24 to 31, of which 31 is truncated.
     let decoded = |position: &u64| match image(*position).value.unwrap() {
         ImageData::Bytes(bytes) => image::load_from_memory(&bytes).unwrap().to_rgb8(),
-        ImageData::File(_) => panic!(),
+        _ => panic!(),
     };
     for batch in [&[24u64, 26, 27, 28, 29][..], &[25, 30]] {
         let batch: Vec<u64> = batch.iter().copied().filter(|&position| !broken(position)).collect();

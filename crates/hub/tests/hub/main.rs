@@ -3,6 +3,7 @@
 #![cfg(feature = "download")]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod faults;
 mod server;
 
 use std::path::{Path, PathBuf};
@@ -107,7 +108,9 @@ fn fetches_the_wanted_files_once() {
 
     // The token is sent to the hub only, not to the address of large files.
     let requests = server.requests();
-    let paths: Vec<&str> = requests.iter().map(|request| request.path.as_str()).collect();
+    let mut paths: Vec<&str> = requests.iter().map(|request| request.path.as_str()).collect();
+    assert!(paths[0].starts_with("/api/"));
+    paths.sort();
     let resolve = |name: &str| format!("/datasets/org/tiny/resolve/{MAIN}/{name}");
     let expected = [
         "/api/datasets/org/tiny/revision/main?blobs=true".to_owned(),
@@ -309,7 +312,7 @@ fn partial_downloads_may_have_any_length() {
 fn works_offline_from_the_cache_only() {
     let (server, cache) = setup();
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let down = HubOptions { endpoint: format!("http://{closed}"), ..HubOptions::new(cache.path()) };
+    let down = HubOptions { endpoint: format!("http://{closed}"), ..server.options(cache.path()) };
     let offline = HubOptions { offline: true, ..down.clone() };
     let network = fetch(&down).unwrap_err();
     assert!(matches!(network, HubError::Network { .. }), "{network}");
@@ -342,7 +345,10 @@ fn rejects_malformed_listings() {
         assert_eq!(files(folder.path()), [""; 0], "{index}");
     }
     // More or fewer bytes than listed.
-    for (size, expected) in [(10, "more than the 10 bytes listed"), (900_000, "cannot fetch")] {
+    for (size, expected) in [
+        (10, "800000 bytes, expected the 10 bytes listed"),
+        (900_000, "800000 bytes, expected the 900000 bytes listed"),
+    ] {
         let (server, cache) = setup();
         server.state.lock().unwrap().edit = Some(if size == 10 {
             |list| list["siblings"][3]["lfs"]["size"] = json!(10)

@@ -1,9 +1,10 @@
 //! A mock hub on localhost, which redirects requests for large files to another host name.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use sail_hub::HubOptions;
 use serde_json::{Value, json};
@@ -34,6 +35,20 @@ pub(crate) struct Fault {
     pub(crate) no_ranges: bool,
     /// Status of all responses.
     pub(crate) status: Option<u16>,
+    /// Status of this number of responses, after which the server recovers.
+    pub(crate) busy: Option<(u16, usize)>,
+    /// The header `Retry-After` of responses with these statuses.
+    pub(crate) retry_after: Option<&'static str>,
+    /// Send this in the place of large files.
+    pub(crate) instead: Option<&'static [u8]>,
+    /// Send this in the place of listings.
+    pub(crate) listing: Option<&'static [u8]>,
+    /// Announce this length of listings.
+    pub(crate) listing_length: Option<u64>,
+    /// Send no more after this number of bytes of a response, without closing the connection.
+    pub(crate) stall: Option<usize>,
+    /// Answer requests for large files when this number of them is waiting.
+    pub(crate) together: usize,
 }
 
 pub(crate) struct Server {
@@ -47,6 +62,8 @@ pub(crate) struct State {
     pub(crate) repositories: BTreeMap<String, BTreeMap<String, Vec<u8>>>,
     pub(crate) requests: Vec<Request>,
     pub(crate) fault: Fault,
+    /// Number of requests for large files that have arrived.
+    pub(crate) arrived: usize,
     /// Modifies listings.
     pub(crate) edit: Option<fn(&mut Value)>,
 }
@@ -81,7 +98,12 @@ impl Server {
     }
 
     pub(crate) fn options(&self, cache: &std::path::Path) -> HubOptions {
-        HubOptions { endpoint: self.address.clone(), ..HubOptions::new(cache) }
+        HubOptions {
+            endpoint: self.address.clone(),
+            attempts: 3,
+            retry_delay: Duration::from_millis(1),
+            ..HubOptions::new(cache)
+        }
     }
 }
 
@@ -117,13 +139,38 @@ fn respond(mut stream: TcpStream, state: &Mutex<State>) {
         token: headers.get("authorization").cloned(),
         is_large: headers["host"].starts_with("localhost"),
     };
-    let mut state = state.lock().unwrap();
-    state.requests.push(request.clone());
+    let mut locked = state.lock().unwrap();
+    locked.requests.push(request.clone());
+    let fault = locked.fault;
+    if request.is_large && fault.together > 0 {
+        locked.arrived += 1;
+        drop(locked);
+        let begun = Instant::now();
+        while state.lock().unwrap().arrived < fault.together {
+            assert!(begun.elapsed() < Duration::from_secs(60), "expected {} requests", fault.together);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        locked = state.lock().unwrap();
+    }
     let port = stream.local_addr().unwrap().port();
-    let response = if request.is_large { large(&state, &request) } else { small(&state, &request, port) };
-    drop(state);
+    let retry_after = fault.retry_after.map(|value| format!("Retry-After: {value}\r\n")).unwrap_or_default();
+    let response = match fault.busy {
+        Some((status, left)) if left > 0 => {
+            locked.fault.busy = Some((status, left - 1));
+            response(status, &retry_after, b"")
+        }
+        _ if request.is_large => large(&locked, &request),
+        _ => small(&locked, &request, port),
+    };
+    drop(locked);
     // The client may have disconnected.
-    let _ = stream.write_all(&response);
+    if let Some(stall) = fault.stall.filter(|&stall| request.is_large && stall < response.len()) {
+        let _ = stream.write_all(&response[..stall]);
+        // Until the client closes the connection.
+        let _ = stream.read(&mut [0; 1]);
+    } else {
+        let _ = stream.write_all(&response);
+    }
 }
 
 fn response(status: u16, headers: &str, body: &[u8]) -> Vec<u8> {
@@ -160,6 +207,12 @@ fn small(state: &State, request: &Request, port: u16) -> Vec<u8> {
     };
     if is_list {
         assert_eq!(query, "blobs=true");
+        if let Some(page) = state.fault.listing {
+            return response(200, "", page);
+        }
+        if let Some(length) = state.fault.listing_length {
+            return format!("HTTP/1.1 200 X\r\nContent-Length: {length}\r\n\r\n{{").into_bytes();
+        }
         let file = |(name, bytes): (&String, &Vec<u8>)| {
             let mut file = json!({"rfilename": name, "size": bytes.len(), "blobId": git_hash(bytes)});
             if is_large(name) {
@@ -183,6 +236,9 @@ fn small(state: &State, request: &Request, port: u16) -> Vec<u8> {
 }
 
 fn large(state: &State, request: &Request) -> Vec<u8> {
+    if let Some(instead) = state.fault.instead {
+        return response(200, "", instead);
+    }
     let path = &request.path[1..];
     let file = |(id, files): (&String, &BTreeMap<String, Vec<u8>>)| {
         files.get(path.strip_prefix(id.as_str())?.strip_prefix('/')?).cloned()

@@ -64,7 +64,7 @@ impl<H: AlignmentHead> DenseTower<H> {
     /// Combines a vision tower and a head. The text side of the head is not used.
     ///
     /// # Errors
-    /// Returns [`HeadError::Provenance`] if the head was trained on another model, revision, preprocessing or pooling.
+    /// Returns [`HeadError::Provenance`] if the head was trained on another model or with other settings.
     pub fn new(vision: VisionTower, head: H) -> Result<Self, HeadError> {
         head.accepts_provenance(Side::Image, &vision.provenance())?;
         Ok(Self {

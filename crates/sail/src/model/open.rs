@@ -4,8 +4,11 @@ use std::path::Path;
 use std::str::FromStr;
 
 use burn::tensor::Device;
-use sail_core::{AlignmentHead, ConfigError, Provenance, Side};
-use sail_encoders::{ModelError, ModelFolder, ModelSpec, TextOptions, VisionOptions, load_text, load_vision};
+use sail_core::{AlignmentHead, ConfigError, Dtype, ImagePooling, Provenance, Side, TextPooling};
+use sail_encoders::{
+    ImageProcessorConfig, ModelError, ModelFolder, ModelSpec, PromptChoice, TextOptions, VisionOptions,
+    load_text, load_vision,
+};
 use sail_hub::HubOptions;
 use sail_layers::Head;
 
@@ -16,7 +19,8 @@ impl SailModel {
     ///
     /// A backbone is a local folder in the layout of the hub, or a hub id such as `facebook/dinov2-base`, optionally
     /// with a revision as in `facebook/dinov2-base@main`, which is downloaded unless it is in the hub's cache.
-    /// Poolings, and the revision of an id without one, are those that the head records.
+    /// Their settings (preprocessing, pooling, prompt, precision), and the revision of an id without one, are those that the
+    /// head records.
     ///
     /// # Errors
     /// Returns [`SailError::Head`] if the head cannot be loaded or was trained on other backbones, [`SailError::Model`]
@@ -65,18 +69,100 @@ impl SailModel {
         text: Option<&str>,
         device: &Device,
     ) -> Result<Self, SailError> {
-        let backbone = Backbone::new(&head, Side::Image, vision)?;
-        let mut vision = backbone.load(|folder| load_vision(folder, &VisionOptions::default(), device))?;
-        if let Some(pooling) = pooling(Side::Image, backbone.trained_on)? {
-            vision.pooling = pooling;
-        }
-        let backbone = Backbone::new(&head, Side::Text, text)?;
-        let mut text = backbone.load(|folder| load_text(folder, &TextOptions::default(), device))?;
-        if let Some(pooling) = pooling(Side::Text, backbone.trained_on)? {
-            text.pooling = pooling;
-        }
+        let [vision, text] = [vision, text].map(|name| name.map(str::to_owned));
+        Self::with_backbones(head, &BackboneOptions { vision, text, ..BackboneOptions::default() }, device)
+    }
+
+    /// Opens the backbones of a head with these options.
+    ///
+    /// # Errors
+    /// The same as [`with_head`](Self::with_head). An option that contradicts what the head records is
+    /// [`HeadError::Provenance`](sail_core::HeadError::Provenance).
+    ///
+    /// # Examples
+    /// ```no_run
+    /// use sail_vl::burn::tensor::Device;
+    /// use sail_vl::core::Dtype;
+    /// use sail_vl::layers::Head;
+    /// use sail_vl::{BackboneOptions, SailModel};
+    ///
+    /// let device = Device::flex();
+    /// let head = Head::load("run/head.safetensors", &device)?;
+    /// let options = BackboneOptions { precision: Some(Dtype::BF16), ..BackboneOptions::default() };
+    /// let model = SailModel::with_backbones(head, &options, &device)?;
+    /// # Ok::<(), sail_vl::SailError>(())
+    /// ```
+    pub fn with_backbones(head: Head, options: &BackboneOptions, device: &Device) -> Result<Self, SailError> {
+        let backbone = Backbone::new(&head, Side::Image, options.vision.as_deref())?;
+        let vision = vision_options(options, backbone.trained_on)?;
+        let vision = backbone.load(|folder| load_vision(folder, &vision, device))?;
+        let backbone = Backbone::new(&head, Side::Text, options.text.as_deref())?;
+        let text = text_options(options, backbone.trained_on)?;
+        let text = backbone.load(|folder| load_text(folder, &text, device))?;
         Ok(Self::new(vision, text, head)?)
     }
+}
+
+/// The backbones of a head and their settings. What is not set is what the head records, else the default of the model.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct BackboneOptions {
+    /// The vision model: a folder, or an id on the hub.
+    pub vision: Option<String>,
+    /// The text model.
+    pub text: Option<String>,
+    /// The pooling of images.
+    pub image_pooling: Option<ImagePooling>,
+    /// Side of the square input images.
+    pub image_size: Option<usize>,
+    /// The pooling of texts.
+    pub text_pooling: Option<TextPooling>,
+    /// The prompt before every text.
+    pub prompt: PromptChoice,
+    /// The dtype of both computations.
+    pub precision: Option<Dtype>,
+}
+
+fn vision_options(
+    options: &BackboneOptions,
+    trained_on: Option<&Provenance>,
+) -> Result<VisionOptions, SailError> {
+    // A size is applied to the preprocessing of the model, as in the encoding.
+    let recorded = trained_on.and_then(|provenance| provenance.processor.as_ref());
+    let recorded = recorded.filter(|_| options.image_size.is_none());
+    Ok(VisionOptions {
+        dtype: precision(options, trained_on),
+        pooling: match options.image_pooling {
+            None => pooling(Side::Image, trained_on)?,
+            given => given,
+        },
+        processor: recorded.and_then(ImageProcessorConfig::from_processor),
+        image_size: options.image_size,
+    })
+}
+
+fn text_options(
+    options: &BackboneOptions,
+    trained_on: Option<&Provenance>,
+) -> Result<TextOptions, SailError> {
+    // Without a pooling, nothing is known about modules and prompts.
+    let recorded = trained_on.filter(|provenance| provenance.pooling.is_some());
+    let prompt = recorded.map_or(PromptChoice::Default, |provenance| match &provenance.prompt {
+        None => PromptChoice::None,
+        Some(prompt) => PromptChoice::Text(prompt.text.clone()),
+    });
+    Ok(TextOptions {
+        dtype: precision(options, trained_on),
+        pooling: match options.text_pooling {
+            None => pooling(Side::Text, trained_on)?,
+            given => given,
+        },
+        prompt: if options.prompt == PromptChoice::Default { prompt } else { options.prompt.clone() },
+        skip_modules: recorded.is_some_and(|provenance| provenance.modules.is_empty()),
+    })
+}
+
+fn precision(options: &BackboneOptions, trained_on: Option<&Provenance>) -> Dtype {
+    options.precision.or(trained_on.and_then(|provenance| provenance.precision)).unwrap_or_default()
 }
 
 /// The backbone of one side: the requested one, or else the one that the head records.
@@ -115,7 +201,7 @@ impl<'a> Backbone<'a> {
     }
 }
 
-/// Parses the pooling that the head records for a side.
+/// Parses the pooling that the head records for a side. `None` also for several poolings, which only a model defines.
 fn pooling<P: FromStr<Err = ConfigError>>(
     side: Side,
     trained_on: Option<&Provenance>,
@@ -123,6 +209,9 @@ fn pooling<P: FromStr<Err = ConfigError>>(
     let Some(name) = trained_on.and_then(|provenance| provenance.pooling.as_deref()) else {
         return Ok(None);
     };
+    if name.contains('+') {
+        return Ok(None);
+    }
     name.parse()
         .map(Some)
         .map_err(|error: ConfigError| SailError::Pooling { side, reason: error.to_string() })

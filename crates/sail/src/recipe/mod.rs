@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use sail_core::{Check, ConfigError, FeatureSource, Modality, Progress, ensure};
-use sail_data::{Features, Pairs, open_features, scan};
+use sail_data::{Features, Pairing, Pairs, Unmatched, open_features, same_features, scan};
 use sail_losses::LossConfig;
-use sail_train::TrainConfig;
+use sail_support::resolve;
+use sail_train::{RunFolder, TrainConfig, TrainError};
 use serde::{Deserialize, Serialize};
 
 pub use error::RecipeError;
@@ -61,9 +62,15 @@ pub struct Recipe {
     /// Additional caption sets for the same images, used as extra positives.
     #[serde(default)]
     pub extra_texts: Vec<String>,
+    /// What becomes of images and captions whose key the other side does not have.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub unmatched: Unmatched,
     /// Number of pairs. It is recorded by a run; if it is set, the data must have this number of pairs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<usize>,
+    /// How many images and captions pair. It is recorded by a run that dropped some, and has no effect on another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pairing: Option<Pairing>,
     /// Number of pairs that are held out for evaluation.
     #[serde(default)]
     pub holdout: usize,
@@ -78,6 +85,10 @@ pub struct Recipe {
     pub train: TrainConfig,
 }
 
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 impl Recipe {
     /// Creates the recipe of the paper (arXiv 2412.04616) for the given features, without a holdout.
     pub fn new(images: impl Into<String>, texts: impl Into<String>) -> Self {
@@ -85,7 +96,9 @@ impl Recipe {
             images: images.into(),
             texts: texts.into(),
             extra_texts: Vec::new(),
+            unmatched: Unmatched::default(),
             rows: None,
+            pairing: None,
             holdout: 0,
             head: HeadRecipe::default(),
             loss: LossConfig::default(),
@@ -97,6 +110,13 @@ impl Recipe {
     #[must_use]
     pub fn with_extra_texts(mut self, extra_texts: Vec<String>) -> Self {
         self.extra_texts = extra_texts;
+        self
+    }
+
+    /// Sets what becomes of images and captions whose key the other side does not have.
+    #[must_use]
+    pub fn with_unmatched(mut self, unmatched: Unmatched) -> Self {
+        self.unmatched = unmatched;
         self
     }
 
@@ -198,6 +218,28 @@ impl Recipe {
         serde_json::from_value(json).map_err(|cause| error(cause.to_string()))
     }
 
+    /// Opens the folder of a run of this recipe, to resume it. The features are those of the run if their paths lead to the
+    /// same files, however they are spelled.
+    ///
+    /// # Errors
+    /// Those of [`RunFolder::resume`].
+    pub fn resume(&self, path: impl AsRef<Path>) -> Result<RunFolder, TrainError> {
+        let found: Self = RunFolder::config(&path)?;
+        let mut recipe = self.clone();
+        adopt(&mut recipe.images, &found.images);
+        adopt(&mut recipe.texts, &found.texts);
+        for (spec, found) in recipe.extra_texts.iter_mut().zip(&found.extra_texts) {
+            adopt(spec, found);
+        }
+        if let (HeadRecipe::Trained { from }, HeadRecipe::Trained { from: found }) =
+            (&mut recipe.head, &found.head)
+            && resolve(from) == resolve(found)
+        {
+            from.clone_from(found);
+        }
+        RunFolder::resume(path, &recipe)
+    }
+
     /// Opens the features, checks every row, pairs and splits them, and builds the head and the loss.
     ///
     /// # Errors
@@ -230,7 +272,7 @@ impl Recipe {
         images: Arc<dyn FeatureSource>,
         captions: Vec<Arc<dyn FeatureSource>>,
     ) -> Result<Pairs, RecipeError> {
-        let pairs = Pairs::new(images, captions).map_err(|error| match error {
+        let pairs = Pairs::join(images, captions, self.unmatched).map_err(|error| match error {
             sail_data::DataError::CaptionSets { set, field, found, expected } => {
                 let spec = |set: usize| match set {
                     0 => self.texts.clone(),
@@ -246,6 +288,13 @@ impl Recipe {
             }
             _ => Ok(pairs),
         }
+    }
+}
+
+/// Takes the spelling of the same features.
+fn adopt(spec: &mut String, found: &str) {
+    if same_features(spec, found) {
+        found.clone_into(spec);
     }
 }
 

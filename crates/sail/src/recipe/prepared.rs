@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use sail_core::{ContrastiveLoss, FeatureSource};
-use sail_data::Split;
-use sail_layers::Head;
+use sail_data::{Pairing, Samples, Split};
+use sail_layers::{Head, Holdout};
 use sail_train::{RunFolder, TrainError, Trainer};
 
 use super::{HeadRecipe, Recipe, RecipeError};
@@ -42,18 +42,39 @@ impl PreparedRun {
         let seed = recipe.train.seed;
         let head = recipe.head.build(&*images, &*captions[0], seed, device)?;
         let pairs = recipe.pair(images, captions)?;
-        let mut resolved = Recipe { rows: Some(pairs.len()), ..recipe.clone() };
+        let pairing = Some(pairs.pairing()).filter(|pairing| !pairing.is_complete()).cloned();
+        let mut resolved = Recipe { rows: Some(pairs.len()), pairing, ..recipe.clone() };
         if !matches!(recipe.head, HeadRecipe::Trained { .. }) {
             resolved.head = HeadRecipe::Config(Box::new(head.config().clone()));
         }
         let split = pairs.split(recipe.holdout, seed).map_err(RecipeError::Pairs)?;
+        let samples = Samples::new(split.train.clone(), recipe.train.captions, &recipe.train.source_weights)
+            .map_err(RecipeError::Pairs)?;
+        if samples.len() > 1 {
+            resolved.train.batch_size = recipe.train.batch_size.min(samples.len());
+        }
+        let holdout = Holdout { rows: recipe.holdout, seed, keys_sha256: split.holdout_sha256.clone() };
+        if let Some(earlier) = head.holdout().filter(|earlier| holdout.rows > 0 && **earlier != holdout) {
+            tracing::warn!(
+                "the head to start from was trained with another holdout ({} pairs, seed {}): the scores on this one \
+                 include pairs that it was trained on, if it was trained on the same data",
+                earlier.rows,
+                earlier.seed
+            );
+        }
+        let head = head.with_holdout(Some(holdout));
         Ok(Self { recipe: resolved, split, head, loss: recipe.loss.build()?.into() })
     }
 
-    /// Returns the recipe with the number of pairs and the dimensions of the head filled in, as written to the
-    /// `config.json` of the run.
+    /// Returns the recipe as written to the `config.json` of the run: with the number of pairs and the dimensions of the head
+    /// filled in, and a batch size of at most the training set.
     pub fn recipe(&self) -> &Recipe {
         &self.recipe
+    }
+
+    /// Returns how many images and captions pair.
+    pub fn pairing(&self) -> &Pairing {
+        self.split.train.pairing()
     }
 
     /// Returns the training pairs and the held-out pairs.
@@ -77,9 +98,9 @@ impl PreparedRun {
     /// Opens the folder of an interrupted run.
     ///
     /// # Errors
-    /// The same as [`RunFolder::resume`]; the run must have the same recipe.
+    /// The same as [`Recipe::resume`]; the run must have the same recipe.
     pub fn resume(&self, path: impl AsRef<Path>) -> Result<RunFolder, TrainError> {
-        RunFolder::resume(path, &self.recipe)
+        self.recipe.resume(path)
     }
 
     /// Returns a trainer for the training pairs that evaluates on the holdout. Folder, observers, devices and memory

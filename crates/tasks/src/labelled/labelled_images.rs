@@ -22,8 +22,13 @@ pub struct LabelledImages {
     /// Class index of every image by key.
     pub(crate) labels: HashMap<String, usize>,
     pub(crate) classes: Vec<String>,
+    /// Whether the classes are those of a list: otherwise a class without a usable image is none.
+    pub(crate) listed: bool,
     pub(crate) templates: Templates,
     pub(crate) skipped: Skips,
+    /// Number of classes that have the name of another.
+    pub(crate) merged: usize,
+    pub(crate) notes: Vec<String>,
     /// Folder of the images, for errors.
     pub(crate) path: PathBuf,
 }
@@ -32,6 +37,12 @@ impl LabelledImages {
     /// Returns the class names by class index.
     pub fn classes(&self) -> &[String] {
         &self.classes
+    }
+
+    /// Returns what is worth saying about the classes: how folders were paired with names, folders without an image, merged
+    /// classes.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// Loads the image of an answer. Returns `None` if it no longer exists.

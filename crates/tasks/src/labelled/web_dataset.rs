@@ -6,7 +6,9 @@ use std::path::Path;
 use sail_data::Fingerprint;
 use sail_data::source::{KeyScope, SourceOptions, open_images, tar_members};
 
+use super::class_folders::merge_note;
 use super::labelled_images::{CLASS_NAMES, LabelledImages, TEMPLATES};
+use crate::class_pairing::{MergedClasses, merge_same_names};
 use crate::error::TaskError;
 use crate::files::{malformed, read_lines, read_text};
 use crate::inputs::Images;
@@ -27,18 +29,29 @@ impl LabelledImages {
     ///
     /// The folder has `classnames.txt`, `zeroshot_classification_templates.txt`, `SPLIT/nshards.txt` with the number N of
     /// archives, and the archives `SPLIT/0.tar` to `SPLIT/(N - 1).tar` with the members `KEY.jpg` (or `png`, `webp`) and
-    /// `KEY.cls`, the class index. The split is usually `test`. Given `templates` replace those of the file.
+    /// `KEY.cls`, the class index. The split is usually `test`. Given `templates` replace those of the file. Classes of one
+    /// name are merged.
     ///
     /// # Errors
     /// [`TaskError::DatasetType`] for a data set of another type, [`TaskError::Label`] for a label out of range,
     /// [`TaskError::Duplicate`] for a key with two labels, [`TaskError::Empty`] without a class or a label,
     /// [`TaskError::Images`] for archives that cannot be read, and those of [`Templates::open`].
-    pub fn web_dataset(root: &Path, split: &str, templates: Option<Templates>) -> Result<Self, TaskError> {
-        open(root, split, templates)
+    pub fn web_dataset(
+        root: &Path,
+        split: &str,
+        templates: Option<Templates>,
+        options: &SourceOptions,
+    ) -> Result<Self, TaskError> {
+        open(root, split, templates, options)
     }
 }
 
-fn open(root: &Path, split: &str, templates: Option<Templates>) -> Result<LabelledImages, TaskError> {
+fn open(
+    root: &Path,
+    split: &str,
+    templates: Option<Templates>,
+    options: &SourceOptions,
+) -> Result<LabelledImages, TaskError> {
     let path = root.join(DATASET_TYPE);
     if path.exists() {
         let found = read_text(&path, "the type of the data set")?.trim().to_lowercase();
@@ -47,10 +60,11 @@ fn open(root: &Path, split: &str, templates: Option<Templates>) -> Result<Labell
         }
     }
     let path = root.join(CLASS_NAMES);
-    let classes = read_lines(&path, "class names, one per line")?;
-    if classes.is_empty() {
+    let names = read_lines(&path, "class names, one per line")?;
+    if names.is_empty() {
         return Err(TaskError::Empty { path, what: "class" });
     }
+    let MergedClasses { classes, class, repeated } = merge_same_names(names, String::clone);
     let templates = match templates {
         Some(templates) => templates,
         None => Templates::open(&root.join(TEMPLATES))?,
@@ -81,11 +95,12 @@ fn open(root: &Path, split: &str, templates: Option<Templates>) -> Result<Labell
                 }
             };
             let text = String::from_utf8_lossy(&bytes);
-            let Some(class) = text.trim().parse().ok().filter(|&class: &usize| class < classes.len()) else {
-                let (found, classes) = (text.trim().to_owned(), classes.len());
+            let label = text.trim().parse().ok().and_then(|label: usize| class.get(label));
+            let Some(&label) = label else {
+                let (found, classes) = (text.trim().to_owned(), class.len());
                 return Err(TaskError::Label { path: tar, key: record.key, found, classes });
             };
-            if labels.insert(record.key.clone(), class).is_some() {
+            if labels.insert(record.key.clone(), label).is_some() {
                 return Err(TaskError::Duplicate { path: tar, what: "label of", name: record.key });
             }
         }
@@ -96,8 +111,10 @@ fn open(root: &Path, split: &str, templates: Option<Templates>) -> Result<Labell
     }
     let pattern = folder.join(format!("{{0..{}}}.tar", shards - 1));
     // The archives of a split share their keys: a key with two labels is an error above.
-    let options = SourceOptions { key_scope: KeyScope::Source, ..SourceOptions::default() };
+    let options = SourceOptions { key_scope: KeyScope::Source, ..options.clone() };
     let source = open_images(&pattern, &options).map_err(TaskError::Images)?;
     let images = Images { source, fingerprint: fingerprint.finish() };
-    Ok(LabelledImages { images, labels, classes, templates, skipped, path: folder })
+    let (merged, path) = (repeated.len(), folder);
+    let notes = if merged == 0 { Vec::new() } else { vec![merge_note(&repeated)] };
+    Ok(LabelledImages { images, labels, classes, listed: true, templates, skipped, merged, notes, path })
 }

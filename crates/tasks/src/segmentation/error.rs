@@ -48,7 +48,7 @@ pub enum SegmentationSetError {
         line: usize,
     },
     /// The number of classes is out of range.
-    #[error("{} has {found} classes, expected 1 to 65535", path.display())]
+    #[error("{} has {found} classes, expected 2 to 65535, the background included", path.display())]
     Classes {
         /// The file.
         path: PathBuf,
@@ -64,6 +64,32 @@ pub enum SegmentationSetError {
         line: usize,
         /// The content of the line.
         name: String,
+    },
+    /// The content of a text file is no text.
+    #[error("{}, byte {byte}: {reason}", path.display())]
+    Text {
+        /// The file.
+        path: PathBuf,
+        /// Position of the content.
+        byte: usize,
+        /// The reason.
+        reason: String,
+    },
+    /// The masks have no label but 0 and the ignored one.
+    #[error(
+        "the masks in {} have no label but 0 and 255, which is ignored: list two classes if they are binary, or save \
+         them with a class index for every pixel",
+        folder.display()
+    )]
+    Binary {
+        /// The folder of the masks.
+        folder: PathBuf,
+    },
+    /// No pixel of a mask counts.
+    #[error("every pixel of the mask {} is ignored, expected at least one with a class", path.display())]
+    NoLabel {
+        /// The file.
+        path: PathBuf,
     },
     /// A file cannot be read.
     #[error("cannot read {}", path.display())]
@@ -103,4 +129,21 @@ pub enum SegmentationSetError {
     /// A folder cannot be listed.
     #[error(transparent)]
     Data(#[from] DataError),
+}
+
+impl SegmentationSetError {
+    /// Returns what is wrong with an image or its mask in a few words, the same for all of one kind.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Image { .. } => "image cannot be decoded",
+            Self::Mask { .. } => "mask cannot be read",
+            Self::Fit { source: SegmentationError::Size { .. }, .. } => {
+                "mask has another size than its image"
+            }
+            Self::Fit { .. } => "mask has a label that is no class",
+            Self::NoLabel { .. } => "every pixel of the mask is ignored",
+            Self::Io { .. } => "file cannot be accessed",
+            _ => "set cannot be used",
+        }
+    }
 }

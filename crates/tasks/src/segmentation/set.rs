@@ -3,47 +3,56 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use sail_core::RgbImage;
 use sail_data::source::{ImageData, SourceOptions, open_images};
-use sail_data::{DecodeError, DecodeLimits, decode_image};
-use sail_eval::{IGNORED, LabelMap, SegmentationError};
+use sail_eval::IGNORED;
 
 use super::error::SegmentationSetError;
 use super::file::read_file;
 use super::layout::{LayoutPaths, SegmentationLayout};
-use super::mask::read_mask;
+use crate::class_pairing::{MergedClasses, merge_same_names};
+use crate::files::{decode_text, is_hidden};
+use crate::labelled::merge_note;
 
 /// Maximum length of a list of names.
 const MAX_TEXT_BYTES: u64 = 16 << 20;
 
 /// Images and their masks, sorted by name.
 ///
-/// Opening lists files and reads only `classes.txt` and the list of names; links to files outside a folder are not followed.
-/// An image without a mask, or a mask without an image, is skipped and listed in [`unused`](Self::unused).
+/// Opening lists files, and reads `classes.txt`, the list of names, and masks until one has a label. An image without a
+/// mask, or a mask without an image, is skipped and listed in [`unused`](Self::unused). Classes of one name are merged.
+///
+/// Masks in which only 0 and 255 occur are binary if there are two classes: 255 is class 1 then, and not ignored.
 ///
 /// # Examples
 /// ```no_run
 /// use std::path::Path;
+/// use sail_data::source::SourceOptions;
 /// use sail_tasks::{SegmentationLayout, SegmentationSet};
 ///
-/// let set = SegmentationSet::open(Path::new("ADEChallengeData2016"), SegmentationLayout::Ade20k)?;
+/// let options = SourceOptions::default();
+/// let set = SegmentationSet::open(Path::new("ADEChallengeData2016"), SegmentationLayout::Ade20k, &options)?;
 /// let sample = set.load(0)?;
 /// println!("{} {:?} {}", sample.name, sample.truth.size(), set.classes()[0][0]);
 /// # Ok::<(), sail_tasks::SegmentationSetError>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct SegmentationSet {
-    layout: SegmentationLayout,
+    pub(super) layout: SegmentationLayout,
     classes: Vec<Vec<String>>,
-    items: Vec<Item>,
+    /// The class of every class of the layout, of which some may have one name.
+    pub(super) class_of_label: Vec<u16>,
+    /// Whether 255 is class 1.
+    pub(super) binary: bool,
+    pub(super) items: Vec<Item>,
     unused: Vec<UnusedImage>,
+    notes: Vec<String>,
 }
 
 #[derive(Debug, Clone)]
-struct Item {
-    name: String,
-    image: PathBuf,
-    mask: PathBuf,
+pub(super) struct Item {
+    pub(super) name: String,
+    pub(super) image: PathBuf,
+    pub(super) mask: PathBuf,
 }
 
 /// A skipped image or mask.
@@ -55,24 +64,18 @@ pub struct UnusedImage {
     pub reason: String,
 }
 
-/// An image and its mask.
-#[derive(Debug, Clone)]
-pub struct SegmentationSample {
-    /// Name of the image without extension.
-    pub name: String,
-    /// The image.
-    pub image: RgbImage,
-    /// The true class of every pixel.
-    pub truth: LabelMap,
-}
-
 impl SegmentationSet {
-    /// Opens a set in a folder of the given layout.
+    /// Opens a set in a folder of the given layout. Of the options, the limits and
+    /// [`follow_links`](SourceOptions::follow_links) apply.
     ///
     /// # Errors
     /// [`SegmentationSetError`] if folders or lists of the layout are missing or cannot be read, class names are invalid, two
-    /// files have the same name, or no image has a mask.
-    pub fn open(root: &Path, layout: SegmentationLayout) -> Result<Self, SegmentationSetError> {
+    /// files have the same name, no image has a mask, or the masks are binary and the classes are not two.
+    pub fn open(
+        root: &Path,
+        layout: SegmentationLayout,
+        options: &SourceOptions,
+    ) -> Result<Self, SegmentationSetError> {
         let missing = |wanted| SegmentationSetError::Missing { root: root.to_owned(), layout, wanted };
         let LayoutPaths { base, images, masks, list } = layout.paths(root);
         let wanted = images[0];
@@ -83,8 +86,8 @@ impl SegmentationSet {
             return Err(missing(masks));
         }
         let classes = classes(root, layout)?.ok_or(missing("classes.txt"))?;
-        let mut images = files(&images, "")?;
-        let mut masks = files(&folder, layout.mask_suffix())?;
+        let mut images = files(&images, "", options)?;
+        let mut masks = files(&folder, layout.mask_suffix(), options)?;
         let names = match list {
             None => images.keys().chain(masks.keys()).cloned().collect(),
             Some(list) if !base.join(list).is_file() => return Err(missing(list)),
@@ -104,12 +107,29 @@ impl SegmentationSet {
         if items.is_empty() {
             return Err(SegmentationSetError::Empty { root: root.to_owned(), layout, unused: unused.len() });
         }
-        Ok(Self { layout, classes, items, unused })
+        let MergedClasses { classes, class, repeated } = merge_same_names(classes, |names| names.join(", "));
+        let class_of_label = class.into_iter().map(|class| class as u16).collect();
+        let notes = if repeated.is_empty() { Vec::new() } else { vec![merge_note(&repeated)] };
+        let mut set = Self { layout, classes, class_of_label, binary: false, items, unused, notes };
+        if set.is_binary() {
+            if layout != SegmentationLayout::Folder || set.class_of_label.len() != 2 {
+                return Err(SegmentationSetError::Binary { folder });
+            }
+            set.binary = true;
+            let class = &set.classes[usize::from(set.class_of_label[1])][0];
+            set.notes.push(format!("the masks are binary: 255 is `{class}` and not ignored"));
+        }
+        Ok(set)
     }
 
     /// Returns the names of every class.
     pub fn classes(&self) -> &[Vec<String>] {
         &self.classes
+    }
+
+    /// Returns what is worth saying about the set: merged classes, binary masks.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// Returns the skipped images and masks.
@@ -126,49 +146,26 @@ impl SegmentationSet {
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
-
-    /// Reads an image and its mask.
-    ///
-    /// # Errors
-    /// [`SegmentationSetError`] for files that cannot be read or decoded, a mask of another size than its image, and a
-    /// label that is no class. An index beyond the end is [`SegmentationSetError::Io`].
-    pub fn load(&self, index: usize) -> Result<SegmentationSample, SegmentationSetError> {
-        let Some(Item { name, image: path, mask }) = self.items.get(index) else {
-            let source =
-                std::io::Error::other(format!("the index is out of range for {} images", self.items.len()));
-            return Err(SegmentationSetError::Io { path: format!("image {index}").into(), source });
-        };
-        let undecodable = |source: DecodeError| SegmentationSetError::Image { path: path.clone(), source };
-        let image =
-            decode_image(&read_file(path, DecodeLimits::default().max_bytes)?, &DecodeLimits::default())
-                .map_err(undecodable)?;
-        let stored = read_mask(mask)?;
-        let fit = |source| SegmentationSetError::Fit { path: mask.clone(), source };
-        let expected = [image.height() as usize, image.width() as usize];
-        if stored.size() != expected {
-            return Err(fit(SegmentationError::Size { found: stored.size(), expected }));
-        }
-        let labels = stored.labels().iter().map(|&label| self.layout.class(label)).collect();
-        let truth = LabelMap::new(stored.size(), labels).map_err(fit)?;
-        truth.check(self.classes.len(), true, "mask").map_err(fit)?;
-        Ok(SegmentationSample { name: name.clone(), image, truth })
-    }
 }
 
 /// Lists the images below a folder by name, without the required suffix and the extension.
 fn files(
     folder: &Path,
     suffix: &str,
+    options: &SourceOptions,
 ) -> Result<BTreeMap<String, Result<PathBuf, String>>, SegmentationSetError> {
-    let source = open_images(folder, &SourceOptions::default())?;
+    let source = open_images(folder, options)?;
     let mut files = BTreeMap::new();
     for record in source.records(0..source.count()?)? {
         let record = record?;
+        if record.key.split('/').any(is_hidden) {
+            continue;
+        }
         let stem = record.key.rsplit_once('.').map_or(record.key.as_str(), |(stem, _)| stem);
         let Some(name) = stem.strip_suffix(suffix) else { continue };
         let file = record.value.and_then(|data| match data {
             ImageData::File(path) => Ok(path),
-            ImageData::Bytes(_) => Err("the image is not a file".to_owned()),
+            ImageData::Bytes(_) | ImageData::Url(_) => Err("the image is not a file".to_owned()),
         });
         if files.insert(name.to_owned(), file).is_some() {
             return Err(SegmentationSetError::Twice { folder: folder.to_owned(), name: name.to_owned() });
@@ -211,7 +208,7 @@ fn classes(
         }
     };
     let classes = text.trim_end().lines().enumerate().map(class).collect::<Result<Vec<_>, _>>()?;
-    if !(1..=usize::from(IGNORED)).contains(&classes.len()) {
+    if !(2..=usize::from(IGNORED)).contains(&classes.len()) {
         return Err(SegmentationSetError::Classes { path, found: classes.len() });
     }
     Ok(Some(classes))
@@ -220,8 +217,9 @@ fn classes(
 /// Reads a small text file.
 fn text(path: &Path) -> Result<String, SegmentationSetError> {
     let bytes = read_file(path, MAX_TEXT_BYTES)?;
-    String::from_utf8(bytes).map_err(|error| {
-        let source = std::io::Error::new(std::io::ErrorKind::InvalidData, error);
-        SegmentationSetError::Io { path: path.to_owned(), source }
+    decode_text(&bytes).map_err(|(byte, reason)| SegmentationSetError::Text {
+        path: path.to_owned(),
+        byte,
+        reason,
     })
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use sail_data::source::SourceOptions;
 use sail_tasks::{
     CaptionData, LabelledImages, MmvpData, SugarCrepeData, TaskError, Templates, WinogroundData,
     caption_retrieval, classify, mmvp, winoground,
@@ -23,7 +24,7 @@ fn assert_error<T>(result: Result<T, TaskError>, words: &[&str]) {
 #[test]
 fn rejects_invalid_winoground_lines() {
     let lab = Lab::new();
-    let open = || WinogroundData::open(&lab.path("data"));
+    let open = || WinogroundData::open(&lab.path("data"), &SourceOptions::default());
     assert_error(open(), &["examples.jsonl", "Winoground"]);
     std::fs::create_dir_all(lab.path("data/images")).unwrap();
     lab.write("data/examples.jsonl", "\n");
@@ -47,7 +48,7 @@ fn rejects_invalid_mmvp_rows() {
     std::fs::create_dir_all(lab.path("MLLM_VLM Images")).unwrap();
     let open = |content: &str| {
         lab.write("Questions.csv", content);
-        MmvpData::open(lab.folder.path())
+        MmvpData::open(lab.folder.path(), &SourceOptions::default())
     };
     let header = "Question ID,Type,Statement\n";
     assert_error(open(header), &["contains no question"]);
@@ -77,7 +78,7 @@ fn rejects_invalid_mmvp_rows() {
 fn rejects_invalid_sugar_crepe_files() {
     let lab = Lab::new();
     let folder = lab.copy("sugarcrepe");
-    let open = || SugarCrepeData::open(&folder, &folder.join("val2017"));
+    let open = || SugarCrepeData::open(&folder, &folder.join("val2017"), &SourceOptions::default());
     open().unwrap();
     lab.write("sugarcrepe/swap_obj.json", "{}");
     assert_error(open(), &["swap_obj.json contains no item"]);
@@ -92,7 +93,8 @@ fn rejects_invalid_caption_splits() {
     let lab = Lab::new();
     let folder = lab.copy("karpathy");
     let json = folder.join("dataset_coco.json");
-    let open = |split: &str| CaptionData::open(&json, &folder.join("images"), split, 5);
+    let open =
+        |split: &str| CaptionData::open(&json, &folder.join("images"), split, 5, &SourceOptions::default());
     assert_error(open("restval"), &["`restval`", "test (14), train (2), val (14)"]);
     lab.write("karpathy/dataset_coco.json", r#"{"images": []}"#);
     assert_error(open("test"), &["available splits: none"]);
@@ -120,25 +122,31 @@ fn rejects_invalid_caption_splits() {
 fn rejects_invalid_class_folders() {
     let lab = Lab::new();
     let folder = lab.copy("image_folder");
-    let open = || LabelledImages::image_folder(&folder, None);
+    let open = || LabelledImages::image_folder(&folder, None, &SourceOptions::default());
     assert_eq!((open().unwrap().len(), open().unwrap().classes()[1].as_str()), (18, "red bird"));
-    std::fs::create_dir(folder.join("n99_empty")).unwrap();
-    assert_error(open(), &["classnames.txt has 6 class names, expected 7"]);
+    lab.write("image_folder/n99_more/a.png", "not an image");
+    assert_error(open(), &["classnames.txt", "found 6 class names for 7 class folders"]);
     std::fs::remove_file(folder.join("classnames.txt")).unwrap();
-    assert_error(open(), &["n99_empty contains no images"]);
-    lab.write("image_folder/n99_empty/a.png", "not an image");
-    let data = open().unwrap();
-    assert_eq!(data.classes()[6], "n99 empty");
-    let result = lab.cached(|model, cache| classify(model, &data, cache)).unwrap();
-    assert_eq!((result.skipped.count, result.absent_classes), (2, 1));
+    assert_eq!(open().unwrap().classes()[6], "n99 more");
     lab.write("image_folder/zeroshot_classification_templates.txt", "a {c}\na photo\n");
     assert_error(open(), &["template 2, `a photo`", "{c}"]);
     lab.write("image_folder/zeroshot_classification_templates.txt", "\n");
     assert_error(open(), &["contains no template"]);
-    assert_eq!(LabelledImages::image_folder(&folder, Some(Templates::default())).unwrap().len(), 19);
+    assert_eq!(
+        LabelledImages::image_folder(&folder, Some(Templates::default()), &SourceOptions::default())
+            .unwrap()
+            .len(),
+        19
+    );
     lab.write("nothing/a.png", "");
-    assert_error(LabelledImages::image_folder(&lab.path("nothing"), None), &["contains no class folder"]);
-    assert_error(LabelledImages::image_folder(Path::new("absent"), None), &["absent"]);
+    assert_error(
+        LabelledImages::image_folder(&lab.path("nothing"), None, &SourceOptions::default()),
+        &["contains no class folder"],
+    );
+    assert_error(
+        LabelledImages::image_folder(Path::new("absent"), None, &SourceOptions::default()),
+        &["absent"],
+    );
 }
 
 /// A tar of these members.
@@ -165,7 +173,7 @@ fn tar(members: &[(&str, &[u8])]) -> Vec<u8> {
 fn rejects_invalid_web_datasets() {
     let lab = Lab::new();
     let folder = lab.copy("web_dataset");
-    let open = || LabelledImages::open(&folder, "test", None);
+    let open = || LabelledImages::open(&folder, "test", None, &SourceOptions::default());
     assert_eq!(open().unwrap().len(), 18);
     lab.write("web_dataset/dataset_type.txt", "retrieval\n");
     assert_error(open(), &["`retrieval`, expected `classification`"]);
@@ -192,7 +200,7 @@ fn rejects_invalid_web_datasets() {
     write(&[("s0.cls", b"1"), ("s0.png", &png), ("s1.cls", b"2")]);
     let data = open().unwrap();
     let result = lab.cached(|model, cache| classify(model, &data, cache)).unwrap();
-    assert_eq!((result.scores.n_images, result.skipped.count, result.absent_classes), (1, 1, 6));
+    assert_eq!((result.scores.n_images, result.skipped.count, result.absent_classes), (1, 1, 5));
     assert_eq!(result.skipped.first[0].reason, "the label has no image");
     lab.write("web_dataset/classnames.txt", "a\n\nb\n");
     assert_error(open(), &["classnames.txt, line 2", "empty"]);

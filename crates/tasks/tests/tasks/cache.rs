@@ -1,6 +1,7 @@
 //! The feature cache.
 
 use sail_core::Provenance;
+use sail_data::source::SourceOptions;
 use sail_layers::{Head, HeadConfig, ProjectorConfig};
 use sail_tasks::{TaskError, WinogroundData, winoground};
 
@@ -11,7 +12,7 @@ fn a_second_head_uses_cached_features() {
     let mut lab = Lab::new();
     let folder = lab.copy("winoground");
     let run = |lab: &Lab| {
-        let data = WinogroundData::open(&folder).unwrap();
+        let data = WinogroundData::open(&folder, &SourceOptions::default()).unwrap();
         lab.cached(|model, cache| winoground(model, &data, cache)).unwrap()
     };
     let first = run(&lab);
@@ -36,7 +37,7 @@ fn a_second_head_uses_cached_features() {
 #[test]
 fn rejects_a_head_of_other_encoders() {
     let mut lab = Lab::new();
-    let data = WinogroundData::open(&lab.copy("winoground")).unwrap();
+    let data = WinogroundData::open(&lab.copy("winoground"), &SourceOptions::default()).unwrap();
     lab.head = lab.head.with_provenance(None, Some(&Provenance::new("nose")));
     let error = lab.cached(|model, cache| winoground(model, &data, cache)).unwrap_err();
     assert!(matches!(error, TaskError::Head(_)), "{error}");
@@ -46,7 +47,7 @@ fn rejects_a_head_of_other_encoders() {
 #[test]
 fn resumes_an_interrupted_extraction() {
     let lab = Lab::new();
-    let data = WinogroundData::open(&lab.copy("winoground")).unwrap();
+    let data = WinogroundData::open(&lab.copy("winoground"), &SourceOptions::default()).unwrap();
     let stopped = lab.cached(|model, cache| {
         cache.images.block = 4;
         cache.images.stop = std::sync::Arc::new(true.into());

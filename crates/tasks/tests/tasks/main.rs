@@ -4,5 +4,6 @@
 
 mod bad_input;
 mod cache;
+mod class_folders;
 mod lab;
 mod published;

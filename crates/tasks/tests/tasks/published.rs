@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use sail_data::source::SourceOptions;
 use sail_tasks::{
     CaptionData, LabelledImages, MmvpData, SugarCrepeData, TaskError, WinogroundData, caption_answers,
     caption_retrieval, classify, classify_answers, mmvp, sugar_crepe, winoground,
@@ -47,7 +48,7 @@ fn check(result: impl Serialize, expected: &Value) {
 
 #[test]
 fn winoground_matches_the_notebook() {
-    let data = WinogroundData::open(&fixture("winoground")).unwrap();
+    let data = WinogroundData::open(&fixture("winoground"), &SourceOptions::default()).unwrap();
     let result = Lab::new().cached(|model, cache| winoground(model, &data, cache)).unwrap();
     assert_eq!(result.skipped.first[0].item, "6");
     assert!(result.skipped.first[0].reason.contains("ex_6_img_1.png"), "{:?}", result.skipped);
@@ -56,7 +57,7 @@ fn winoground_matches_the_notebook() {
 
 #[test]
 fn mmvp_matches_the_script() {
-    let data = MmvpData::open(&fixture("mmvp")).unwrap();
+    let data = MmvpData::open(&fixture("mmvp"), &SourceOptions::default()).unwrap();
     assert_eq!((data.len(), data.categories().len()), (12, 3));
     let result = Lab::new().cached(|model, cache| mmvp(model, &data, cache)).unwrap();
     assert_eq!(result.skipped.first[0].item, "21 and 22");
@@ -76,20 +77,23 @@ fn reads_images_from_an_archive() {
         archive.write_all(&std::fs::read(&path).unwrap()).unwrap();
     }
     archive.finish().unwrap();
-    let data = WinogroundData::open(&lab.path("data")).unwrap();
+    let data = WinogroundData::open(&lab.path("data"), &SourceOptions::default()).unwrap();
     let result = lab.cached(|model, cache| winoground(model, &data, cache)).unwrap();
     let expected = expected("winoground");
     assert_eq!(result.skipped.count, 1);
     assert!(result.skipped.first[0].reason.contains("no member `images/ex_6_img_1.png`"), "{result:?}");
     check(result, &expected);
     std::fs::write(lab.path("data/images.zip"), "nothing").unwrap();
-    assert!(matches!(WinogroundData::open(&lab.path("data")), Err(TaskError::Images(_))));
+    assert!(matches!(
+        WinogroundData::open(&lab.path("data"), &SourceOptions::default()),
+        Err(TaskError::Images(_))
+    ));
 }
 
 #[test]
 fn sugar_crepe_matches_the_script() {
     let folder = fixture("sugarcrepe");
-    let data = SugarCrepeData::open(&folder, &folder.join("val2017")).unwrap();
+    let data = SugarCrepeData::open(&folder, &folder.join("val2017"), &SourceOptions::default()).unwrap();
     assert_eq!(data.len(), 84);
     let result = Lab::new().cached(|model, cache| sugar_crepe(model, &data, cache)).unwrap();
     assert_eq!(result.skipped.first[0].item, "swap_obj 11");
@@ -102,8 +106,14 @@ fn retrieval_matches_clip_benchmark() {
     let expected = expected("karpathy");
     let lab = Lab::new();
     for split in ["test", "val", "train"] {
-        let data =
-            CaptionData::open(&folder.join("dataset_coco.json"), &folder.join("images"), split, 5).unwrap();
+        let data = CaptionData::open(
+            &folder.join("dataset_coco.json"),
+            &folder.join("images"),
+            split,
+            5,
+            &SourceOptions::default(),
+        )
+        .unwrap();
         let result = lab.cached(|model, cache| caption_retrieval(model, &data, cache)).unwrap();
         check(result, &expected[split]);
     }
@@ -112,7 +122,7 @@ fn retrieval_matches_clip_benchmark() {
 #[test]
 fn zero_shot_classification_matches_clip_benchmark() {
     for layout in ["web_dataset", "image_folder"] {
-        let data = LabelledImages::open(&fixture(layout), "test", None).unwrap();
+        let data = LabelledImages::open(&fixture(layout), "test", None, &SourceOptions::default()).unwrap();
         let result = Lab::new().cached(|model, cache| classify(model, &data, cache)).unwrap();
         check(result, &expected(layout));
     }
@@ -122,7 +132,8 @@ fn zero_shot_classification_matches_clip_benchmark() {
 #[test]
 fn answers_agree_with_the_scores() {
     let lab = Lab::new();
-    let data = LabelledImages::open(&fixture("image_folder"), "test", None).unwrap();
+    let data =
+        LabelledImages::open(&fixture("image_folder"), "test", None, &SourceOptions::default()).unwrap();
     let (result, answers) = lab.cached(|model, cache| classify_answers(model, &data, cache, 3)).unwrap();
     assert_eq!(lab.cached(|model, cache| classify(model, &data, cache)).unwrap(), result);
     let right = answers.iter().filter(|answer| answer.is_correct()).count();
@@ -132,14 +143,21 @@ fn answers_agree_with_the_scores() {
     assert_eq!(data.image(&answers[4]).unwrap().unwrap().dimensions(), (4, 2));
 
     // In archives too, after a skipped record.
-    let data = LabelledImages::open(&fixture("web_dataset"), "test", None).unwrap();
+    let data =
+        LabelledImages::open(&fixture("web_dataset"), "test", None, &SourceOptions::default()).unwrap();
     let (_, answers) = lab.cached(|model, cache| classify_answers(model, &data, cache, 3)).unwrap();
     assert_eq!(answers[16].key, "s0000017");
     assert_eq!(data.image(&answers[16]).unwrap().unwrap().dimensions(), (4, 2));
 
     let folder = fixture("karpathy");
-    let data =
-        CaptionData::open(&folder.join("dataset_coco.json"), &folder.join("images"), "test", 5).unwrap();
+    let data = CaptionData::open(
+        &folder.join("dataset_coco.json"),
+        &folder.join("images"),
+        "test",
+        5,
+        &SourceOptions::default(),
+    )
+    .unwrap();
     let (result, answers) = lab.cached(|model, cache| caption_answers(model, &data, cache, 3)).unwrap();
     let right = answers.iter().filter(|answer| answer.is_correct()).count();
     assert!((100.0 * right as f64 / 12.0 - result.retrieval.i2t.r1).abs() < 1e-9);

@@ -42,6 +42,11 @@ impl Bert {
         Ok(Self { network, config, device: device.clone() })
     }
 
+    /// Returns the width of the token states.
+    pub(crate) fn width(&self) -> usize {
+        self.config.hidden
+    }
+
     /// Validates a batch and computes its positions.
     fn tokens(&self, batch: TokenBatch) -> Result<(Tokens, Tensor<2, Bool>), EncodeError> {
         let [rows, length] = batch.ids.dims();

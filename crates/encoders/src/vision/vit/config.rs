@@ -44,8 +44,11 @@ impl Architecture {
     /// Parses the configuration of DINOv2, with the defaults of transformers.
     pub(super) fn dinov2(config: &Value, with_registers: bool) -> Result<Self, ModelError> {
         let fields = Fields(config);
-        let ratio = fields.size("mlp_ratio", Some(4), 1..=64)?;
-        let width = fields.size("hidden_size", Some(768), 1..=MAX_WIDTH)? * ratio;
+        let ratio = fields.number("mlp_ratio", 4.0, 0.0..=64.0)?;
+        let width = (fields.size("hidden_size", Some(768), 1..=MAX_WIDTH)? as f64 * ratio) as usize;
+        if width == 0 {
+            return Err(fields.error("mlp_ratio", "a ratio that leaves at least one feature"));
+        }
         let feed_forward = if fields.flag("use_swiglu_ffn", false)? {
             // Two thirds of the MLP's width, rounded up to a multiple of 8.
             FeedForward::SwiGlu { width: (width * 2 / 3).next_multiple_of(8) }

@@ -1,0 +1,31 @@
+//! Symbolic links in data from the command line.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use sail_vl::data::source::SourceOptions;
+use sail_vl::tasks::TaskFiles;
+
+use crate::error::CliError;
+use crate::sources;
+
+#[derive(Args)]
+pub(crate) struct LinkArgs {
+    /// Do not follow symbolic links out of a local folder, or to folders. In data sets of the hub they are never
+    /// followed.
+    #[arg(long)]
+    no_follow_links: bool,
+}
+
+impl LinkArgs {
+    /// Returns the path of a task's data, and the options to open it with.
+    pub(crate) fn dataset(
+        &self,
+        spec: &str,
+        files: TaskFiles<'_>,
+    ) -> Result<(PathBuf, SourceOptions), CliError> {
+        let follow_links = !self.no_follow_links && Path::new(spec).exists();
+        let options = SourceOptions { follow_links, ..SourceOptions::default() };
+        Ok((sources::dataset(spec, files)?, options))
+    }
+}

@@ -1,0 +1,49 @@
+//! Sweeps with settings that diverge.
+
+use crate::lab::{Lab, TRAIN, changed};
+
+/// At the rates above 1 the weights leave the range of f32.
+fn sweep(rates: &str) -> String {
+    let train = changed(TRAIN, "--projector linear --weight-decay 0");
+    let train = train.replace("--width 2", "").replace("--lr 1e-3", "");
+    format!("{train} --holdout 50 --epochs 8 --sweep lr={rates} --out swept")
+}
+
+#[test]
+fn a_diverging_setting_is_recorded_and_the_rest_is_ranked() {
+    let lab = Lab::new(200);
+    let ran = lab.run(&format!("{} --json --report sweep.html", sweep("3e20,1e-3,1e39,1e-5")));
+    assert!(ran.err.contains("lr=3e20 diverged: "), "{}", ran.err);
+    let found = ran.json();
+    let rates = |found: &serde_json::Value| -> Vec<String> {
+        let settings = found["settings"].as_array().unwrap().iter();
+        settings.map(|setting| setting["setting"]["lr"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(rates(&found), ["1e-3", "1e-5", "3e20", "1e39"]);
+    assert_eq!(found["best"], "swept/lr=1e-3/head.safetensors");
+    for (setting, what) in [(2, "the loss is NaN at step"), (3, "the loss is NaN at step 1")] {
+        let reason = found["settings"][setting]["diverged"].as_str().unwrap();
+        assert!(reason.contains(what), "{reason}");
+    }
+    let page = String::from_utf8(lab.read("sweep.html")).unwrap();
+    assert!(page.contains("Diverged settings") && page.contains("lr=3e20"));
+
+    // What is known is not trained again.
+    let again = lab.run(&format!("{} --json --resume", sweep("3e20,1e-3,1e39,1e-5"))).succeeded();
+    assert!(!again.err.contains("diverged"), "{}", again.err);
+    assert_eq!(rates(&again.json()), ["1e-3", "1e-5", "3e20", "1e39"]);
+    let text = lab.run(&format!("{} --resume", sweep("3e20,1e-3"))).succeeded().out;
+    assert!(text.contains("lr=3e20  diverged: the loss is NaN"), "{text}");
+    assert!(text.ends_with("best head: swept/lr=1e-3/head.safetensors\n"), "{text}");
+    // Other settings under the same name are.
+    std::fs::remove_dir_all(lab.path("swept/lr=1e-3")).unwrap();
+    let shorter = sweep("3e20,1e-3").replace("--epochs 8", "--epochs 1");
+    lab.run(&format!("{shorter} --resume")).failed(2, &["`train.epochs` (8, now 1)"]);
+}
+
+#[test]
+fn a_sweep_without_a_result_fails() {
+    let lab = Lab::new(200);
+    let words = ["none of the 2 settings could be trained", "lr=3e20: the loss is NaN at step"];
+    lab.run(&sweep("3e20,1e39")).failed(1, &words);
+}
