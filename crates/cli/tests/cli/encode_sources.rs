@@ -105,10 +105,10 @@ fn every_file_of_a_folder_is_accounted_for() {
         file(&lab, &format!("photos/{name}"), png([9, 9, 9]));
     }
     file(&lab, "photos/broken.png", "not an image");
-    for name in ["c.heic", "sub/d.heic", "Thumbs.db"] {
+    for name in ["c.psd", "sub/d.psd", "Thumbs.db"] {
         file(&lab, &format!("photos/{name}"), "x");
     }
-    let line = "passed over 3 files: 2 .heic, 1 .db; see i/passed_over.json";
+    let line = "passed over 3 files: 2 .psd, 1 .db; see i/passed_over.json";
     let ran = images(&lab, "photos", "--out i").succeeded();
     assert!(ran.out.contains(line), "{}", ran.out);
     assert_eq!(keys(&lab.path("i")), ["a.png", "sub/b.PNG"]);
@@ -116,12 +116,12 @@ fn every_file_of_a_folder_is_accounted_for() {
     let file: serde_json::Value = serde_json::from_slice(&lab.read("i/passed_over.json")).unwrap();
     let json = images(&lab, "photos", "--out j --json").json();
     assert_eq!(json["passed_over"], file);
-    assert_eq!(file["suffixes"]["heic"]["examples"], serde_json::json!(["c.heic", "sub/d.heic"]));
+    assert_eq!(file["suffixes"]["psd"]["examples"], serde_json::json!(["c.psd", "sub/d.psd"]));
     assert_eq!((json["rows"].as_u64(), json["skipped"].as_u64()), (Some(2), Some(1)));
     // Nothing else is written where there is nothing to tell.
     let plan = images(&lab, "photos/sub", "--out k --dry-run").succeeded();
-    assert!(plan.out.contains("passed over 1 file: 1 .heic"), "{}", plan.out);
-    std::fs::remove_file(lab.path("photos/sub/d.heic")).unwrap();
+    assert!(plan.out.contains("passed over 1 file: 1 .psd"), "{}", plan.out);
+    std::fs::remove_file(lab.path("photos/sub/d.psd")).unwrap();
     images(&lab, "photos/sub", "--out k").succeeded();
     assert!(!lab.path("k/passed_over.json").exists());
     // Parts have the list of the whole source.
@@ -132,10 +132,10 @@ fn every_file_of_a_folder_is_accounted_for() {
     assert!(lab.path("p/passed_over.json").exists());
 
     std::fs::create_dir(lab.path("none")).unwrap();
-    std::fs::rename(lab.path("photos/c.heic"), lab.path("none/c.heic")).unwrap();
-    images(&lab, "none", "--out n").failed(1, &["contains no images", "passed over 1 file: 1 .heic"]);
-    tar(&lab, "none.tar", &[("c.heic", b"x"), ("c.txt", b"x")]);
-    images(&lab, "none.tar", "--out n").failed(1, &["no records", "passed over 2 files: 1 .heic, 1 .txt"]);
+    std::fs::rename(lab.path("photos/c.psd"), lab.path("none/c.psd")).unwrap();
+    images(&lab, "none", "--out n").failed(1, &["contains no images", "passed over 1 file: 1 .psd"]);
+    tar(&lab, "none.tar", &[("c.psd", b"x"), ("c.txt", b"x")]);
+    images(&lab, "none.tar", "--out n").failed(1, &["no records", "passed over 2 files: 1 .psd, 1 .txt"]);
 }
 
 #[test]
