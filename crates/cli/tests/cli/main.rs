@@ -8,6 +8,7 @@ mod commands;
 mod console;
 mod docs;
 mod encode;
+mod encode_sources;
 mod evaluate;
 mod holdout;
 mod lab;
