@@ -25,6 +25,7 @@ mod head;
 mod holdout;
 mod inputs;
 mod interrupt;
+mod key_list;
 mod labels;
 mod links;
 mod models;
@@ -41,6 +42,8 @@ mod segment;
 mod segment_report;
 mod sources;
 mod store;
+mod store_select;
+mod store_stats;
 mod sweep;
 mod train;
 mod train_args;
@@ -87,7 +90,7 @@ enum Command {
     /// Inspect head files.
     #[command(subcommand, after_long_help = examples::HEAD_SHOW)]
     Head(head::HeadCommand),
-    /// Inspect, verify or merge embedding stores.
+    /// Inspect, verify, filter or merge embedding stores.
     #[command(subcommand, after_long_help = examples::STORE)]
     Store(store::StoreCommand),
     /// List the devices to compute on.
@@ -117,6 +120,8 @@ fn main() -> ExitCode {
 
 #[cfg(test)]
 mod documented;
+#[cfg(test)]
+mod documented_jobs;
 
 fn run(command: &Command) -> Result<(), CliError> {
     match command {

@@ -36,7 +36,7 @@ fn head(lab: &Lab, name: &str, seed: u64) {
     Head::new(&config, seed, &Device::flex()).unwrap().save(lab.path(name)).unwrap();
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();

@@ -16,6 +16,7 @@ mod pairing;
 mod probe;
 mod resume;
 mod segment;
+mod settings;
 mod several;
 mod shard_changes;
 mod store;
