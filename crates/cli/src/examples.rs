@@ -36,6 +36,9 @@ Examples:
     sail encode texts --model sentence-transformers/all-MiniLM-L6-v2 --input captions.csv \\
         --key-column image --caption-column caption --out texts
 
+  Put another prompt than the model's default before every caption:
+    sail encode texts --model intfloat/multilingual-e5-small --input captions.jsonl --prompt \"query: \" --out texts
+
   Show the number of records and the size of the store, without writing it:
     sail encode texts --model models/minilm --input captions.jsonl --out texts --dry-run";
 

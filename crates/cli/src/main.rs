@@ -120,6 +120,8 @@ fn main() -> ExitCode {
 
 #[cfg(test)]
 mod documented;
+#[cfg(test)]
+mod documented_jobs;
 
 fn run(command: &Command) -> Result<(), CliError> {
     match command {

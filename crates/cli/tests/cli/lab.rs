@@ -99,17 +99,17 @@ impl Lab {
         std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
-    /// Returns every file and folder below, except for the cache of the user.
+    /// Returns every file and folder below, except for the records of verified features.
     pub(crate) fn list(&self) -> BTreeSet<String> {
         fn visit(root: &Path, folder: &Path, found: &mut BTreeSet<String>) {
             for entry in std::fs::read_dir(folder).unwrap() {
                 let path = entry.unwrap().path();
                 let name = path.strip_prefix(root).unwrap().to_str().unwrap();
-                if name == CACHE {
-                    continue;
+                let records = format!("{CACHE}/sail/verified");
+                if !Path::new(&records).starts_with(name) {
+                    found.insert(name.to_owned());
                 }
-                found.insert(name.to_owned());
-                if path.is_dir() {
+                if path.is_dir() && name != records {
                     visit(root, &path, found);
                 }
             }
@@ -175,6 +175,23 @@ impl Lab {
         let mut command = self.command(env!("CARGO_BIN_EXE_sail"));
         let file = std::fs::OpenOptions::new().write(true).open(file).unwrap();
         Ran::from(piped(command.args(arguments.split_whitespace())).stdout(file).output().unwrap())
+    }
+
+    /// Runs the command with its standard output sent to a pipe.
+    #[cfg(unix)]
+    pub(crate) fn run_to_pipe(&self, pipe: std::io::PipeWriter, arguments: &str) -> Ran {
+        let mut command = self.command(env!("CARGO_BIN_EXE_sail"));
+        let command = piped(command.args(arguments.split_whitespace())).stdout(pipe);
+        let output = command.spawn().unwrap().wait_with_output().unwrap();
+        Ran::from(output)
+    }
+
+    /// Runs the command with standard output and error sent to a pipe, and returns its exit code.
+    #[cfg(unix)]
+    pub(crate) fn run_all_to_pipe(&self, pipe: std::io::PipeWriter, arguments: &str) -> Option<i32> {
+        let mut command = self.command(env!("CARGO_BIN_EXE_sail"));
+        let command = piped(command.args(arguments.split_whitespace()));
+        command.stdout(pipe.try_clone().unwrap()).stderr(pipe).status().unwrap().code()
     }
 
     /// Checks that a command fails with an exit code and an error that contains all words, prints nothing else, and

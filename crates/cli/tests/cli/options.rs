@@ -183,7 +183,7 @@ fn verbosity_decides_what_is_logged() {
     let plain = run("plain", "");
     assert!(plain.contains("1 steps") && !plain.contains("INFO"), "{plain}");
     let verbose = run("verbose", "-v");
-    for span in ["INFO", "verify{", "scan{", "train{", "time.busy"] {
+    for span in ["INFO", "verify{", "train{", "time.busy"] {
         assert!(verbose.contains(span), "no {span:?} in {verbose}");
     }
     assert_eq!(run("quiet", "--quiet"), "");

@@ -105,7 +105,9 @@ impl Manifest {
         ensure_file(format == FORMAT, path, "`format`", format!("`{format}`"), format!("`{FORMAT}`"))?;
         let expected = format!("1 to {VERSION}: use a newer release");
         ensure_file((1..=VERSION).contains(&version), path, "`version`", version, expected)?;
-        let manifest: Self = serde_json::from_slice(&json).map_err(invalid)?;
+        let mut manifest: Self = serde_json::from_slice(&json).map_err(invalid)?;
+        // That in which it would be written again.
+        manifest.version = manifest.provenance.version();
         manifest.check(path)?;
         Ok(manifest)
     }

@@ -47,7 +47,7 @@ fn missing_columns_are_errors() {
         assert_eq!(
             error.to_string(),
             format!(
-                "{} has no usable column `caption`, `captions`, `text`, `comment`, expected one of `one`, `two`",
+                "{} has no usable column `caption`, `captions`, `text`, `comment`, `TEXT`, expected one of `one`, `two`",
                 path.display()
             )
         );
