@@ -60,7 +60,7 @@ pub(crate) fn display() -> Display {
 pub(crate) const ROWS: &str = "{pos}/{len} rows";
 
 /// Counts bytes in a [`bar`].
-const BYTES: &str = "{bytes} of {total_bytes}";
+pub(crate) const BYTES: &str = "{bytes} of {total_bytes}";
 
 /// Returns a progress bar, hidden unless bars are shown; `count` is the part of its template that counts.
 pub(crate) fn bar(length: u64, label: &str, count: &str) -> ProgressBar {
