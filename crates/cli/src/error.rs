@@ -83,6 +83,8 @@ pub(crate) enum CliError {
     Task(#[source] TaskError),
     #[error("interrupted after {done} of {records} records: run the same command to continue")]
     TaskInterrupted { done: u64, records: u64 },
+    #[error("interrupted: nothing was written")]
+    CopyInterrupted,
     #[error("cannot merge the stores")]
     Merge(#[source] ExtractError),
     #[error("cannot use {spec}")]
@@ -142,6 +144,7 @@ impl CliError {
         match self {
             Self::Interrupted { .. }
             | Self::SweepInterrupted { .. }
+            | Self::CopyInterrupted
             | Self::EncodingInterrupted { .. }
             | Self::TaskInterrupted { .. } => interrupt::EXIT_CODE,
             Self::Usage(_) | Self::Config(_) | Self::Device(_) => 2,

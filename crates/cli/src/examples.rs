@@ -7,7 +7,7 @@ Examples:
     sail encode texts --model sentence-transformers/all-MiniLM-L6-v2 --input captions.jsonl \\
         --key-column key --caption-column caption --out texts
     sail train --images images --texts texts --holdout 1000 --out run
-    sail eval retrieval --head run/head.safetensors --images images --texts texts --holdout 1000
+    sail eval retrieval --head run/head.safetensors --images images --texts texts --holdout
 
 Exit codes: 0 success, 1 failure, 2 invalid usage, 130 interrupted.";
 
@@ -35,6 +35,9 @@ Examples:
   Encode the captions of a table, with the keys of their images:
     sail encode texts --model sentence-transformers/all-MiniLM-L6-v2 --input captions.csv \\
         --key-column image --caption-column caption --out texts
+
+  Put another prompt than the model's default before every caption:
+    sail encode texts --model intfloat/multilingual-e5-small --input captions.jsonl --prompt \"query: \" --out texts
 
   Show the number of records and the size of the store, without writing it:
     sail encode texts --model models/minilm --input captions.jsonl --out texts --dry-run";
@@ -74,7 +77,7 @@ Examples:
 pub(crate) const RETRIEVAL: &str = "\
 Examples:
   Evaluate on the held-out pairs of the training:
-    sail eval retrieval --head run/head.safetensors --images images --texts texts --holdout 1000 --seed 42
+    sail eval retrieval --head run/head.safetensors --images images --texts texts --holdout
 
   Write a report that shows the images:
     sail eval retrieval --head run/head.safetensors --images images --texts texts \\
@@ -143,7 +146,10 @@ Examples:
 pub(crate) const STORE: &str = "\
 Examples:
   sail store show images
+  sail store stats images
   sail store verify images
+  sail store filter images --pattern \"train/*\" --out train-images
+  sail store subset images --count 10000 --out some-images
   sail store merge part-1 part-2 --out images";
 
 pub(crate) const STORE_MERGE: &str = "\
@@ -158,7 +164,38 @@ Examples:
 pub(crate) const STORE_SHOW: &str = "\
 Examples:
   sail store show images
+  sail store show data.safetensors:image --rows 2
   sail store show images --json";
+
+pub(crate) const STORE_STATS: &str = "\
+Examples:
+  sail store stats images
+  sail store stats features.safetensors:image --json";
+
+pub(crate) const STORE_FILTER: &str = "\
+Examples:
+  Keep the images that have a caption:
+    sail store filter images --keys texts --out images-with-captions
+
+  Keep the rows of a folder, or all others:
+    sail store filter images --pattern \"train/*\" --out train-images
+    sail store filter images --pattern \"train/*\" --invert --out other-images
+
+  Leave out the keys that a file lists, and rows that are not finite:
+    sail store filter images --keys blurred.txt --invert --usable --out clean-images
+
+  Keep some rows of a file, whose keys are the numbers of its rows:
+    sail store filter data.safetensors:image --keys rows.txt --modality image --out some-images";
+
+pub(crate) const STORE_SUBSET: &str = "\
+Examples:
+  Keep the same 10,000 items on both sides:
+    sail store subset images --count 10000 --seed 7 --out some-images
+    sail store subset texts --count 10000 --seed 7 --out some-texts
+
+  Keep a tenth of the keys, or the first rows:
+    sail store subset images --fraction 0.1 --out tenth
+    sail store subset images --range 0..1000 --out first";
 
 pub(crate) const DEVICES: &str = "\
 Examples:

@@ -15,7 +15,7 @@ use sail_vl::train::TrainError;
 use crate::error::CliError;
 use crate::named::named;
 use crate::objects;
-use crate::progress::{ROWS, bar};
+use crate::progress::{BYTES, bar};
 
 /// The features of image-caption pairs.
 #[derive(Args, Clone)]
@@ -56,20 +56,22 @@ pub(crate) struct UnmatchedArgs {
 /// Whether features are verified before they are used.
 #[derive(Args, Clone)]
 pub(crate) struct VerifyArgs {
-    /// Skip the verification of checksums and rows before the features are used.
+    /// Skip the verification of checksums, keys and rows before the features are used. It reads them once; files that have
+    /// not changed since are not read again.
     #[arg(long)]
     pub(crate) no_verify: bool,
 }
 
 impl VerifyArgs {
-    /// Opens features and, unless disabled, reads all of them once to verify checksums and rows.
+    /// Opens features and, unless disabled, verifies checksums, keys and rows, if these files were not verified before.
     pub(crate) fn open(&self, spec: &str, modality: Modality) -> Result<Arc<Features>, CliError> {
         let spec = &*objects::local(spec)?;
         if self.no_verify {
             return Ok(open_unchecked(spec, modality)?);
         }
-        let bar = bar(0, &format!("verify {spec}"), ROWS);
-        let features = open_checked(spec, modality, |progress| {
+        let bar = bar(0, &format!("verify {spec}"), BYTES);
+        let records = dirs::cache_dir().map(|folder| folder.join("sail").join("verified"));
+        let features = open_checked(spec, modality, records.as_deref(), |progress| {
             bar.set_length(progress.total);
             bar.set_position(progress.done);
         });

@@ -1,6 +1,7 @@
 //! Ctrl-C: ends the process at once, except while work is under way that is saved first. The second one always does.
 
 use std::io::{Write, stderr};
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
@@ -51,6 +52,11 @@ impl Drop for Saving {
     fn drop(&mut self) {
         SAVES.store(false, Ordering::Relaxed);
     }
+}
+
+/// Returns whether work that can be stopped goes on.
+pub(crate) fn flow() -> ControlFlow<()> {
+    if INTERRUPTED.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
 }
 
 /// Stops trainings when the process is interrupted.

@@ -25,6 +25,7 @@ mod head;
 mod holdout;
 mod inputs;
 mod interrupt;
+mod key_list;
 mod labels;
 mod links;
 mod models;
@@ -42,6 +43,8 @@ mod segment;
 mod segment_report;
 mod sources;
 mod store;
+mod store_select;
+mod store_stats;
 mod sweep;
 mod train;
 mod train_args;
@@ -88,7 +91,7 @@ enum Command {
     /// Inspect head files.
     #[command(subcommand, after_long_help = examples::HEAD_SHOW)]
     Head(head::HeadCommand),
-    /// Inspect, verify or merge embedding stores.
+    /// Inspect, verify, filter or merge embedding stores.
     #[command(subcommand, after_long_help = examples::STORE)]
     Store(store::StoreCommand),
     /// List the devices to compute on.

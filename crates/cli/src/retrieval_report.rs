@@ -93,10 +93,13 @@ pub(crate) fn report(
     };
     let galleries = Galleries::new(found.len(), is_right, shown);
     let options = SourceOptions { follow_links: true, ..SourceOptions::default() };
-    let root = images.map(|folder| ImageRoot::new(folder, &options)).transpose()?;
+    let root =
+        images.map(|folder| Ok::<_, CliError>((folder, ImageRoot::new(folder, &options)?))).transpose()?;
     let (failed, any) = (Cell::new(None), Cell::new(false));
     report = galleries.show(report, "Images", |Found { key, candidates }| {
-        let Some(root) = &root else { return Ok(galleries::item(Image::text(key), key, candidates)) };
+        let Some((folder, root)) = &root else {
+            return Ok(galleries::item(Image::text(key), key, candidates));
+        };
         match image(key, root) {
             Ok(image) => {
                 any.set(true);
@@ -104,7 +107,10 @@ pub(crate) fn report(
             }
             Err(reason) => {
                 let item = galleries::item(Image::text("?"), key, candidates).note(&reason);
-                failed.set(Some(format!("cannot show `{key}`, nor any other image: {reason}")));
+                failed.set(Some(format!(
+                    "cannot show {}, nor any other image: {reason}",
+                    folder.join(key).display()
+                )));
                 Ok(item)
             }
         }

@@ -5,29 +5,38 @@ use std::path::Path;
 
 use clap::{Args, Subcommand};
 use sail_vl::core::FeatureSource;
-use sail_vl::data::{EmbeddingStore, scan};
+use sail_vl::data::{DataError, EmbeddingStore, Features, open_features};
 use sail_vl::extract::{ExtractError, merge};
 use serde_json::json;
 
 use crate::error::CliError;
 use crate::examples;
+use crate::interrupt::{self, Saving};
 use crate::output::print;
-use crate::progress::{ROWS, bar};
-
-/// Keys that are shown.
-const KEYS: usize = 5;
+use crate::progress::{BYTES, ROWS, bar};
+use crate::store_select::{FilterArgs, SubsetArgs, filter, subset};
+use crate::store_stats::{ShowArgs, StatsArgs, show, stats};
 
 #[derive(Subcommand)]
 pub(crate) enum StoreCommand {
     /// Merge the parts of an encoding into one store.
     #[command(after_long_help = examples::STORE_MERGE)]
     Merge(MergeArgs),
-    /// Verify the checksums of a store, and that every row is finite and not zero.
+    /// Verify the checksums and keys of a store, and that every row is finite and not zero.
     #[command(after_long_help = examples::STORE_VERIFY)]
     Verify(StoreArgs),
-    /// Print the size, origin and first keys of a store.
+    /// Print the size and origin of features, and their first rows.
     #[command(after_long_help = examples::STORE_SHOW)]
-    Show(StoreArgs),
+    Show(ShowArgs),
+    /// Print statistics of features: norms, rows that cannot be used, repeated keys.
+    #[command(after_long_help = examples::STORE_STATS)]
+    Stats(StatsArgs),
+    /// Write the rows with some keys to a new store.
+    #[command(after_long_help = examples::STORE_FILTER)]
+    Filter(FilterArgs),
+    /// Write a random part of the keys, or a range of rows, to a new store.
+    #[command(after_long_help = examples::STORE_SUBSET)]
+    Subset(SubsetArgs),
 }
 
 #[derive(Args)]
@@ -57,7 +66,15 @@ pub(crate) fn run(command: &StoreCommand) -> Result<(), CliError> {
         StoreCommand::Merge(args) => run_merge(args),
         StoreCommand::Verify(args) => verify(args),
         StoreCommand::Show(args) => show(args),
+        StoreCommand::Stats(args) => stats(args),
+        StoreCommand::Filter(args) => filter(args),
+        StoreCommand::Subset(args) => subset(args),
     }
+}
+
+/// Opens features of any kind.
+pub(crate) fn open_any(spec: &str) -> Result<Features, CliError> {
+    open_features(spec).map_err(|source| CliError::Input { spec: spec.to_owned(), source })
 }
 
 fn open(path: &str) -> Result<EmbeddingStore, CliError> {
@@ -72,8 +89,17 @@ fn run_merge(args: &MergeArgs) -> Result<(), CliError> {
     // Opened twice, because the bar needs the number of rows.
     let rows = args.parts.iter().map(|part| Ok(open(part)?.rows() as u64)).sum::<Result<u64, CliError>>()?;
     let bar = bar(rows, "merge", ROWS);
-    let store =
-        merge(&args.parts, out, |progress| bar.set_position(progress.done)).map_err(CliError::Merge)?;
+    let mut saving = None;
+    let store = merge(&args.parts, out, |progress| {
+        // What was written so far is removed.
+        saving.get_or_insert_with(Saving::start);
+        bar.set_position(progress.done);
+        interrupt::flow()
+    })
+    .map_err(|error| match error {
+        ExtractError::Store(DataError::Stopped) => CliError::CopyInterrupted,
+        error => CliError::Merge(error),
+    })?;
     bar.finish_and_clear();
     let out = args.out.trim_end_matches('/');
     print(args.json, &json!({"rows": store.rows(), "dim": store.dim(), "store": out}), |text| {
@@ -84,35 +110,12 @@ fn run_merge(args: &MergeArgs) -> Result<(), CliError> {
 fn verify(args: &StoreArgs) -> Result<(), CliError> {
     let spec = &args.store;
     let store = open(spec)?;
-    let bar = bar(store.rows() as u64, &format!("verify {spec}"), ROWS);
-    store.verify(|_bytes| ()).map_err(|source| CliError::Input { spec: spec.clone(), source })?;
-    let scanned = scan(&store, |progress| bar.set_position(progress.done));
-    scanned.map_err(|source| CliError::Features { spec: spec.clone(), source })?;
+    let bar = bar(store.bytes(), &format!("verify {spec}"), BYTES);
+    let verified = store.verify(|progress| bar.set_position(progress.done));
+    verified.map_err(|source| CliError::Input { spec: spec.clone(), source })?;
     bar.finish_and_clear();
     let (rows, shards, bytes) = (store.rows(), store.shards(), store.bytes());
     print(args.json, &json!({"rows": rows, "shards": shards, "bytes": bytes, "sound": true}), |out| {
         writeln!(out, "{spec} is valid: {rows} rows in {shards} files of {bytes} bytes")
-    })
-}
-
-fn show(args: &StoreArgs) -> Result<(), CliError> {
-    let store = open(&args.store)?;
-    let keys: Vec<_> = (0..store.rows().min(KEYS)).map(|row| store.key(row).into_owned()).collect();
-    let provenance = store.provenance();
-    let shown = json!({
-        "modality": store.modality(), "rows": store.rows(), "dim": store.dim(), "dtype": store.dtype(),
-        "bytes": store.bytes(), "shards": store.shards(), "provenance": provenance, "keys": keys,
-    });
-    print(args.json, &shown, |out| {
-        writeln!(out, "modality    {}", store.modality())?;
-        writeln!(out, "rows        {} of dimension {} in {}", store.rows(), store.dim(), store.dtype())?;
-        writeln!(out, "files       {} of {} bytes", store.shards(), store.bytes())?;
-        if let Some(provenance) = provenance {
-            for (name, value) in provenance.fields() {
-                writeln!(out, "{name:<11} {value}")?;
-            }
-        }
-        let more = if store.rows() > KEYS { ", ..." } else { "" };
-        writeln!(out, "keys        {}{more}", keys.join(", "))
     })
 }

@@ -43,7 +43,7 @@ pub enum DataError {
         /// What it contains.
         passed_over: PassedOver,
     },
-    /// Content in the place of a source, such as a pointer of Git LFS.
+    /// Content in the place of a file, such as a pointer of Git LFS.
     #[error("{path} is {found}")]
     StandIn {
         /// The file.
@@ -268,6 +268,9 @@ pub enum DataError {
         /// Dtype of the store.
         dtype: Dtype,
     },
+    /// The caller stopped the work.
+    #[error("stopped before the end")]
+    Stopped,
     /// The source has no rows.
     #[error("the features have no rows, expected at least 1")]
     Empty,

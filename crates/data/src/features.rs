@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use sail_core::{FeatureError, FeatureSource, Modality, Progress, ProgressCounter, Provenance};
+use sail_core::{Dtype, FeatureError, FeatureSource, Modality, Provenance};
 
 use crate::compatible::{Difference, difference};
 use crate::gather::{Wanted, cut, sorted};
@@ -31,24 +31,18 @@ impl Features {
         }
     }
 
-    /// Verifies the checksums as [`EmbeddingStore::verify`] does. Returns `false` if there are none: only stores have
-    /// checksums.
-    ///
-    /// # Errors
-    /// Those of [`EmbeddingStore::verify`].
-    pub fn verify(&self, progress: impl FnMut(Progress) + Send) -> Result<bool, DataError> {
-        let stores = self.stores();
-        let bytes = stores.iter().map(|store| store.bytes()).sum();
-        let counter = ProgressCounter::new(bytes, "bytes", progress);
-        stores.iter().try_for_each(|store| store.verify_counted(&counter))?;
-        Ok(!stores.is_empty())
-    }
-
-    fn stores(&self) -> Vec<&EmbeddingStore> {
+    /// Returns the dtype of the stored values, the widest one of several sources.
+    pub fn dtype(&self) -> Dtype {
         match self {
-            Self::Store(store) => vec![store],
-            Self::File(_) | Self::Memory(_) => Vec::new(),
-            Self::Several(several) => several.parts().iter().flat_map(Self::stores).collect(),
+            Self::Store(store) => store.dtype(),
+            Self::File(file) => file.dtype(),
+            Self::Memory(_) => Dtype::F32,
+            Self::Several(several) => {
+                let dtypes = || several.parts().iter().map(Self::dtype);
+                let first = dtypes().next().unwrap_or(Dtype::F32);
+                // F16 and BF16 have no common dtype but F32.
+                if dtypes().all(|dtype| dtype == first) { first } else { Dtype::F32 }
+            }
         }
     }
 
@@ -161,6 +155,11 @@ impl ConcatFeatures {
             rows += part.rows();
         }
         Ok(Self { parts: parts.into_iter().map(|(_, part)| part).collect(), starts, rows })
+    }
+
+    /// Returns the first row of each source.
+    pub(crate) fn starts(&self) -> &[usize] {
+        &self.starts
     }
 
     /// Returns the sources.

@@ -3,12 +3,12 @@
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sail_core::FeatureError;
-use sail_support::ReadError;
+use sail_support::{ReadError, resolve};
 
-use crate::DataError;
+use crate::{DataError, Fingerprint};
 
 /// A regular file that is reopened for each use, so that it holds no file descriptor, and checked for changes.
 ///
@@ -19,7 +19,14 @@ use crate::DataError;
 pub(crate) struct StableFile {
     path: PathBuf,
     identity: Identity,
+    opened: SystemTime,
+    /// When the inode last changed, in seconds and nanoseconds. Unlike the modification time, no program can set it.
+    inode_changed: Option<(i64, i64)>,
 }
+
+/// A file that changed less than this long before it was opened may change again within the tick of the file system's
+/// clock. FAT has the longest.
+pub(crate) const TICK: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Identity {
@@ -53,7 +60,34 @@ impl StableFile {
         if !metadata.is_file() {
             return Err(DataError::read(path)(ReadError::NotAFile));
         }
-        Ok(Self { path: path.to_owned(), identity: Identity::of(&metadata) })
+        #[cfg(unix)]
+        let inode_changed = {
+            use std::os::unix::fs::MetadataExt;
+            Some((metadata.ctime(), metadata.ctime_nsec()))
+        };
+        #[cfg(not(unix))]
+        let inode_changed = None;
+        let (identity, opened) = (Identity::of(&metadata), SystemTime::now());
+        Ok(Self { path: path.to_owned(), identity, opened, inode_changed })
+    }
+
+    /// Adds what identifies the contents of the file without reading them. Returns `None` if it changed so recently that
+    /// another change might not be noticed.
+    pub(crate) fn identify(&self, fingerprint: &mut Fingerprint) -> Option<()> {
+        let Identity { bytes, modified, inode } = self.identity;
+        let modified = modified?.duration_since(UNIX_EPOCH).ok()?;
+        let opened = self.opened.duration_since(UNIX_EPOCH).ok()?;
+        let changed = self.inode_changed.unwrap_or_default();
+        let last = modified.max(Duration::from_secs(u64::try_from(changed.0).unwrap_or_default()));
+        if opened.checked_sub(last).is_none_or(|since| since < TICK) {
+            return None;
+        }
+        fingerprint.add(resolve(&self.path).as_os_str().as_encoded_bytes());
+        fingerprint.add(&modified.as_nanos().to_le_bytes());
+        for value in [bytes, inode.0, inode.1, changed.0 as u64, changed.1 as u64] {
+            fingerprint.add(&value.to_le_bytes());
+        }
+        Some(())
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -118,7 +152,6 @@ pub(crate) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     fn touch(path: &Path) {
         let time = SystemTime::now() + Duration::from_secs(5);

@@ -3,6 +3,8 @@
 use safetensors::SafeTensorError;
 use safetensors::tensor::{Metadata, TensorInfo};
 
+use sail_support::stand_in;
+
 use crate::DataError;
 use crate::error::ensure_file;
 use crate::file::{StableFile, read_at};
@@ -21,6 +23,7 @@ impl Header {
     /// Reads and validates the header: the tensors cover the rest of the file without gaps or overlaps, and every shape
     /// matches its length.
     pub(crate) fn read(file: &StableFile) -> Result<Self, DataError> {
+        refuse_stand_in(file)?;
         let invalid = |source| DataError::Safetensors { path: file.path().to_owned(), source };
         let mut length = [0; 8];
         let prefix = length.len() as u64;
@@ -49,6 +52,16 @@ impl Header {
     /// The offset of a tensor in the file.
     pub(crate) fn start(&self, info: &TensorInfo) -> u64 {
         self.data_start + info.data_offsets.0 as u64
+    }
+}
+
+/// Names a pointer or a page that was left in the place of the file.
+fn refuse_stand_in(file: &StableFile) -> Result<(), DataError> {
+    let mut start = vec![0; file.bytes().min(512) as usize];
+    file.read(|from| read_at(from, &mut start, 0))?;
+    match stand_in(&start) {
+        Some(found) => Err(DataError::StandIn { path: file.path().to_owned(), found }),
+        None => Ok(()),
     }
 }
 

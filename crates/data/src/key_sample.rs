@@ -3,9 +3,10 @@
 use std::fmt;
 
 use sail_core::{FeatureError, FeatureSource};
+use serde::Serialize;
 
 /// The first few of many keys, for an error.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct KeySample {
     /// The first few distinct keys, in the order of their rows.
     pub first: Vec<String>,

@@ -11,9 +11,10 @@
 //! - **Everything is random access and deterministic across machines.** The rows of step `s` of epoch `e`, the caption
 //!   sampled for an image in it, and the held-out keys are pure functions of the seed, so a run can resume in the middle
 //!   of an epoch.
-//! - **Files are not trusted.** Opening a store validates every value that gathering relies on; a file cannot execute
-//!   code, refer to a file outside its folder, or cause an allocation larger than its own size justifies. Checksums are
-//!   verified on request ([`EmbeddingStore::verify`]), values whenever a batch is read.
+//! - **Files are not trusted.** Opening a store validates what gathering relies on, and reading keys validates them; a file
+//!   cannot execute code, refer to a file outside its folder, or cause an allocation larger than its own size justifies.
+//!   Checksums, keys and values are verified in one pass on request ([`Features::verify`]), values again whenever a batch
+//!   is read.
 //!
 //! Out of scope: tensors and devices (rows are `f32` slices), image resizing and tokenization, memory maps (truncating a
 //! mapped file would end the process), threads other than rayon's pool and those that wait for a disk.
@@ -73,8 +74,11 @@ mod sampler;
 mod samples;
 mod scan;
 pub mod source;
+mod statistics;
 mod store;
 mod stored_matrix;
+mod subset;
+mod verify;
 
 pub use decode::{DecodeError, DecodeLimits, StoredImage, decode_image, decode_stored};
 pub use error::DataError;
@@ -91,4 +95,6 @@ pub use safetensors_file::{SafetensorsFeatures, read_indices};
 pub use sampler::BatchSampler;
 pub use samples::{CaptionSampling, Samples};
 pub use scan::scan;
-pub use store::{EmbeddingStore, StoreConfig, StoreWriter};
+pub use statistics::{FeatureStatistics, Norms, statistics, unusable_rows};
+pub use store::{EmbeddingStore, StoreConfig, StoreWriter, write_rows};
+pub use subset::{subset_by_count, subset_by_fraction};

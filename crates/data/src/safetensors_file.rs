@@ -6,11 +6,11 @@ use std::path::Path;
 use safetensors::tensor::TensorInfo;
 use sail_core::{Dtype, FeatureError, FeatureSource, Provenance};
 
-use crate::DataError;
 use crate::file::{StableFile, read_at};
 use crate::gather::{Wanted, sorted};
 use crate::header::{Header, describe};
 use crate::stored_matrix::{Job, StoredMatrix, read_rows};
+use crate::{DataError, Fingerprint};
 
 /// A two-dimensional float tensor in a safetensors file. It has no keys, so its rows pair by position.
 ///
@@ -39,6 +39,17 @@ impl SafetensorsFeatures {
     /// Reads sorted rows into their output slices.
     pub(crate) fn scatter(&self, wanted: &mut [Wanted]) -> Result<(), FeatureError> {
         read_rows([Job { file: &self.file, matrix: &self.matrix, wanted }])
+    }
+
+    /// Returns the path of the file.
+    pub fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    /// Adds what identifies the contents of the tensor without reading them.
+    pub(crate) fn identify(&self, fingerprint: &mut Fingerprint) -> Option<()> {
+        fingerprint.add(&self.matrix.start.to_le_bytes());
+        self.file.identify(fingerprint)
     }
 
     /// Returns the dtype of the stored values.

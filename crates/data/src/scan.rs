@@ -1,5 +1,7 @@
 //! Checks of rows in parallel.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 use sail_core::{FeatureError, FeatureSource, Progress, ProgressCounter, check_rows, gather_checked};
 
@@ -22,17 +24,27 @@ const BLOCK: usize = 1 << 18;
 /// # Ok::<(), sail_data::DataError>(())
 /// ```
 pub fn scan(source: &dyn FeatureSource, progress: impl FnMut(Progress) + Send) -> Result<(), FeatureError> {
-    let (total, dim) = (source.rows(), source.dim());
+    let counter = ProgressCounter::new(source.rows() as u64, "rows", progress);
+    scan_range(source, 0..source.rows(), |rows| counter.add(rows))
+}
+
+/// [`scan`] of some rows. `checked` is called with numbers of checked rows.
+pub(crate) fn scan_range(
+    source: &dyn FeatureSource,
+    range: Range<usize>,
+    checked: impl Fn(u64) + Sync,
+) -> Result<(), FeatureError> {
+    let (total, dim) = (range.len(), source.dim());
     let _span = tracing::info_span!("scan", rows = total, dim).entered();
     let block = (BLOCK / dim.max(1)).max(1);
-    let counter = ProgressCounter::new(total as u64, "rows", progress);
     (0..total.div_ceil(block))
         .into_par_iter()
         .map_init(Vec::new, |out, index| {
-            let rows: Vec<usize> = (index * block..total.min((index + 1) * block)).collect();
+            let rows = index * block..total.min((index + 1) * block);
+            let rows: Vec<usize> = rows.map(|row| range.start + row).collect();
             out.resize(rows.len() * dim, 0.0);
             gather_checked(source, &rows, out)?;
-            counter.add(rows.len() as u64);
+            checked(rows.len() as u64);
             Ok(())
         })
         .find_map_first(Result::err)

@@ -29,7 +29,8 @@ const THREAD_BYTES: usize = 4 << 20;
 /// A non-empty two-dimensional float tensor in a file.
 #[derive(Debug, Clone)]
 pub(crate) struct StoredMatrix {
-    start: u64,
+    /// Offset in the file.
+    pub(crate) start: u64,
     pub(crate) rows: usize,
     pub(crate) dim: usize,
     pub(crate) dtype: Dtype,
@@ -47,8 +48,18 @@ impl StoredMatrix {
         Some(Self { start: header.start(info), rows, dim, dtype: codec::from_safetensors(info.dtype)? })
     }
 
-    fn row_bytes(&self) -> usize {
+    pub(crate) fn row_bytes(&self) -> usize {
         self.dim * self.dtype.size()
+    }
+
+    /// The size in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        (self.rows * self.row_bytes()) as u64
+    }
+
+    /// The offset of its end in the file.
+    pub(crate) fn end(&self) -> u64 {
+        self.start + self.bytes()
     }
 }
 

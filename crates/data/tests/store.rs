@@ -6,7 +6,7 @@ use std::path::Path;
 
 use half::{bf16, f16};
 use proptest::prelude::*;
-use sail_core::{Dtype, FeatureError, FeatureSource, Modality, Progress, Provenance};
+use sail_core::{Dtype, FeatureError, FeatureSource, Modality, Processor, Progress, Provenance};
 use sail_data::{DataError, EmbeddingStore, StoreConfig, StoreWriter};
 
 fn config(dim: usize, dtype: Dtype, rows_per_shard: usize) -> StoreConfig {
@@ -100,6 +100,39 @@ fn shards_are_plain_safetensors_files() {
     assert_eq!(manifest["rows"], 3);
     assert_eq!(manifest["shards"][0]["rows"], 2);
     assert_eq!(manifest["shards"][0]["bytes"], bytes.len());
+}
+
+#[test]
+fn version_1_is_read_and_values_are_written_as_version_2() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let read = |path: &std::path::Path| -> serde_json::Value {
+        serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+    };
+    let mut writer = StoreWriter::create(&path, config(1, Dtype::F32, 9)).unwrap();
+    writer.push("a", &[1.0]).unwrap();
+    writer.finish().unwrap();
+    let manifest = path.join("manifest.json");
+    let mut earlier = read(&manifest);
+    let line = "resize to 20x20 (bicubic); center crop 16x16; rescale 0.5";
+    earlier["provenance"]["preprocessing"] = line.into();
+    std::fs::write(&manifest, earlier.to_string()).unwrap();
+    let store = EmbeddingStore::open(&path).unwrap();
+    let provenance = store.provenance().unwrap().clone();
+    let Some(Processor::Settings(settings)) = &provenance.processor else { panic!("{provenance:?}") };
+    assert_eq!(settings["center_crop"], serde_json::json!([16, 16]));
+
+    let again = folder.path().join("again");
+    let config = StoreConfig { provenance: provenance.clone(), ..config(1, Dtype::F32, 9) };
+    let mut writer = StoreWriter::create(&again, config).unwrap();
+    writer.push("a", &[1.0]).unwrap();
+    let written = writer.finish().unwrap();
+    assert_eq!(written.provenance(), Some(&provenance));
+    let written = read(&again.join("manifest.json"));
+    assert_eq!(
+        (&written["version"], &written["provenance"]["processor"]["rescale"]),
+        (&2.into(), &0.5.into())
+    );
 }
 
 #[test]

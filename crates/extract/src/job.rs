@@ -94,6 +94,7 @@ impl Job {
             let precision = precision.parse().map_err(|error: ConfigError| damaged(error.to_string()))?;
             job.provenance.precision = Some(precision);
         }
+        job.version = job.provenance.version();
         if job.block == 0 || job.rows_per_shard == 0 || !(1..=job.part.of).contains(&job.part.index) {
             return Err(damaged("`block`, `rows_per_shard` or `part` is out of range".to_owned()));
         }

@@ -2,9 +2,10 @@
 
 use std::fs::File;
 use std::io::{BufReader, copy};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use sail_core::{Contradiction, FeatureSource, Modality, Progress, ProgressCounter};
+use sail_core::{Contradiction, FeatureSource, Modality, Progress};
 use sail_data::{EmbeddingStore, StoreConfig, StoreWriter};
 use sail_support::{KeyTable, ranges, write_atomic};
 
@@ -25,7 +26,7 @@ struct PartStore {
 }
 
 /// Merges the stores of all parts of a job, in any order, into the store that a single run over all records would have
-/// written, byte for byte. `progress` counts rows.
+/// written, byte for byte. `progress` counts rows, and may stop the merge.
 ///
 /// The parts and their checksums are verified first, and are not modified. `out` is created atomically.
 ///
@@ -36,14 +37,16 @@ struct PartStore {
 ///
 /// # Examples
 /// ```no_run
+/// use std::ops::ControlFlow;
 /// use std::path::Path;
-/// let store = sail_extract::merge(&["part-1", "part-2"], Path::new("features"), |_| {})?;
+/// let out = Path::new("features");
+/// let store = sail_extract::merge(&["part-1", "part-2"], out, |_| ControlFlow::Continue(()))?;
 /// # Ok::<(), sail_extract::ExtractError>(())
 /// ```
 pub fn merge(
     parts: &[impl AsRef<Path>],
     out: &Path,
-    progress: impl FnMut(Progress),
+    mut progress: impl FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<EmbeddingStore, ExtractError> {
     if out.exists() {
         return Err(ExtractError::Exists { path: out.to_owned() });
@@ -86,10 +89,13 @@ pub fn merge(
         std::fs::copy(&passed_over, &copied).map_err(ExtractError::io(&copied))?;
     }
     let mut writer = StoreWriter::create_beside(folder, config)?;
-    let rows = parts.iter().map(|part| part.store.rows() as u64).sum();
-    let counter = ProgressCounter::new(rows, "rows", progress);
+    let rows_of_all = parts.iter().map(|part| part.store.rows() as u64).sum();
+    let mut copied = 0;
     for part in &parts {
-        copy_rows(&part.store, &mut writer, |rows| counter.add(rows))?;
+        writer.copy(&part.store, 0..part.store.rows(), |rows| {
+            copied += rows;
+            progress(Progress { done: copied, total: rows_of_all, unit: "rows" })
+        })?;
     }
     writer.close()?;
     folder::publish(new, out)?;
@@ -176,26 +182,4 @@ fn check_keys(parts: &[PartStore]) -> Result<(), ExtractError> {
         None => Ok(()),
         Some((first, path)) => Err(ExtractError::DuplicateKeys { count, first, path }),
     }
-}
-
-fn copy_rows(
-    store: &EmbeddingStore,
-    writer: &mut StoreWriter,
-    done: impl Fn(u64),
-) -> Result<(), ExtractError> {
-    let (rows, dim) = (store.rows(), store.dim());
-    let mut values = Vec::new();
-    for rows in ranges(rows, ROWS) {
-        let block: Vec<usize> = rows.collect();
-        values.resize(block.len() * dim, 0.0);
-        store.gather(&block, &mut values).map_err(sail_data::DataError::from)?;
-        let keys = store.keys(&block).map_err(sail_data::DataError::from)?;
-        let block: Vec<_> = keys.iter().zip(values.chunks_exact(dim)).collect();
-        writer.append(&block, writer.position() + block.len() as u64)?;
-        if writer.full() {
-            writer.save()?;
-        }
-        done(keys.len() as u64);
-    }
-    Ok(())
 }

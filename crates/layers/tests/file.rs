@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor};
 use proptest::prelude::*;
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
-use sail_core::{AlignmentHead, HeadError, Provenance, Side};
+use sail_core::{AlignmentHead, HeadError, Processor, Provenance, Side};
 use sail_layers::{Head, HeadConfig, ProjectorConfig, SideConfig};
 
 fn config() -> HeadConfig {
@@ -45,6 +45,25 @@ fn problems(bytes: Vec<u8>) -> Vec<String> {
         Err(HeadError::Tensors { problems }) => problems,
         other => panic!("expected tensor problems, found {other:?}"),
     }
+}
+
+#[test]
+fn version_1_is_read_and_values_are_written_as_version_2() {
+    let line =
+        "tokenizer 0f, at most 8 tokens with [CLS] [SEP], cut at the right, padded with 0 at the right";
+    let earlier = edited(|_, json| {
+        assert!(json.contains("\"version\":1"), "a head without settings");
+        let text = format!("\"pooling\":\"concat\",\"preprocessing\":\"{line}\"");
+        *json = json.replace("\"pooling\":\"concat\"", &text);
+    });
+    let head = load(earlier).unwrap();
+    let trained_on = head.trained_on(Side::Image).unwrap().clone();
+    let Some(Processor::Settings(settings)) = &trained_on.processor else { panic!("{trained_on:?}") };
+    assert_eq!((&settings["max_length"], trained_on.version()), (&8.into(), 2));
+    let bytes = head.to_bytes().unwrap();
+    let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+    assert!(header.metadata().as_ref().unwrap()["sail_head"].starts_with("{\"version\":2,"));
+    assert_eq!(load(bytes).unwrap().trained_on(Side::Image), Some(&trained_on));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The objects below a URL.
 
+use std::collections::HashSet;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -113,17 +114,18 @@ impl Bucket {
                 Err(source) => return Err(self.error(source)),
             },
         };
+        let folders = folders(&listed);
         let mut objects = Vec::with_capacity(listed.len());
-        for meta in listed {
-            let name = self.name(&meta);
+        for meta in &listed {
             // Tools create empty objects in the place of folders.
-            if name.ends_with('/') || meta.size == 0 && name.is_empty() {
+            if meta.size == 0 && (folders.contains(meta.location.as_ref()) || meta.location == self.prefix) {
                 continue;
             }
+            let name = self.name(meta);
             if !is_portable_path(&name) {
                 return Err(ObjectError::Name { url: self.url.clone(), name });
             }
-            objects.push(Object { name, meta });
+            objects.push(Object { name, meta: meta.clone() });
         }
         if objects.is_empty() {
             return Err(ObjectError::Nothing { url: self.url.clone() });
@@ -132,6 +134,7 @@ impl Bucket {
         Ok(objects)
     }
 
+    /// Returns the path of an object below the URL.
     fn name(&self, meta: &ObjectMeta) -> String {
         let path = meta.location.as_ref();
         match path.strip_prefix(self.prefix.as_ref()) {
@@ -153,4 +156,19 @@ impl Bucket {
     pub(crate) fn error(&self, source: object_store::Error) -> ObjectError {
         ObjectError::Store { url: self.url.clone(), source }
     }
+}
+
+/// Returns the paths of all folders of objects.
+fn folders(objects: &[ObjectMeta]) -> HashSet<&str> {
+    let mut folders = HashSet::new();
+    for meta in objects {
+        let mut path = meta.location.as_ref();
+        while let Some((folder, _)) = path.rsplit_once('/') {
+            if !folders.insert(folder) {
+                break;
+            }
+            path = folder;
+        }
+    }
+    folders
 }

@@ -103,15 +103,17 @@ impl Bucket {
         let mut file = NamedTempFile::new_in(folder).map_err(ObjectError::io(folder))?;
         // An object that has been replaced since it was listed is an error.
         let unchanged = GetOptions { if_match: object.meta.e_tag.clone(), ..GetOptions::default() };
-        let get = self.store.get_opts(&object.meta.location, unchanged).await;
-        let mut body = get.map_err(|source| self.error(source))?.into_stream();
-        let mut found = 0;
-        while let Some(bytes) = body.try_next().await.map_err(|source| self.error(source))? {
-            file.write_all(&bytes).map_err(ObjectError::io(blob))?;
-            found += bytes.len() as u64;
-            report(bytes.len() as u64);
+        let (mut found, expected) = (0, object.meta.size);
+        // An empty one may stand for an empty folder, which cannot be fetched by the path in the list.
+        if expected > 0 {
+            let get = self.store.get_opts(&object.meta.location, unchanged).await;
+            let mut body = get.map_err(|source| self.error(source))?.into_stream();
+            while let Some(bytes) = body.try_next().await.map_err(|source| self.error(source))? {
+                file.write_all(&bytes).map_err(ObjectError::io(blob))?;
+                found += bytes.len() as u64;
+                report(bytes.len() as u64);
+            }
         }
-        let expected = object.meta.size;
         if found != expected {
             let (url, name) = (self.url.clone(), object.name.clone());
             return Err(ObjectError::Length { url, name, found, expected });

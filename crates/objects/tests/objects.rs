@@ -90,6 +90,19 @@ fn a_folder_is_fetched_once_and_again_what_has_changed() {
 }
 
 #[test]
+fn objects_in_the_place_of_folders_are_no_files() {
+    let (store, cache) = (data(), tempfile::tempdir().unwrap());
+    put(&*store, "data", b"");
+    put(&*store, "data/more", b"");
+    let folder = bucket(&store, "data").fetch(&FetchOptions::new(cache.path())).unwrap();
+    let all = expected(&[("0.tar", b"first"), ("more/1.tar", b"second"), ("empty.txt", b"")]);
+    assert_eq!(files(&folder), all);
+    // The whole bucket.
+    let folder = bucket(&store, "").fetch(&FetchOptions::new(cache.path())).unwrap();
+    assert_eq!(files(&folder).len(), 4);
+}
+
+#[test]
 fn one_object_is_a_file() {
     let (store, cache) = (data(), tempfile::tempdir().unwrap());
     let file = bucket(&store, "database.csv").fetch(&FetchOptions::new(cache.path())).unwrap();

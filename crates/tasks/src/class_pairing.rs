@@ -167,13 +167,18 @@ fn ranks<T: Ord>(values: &[T]) -> Vec<usize> {
     ranks
 }
 
+/// Returns whether folders are numbered.
+pub(crate) fn are_numbered<F: AsRef<str>>(folders: &[F]) -> bool {
+    numbers(folders).is_some()
+}
+
 /// Returns the numbers of folders that are numbered: the same text, then different numbers, then anything.
-fn numbers(folders: &[&str]) -> Option<Vec<u64>> {
+fn numbers<F: AsRef<str>>(folders: &[F]) -> Option<Vec<u64>> {
     let is_digit = |c: char| c.is_ascii_digit();
-    let first = folders.first()?;
+    let first = folders.first()?.as_ref();
     let prefix = &first[..first.find(is_digit)?];
-    let number = |folder: &&str| {
-        let rest = folder.strip_prefix(prefix)?;
+    let number = |folder: &F| {
+        let rest = folder.as_ref().strip_prefix(prefix)?;
         let digits = rest.split_once(|c| !is_digit(c)).map_or(rest, |(digits, _)| digits);
         digits.parse().ok()
     };

@@ -127,9 +127,11 @@ fn embed<H: AlignmentHead>(
     if !data.listed {
         let dropped = drop_absent(&mut classes, &mut labels);
         if !dropped.is_empty() {
-            let (count, names) = (dropped.len(), list(&dropped));
-            notes.push(format!("{count} class folders without a usable image are left out: {names}"));
+            notes.push(format!("class folders without a usable image are left out: {}", list(&dropped)));
         }
+    }
+    if classes.len() == 1 {
+        notes.push("there is only one class, so every prediction is correct".to_owned());
     }
 
     let mut texts = Texts::default();

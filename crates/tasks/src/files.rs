@@ -57,11 +57,6 @@ pub(crate) fn read_lines(path: &Path, expected: &'static str) -> Result<Vec<Stri
     }
 }
 
-/// Returns whether a file or folder is hidden or made by an operating system or a program, so that it is no data.
-pub(crate) fn is_hidden(name: &str) -> bool {
-    name.starts_with('.') || name == "__MACOSX" || name == "@eaDir"
-}
-
 pub(crate) fn malformed(path: &Path, position: impl ToString, reason: impl ToString) -> TaskError {
     TaskError::Malformed { path: path.to_owned(), position: position.to_string(), reason: reason.to_string() }
 }
@@ -69,12 +64,6 @@ pub(crate) fn malformed(path: &Path, position: impl ToString, reason: impl ToStr
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn hidden_names_are_no_data() {
-        assert!([".git", "._a.png", "__MACOSX", "@eaDir"].map(is_hidden).iter().all(|&hidden| hidden));
-        assert!(!["a.png", "n01", "MACOSX"].map(is_hidden).iter().any(|&hidden| hidden));
-    }
 
     #[test]
     fn rejects_invalid_files() {

@@ -33,6 +33,28 @@ impl<T: Clone + Send + Sync + 'static> RecordSource<T> for Listed<T> {
     }
 }
 
+/// Says which files a source passes over because of their suffix. Text files are no images that are missing.
+pub(crate) fn passed_over_note<T>(source: &dyn RecordSource<T>) -> Result<Option<String>, DataError> {
+    let mut found = source.passed_over()?;
+    if let Some(texts) = found.suffixes.remove("txt") {
+        found.files -= texts.files;
+    }
+    Ok((!found.is_empty()).then(|| format!("passed over {found}")))
+}
+
+/// The images of archives whose other members are read elsewhere, so that they are not passed over.
+pub(crate) struct ImagesAlone(pub(crate) Box<dyn RecordSource<ImageData>>);
+
+impl RecordSource<ImageData> for ImagesAlone {
+    fn count(&self) -> Result<u64, DataError> {
+        self.0.count()
+    }
+
+    fn records(&self, range: Range<u64>) -> Result<Records<ImageData>, DataError> {
+        self.0.records(range)
+    }
+}
+
 /// The images of a task.
 pub(crate) struct Images {
     pub(crate) source: Box<dyn RecordSource<ImageData>>,

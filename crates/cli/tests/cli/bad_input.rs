@@ -74,10 +74,10 @@ fn rejects_invalid_settings() {
 fn rejects_too_few_rows() {
     let lab = Lab::new(50);
     let train = format!("{TRAIN} --out run");
-    lab.refuses(&format!("{train} --holdout 50"), 1, &["cannot hold out 50 of 50 pairs"]);
-    lab.refuses(&format!("{train} --holdout 51"), 1, &["cannot hold out 51 of 50 pairs"]);
+    lab.refuses(&format!("{train} --holdout 50"), 2, &["cannot hold out 50 of 50 pairs"]);
+    lab.refuses(&format!("{train} --holdout 51"), 2, &["cannot hold out 51 of 50 pairs"]);
     let alone = ["found 1 rows for batches, expected at least 2", "hold out fewer or add data"];
-    lab.refuses(&format!("{train} --holdout 49"), 1, &alone);
+    lab.refuses(&format!("{train} --holdout 49"), 2, &alone);
 }
 
 #[test]
@@ -169,7 +169,11 @@ fn rejects_heads_that_do_not_match() {
     lab.refuses(&eval(head, "narrow"), 1, &["image features have 12 dimensions, expected 64"]);
     let other = (0..200).map(|item| (key(item), row(item, 0, IMAGE_DIM)));
     lab.store("other", Modality::Image, "another-model", other);
-    lab.refuses(&eval(head, "other"), 1, &["another-model", "trained on vision", "`model`"]);
+    lab.refuses(
+        &eval(head, "other"),
+        1,
+        &["another-model", "trained on other image features", "expected vision", "`model`"],
+    );
     std::fs::write(lab.path("text"), "a head, honestly").unwrap();
     lab.refuses(&eval("text", "images"), 1, &["not a head file"]);
     lab.refuses(&eval("nowhere", "images"), 1, &["cannot access nowhere"]);

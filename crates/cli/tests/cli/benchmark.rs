@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::lab::{Lab, matrix};
 
 /// Returns the fixtures of another crate of the workspace.
-fn fixtures(of: &str) -> PathBuf {
+pub(crate) fn fixtures(of: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(of).join("tests/fixtures").canonicalize().unwrap()
 }
 
@@ -36,7 +36,7 @@ fn head(lab: &Lab, name: &str, seed: u64) {
     Head::new(&config, seed, &Device::flex()).unwrap().save(lab.path(name)).unwrap();
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();
@@ -338,6 +338,11 @@ fn exit_codes_tell_invalid_usage_from_invalid_data() {
         (format!("{captions} --dtype f8"), 2, ["'f8'", "[possible values: f16, bf16, f32]"]),
         (format!("{captions} --batch 0"), 2, ["`block` is 0", "at least 1"]),
         (format!("{classify} --template image"), 2, ["`image`", "no placeholder"]),
+        (
+            "encode images --model vision --input image_folder --key-column id --out x".to_owned(),
+            2,
+            ["`key_column` does not apply", "a folder of images"],
+        ),
         (
             classify.replace("--head head", "--head absent"),
             1,

@@ -21,7 +21,7 @@ fn rejects_invalid_settings() {
             lab.refuses(&format!("{command} {change}"), 2, &words);
         }
         for (change, words) in [
-            ("--pooling max", ["'max'", "class"]),
+            ("--pooling most", ["'most'", "class"]),
             ("--precision f64", ["'f64'", "[possible values: f16, bf16, f32]"]),
             ("--colour blue", ["--colour", "unexpected"]),
             ("--batch -1", ["-1", "unexpected"]),

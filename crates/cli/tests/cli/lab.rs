@@ -17,6 +17,9 @@ pub(crate) const TEXT_DIM: usize = 48;
 pub(crate) const TRAIN: &str =
     "train --images images --texts texts --projector glu --width 2 --dim 32 --batch 64 --lr 1e-3 --seed 7";
 
+/// The cache folder of the user in a lab.
+const CACHE: &str = "user-cache";
+
 /// A temporary folder, which is also the working directory of its commands.
 pub(crate) struct Lab(TempDir);
 
@@ -96,12 +99,15 @@ impl Lab {
         std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
-    /// Returns every file and folder below.
+    /// Returns every file and folder below, except for the cache of the user.
     pub(crate) fn list(&self) -> BTreeSet<String> {
         fn visit(root: &Path, folder: &Path, found: &mut BTreeSet<String>) {
             for entry in std::fs::read_dir(folder).unwrap() {
                 let path = entry.unwrap().path();
                 let name = path.strip_prefix(root).unwrap().to_str().unwrap();
+                if name == CACHE {
+                    continue;
+                }
                 found.insert(name.to_owned());
                 if path.is_dir() {
                     visit(root, &path, found);
@@ -171,6 +177,23 @@ impl Lab {
         Ran::from(piped(command.args(arguments.split_whitespace())).stdout(file).output().unwrap())
     }
 
+    /// Runs the command with its standard output sent to a pipe.
+    #[cfg(unix)]
+    pub(crate) fn run_to_pipe(&self, pipe: std::io::PipeWriter, arguments: &str) -> Ran {
+        let mut command = self.command(env!("CARGO_BIN_EXE_sail"));
+        let command = piped(command.args(arguments.split_whitespace())).stdout(pipe);
+        let output = command.spawn().unwrap().wait_with_output().unwrap();
+        Ran::from(output)
+    }
+
+    /// Runs the command with standard output and error sent to a pipe, and returns its exit code.
+    #[cfg(unix)]
+    pub(crate) fn run_all_to_pipe(&self, pipe: std::io::PipeWriter, arguments: &str) -> Option<i32> {
+        let mut command = self.command(env!("CARGO_BIN_EXE_sail"));
+        let command = piped(command.args(arguments.split_whitespace()));
+        command.stdout(pipe.try_clone().unwrap()).stderr(pipe).status().unwrap().code()
+    }
+
     /// Checks that a command fails with an exit code and an error that contains all words, prints nothing else, and
     /// leaves the folder unchanged.
     pub(crate) fn refuses(&self, arguments: &str, code: i32, words: &[&str]) {
@@ -184,7 +207,7 @@ impl Lab {
         command.current_dir(self.0.path());
         // No test connects to the hub; the lab has a cache of its own.
         command.env("HF_HUB_CACHE", self.path("hub")).env("HF_HUB_OFFLINE", "1");
-        command.env("XDG_CACHE_HOME", self.path("user-cache"));
+        command.env("XDG_CACHE_HOME", self.path(CACHE));
         for variable in ["DEVICE", "CACHE", "THREADS", "PROGRESS", "LOG"] {
             command.env_remove(format!("SAIL_{variable}"));
         }

@@ -113,7 +113,7 @@ fn rejects_features_that_do_not_match() {
     lab.refuses(&labels("negative.safetensors:labels"), 2, &["image 0", "-1"]);
     lab.refuses(&labels("folders"), 2, &[&key(0), "CLASS/NAME"]);
     lab.refuses(&probe("--images images --texts texts --mutual-k 0"), 2, &["`mutual_k` is 0"]);
-    lab.refuses("probe --images images --texts texts --holdout 240", 1, &["240"]);
+    lab.refuses("probe --images images --texts texts --holdout 240", 2, &["240"]);
 }
 
 /// A store with keys CLASS/NAME; the features are those of the class, with noise.
@@ -146,7 +146,7 @@ fn classifies_features_by_the_folders_of_their_keys() {
 
     in_folders(&lab, "other", 0..60, 9);
     lab.refuses("eval features --train train --test other", 2, &["class", "has no image in train"]);
-    lab.refuses("eval features --train train --test test --knn-k 0", 1, &["`k` is 0"]);
+    lab.refuses("eval features --train train --test test --knn-k 0", 2, &["`k` is 0"]);
 }
 
 const SWEEP: &str = "--holdout 50 --epochs 4 --sweep lr=1e-3,1e-5 --sweep width=1,2 --out swept";

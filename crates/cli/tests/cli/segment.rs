@@ -110,3 +110,155 @@ fn report_shows_the_scores_of_the_json() {
         }
     }
 }
+
+/// Writes the scenes of a number of images with an EXIF orientation, 24 pixels wide and 20 high.
+fn scenes(lab: &Lab, folder: &str, orientation: u8, image: &[u8], mask: &[u8]) {
+    for sub in ["images", "masks"] {
+        fs::create_dir_all(lab.path(folder).join(sub)).unwrap();
+    }
+    fs::write(lab.path(folder).join("classes.txt"), "sky\ngrass, meadow\n").unwrap();
+    write_oriented(&lab.path(folder).join("images/a.png"), [24, 20], orientation, image);
+    write_png(&lab.path(folder).join("masks/a.png"), ColorType::Grayscale, mask);
+}
+
+fn write_oriented(path: &std::path::Path, size: [u32; 2], orientation: u8, image: &[u8]) {
+    let mut encoder = Encoder::new(File::create(path).unwrap(), size[0], size[1]);
+    encoder.set_color(ColorType::Rgb);
+    let mut writer = encoder.write_header().unwrap();
+    // A directory of one entry: the tag of the orientation, the type of 16 bits, one value.
+    let exif = [&b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0"[..], &[orientation, 0, 0, 0, 0, 0, 0, 0]];
+    writer.write_chunk(png::chunk::eXIf, &exif.concat()).unwrap();
+    writer.write_image_data(image).unwrap();
+}
+
+/// Pixels without symmetry, and a mask of them.
+fn scene() -> (Vec<u8>, Vec<u8>) {
+    let image = (0..24 * 20 * 3).map(|value| (value * value / 7 % 251) as u8).collect();
+    let mask = (0..24 * 20).map(|pixel| u8::from(pixel % 24 < 3 + pixel / 24)).collect();
+    (image, mask)
+}
+
+const SMALL: &str = "--layout folder --short-side 20 --window 20 --stride 10 --json";
+
+fn segment(lab: &Lab, data: &str) -> Value {
+    lab.run(&format!("{COMMAND} {SMALL}").replace("--data scenes", &format!("--data {data}"))).json()
+}
+
+#[test]
+fn exif_orientations_do_not_move_the_pixels_of_masks() {
+    let lab = lab();
+    let (image, mask) = scene();
+    let scores = |found: &Value| {
+        let names = ["miou", "per_class_iou", "per_class_accuracy", "pixel_accuracy", "n_pixels"];
+        names.map(|name| found[name].clone())
+    };
+    scenes(&lab, "plain", 1, &image, &mask);
+    let plain = segment(&lab, "plain");
+    assert_eq!((&plain["exif"]["stored"], &plain["exif"]["oriented"]), (&0.into(), &0.into()));
+    let miou = plain["miou"].as_f64().unwrap();
+    assert!(miou > 0.0 && miou < 100.0, "the score depends on the pixels: {plain}");
+    for orientation in 2..=8 {
+        scenes(&lab, &format!("o{orientation}"), orientation, &image, &mask);
+        let found = segment(&lab, &format!("o{orientation}"));
+        assert_eq!(scores(&found), scores(&plain), "orientation {orientation}");
+        assert_eq!(found["exif"]["stored"], 1, "orientation {orientation}");
+    }
+    // The same image stored on its side, by the definition of orientations 5 to 8, and the mask of the upright one.
+    let upright = |row: usize, column: usize| 3 * (24 * row + column);
+    type Place = fn(usize, usize) -> [usize; 2];
+    let places: [Place; 4] = [|r, c| [c, r], |r, c| [c, 23 - r], |r, c| [19 - c, 23 - r], |r, c| [19 - c, r]];
+    for (orientation, place) in (5..=8).zip(places) {
+        let stored: Vec<u8> = (0..24)
+            .flat_map(|row| (0..20).map(move |column| place(row, column)))
+            .flat_map(|[row, column]| image[upright(row, column)..][..3].to_vec())
+            .collect();
+        let folder = format!("upright{orientation}");
+        scenes(&lab, &folder, 1, &image, &mask);
+        write_oriented(&lab.path(&folder).join("images/a.png"), [20, 24], orientation, &stored);
+        let found = segment(&lab, &folder);
+        assert_eq!(scores(&found), scores(&plain), "orientation {orientation}");
+        assert_eq!(found["exif"]["oriented"], 1, "orientation {orientation}");
+    }
+}
+
+#[test]
+fn unusable_images_and_masks_are_counted_by_reason() {
+    let lab = lab();
+    let (image, mask) = scene();
+    scenes(&lab, "clean", 1, &image, &mask);
+    let clean = segment(&lab, "clean");
+    scenes(&lab, "mixed", 1, &image, &mask);
+    let file = |name: &str| lab.path("mixed").join(name);
+    for name in ["b", "c", "d", "e", "f", "g"] {
+        fs::copy(file("images/a.png"), file(&format!("images/{name}.png"))).unwrap();
+        fs::copy(file("masks/a.png"), file(&format!("masks/{name}.png"))).unwrap();
+    }
+    let whole = lab.read("mixed/images/a.png");
+    fs::write(file("images/b.png"), &whole[..whole.len() / 2]).unwrap();
+    fs::write(file("images/c.png"), "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n").unwrap();
+    fs::write(file("masks/d.png"), [0xff, 0xd8, 0xff, 0xe0, 0, 16]).unwrap();
+    write_png(&file("masks/e.png"), ColorType::Grayscale, &[255; 24 * 20]);
+    write_png(&file("masks/f.png"), ColorType::Grayscale, &[9; 24 * 20]);
+    write_oriented(&file("images/g.png"), [20, 24], 1, &image);
+    fs::copy(file("images/a.png"), file("images/alone.png")).unwrap();
+    let found = segment(&lab, "mixed");
+    for name in ["miou", "per_class_iou", "per_class_accuracy", "pixel_accuracy", "n_pixels", "n_images"] {
+        assert_eq!(found[name], clean[name], "{name}");
+    }
+    // One scored, six skipped, one without a mask.
+    assert_eq!(
+        (&found["n_images"], &found["skipped"]["count"], &found["unused"]),
+        (&1.into(), &6.into(), &1.into())
+    );
+    let reasons = serde_json::json!({
+        "image cannot be decoded": 2,
+        "mask cannot be read": 1,
+        "every pixel of the mask is ignored": 1,
+        "mask has a label that is no class": 1,
+        "mask has another size than its image": 1,
+    });
+    assert_eq!(found["skipped_by_reason"], reasons);
+    let command =
+        format!("{COMMAND} {SMALL}").replace("--data scenes", "--data mixed").replace(" --json", "");
+    let text = lab.run(&command).succeeded().out;
+    for words in [
+        "2 skipped: image cannot be decoded",
+        "1 images without a mask",
+        "6 skipped, including",
+        "JPEG changes",
+    ] {
+        assert!(text.contains(words), "no {words:?} in:\n{text}");
+    }
+    for name in ["images/a.png", "masks/a.png"] {
+        fs::remove_file(file(name)).unwrap();
+    }
+    lab.run(&command).failed(1, &["all 6 images are unusable", "first `b`", "truncated"]);
+}
+
+#[test]
+fn binary_masks_are_said() {
+    let lab = lab();
+    let (image, mask) = scene();
+    scenes(&lab, "index", 1, &image, &mask);
+    scenes(&lab, "binary", 1, &image, &mask.iter().map(|&label| 255 * label).collect::<Vec<_>>());
+    let (index, mut binary) = (segment(&lab, "index"), segment(&lab, "binary"));
+    assert_eq!(binary["notes"], serde_json::json!(["the masks are binary: 255 is `grass` and not ignored"]));
+    binary["notes"] = index["notes"].clone();
+    assert_eq!(binary, index);
+}
+
+#[cfg(unix)]
+#[test]
+fn linked_masks_are_followed_unless_refused() {
+    let lab = lab();
+    let (image, mask) = scene();
+    scenes(&lab, "plain", 1, &image, &mask);
+    scenes(&lab, "links", 1, &image, &mask);
+    for name in ["images/a.png", "masks/a.png"] {
+        fs::remove_file(lab.path("links").join(name)).unwrap();
+        std::os::unix::fs::symlink(lab.path("plain").join(name), lab.path("links").join(name)).unwrap();
+    }
+    assert_eq!(segment(&lab, "links"), segment(&lab, "plain"));
+    let refused = format!("{COMMAND} {SMALL} --no-follow-links").replace("--data scenes", "--data links");
+    lab.run(&refused).failed(1, &["no image with a mask"]);
+}

@@ -1,18 +1,18 @@
-//! `sail store`: merge, verify and show.
+//! `sail store`.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use sail_vl::burn::tensor::{Device, Tensor};
 use sail_vl::core::{
-    EncodeError, InputError, Modality, Padding, PaddingSide, Provenance, TextEncoder, TextFeatures,
-    TextPooling, TextTower, TokenBatch, TokenIds, Tokenizer,
+    EncodeError, FeatureSource, InputError, Modality, Padding, PaddingSide, Provenance, TextEncoder,
+    TextFeatures, TextPooling, TextTower, TokenBatch, TokenIds, Tokenizer,
 };
-use sail_vl::data::DataError;
 use sail_vl::data::source::{Record, RecordSource, Records};
+use sail_vl::data::{DataError, EmbeddingStore};
 use sail_vl::extract::{Event, ExtractOptions, Part, extract_texts};
 
-use crate::lab::{Lab, key, row};
+use crate::lab::{Lab, TRAIN, changed, key, row};
 
 /// A text model with one feature, the length of the text.
 struct Ruler;
@@ -172,10 +172,137 @@ fn show_describes_a_store() {
         "90 of dimension 1 in f16",
         "model       ruler",
         "input       bytes",
-        "image-0000, ",
+        "image-0000: ",
+        "... and 85 more rows",
     ] {
         assert!(text.contains(words), "no {words:?} in:\n{text}");
     }
     lab.refuses("store show nowhere", 1, &["cannot use nowhere"]);
     assert!(Path::new(&lab.path("whole/skipped.jsonl")).exists());
+}
+
+/// The keys of a store, and the first value of each row.
+fn rows(lab: &Lab, store: &str) -> Vec<(String, f32)> {
+    let store = EmbeddingStore::open(lab.path(store)).unwrap();
+    let rows: Vec<usize> = (0..store.rows()).collect();
+    let mut values = vec![0.0; rows.len() * store.dim()];
+    store.gather(&rows, &mut values).unwrap();
+    let first = values.chunks(store.dim()).map(|row| row[0]);
+    store.keys(&rows).unwrap().into_iter().zip(first).collect()
+}
+
+fn keys(lab: &Lab, store: &str) -> Vec<String> {
+    rows(lab, store).into_iter().map(|(key, _)| key).collect()
+}
+
+#[test]
+fn filter_keeps_rows_by_their_keys() {
+    let lab = Lab::new(200);
+    std::fs::write(lab.path("list.txt"), "\u{feff}image-0007\r\nimage-0003\r\n\r\nimage-0007\r\nabsent\r\n")
+        .unwrap();
+    let ran = lab.run("store filter images --keys list.txt --out listed --json");
+    assert!(ran.err.contains("1 of the 3 keys to select are not in images"), "{}", ran.err);
+    let result = ran.json();
+    assert_eq!(result, serde_json::json!({"rows": 2, "of": 200, "unusable": 0, "store": "listed"}));
+    let all = rows(&lab, "images");
+    // In the order of the store.
+    assert_eq!(rows(&lab, "listed"), [all[3].clone(), all[7].clone()]);
+    let shown = lab.run("store show listed --json").json();
+    assert_eq!((&shown["provenance"]["model"], &shown["dtype"]), (&"vision".into(), &"f16".into()));
+
+    let text = lab.run("store filter images --keys list.txt --invert --out others").succeeded().out;
+    assert_eq!(text, "198 of 200 rows\nstore: others\n");
+    lab.run("store filter images --pattern image-000? --pattern *-0150 --out matched").succeeded();
+    let expected: Vec<String> = (0..10).chain([150]).map(key).collect();
+    assert_eq!(keys(&lab, "matched"), expected);
+    // All captions of the images.
+    lab.run("store filter texts --keys listed --out captions").succeeded();
+    let expected: Vec<String> = [7, 7, 3].map(key).into();
+    assert_eq!(keys(&lab, "captions").into_iter().filter(|found| expected.contains(found)).count(), 2 + 1);
+    std::fs::write(lab.path("skipped.jsonl"), "{\"key\":\"image-0000\",\"reason\":\"gone\"}\n").unwrap();
+    lab.run("store filter images --keys skipped.jsonl --invert --out rest").succeeded();
+    assert_eq!(keys(&lab, "rest")[0], key(1));
+
+    lab.refuses(
+        "store filter images --pattern x* --out none",
+        2,
+        &["none of the 200 rows", "store show images"],
+    );
+    lab.refuses("store filter images --pattern image* --out rest", 1, &["rest exists"]);
+    lab.refuses("store filter images --out none", 2, &["--keys", "--pattern"]);
+    lab.refuses(
+        "store filter images --keys nowhere.txt --out none",
+        2,
+        &["cannot read the keys in nowhere.txt"],
+    );
+    lab.refuses("store filter nowhere --pattern x --out none", 1, &["cannot use nowhere"]);
+}
+
+#[test]
+fn filter_and_subset_work_on_files() {
+    let lab = Lab::empty();
+    let mut values: Vec<Vec<f32>> = (0..50).map(|item| row(item, 0, 8)).collect();
+    values[13][2] = f32::NAN;
+    values[17][0] = f32::INFINITY;
+    values[20].fill(0.0);
+    lab.matrices("data.safetensors", &[("x", values.clone()), ("y", values[..10].to_vec())]);
+    let stats = lab.run("store stats data.safetensors:x --json").json();
+    assert_eq!((&stats["rows"], &stats["dim"], &stats["dtype"]), (&50.into(), &8.into(), &"f32".into()));
+    assert_eq!((&stats["not_finite"]["count"], &stats["zeros"]["count"]), (&2.into(), &1.into()));
+    assert_eq!(stats["not_finite"]["first"], serde_json::json!(["13", "17"]));
+    let norm = |row: &Vec<f32>| row.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
+    let finite: Vec<f64> = values.iter().map(norm).filter(|norm| norm.is_finite()).collect();
+    let mean = finite.iter().sum::<f64>() / finite.len() as f64;
+    assert!((stats["norms"]["mean"].as_f64().unwrap() - mean).abs() < 1e-9);
+    assert_eq!((&stats["norms"]["min"], &stats["distinct_keys"]), (&0.0.into(), &serde_json::Value::Null));
+    let text = lab.run("store stats data.safetensors:x").succeeded().out;
+    assert!(
+        text.contains("not finite  2 rows (`13`, `17`)") && text.contains("rows pair by position"),
+        "{text}"
+    );
+
+    let filter = "store filter data.safetensors:x --usable --out usable";
+    lab.refuses(filter, 2, &["--modality image"]);
+    let result = lab.run(&format!("{filter} --modality image --json")).json();
+    assert_eq!((&result["rows"], &result["unusable"]), (&47.into(), &3.into()));
+    let found = rows(&lab, "usable");
+    assert_eq!((found[13].0.as_str(), found[13].1), ("14", values[14][0]));
+    let shown = lab.run("store show usable --json").json();
+    assert_eq!((&shown["provenance"]["model"], &shown["modality"]), (&"data:x".into(), &"image".into()));
+    lab.run("store verify usable").succeeded();
+    let part = "store subset data.safetensors:y --range 2..5 --modality text --model bert --out part";
+    lab.run(part).succeeded();
+    assert_eq!(keys(&lab, "part"), ["2", "3", "4"]);
+    let text = lab.run("store show data.safetensors:y --rows 1").succeeded().out;
+    assert!(
+        text.contains("modality    unknown") && text.contains("\n0: ") && text.contains("9 more rows"),
+        "{text}"
+    );
+    for (range, words) in [("5..2", "FROM less than TO"), ("x..2", "FROM..TO"), ("7", "FROM..TO")] {
+        lab.refuses(&format!("store subset data.safetensors:y --range {range} --out none"), 2, &[words]);
+    }
+}
+
+#[test]
+fn subsets_of_images_and_captions_pair() {
+    let lab = Lab::new(200);
+    for side in ["images", "texts"] {
+        lab.run(&format!("store subset {side} --count 40 --seed 3 --out some-{side}")).succeeded();
+        lab.run(&format!("store subset {side} --fraction 0.5 --out half-{side}")).succeeded();
+    }
+    assert_eq!(keys(&lab, "some-images").len(), 40);
+    for part in ["some", "half"] {
+        let sides = format!("--images {part}-images --texts {part}-texts --unmatched error");
+        lab.run(&format!("{} --epochs 1 --out {part}", changed(TRAIN, &sides))).succeeded();
+    }
+    let stats = lab.run("store stats some-texts --json").json();
+    assert_eq!(stats["distinct_keys"], 40);
+    let repeated = stats["repeated_keys"]["count"].as_u64().unwrap();
+    assert_eq!(stats["rows"], 40 + repeated);
+    assert!(repeated > 0);
+    lab.run("store subset images --range 190.. --out last").succeeded();
+    assert_eq!(keys(&lab, "last"), (190..200).map(key).collect::<Vec<_>>());
+    lab.refuses("store subset images --range 500.. --out none", 2, &["none of the 200 rows"]);
+    lab.refuses("store subset images --fraction 1.5 --out none", 2, &["a number from 0 to 1"]);
+    lab.refuses("store subset images --out none", 2, &["--count", "--fraction"]);
 }

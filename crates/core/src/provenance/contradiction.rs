@@ -53,7 +53,7 @@ impl Provenance {
         let remedy = "use the same weights";
         let name = |provenance: &Provenance| {
             let revision = provenance.revision.as_ref().map(|revision| format!("@{revision}"));
-            format!("`{}{}`", provenance.model, revision.unwrap_or_default())
+            format!("{}{}", provenance.model, revision.unwrap_or_default())
         };
         let other =
             |field, remedy| Some(Contradiction { field, found: name(found), expected: name(self), remedy });
@@ -145,7 +145,7 @@ mod tests {
         let other = Provenance { weights_sha256: Some("cd".into()), ..full() };
         let found = full().contradiction(&other).unwrap();
         assert_eq!(found.field, "weights_sha256");
-        assert!(found.to_string().contains("cd (`org/model@1`), expected ab (`org/model@1`)"), "{found}");
+        assert!(found.to_string().contains("cd (org/model@1), expected ab (org/model@1)"), "{found}");
         // Without a hash, names and revisions.
         let unknown = |model: &str, revision: &str| Provenance {
             weights_sha256: None,

@@ -16,8 +16,22 @@ pub enum DecodeError {
         limit: u64,
     },
     /// The content is of no supported format.
-    #[error("not an image: expected jpeg, png, webp, gif, bmp or tiff content, independent of the file name")]
+    #[error(
+        "not an image: expected jpeg, png, webp, gif, bmp, tiff, pnm, ico or tga content, independent of the file name"
+    )]
     UnknownFormat,
+    /// The content is of a known format that is not supported.
+    #[error("the file is {found}, which is not supported: convert it to png or jpeg")]
+    OtherFormat {
+        /// The format, with its article.
+        found: &'static str,
+    },
+    /// A tool or a server left something else in the place of the image.
+    #[error("the file is {found}")]
+    StandIn {
+        /// What it is, and the remedy.
+        found: String,
+    },
     /// The header states more pixels than the limit.
     #[error(
         "the image is {width} x {height} pixels, expected at most {limit}: increase `max_pixels` if it is trusted"

@@ -25,7 +25,7 @@ pub(super) fn to_rgb(image: DynamicImage) -> Option<RgbImage> {
     RgbImage::from_raw(width, height, pixels)
 }
 
-fn map<T, const N: usize>(values: &[T], pixel: impl Fn(&[T; N]) -> [u8; 3]) -> Vec<u8> {
+pub(super) fn map<T, const N: usize>(values: &[T], pixel: impl Fn(&[T; N]) -> [u8; 3]) -> Vec<u8> {
     let (pixels, _) = values.as_chunks::<N>();
     let mut rgb = vec![0; pixels.len() * 3];
     for (to, from) in rgb.as_chunks_mut::<3>().0.iter_mut().zip(pixels) {
@@ -44,6 +44,12 @@ fn on_white(value: u8, alpha: u8) -> u8 {
     let (value, alpha) = (u32::from(value), u32::from(alpha));
     let sum = value * alpha + 255 * (255 - alpha) + 128;
     ((sum + (sum >> 8)) >> 8) as u8
+}
+
+/// `value * factor / 255`, rounded to nearest.
+pub(super) fn scale(value: u8, factor: u8) -> u8 {
+    let product = u32::from(value) * u32::from(factor) + 128;
+    ((product + (product >> 8)) >> 8) as u8
 }
 
 #[cfg(test)]

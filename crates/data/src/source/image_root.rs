@@ -9,8 +9,11 @@ use super::options::SourceOptions;
 use super::record::ImageData;
 use crate::DataError;
 
-/// Extensions of image files.
-const EXTENSIONS: [&str; 8] = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"];
+/// Extensions of image files: those that are decoded, and those that are skipped with a reason, since they are images too.
+const EXTENSIONS: [&str; 28] = [
+    "jpg", "jpeg", "jpe", "jif", "jfif", "png", "apng", "webp", "gif", "bmp", "dib", "tif", "tiff", "pbm",
+    "pgm", "ppm", "pnm", "pam", "ico", "tga", "avif", "heic", "heif", "jp2", "j2k", "jpx", "jxl", "jls",
+];
 
 /// Returns whether a file name has the extension of an image.
 ///

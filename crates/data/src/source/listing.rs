@@ -22,7 +22,13 @@ pub(super) struct Entry {
 
 /// Returns whether a file or folder is hidden: files of operating systems, version control and notebooks, which are not part
 /// of a dataset.
-pub(super) fn is_hidden(name: &str) -> bool {
+///
+/// # Examples
+/// ```
+/// use sail_data::source::is_hidden;
+/// assert!(is_hidden(".ipynb_checkpoints") && is_hidden("__MACOSX") && !is_hidden("cat.jpg"));
+/// ```
+pub fn is_hidden(name: &str) -> bool {
     name.starts_with('.') || matches!(name, "__MACOSX" | "@eaDir")
 }
 

@@ -33,6 +33,7 @@ mod text;
 mod window;
 
 pub use image_root::{ImageRoot, is_image_name};
+pub use listing::is_hidden;
 pub use open::{open_captions, open_images};
 pub use options::{KeyScope, SourceOptions};
 pub use passed_over::{PassedOver, SuffixCount};

@@ -8,10 +8,10 @@ use sail_core::{Dtype, FeatureError, FeatureSource, Modality, Progress, Progress
 
 use super::manifest::{MANIFEST, Manifest, PARTIAL, ShardEntry};
 use super::shard::Shard;
-use crate::DataError;
 use crate::error::ensure_file;
 use crate::gather::{Wanted, cut, sorted};
 use crate::stored_matrix::{Job, read_rows};
+use crate::{DataError, Fingerprint};
 
 /// Frozen features on disk, written by a [`StoreWriter`](crate::StoreWriter).
 ///
@@ -60,8 +60,8 @@ pub struct EmbeddingStore {
 }
 
 impl EmbeddingStore {
-    /// Opens a store and validates the manifest, the header of each shard, and the keys. Embeddings are not read; see
-    /// [`verify`](EmbeddingStore::verify) and [`scan`](crate::scan()).
+    /// Opens a store and validates the manifest and the header of each shard. Keys and embeddings are not read until they
+    /// are needed; see [`verify`](EmbeddingStore::verify).
     ///
     /// # Errors
     /// [`DataError::NotAStore`] and [`DataError::Unfinished`]; [`DataError::Manifest`], [`DataError::Safetensors`],
@@ -129,23 +129,35 @@ impl EmbeddingStore {
         self.shards.iter().map(Shard::bytes).sum()
     }
 
-    /// Verifies the checksum of every shard, in parallel. `progress` counts the bytes of all shards.
+    /// Reads every shard once, in parallel, and verifies its checksum, its keys, and that every row is finite and not all
+    /// zeros. `progress` counts the bytes of all shards.
     ///
     /// # Errors
-    /// [`DataError::Checksum`] for the first corrupt shard, and [`DataError::Io`].
+    /// Those of the first invalid shard: [`DataError::Checksum`], [`DataError::Malformed`] for a key,
+    /// [`FeatureError::NotFinite`] and [`FeatureError::ZeroNorm`] for the first unusable row, and errors of reading.
     pub fn verify(&self, progress: impl FnMut(Progress) + Send) -> Result<(), DataError> {
-        self.verify_counted(&ProgressCounter::new(self.bytes(), "bytes", progress))
+        self.verify_as(self, 0, &ProgressCounter::new(self.bytes(), "bytes", progress))
     }
 
-    pub(crate) fn verify_counted(
+    /// [`verify`](Self::verify) as a part of `rows`, in which errors name the row: this store begins at `first`.
+    pub(crate) fn verify_as(
         &self,
+        rows: &dyn FeatureSource,
+        first: usize,
         counter: &ProgressCounter<impl FnMut(Progress) + Send>,
     ) -> Result<(), DataError> {
         let _span = tracing::info_span!("verify", shards = self.shards.len()).entered();
-        let verify =
-            |(shard, entry): (&Shard, &ShardEntry)| shard.verify(&entry.sha256, |bytes| counter.add(bytes));
-        let shards = self.shards.par_iter().zip(&self.manifest.shards);
-        in_order(shards.map(verify).collect()).map(drop)
+        let verify = |((shard, entry), start): ((&Shard, &ShardEntry), &usize)| {
+            shard.verify(&entry.sha256, rows, first + start, |bytes| counter.add(bytes))
+        };
+        let shards = self.shards.par_iter().zip(&self.manifest.shards).zip(&self.starts);
+        shards.map(verify).find_map_first(Result::err).map_or(Ok(()), Err)
+    }
+
+    /// Adds what identifies the contents of the store.
+    pub(crate) fn identify(&self, fingerprint: &mut Fingerprint) -> Option<()> {
+        fingerprint.add(&serde_json::to_vec(&self.manifest).ok()?);
+        self.shards.iter().try_for_each(|shard| shard.file.identify(fingerprint))
     }
 
     /// Reads sorted rows into their output slices.

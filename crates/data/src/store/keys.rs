@@ -61,8 +61,14 @@ impl StoredKeys {
                     ));
                 }
                 let keys = self.read_bytes(file, &offsets)?;
-                for ((_, out), key) in wanted.iter_mut().zip(pieces(&keys, &offsets)) {
-                    **out = String::from_utf8_lossy(key).into_owned();
+                for ((row, out), key) in wanted.iter_mut().zip(pieces(&keys, &offsets)) {
+                    let key = std::str::from_utf8(key).map_err(|_| {
+                        io::Error::new(
+                            io::ErrorKind::InvalidData,
+                            format!("the key of row {row} is not UTF-8"),
+                        )
+                    })?;
+                    key.clone_into(out);
                 }
             }
         }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use sail_core::{Dtype, Modality, Provenance};
-use sail_support::{read_bounded, write_atomic};
+use sail_support::{read_bounded, stand_in, write_atomic};
 use serde::{Deserialize, Serialize};
 
 use crate::DataError;
@@ -97,12 +97,17 @@ impl Manifest {
     /// Reads and validates a manifest, without looking at the files of the shards.
     pub(crate) fn read(path: &Path) -> Result<Self, DataError> {
         let json = read_bounded(path, MAX_BYTES).map_err(DataError::read(path))?;
+        if let Some(found) = stand_in(&json) {
+            return Err(DataError::StandIn { path: path.to_owned(), found });
+        }
         let invalid = |source| DataError::Manifest { path: path.to_owned(), source };
         let Preamble { format, version } = serde_json::from_slice(&json).map_err(invalid)?;
         ensure_file(format == FORMAT, path, "`format`", format!("`{format}`"), format!("`{FORMAT}`"))?;
         let expected = format!("1 to {VERSION}: use a newer release");
         ensure_file((1..=VERSION).contains(&version), path, "`version`", version, expected)?;
-        let manifest: Self = serde_json::from_slice(&json).map_err(invalid)?;
+        let mut manifest: Self = serde_json::from_slice(&json).map_err(invalid)?;
+        // That in which it would be written again.
+        manifest.version = manifest.provenance.version();
         manifest.check(path)?;
         Ok(manifest)
     }

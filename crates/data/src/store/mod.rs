@@ -1,6 +1,7 @@
 //! The embedding store: a folder of shards under one manifest.
 
 mod config;
+mod copy;
 mod embedding_store;
 mod keys;
 mod manifest;
@@ -10,5 +11,6 @@ mod tail;
 mod writer;
 
 pub use self::config::StoreConfig;
+pub use self::copy::write_rows;
 pub use self::embedding_store::EmbeddingStore;
 pub use self::writer::StoreWriter;

@@ -4,8 +4,8 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 
 use safetensors::tensor::{Metadata, TensorInfo};
-use sail_core::FeatureError;
-use sail_support::{hex, write_atomic};
+use sail_core::{FeatureError, FeatureSource, check_rows};
+use sail_support::{hex, ranges, write_atomic};
 use sha2::{Digest, Sha256};
 
 use super::keys::StoredKeys;
@@ -100,7 +100,7 @@ pub(crate) struct Shard {
 }
 
 impl Shard {
-    /// Opens a shard and validates everything that reading rows and keys relies on. Reads the keys, not the embeddings.
+    /// Opens a shard and validates its header. Reads neither keys nor embeddings.
     pub(crate) fn open(folder: &Path, manifest: &Manifest, entry: &ShardEntry) -> Result<Self, DataError> {
         let path = &folder.join(&entry.file);
         let file = StableFile::open(path)?;
@@ -141,7 +141,6 @@ impl Shard {
             bytes: header.start(keys),
             length: length as u64,
         };
-        file.read(|from| Ok(keys.check(from, path)))??;
         Ok(Self { file, matrix, keys })
     }
 
@@ -158,27 +157,65 @@ impl Shard {
         self.file.read(|from| self.keys.read(from, wanted))
     }
 
-    /// Compares the SHA-256 of the file with the expected one.
-    pub(crate) fn verify(&self, expected: &str, progress: impl Fn(u64)) -> Result<(), DataError> {
+    /// Reads the file once and checks all of it: its SHA-256, its keys, and its rows, the first of which is `first` of
+    /// `rows`.
+    pub(crate) fn verify(
+        &self,
+        expected: &str,
+        rows: &dyn FeatureSource,
+        first: usize,
+        progress: impl Fn(u64),
+    ) -> Result<(), DataError> {
         let mut hash = Sha256::new();
-        self.file.read(|mut from| {
-            let mut buffer = vec![0; 1 << 20];
-            loop {
-                let read = from.read(&mut buffer)?;
-                if read == 0 {
-                    return Ok(());
+        let (mut buffer, mut values) = (Vec::new(), Vec::new());
+        let mut unusable = Ok(());
+        let Self { file, matrix, keys } = self;
+        let keys = file.read(|mut from| {
+            let mut next = |buffer: &mut Vec<u8>, bytes: usize| {
+                buffer.resize(bytes, 0);
+                from.read_exact(buffer)?;
+                hash.update(buffer.as_slice());
+                progress(bytes as u64);
+                io::Result::Ok(())
+            };
+            read_blocks(matrix.start, &mut buffer, &mut next)?;
+            for block in ranges(matrix.rows, (BLOCK / matrix.row_bytes()).max(1)) {
+                next(&mut buffer, block.len() * matrix.row_bytes())?;
+                if unusable.is_ok() {
+                    values.resize(block.len() * matrix.dim, 0.0);
+                    codec::decode(matrix.dtype, &buffer, &mut values);
+                    let block: Vec<usize> = block.map(|row| first + row).collect();
+                    unusable = check_rows(rows, &block, &values);
                 }
-                hash.update(&buffer[..read]);
-                progress(read as u64);
             }
+            read_blocks(file.bytes() - matrix.end(), &mut buffer, &mut next)?;
+            Ok(keys.check(from, file.path()))
         })?;
         let found = hex(&hash.finalize());
-        if found == expected {
-            return Ok(());
+        if found != expected {
+            let path = file.path().to_owned();
+            return Err(DataError::Checksum { path, expected: expected.to_owned(), found });
         }
-        let path = self.file.path().to_owned();
-        Err(DataError::Checksum { path, expected: expected.to_owned(), found })
+        keys?;
+        Ok(unusable?)
     }
+}
+
+/// Bytes that are read at once.
+const BLOCK: usize = 1 << 20;
+
+fn read_blocks(
+    bytes: u64,
+    buffer: &mut Vec<u8>,
+    mut next: impl FnMut(&mut Vec<u8>, usize) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut left = bytes;
+    while left > 0 {
+        let block = left.min(BLOCK as u64);
+        next(buffer, block as usize)?;
+        left -= block;
+    }
+    Ok(())
 }
 
 fn malformed_tensor(path: &Path, name: &str, found: &TensorInfo, expected: String) -> DataError {

@@ -260,7 +260,7 @@ impl StoreWriter {
         EmbeddingStore::open(path)
     }
 
-    /// As [`finish`](StoreWriter::finish), without opening the store, which reads every key.
+    /// As [`finish`](StoreWriter::finish), without opening the store.
     ///
     /// # Errors
     /// Those of [`finish`](StoreWriter::finish).

@@ -15,6 +15,7 @@ use safetensors::tensor::{Dtype as D, TensorView};
 use sail_core::{Dtype, Modality, Provenance};
 use sail_data::{DataError, EmbeddingStore, StoreConfig, StoreWriter};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 const SHARD: &str = "shard-00000.safetensors";
 
@@ -65,14 +66,17 @@ fn edit_manifest(path: &Path, edit: impl FnOnce(&mut Value)) {
     std::fs::write(file, serde_json::to_vec(&manifest).unwrap()).unwrap();
 }
 
-/// The result of opening a store whose first shard was replaced and whose manifest states the new length.
+/// The result of verifying a store whose first shard was replaced and whose manifest states the new length and checksum.
 fn with_shard(edit: impl FnOnce(Vec<u8>) -> Vec<u8>) -> Result<(), DataError> {
     let folder = tempfile::tempdir().unwrap();
     let path = store(folder.path());
     let bytes = edit(std::fs::read(path.join(SHARD)).unwrap());
-    edit_manifest(&path, |manifest| manifest["shards"][0]["bytes"] = bytes.len().into());
+    edit_manifest(&path, |manifest| {
+        manifest["shards"][0]["bytes"] = bytes.len().into();
+        manifest["shards"][0]["sha256"] = sail_support::hex(&Sha256::digest(&bytes)).into();
+    });
     std::fs::write(path.join(SHARD), bytes).unwrap();
-    EmbeddingStore::open(&path).map(drop)
+    EmbeddingStore::open(&path)?.verify(|_| ())
 }
 
 /// A first shard with these keys and everything else as it should be.

@@ -1,7 +1,7 @@
 //! Invalid shards and safetensors files.
 
 use safetensors::tensor::{Dtype as D, TensorView};
-use sail_core::{FeatureError, gather_checked};
+use sail_core::{FeatureError, FeatureSource, gather_checked};
 use sail_data::{DataError, EmbeddingStore, SafetensorsFeatures, scan};
 
 use crate::{SHARD, assert_malformed, edit_manifest, raw, store, with_keys, with_shard};
@@ -106,6 +106,42 @@ fn rejects_invalid_keys() {
     ];
     for (bytes, offsets, part) in cases {
         assert_malformed(&with_keys(bytes, offsets).unwrap_err(), part);
+    }
+}
+
+#[test]
+fn keys_are_read_when_they_are_needed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = store(folder.path());
+    let shard = path.join(SHARD);
+    let mut bytes = std::fs::read(&shard).unwrap();
+    // The keys `a` and `bc` come last.
+    *bytes.last_mut().unwrap() = 0xff;
+    std::fs::write(&shard, &bytes).unwrap();
+    let store = EmbeddingStore::open(&path).unwrap();
+    assert_eq!(store.keys(&[0, 2]).unwrap(), ["a", "def"]);
+    let error = store.keys(&[1]).unwrap_err();
+    assert!(matches!(error, FeatureError::Io { .. }), "{error:?}");
+    assert!(matches!(store.verify(|_| {}), Err(DataError::Checksum { .. })));
+}
+
+#[test]
+fn what_stands_in_the_place_of_a_file_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 437955512\n";
+    let page = "<!DOCTYPE html><html><head><title>Sign in</title></head></html>";
+    for (text, words) in [(pointer, "git lfs pull"), (page, "an HTML page")] {
+        let file = folder.path().join("features.safetensors");
+        std::fs::write(&file, text).unwrap();
+        let error = SafetensorsFeatures::open(&file, None).unwrap_err().to_string();
+        assert!(error.contains("features.safetensors is ") && error.contains(words), "{error}");
+        let error = with_shard(|_| text.as_bytes().to_vec()).unwrap_err().to_string();
+        assert!(error.contains(SHARD) && error.contains(words), "{error}");
+        let other = tempfile::tempdir().unwrap();
+        let path = store(other.path());
+        std::fs::write(path.join("manifest.json"), text).unwrap();
+        let error = EmbeddingStore::open(&path).unwrap_err().to_string();
+        assert!(error.contains("manifest.json") && error.contains(words), "{error}");
     }
 }
 

@@ -27,6 +27,16 @@ fn folders_are_sorted_by_key() {
     }
 }
 
+/// Everything that is an image to Pillow is listed, and decoded or skipped with a reason.
+#[test]
+fn all_suffixes_of_images_are_listed() {
+    let names = [
+        "a.JFIF", "b.jpe", "c.jif", "d.apng", "e.dib", "f.ppm", "g.ico", "h.tga", "i.avif", "j.heic", "k.jxl",
+    ];
+    let folder = folder(&[&names[..], &["notes.txt"]].concat());
+    assert_eq!(keys(&images(folder.path(), &SourceOptions::default())), names);
+}
+
 #[test]
 fn reads_csv_and_tsv_of_python() {
     let keys_expected = expected_text("keys");

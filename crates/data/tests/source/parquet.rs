@@ -165,16 +165,26 @@ fn reads_the_layout_of_hub_datasets() {
         let records = captions(&path, &by_text);
         assert_eq!(usable(&records)[3], Some("caption 1 0"));
         assert_eq!(keys(&records), keys(&images(&path, &by_text)));
+
+        // Without a key, by file and row.
+        let records = images(&path, &SourceOptions::default());
+        let expected: Vec<_> = (0..2)
+            .flat_map(|shard| (1..=3).map(move |row| format!("train-0000{shard}-of-00002/{row}")))
+            .collect();
+        assert_eq!(keys(&records), expected);
+        assert_eq!(keys(&captions(&path, &SourceOptions::default())), expected);
+        assert_eq!(records[5].value, Ok(ImageData::Bytes(vec![1, 2])));
     }
 }
 
 #[test]
-fn tables_beside_images_hold_captions_only() {
+fn tables_beside_images_are_their_metadata() {
     let folder = tempfile::tempdir().unwrap();
     file(&folder, "classes/cat.png", "an image");
     file(&folder, "metadata.parquet", fs::read(fixture("plain.parquet")).unwrap());
     assert_eq!(keys(&images(folder.path(), &SourceOptions::default())), ["classes/cat.png"]);
-    assert_eq!(captions(folder.path(), &SourceOptions::default()).len(), 12);
+    let error = open_captions(folder.path(), &SourceOptions::default()).err().unwrap();
+    assert!(matches!(error, DataError::NotASource { wanted: "captions", .. }), "{error}");
 }
 
 #[test]

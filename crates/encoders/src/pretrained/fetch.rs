@@ -86,10 +86,10 @@ fn knows(repository: &Repository<'_>, snapshot: &Path) -> bool {
 
 /// Returns the names of the files other than weights that a model with these modules may have.
 fn small_files(modules: &[Module]) -> Vec<String> {
-    let backbone = |name: &&str| modules.first().map_or_else(|| (*name).to_owned(), |first| first.file(name));
+    let backbone = |name: &str| modules.first().map_or_else(|| name.to_owned(), |first| first.file(name));
     let mut names: Vec<String> = [modules::FILE, PROMPTS].map(str::to_owned).into();
-    names.extend(BACKBONE_FILES.iter().map(|name| backbone(&name)));
-    names.extend(SENTENCE_CONFIGS.iter().map(|name| backbone(&name)));
+    names.extend(BACKBONE_FILES.iter().map(|name| backbone(name)));
+    names.extend(SENTENCE_CONFIGS.iter().map(|name| backbone(name)));
     names.extend(modules.iter().skip(1).map(|module| module.file("config.json")));
     names
 }

@@ -59,7 +59,8 @@ impl ModelFolder {
         let (name, revision) =
             identity(path).map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
         let modules = modules::read(path)?;
-        let backbone = modules.first().map_or_else(|| path.to_owned(), |first| path.join(&first.path));
+        let subfolder = modules.first().map(|first| first.path.as_str()).filter(|path| !path.is_empty());
+        let backbone = subfolder.map_or_else(|| path.to_owned(), |subfolder| path.join(subfolder));
         let (config, weights) = read_backbone(&backbone)?;
         for module in modules.iter().filter(|module| module.kind.has_weights()) {
             module.weights(path)?;

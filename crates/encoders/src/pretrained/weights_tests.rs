@@ -127,12 +127,12 @@ fn names_all_tensors_that_do_not_match() {
 
 #[test]
 fn many_problems_are_counted_and_prefixes_are_named() {
-    let names = Names { prefixes: &["bert."], renames: &[("", "x.")], ..Names::default() };
+    let names = Names { prefixes: &["bert."], renames: &[(".", "/")], ..Names::default() };
     let error = load(&open("zip.bin"), &names).unwrap_err();
     let expected =
         "15 missing: `bn.bias`, `bn.running_mean`, `bn.running_var`, `bn.weight`, ...; 15 unexpected: ";
     assert!(error.contains(expected), "{error}");
-    let prefixes = "; no name is known: they start with `layers.` (8), `bn.` (4), `conv.` (2), `embedding.` (1), \
+    let prefixes = "; no name is known: they start with `layers.` (8), `bn.` (5), `conv.` (2), `embedding.` (1), \
         expected no prefix or `bert.`";
     assert!(error.ends_with(prefixes), "{error}");
 }

@@ -24,7 +24,7 @@ fn setup() -> (Server, TempDir) {
         ("config.json", CONFIG),
         ("modules.json", MODULES),
         ("1_Pooling/config.json", b"{}"),
-        ("2_Dense/config.json", b"{}"),
+        ("2_Dense/config.json", b"{\"bias\": true}"),
         ("2_Dense/pytorch_model.bin", b"dense"),
         ("README.md", b"not fetched"),
         ("modeling_tiny.py", b"import os"),
@@ -180,7 +180,7 @@ fn names_missing_files() {
     }
     // A name that leads out of the cache is not selected.
     server.state.lock().unwrap().edit =
-        Some(|list| list["siblings"][3]["rfilename"] = "../../../escaped.safetensors".into());
+        Some(|list| list["siblings"][5]["rfilename"] = "../../../escaped.safetensors".into());
     let error = open("org/tiny", &options).unwrap_err();
     assert!(matches!(error, ModelError::Missing { what: "weights", .. }), "{error}");
 }

@@ -1,5 +1,6 @@
 //! Splitting a job into parts and merging them.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use sail_core::{Dtype, Progress};
@@ -9,8 +10,8 @@ use sail_extract::{ExtractError, ExtractOptions, Part, extract_texts, merge};
 
 use crate::fakes::{Made, assert_same, captions, files, image, image_source, images, options, text, texts};
 
-fn no_progress() -> impl FnMut(Progress) {
-    |_| ()
+fn no_progress() -> impl FnMut(Progress) -> ControlFlow<()> {
+    |_| ControlFlow::Continue(())
 }
 
 /// Extracts the parts of a job, without duplicates across parts.
@@ -35,10 +36,17 @@ fn merged_parts_equal_a_single_run() {
         let mut parts = parts(folder.path(), 4, &options);
         let before: Vec<_> = parts.iter().map(|part| files(part)).collect();
         let (merged, mut rows) = (folder.path().join("new/merged"), 0);
-        let store = merge(&parts, &merged, |progress| rows = progress.done).unwrap();
+        let store = merge(&parts, &merged, |progress| {
+            rows = progress.done;
+            ControlFlow::Continue(())
+        })
+        .unwrap();
         assert_eq!(rows, sail_core::FeatureSource::rows(&store) as u64);
         assert_same(&merged, &whole);
         assert!(before == parts.iter().map(|part| files(part)).collect::<Vec<_>>());
+        let stopped = merge(&parts, &folder.path().join("stopped"), |_| ControlFlow::Break(())).unwrap_err();
+        assert!(matches!(stopped, ExtractError::Store(DataError::Stopped)), "{stopped}");
+        assert!(!folder.path().join("stopped").exists());
         parts.reverse();
         merge(&parts, &folder.path().join("again"), no_progress()).unwrap();
         assert_same(&folder.path().join("again"), &whole);
@@ -80,7 +88,7 @@ fn merge_rejects_inconsistent_parts() {
     rejects(&[one, two], "the number of parts is 2, expected 3");
     rejects(&[one, three], "the part is 3/3, expected 2/3");
     rejects(&[one, two, two, three], "the part is 2/3, expected 3/3");
-    rejects(&[], "no records");
+    rejects(&[], "there are no parts");
     rejects(&[one, two, &out("absent")], "absent");
 
     let other = |name: &str, options: ExtractOptions| {

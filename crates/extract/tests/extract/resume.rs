@@ -93,6 +93,38 @@ fn resumes_before_the_first_row() {
 }
 
 #[test]
+fn resumes_what_version_1_started() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("store");
+    stopped(&out, 50, &options()).unwrap_err();
+    for file in ["encode.json", "partial.json"] {
+        let path = out.join(file);
+        let mut json: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        assert_eq!(json["version"], 2);
+        json["version"] = 1.into();
+        let provenance = json["provenance"].as_object_mut().unwrap();
+        let description = provenance.remove("processor").unwrap();
+        provenance.insert("preprocessing".to_owned(), description);
+        if file == "encode.json" {
+            json["settings"]["precision"] = "f32".into();
+        }
+        std::fs::write(path, json.to_string()).unwrap();
+    }
+    let resume = |precision| {
+        let mut tower = vision();
+        tower.model.precision = Some(precision);
+        let options = ExtractOptions { resume: true, ..options() };
+        extract_images(&tower, &image_source(300), &out, &options, &mut |_: Event<'_>| ())
+    };
+    let error = resume(Dtype::BF16).unwrap_err();
+    assert!(error.to_string().contains("`precision` (\"f32\", now \"bf16\")"), "{error}");
+    resume(Dtype::F32).unwrap();
+    let manifest: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(out.join("manifest.json")).unwrap()).unwrap();
+    assert_eq!((&manifest["version"], &manifest["provenance"]["processor"]), (&2.into(), &"as is".into()));
+}
+
+#[test]
 fn resume_starts_where_nothing_is() {
     let folder = tempfile::tempdir().unwrap();
     let expected = folder.path().join("expected");
@@ -141,7 +173,7 @@ fn rejects_other_settings() {
     tower.model = Provenance::new("another eye");
     let error =
         extract_images(&tower, &image_source(300), &out, &resumed(), &mut |_: Event<'_>| ()).unwrap_err();
-    assert!(error.to_string().contains("`model` (\"`eye`\", now \"`another eye`\")"), "{error}");
+    assert!(error.to_string().contains("`model` (\"eye\", now \"another eye\")"), "{error}");
     let error = texts(&captions(300), &out, &resumed()).unwrap_err();
     assert!(error.to_string().contains("`modality`"), "{error}");
     assert!(files(&out) == before, "an error changes nothing");
@@ -200,7 +232,7 @@ fn rejects_corrupt_files() {
     }
     std::fs::write(out.join("skipped.jsonl"), whole).unwrap();
     let json = std::fs::read_to_string(out.join("encode.json")).unwrap();
-    for (from, to) in [("\"version\": 1", "\"version\": 2"), ("\"block\": 8", "\"block\": 0"), ("{", "[")] {
+    for (from, to) in [("\"version\": 2", "\"version\": 3"), ("\"block\": 8", "\"block\": 0"), ("{", "[")] {
         std::fs::write(out.join("encode.json"), json.replacen(from, to, 1)).unwrap();
         let error = images(&image_source(300), &out, &resumed).unwrap_err();
         assert!(matches!(&error, ExtractError::Damaged { .. }), "{error}");

@@ -98,7 +98,12 @@ impl SailModel {
         let vision = backbone.load(|folder| load_vision(folder, &vision, device))?;
         let backbone = Backbone::new(&head, Side::Text, options.text.as_deref())?;
         let text = text_options(options, backbone.trained_on)?;
-        let text = backbone.load(|folder| load_text(folder, &text, device))?;
+        let by_name = text.pooling == Some(TextPooling::Pooled) && options.text_pooling.is_none();
+        let mut text = backbone.load(|folder| load_text(folder, &text, device))?;
+        if by_name {
+            // Version 1 recorded the name `pooled` instead of what it stands for.
+            (text.pooling, text.model.pooling) = (TextPooling::Pooled, None);
+        }
         Ok(Self::new(vision, text, head)?)
     }
 }

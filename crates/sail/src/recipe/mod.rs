@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use sail_core::{Check, ConfigError, FeatureSource, Modality, Progress, ensure};
-use sail_data::{Features, Pairing, Pairs, Unmatched, open_features, same_features, scan};
+use sail_data::{Features, Pairing, Pairs, Unmatched, open_features, same_features};
 use sail_losses::LossConfig;
 use sail_support::resolve;
 use sail_train::{RunFolder, TrainConfig, TrainError};
@@ -245,7 +245,7 @@ impl Recipe {
     /// # Errors
     /// Returns [`RecipeError`] if the recipe is invalid, which is checked first, or if the features cannot be used.
     pub fn prepare(&self, device: &Device) -> Result<PreparedRun, RecipeError> {
-        self.prepare_with(device, |spec, modality| open_checked(spec, modality, |_| ()))
+        self.prepare_with(device, |spec, modality| open_checked(spec, modality, None, |_| ()))
     }
 
     /// Like [`prepare`](Self::prepare), but opens features with the given function, for example to show progress.
@@ -321,18 +321,27 @@ pub fn open_unchecked(spec: &str, modality: Modality) -> Result<Arc<Features>, R
     }
 }
 
-/// Opens features as [`open_unchecked`] does, verifies their checksums, and checks every row.
+/// Opens features as [`open_unchecked`] does, and verifies them ([`Features::verify`]). With a folder of records, features that
+/// were verified before and have not changed since are not read again ([`Features::verify_once`]). `progress` counts bytes.
 ///
 /// # Errors
 /// Those of [`open_unchecked`], and [`RecipeError::Features`] for a row that cannot be used.
 pub fn open_checked(
     spec: &str,
     modality: Modality,
+    records: Option<&Path>,
     progress: impl FnMut(Progress) + Send,
 ) -> Result<Arc<Features>, RecipeError> {
     let features = open_unchecked(spec, modality)?;
-    features.verify(|_| ()).map_err(|source| RecipeError::Open { spec: spec.to_owned(), source })?;
-    scan(&*features, progress).map_err(|source| RecipeError::Features { spec: spec.to_owned(), source })?;
+    let verified = match records {
+        Some(folder) => features.verify_once(folder, progress).map(drop),
+        None => features.verify(progress),
+    };
+    let spec = || spec.to_owned();
+    verified.map_err(|error| match error {
+        sail_data::DataError::Feature(source) => RecipeError::Features { spec: spec(), source },
+        source => RecipeError::Open { spec: spec(), source },
+    })?;
     Ok(features)
 }
 

@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use super::labelled_images::CLASS_NAMES;
-use crate::class_pairing::{ClassOrder, MergedClasses, merge_same_names, pair_classes};
+use crate::class_pairing::{
+    ClassOrder, MergedClasses, PairingError, are_numbered, merge_same_names, pair_classes,
+};
 use crate::error::TaskError;
 use crate::files::read_lines;
 use crate::list::list;
@@ -48,11 +50,7 @@ pub(super) fn name_folders(
 
 /// Says that classes were merged.
 pub(crate) fn merge_note(repeated: &[String]) -> String {
-    format!(
-        "{} classes have the name of another and are scored as one with it: {}",
-        repeated.len(),
-        list(repeated)
-    )
+    format!("classes are scored as one with another of their name: {}", list(repeated))
 }
 
 type Named = (Vec<String>, Vec<Option<usize>>, bool, Vec<String>);
@@ -64,12 +62,13 @@ fn listed_names(path: &Path, folders: &[String], images: &[usize]) -> Result<Nam
         (0..folders.len()).partition(|&folder| images[folder] > 0);
     let select = |chosen: &[usize]| chosen.iter().map(|&folder| folders[folder].as_str()).collect::<Vec<_>>();
     let all: Vec<usize> = (0..folders.len()).collect();
-    // A folder without an image is a class if the list has a name for it.
-    let paired = pair_classes(folders, &lines).map(|pairing| (all, pairing)).or_else(|error| {
-        let pairing = pair_classes(&select(&with_images), &lines).map_err(|_| error)?;
-        Ok((with_images, pairing))
-    });
-    let (paired, pairing) = paired.map_err(|source| TaskError::Pairing { path: path.to_owned(), source })?;
+    let pair = |chosen: Vec<usize>| Ok((pair_classes(&select(&chosen), &lines)?, chosen));
+    // A folder without an image is a class if the list has a name for it, but not beside numbered ones.
+    let paired = match are_numbered(&select(&with_images)) && !are_numbered(folders) {
+        true => pair(with_images),
+        false => pair(all).or_else(|error: PairingError| pair(with_images).map_err(|_| error)),
+    };
+    let (pairing, paired) = paired.map_err(|source| TaskError::Pairing { path: path.to_owned(), source })?;
     let mut notes = Vec::new();
     if pairing.order == ClassOrder::Number {
         notes.push(format!("the class folders are paired with the lines of {CLASS_NAMES} {}", pairing.order));
@@ -79,11 +78,7 @@ fn listed_names(path: &Path, folders: &[String], images: &[usize]) -> Result<Nam
             true => "keep the places of their classes",
             false => "are left out",
         };
-        notes.push(format!(
-            "{} folders without an image {consequence}: {}",
-            without.len(),
-            list(&select(&without))
-        ));
+        notes.push(format!("folders without an image {consequence}: {}", list(&select(&without))));
     }
     let mut class_of_folder = vec![None; folders.len()];
     for (folder, class) in paired.into_iter().zip(pairing.class_of_folder) {
@@ -111,7 +106,7 @@ fn own_names(folders: &[String], images: &[usize]) -> Named {
         ));
     }
     if !without.is_empty() {
-        notes.push(format!("{} folders without an image are left out: {}", without.len(), list(&without)));
+        notes.push(format!("folders without an image are left out: {}", list(&without)));
     }
     (names, class_of_folder, false, notes)
 }

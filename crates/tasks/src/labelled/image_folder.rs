@@ -3,13 +3,12 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use sail_data::source::{SourceOptions, open_images};
+use sail_data::source::{SourceOptions, is_hidden, open_images};
 
 use super::class_folders::{ClassFolders, name_folders};
 use super::labelled_images::{LabelledImages, TEMPLATES};
 use crate::error::TaskError;
-use crate::files::is_hidden;
-use crate::inputs::Images;
+use crate::inputs::{Images, passed_over_note};
 use crate::skips::Skips;
 use crate::templates::Templates;
 
@@ -55,9 +54,6 @@ fn open(
     let (mut found, mut skipped, mut images) = (Vec::new(), Skips::default(), vec![0; folders.len()]);
     for record in source.records(0..u64::MAX).map_err(TaskError::Images)? {
         let record = record.map_err(TaskError::Images)?;
-        if record.key.split('/').any(is_hidden) {
-            continue;
-        }
         let folder = record.key.split_once('/').and_then(|(folder, _)| index.get(folder));
         match (folder, &record.value) {
             (Some(&folder), value) => {
@@ -72,8 +68,9 @@ fn open(
     if folders.iter().all(is_split) && found.iter().all(|(_, record)| record.key.matches('/').count() > 1) {
         return Err(TaskError::Splits { path: root.to_owned(), split: folders[0].clone() });
     }
-    let ClassFolders { classes, class_of_folder, listed, merged, notes } =
+    let ClassFolders { classes, class_of_folder, listed, merged, mut notes } =
         name_folders(root, &folders, &images)?;
+    notes.extend(passed_over_note(source.as_ref()).map_err(TaskError::Images)?);
     let (mut labels, mut records) = (HashMap::new(), Vec::new());
     for (folder, record) in found {
         match (class_of_folder[folder], &record.value) {
@@ -86,7 +83,7 @@ fn open(
         }
     }
     if labels.is_empty() {
-        return Err(TaskError::Empty { path: root.to_owned(), what: "image in a class folder" });
+        return Err(skipped.nothing_left("images"));
     }
     let (images, path) = (Images::listed(records), root.to_owned());
     Ok(LabelledImages { images, labels, classes, listed, templates, skipped, merged, notes, path })

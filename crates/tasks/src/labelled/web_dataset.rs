@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use sail_data::Fingerprint;
-use sail_data::source::{KeyScope, SourceOptions, open_images, tar_members};
+use sail_data::source::{SourceOptions, open_images, tar_members};
 
 use super::class_folders::merge_note;
 use super::labelled_images::{CLASS_NAMES, LabelledImages, TEMPLATES};
 use crate::class_pairing::{MergedClasses, merge_same_names};
 use crate::error::TaskError;
 use crate::files::{malformed, read_lines, read_text};
-use crate::inputs::Images;
+use crate::inputs::{Images, ImagesAlone};
 use crate::skips::Skips;
 use crate::templates::Templates;
 
@@ -29,12 +29,12 @@ impl LabelledImages {
     ///
     /// The folder has `classnames.txt`, `zeroshot_classification_templates.txt`, `SPLIT/nshards.txt` with the number N of
     /// archives, and the archives `SPLIT/0.tar` to `SPLIT/(N - 1).tar` with the members `KEY.jpg` (or `png`, `webp`) and
-    /// `KEY.cls`, the class index. The split is usually `test`. Given `templates` replace those of the file. Classes of one
+    /// `KEY.cls`, the class index; keys may repeat in other archives. The split is usually `test`. Given `templates` replace those of the file. Classes of one
     /// name are merged.
     ///
     /// # Errors
     /// [`TaskError::DatasetType`] for a data set of another type, [`TaskError::Label`] for a label out of range,
-    /// [`TaskError::Duplicate`] for a key with two labels, [`TaskError::Empty`] without a class or a label,
+    /// [`TaskError::Duplicate`] for a key with two labels in an archive, [`TaskError::Empty`] without a class or a label,
     /// [`TaskError::Images`] for archives that cannot be read, and those of [`Templates::open`].
     pub fn web_dataset(
         root: &Path,
@@ -83,6 +83,10 @@ fn open(
     })?;
     let (mut labels, mut skipped, mut fingerprint) =
         (HashMap::new(), Skips::default(), Fingerprint::default());
+    if shards > 1 {
+        // Earlier features of the cache have other keys.
+        fingerprint.add(b"keys by archive");
+    }
     for shard in 0..shards {
         let tar = folder.join(format!("{shard}.tar"));
         for record in tar_members(&tar, "cls", MAX_LABEL_BYTES).map_err(TaskError::Images)? {
@@ -100,7 +104,9 @@ fn open(
                 let (found, classes) = (text.trim().to_owned(), class.len());
                 return Err(TaskError::Label { path: tar, key: record.key, found, classes });
             };
-            if labels.insert(record.key.clone(), label).is_some() {
+            // As the source of the images prefixes the keys of several archives.
+            let key = if shards > 1 { format!("{shard}/{}", record.key) } else { record.key.clone() };
+            if labels.insert(key, label).is_some() {
                 return Err(TaskError::Duplicate { path: tar, what: "label of", name: record.key });
             }
         }
@@ -110,9 +116,7 @@ fn open(
         return Err(TaskError::Empty { path: folder, what: "label" });
     }
     let pattern = folder.join(format!("{{0..{}}}.tar", shards - 1));
-    // The archives of a split share their keys: a key with two labels is an error above.
-    let options = SourceOptions { key_scope: KeyScope::Source, ..options.clone() };
-    let source = open_images(&pattern, &options).map_err(TaskError::Images)?;
+    let source = Box::new(ImagesAlone(open_images(&pattern, options).map_err(TaskError::Images)?));
     let images = Images { source, fingerprint: fingerprint.finish() };
     let (merged, path) = (repeated.len(), folder);
     let notes = if merged == 0 { Vec::new() } else { vec![merge_note(&repeated)] };

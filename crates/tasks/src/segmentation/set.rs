@@ -10,7 +10,8 @@ use super::error::SegmentationSetError;
 use super::file::read_file;
 use super::layout::{LayoutPaths, SegmentationLayout};
 use crate::class_pairing::{MergedClasses, merge_same_names};
-use crate::files::{decode_text, is_hidden};
+use crate::files::decode_text;
+use crate::inputs::passed_over_note;
 use crate::labelled::merge_note;
 
 /// Maximum length of a list of names.
@@ -86,8 +87,9 @@ impl SegmentationSet {
             return Err(missing(masks));
         }
         let classes = classes(root, layout)?.ok_or(missing("classes.txt"))?;
-        let mut images = files(&images, "", options)?;
-        let mut masks = files(&folder, layout.mask_suffix(), options)?;
+        let mut notes = Vec::new();
+        let mut images = files(&images, "", options, &mut notes)?;
+        let mut masks = files(&folder, layout.mask_suffix(), options, &mut notes)?;
         let names = match list {
             None => images.keys().chain(masks.keys()).cloned().collect(),
             Some(list) if !base.join(list).is_file() => return Err(missing(list)),
@@ -109,7 +111,9 @@ impl SegmentationSet {
         }
         let MergedClasses { classes, class, repeated } = merge_same_names(classes, |names| names.join(", "));
         let class_of_label = class.into_iter().map(|class| class as u16).collect();
-        let notes = if repeated.is_empty() { Vec::new() } else { vec![merge_note(&repeated)] };
+        if !repeated.is_empty() {
+            notes.push(merge_note(&repeated));
+        }
         let mut set = Self { layout, classes, class_of_label, binary: false, items, unused, notes };
         if set.is_binary() {
             if layout != SegmentationLayout::Folder || set.class_of_label.len() != 2 {
@@ -153,14 +157,14 @@ fn files(
     folder: &Path,
     suffix: &str,
     options: &SourceOptions,
+    notes: &mut Vec<String>,
 ) -> Result<BTreeMap<String, Result<PathBuf, String>>, SegmentationSetError> {
     let source = open_images(folder, options)?;
+    let passed_over = passed_over_note(source.as_ref())?;
+    notes.extend(passed_over.map(|passed_over| format!("{passed_over} in {}", folder.display())));
     let mut files = BTreeMap::new();
     for record in source.records(0..source.count()?)? {
         let record = record?;
-        if record.key.split('/').any(is_hidden) {
-            continue;
-        }
         let stem = record.key.rsplit_once('.').map_or(record.key.as_str(), |(stem, _)| stem);
         let Some(name) = stem.strip_suffix(suffix) else { continue };
         let file = record.value.and_then(|data| match data {

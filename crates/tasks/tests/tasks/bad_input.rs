@@ -194,6 +194,13 @@ fn rejects_invalid_web_datasets() {
     assert_error(open(), &["duplicate label of `s0`"]);
     write(&[("s0.png", &png)]);
     assert_error(open(), &["contains no label"]);
+    // Archives that number their images anew.
+    write(&[("s0.cls", b"1"), ("s0.png", &png)]);
+    lab.write("web_dataset/test/1.tar", tar(&[("s0.cls", b"2"), ("s0.png", &png), ("s0.json", b"{}")]));
+    lab.write("web_dataset/test/nshards.txt", "2");
+    let result = lab.cached(|model, cache| classify(model, &open().unwrap(), cache)).unwrap();
+    assert_eq!((result.counts, result.skipped.count), (vec![0, 1, 1, 0, 0, 0], 0));
+    lab.write("web_dataset/test/nshards.txt", "1");
     write(&[("s0.cls", b"1"), ("s0.png", &png), ("s1.png", &png)]);
     let data = open().unwrap();
     assert_error(lab.cached(|model, cache| classify(model, &data, cache)), &["image `s1` has no label"]);

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use sail_data::source::SourceOptions;
-use sail_tasks::{ClassificationResult, LabelledImages, TaskError, classify};
+use sail_tasks::{ClassificationResult, LabelledImages, PairingError, TaskError, classify};
 
 use crate::lab::{Lab, fixture};
 
@@ -116,7 +116,7 @@ fn folders_without_a_usable_image_are_no_classes() {
     let found = score(&lab, &folder);
     assert_eq!((&found.scores, &found.classes), (&expected.scores, &expected.classes));
     assert_eq!(found.skipped.count, expected.skipped.count + 1);
-    assert!(found.notes[0].contains("1 folders without an image are left out: notes"), "{:?}", found.notes);
+    assert!(found.notes[0].contains("folders without an image are left out: notes"), "{:?}", found.notes);
     assert!(found.notes[1].contains("without a usable image are left out: damaged"), "{:?}", found.notes);
 }
 
@@ -128,7 +128,7 @@ fn listed_classes_keep_their_places() {
         fs::remove_file(folder.join(format!("n02/{image}.png"))).unwrap();
     }
     let (found, expected) = (score(&lab, &folder), published(&lab));
-    assert!(found.notes[0].contains("1 folders without an image keep the places"), "{:?}", found.notes);
+    assert!(found.notes[0].contains("folders without an image keep the places"), "{:?}", found.notes);
     assert_eq!((found.absent_classes, &found.classes), (1, &expected.classes));
     for class in [0, 1, 3, 4, 5] {
         assert_eq!(found.scores.per_class[class], expected.scores.per_class[class]);
@@ -138,8 +138,19 @@ fn listed_classes_keep_their_places() {
     let folder = lab.copy("image_folder");
     fs::create_dir(folder.join("a")).unwrap();
     let found = score(&lab, &folder);
-    assert!(found.notes[0].contains("1 folders without an image are left out: a"), "{:?}", found.notes);
+    assert!(found.notes[0].contains("folders without an image are left out: a"), "{:?}", found.notes);
     assert_same(&found, &expected);
+    // It never takes the place of a numbered class that is missing.
+    fs::remove_dir_all(folder.join("n05")).unwrap();
+    let found = score(&lab, &folder);
+    assert_eq!(found.scores.per_class[..5], expected.scores.per_class[..5]);
+    for (index, id) in ["n01440764", "n01443537", "n01484850", "n01491361", "n01494475"].iter().enumerate() {
+        fs::rename(folder.join(format!("n{index:02}")), folder.join(id)).unwrap();
+    }
+    let error =
+        LabelledImages::open(&folder, "test", None, &SourceOptions::default()).map(|_| ()).unwrap_err();
+    let TaskError::Pairing { source, .. } = error else { panic!("{error}") };
+    assert_eq!(source, PairingError::Count { names: 6, folders: 5 });
 }
 
 #[test]
@@ -153,7 +164,7 @@ fn classes_of_one_name_are_one_class() {
     let (found, expected) = (score(&lab, &folder), published(&lab));
     assert_eq!((&found.scores, &found.classes), (&expected.scores, &expected.classes));
     assert_eq!(found.merged_classes, 1);
-    assert!(found.notes[0].contains("scored as one with it: Tree"), "{:?}", found.notes);
+    assert!(found.notes[0].contains("one with another of their name: Tree"), "{:?}", found.notes);
 }
 
 #[test]
@@ -197,4 +208,49 @@ fn names_that_are_not_utf8_are_named() {
     assert_same(&found, &ClassificationResult { skipped: found.skipped.clone(), ..published(&lab) });
     assert_eq!(found.skipped.count, 2);
     assert!(found.skipped.first.iter().any(|skip| skip.reason.contains("not valid UTF-8")), "{found:?}");
+}
+
+/// Classes and images that are links, as DVC, git-annex and subsets of ImageNet have them.
+#[cfg(unix)]
+#[test]
+fn links_are_followed_if_asked() {
+    use std::os::unix::fs::symlink;
+
+    let lab = Lab::new();
+    let (real, expected) = (lab.copy("image_folder"), published(&lab));
+    let links = lab.path("links");
+    fs::create_dir(&links).unwrap();
+    fs::copy(real.join("classnames.txt"), links.join("classnames.txt")).unwrap();
+    fs::copy(real.join("cover.png"), links.join("cover.png")).unwrap();
+    for class in 0..5 {
+        symlink(real.join(format!("n{class:02}")), links.join(format!("n{class:02}"))).unwrap();
+    }
+    fs::create_dir(links.join("n05")).unwrap();
+    for image in 0..3 {
+        symlink(real.join(format!("n05/{image}.png")), links.join(format!("n05/{image}.png"))).unwrap();
+    }
+    let open = |options: &SourceOptions| LabelledImages::open(&links, "test", None, options);
+    let data = open(&SourceOptions { follow_links: true, ..SourceOptions::default() }).unwrap();
+    let found = lab.cached(|model, cache| classify(model, &data, cache)).unwrap();
+    assert_same(&found, &expected);
+    fs::remove_file(links.join("cover.png")).unwrap();
+    let error = open(&SourceOptions::default()).map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("all 8 images are unusable, first `n00`: it is a link"), "{error}");
+    // A link to a folder that contains it ends nothing.
+    symlink(&links, links.join("n05/loop")).unwrap();
+    let data = open(&SourceOptions { follow_links: true, ..SourceOptions::default() }).unwrap();
+    let found = lab.cached(|model, cache| classify(model, &data, cache)).unwrap();
+    assert_eq!((found.scores, found.skipped.count), (expected.scores, 1));
+}
+
+#[test]
+fn files_with_other_suffixes_are_counted() {
+    let lab = Lab::new();
+    let folder = lab.copy("image_folder");
+    for name in ["n00/a.heic", "n01/b.HEIC", "n01/Thumbs.db"] {
+        lab.write(&format!("image_folder/{name}"), "");
+    }
+    let found = score(&lab, &folder);
+    assert_same(&found, &published(&lab));
+    assert_eq!(found.notes, ["passed over 3 files: 2 .heic, 1 .db"]);
 }

@@ -146,7 +146,7 @@ fn answers_agree_with_the_scores() {
     let data =
         LabelledImages::open(&fixture("web_dataset"), "test", None, &SourceOptions::default()).unwrap();
     let (_, answers) = lab.cached(|model, cache| classify_answers(model, &data, cache, 3)).unwrap();
-    assert_eq!(answers[16].key, "s0000017");
+    assert_eq!(answers[16].key, "1/s0000017");
     assert_eq!(data.image(&answers[16]).unwrap().unwrap().dimensions(), (4, 2));
 
     let folder = fixture("karpathy");
