@@ -56,6 +56,9 @@ pub(crate) enum CliError {
     SweepFailed { failed: usize, settings: usize },
     #[error("probe failed")]
     Probe(#[from] ProbeError),
+    #[cfg(feature = "objects")]
+    #[error("cannot use objects")]
+    Objects(#[from] sail_vl::objects::ObjectError),
     #[error("cannot write the report")]
     Report(#[from] ReportError),
     #[error("interrupted after {steps} steps: run the same command with `--resume` to continue")]

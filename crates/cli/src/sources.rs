@@ -11,7 +11,7 @@ use sail_vl::tasks::TaskFiles;
 use crate::error::CliError;
 use crate::links::LinkArgs;
 use crate::named::named;
-use crate::progress;
+use crate::{objects, progress};
 
 /// How a source is read, the same for images and captions.
 #[derive(Args)]
@@ -79,7 +79,7 @@ pub(crate) fn images(
     input: &str,
     options: &SourceOptions,
 ) -> Result<Box<dyn RecordSource<ImageData>>, CliError> {
-    open_images(Path::new(input), options)
+    open_images(Path::new(&*objects::local(input)?), options)
         .map_err(|source| CliError::Input { spec: input.to_owned(), source })
 }
 
@@ -87,7 +87,7 @@ pub(crate) fn captions(
     input: &str,
     options: &SourceOptions,
 ) -> Result<Box<dyn RecordSource<String>>, CliError> {
-    open_captions(Path::new(input), options)
+    open_captions(Path::new(&*objects::local(input)?), options)
         .map_err(|source| CliError::Input { spec: input.to_owned(), source })
 }
 
