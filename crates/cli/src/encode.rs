@@ -10,7 +10,7 @@ use sail_vl::extract::{ExtractOptions, Extraction, Part, extract_images, extract
 use serde_json::json;
 
 use crate::encode_plan::{Plan, image_dim, text_dim};
-use crate::encode_progress::EncodeProgress;
+use crate::encode_progress::{EncodeProgress, show_passed_over};
 use crate::error::CliError;
 use crate::interrupt::stop_flag;
 use crate::models::{ModelArgs, PromptArgs};
@@ -193,8 +193,10 @@ fn images(args: &ImagesArgs) -> Result<(), CliError> {
         return plan.passing_over(source.passed_over()?).print(job.json);
     }
     let out = Path::new(&job.out);
+    let passed_over = source.passed_over()?;
+    show_passed_over(&passed_over);
     let extraction = extract_images(&tower, source.as_ref(), out, &options, &mut EncodeProgress::new())?;
-    job.report(&extraction, &source.passed_over()?)
+    job.report(&extraction, &passed_over)
 }
 
 fn texts(args: &TextsArgs) -> Result<(), CliError> {
@@ -214,6 +216,8 @@ fn texts(args: &TextsArgs) -> Result<(), CliError> {
         return plan.passing_over(source.passed_over()?).print(job.json);
     }
     let out = Path::new(&job.out);
+    let passed_over = source.passed_over()?;
+    show_passed_over(&passed_over);
     let extraction = extract_texts(&tower, source.as_ref(), out, &options, &mut EncodeProgress::new())?;
-    job.report(&extraction, &source.passed_over()?)
+    job.report(&extraction, &passed_over)
 }

@@ -145,8 +145,8 @@ impl CliError {
             | Self::EncodingInterrupted { .. }
             | Self::TaskInterrupted { .. } => interrupt::EXIT_CODE,
             Self::Usage(_) | Self::Config(_) | Self::Device(_) => 2,
-            // Settings in files are no usage.
-            Self::HeadFile { .. } | Self::Model { .. } | Self::Open(_) => 1,
+            // Settings in a head file are no usage.
+            Self::HeadFile { .. } | Self::Open(SailError::Head(_)) => 1,
             Self::Train(
                 TrainError::Exists { .. }
                 | TrainError::NoRun { .. }
@@ -205,7 +205,8 @@ fn is_usage(error: &(dyn Error + 'static)) -> bool {
         Some(Config(_) | Segmentation(SegmentationError::Config(_)) | Template { .. } | Unrecorded { .. })
     );
     let task = matches!(error.downcast_ref(), Some(TaskError::NoSplit { .. } | TaskError::Template { .. }));
-    error.is::<ConfigError>() || data || model || task
+    let option = matches!(error.downcast_ref(), Some(ModelError::Option(_)));
+    error.is::<ConfigError>() || data || model || task || option
 }
 
 /// An error and its causes, on one line.

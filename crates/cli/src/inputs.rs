@@ -96,7 +96,7 @@ pub(crate) fn head(
 /// Warns about rows without a partner, which are dropped.
 pub(crate) fn warn_of_dropped_rows(pairing: &Pairing) {
     if !pairing.is_complete() {
-        tracing::warn!("{pairing} by key; the others are left out (`--unmatched error` makes this an error)");
+        tracing::warn!("{pairing} by key; the others are left out");
     }
 }
 
