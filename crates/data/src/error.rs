@@ -335,9 +335,9 @@ pub enum DataError {
         /// How many rows have a partner.
         pairing: Pairing,
         /// Image rows without a caption in that set.
-        only_images: KeySample,
+        only_images: Box<KeySample>,
         /// Caption rows of that set without an image.
-        only_captions: KeySample,
+        only_captions: Box<KeySample>,
         /// A change of the keys under which more match, if most do not.
         rewrite: Option<Box<KeyRewrite>>,
     },

@@ -404,7 +404,13 @@ fn refusal(images: &dyn FeatureSource, captions: &[CaptionSet], pairing: Pairing
                 true => suggest(images, &*captions.source, captions.len())?,
                 false => None,
             };
-        Ok(DataError::Unmatched { set, pairing, only_images, only_captions, rewrite: rewrite.map(Box::new) })
+        Ok(DataError::Unmatched {
+            set,
+            pairing,
+            only_images: Box::new(only_images),
+            only_captions: Box::new(only_captions),
+            rewrite: rewrite.map(Box::new),
+        })
     };
     found().unwrap_or_else(DataError::from)
 }
