@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanDuration, ProgressBar};
 use sail_vl::core::Progress;
+use sail_vl::data::source::PassedOver;
 use sail_vl::extract::{Event, Observer};
 
 use crate::interrupt::Saving;
@@ -46,6 +47,13 @@ impl EncodeProgress {
     }
 }
 
+/// Shows which files the source passes over, if any.
+pub(crate) fn show_passed_over(passed_over: &PassedOver) {
+    if !passed_over.is_empty() {
+        line(&format!("passes over {passed_over}"));
+    }
+}
+
 fn line(text: &str) {
     progress::line(&format!("encode  {text}"));
 }
@@ -75,7 +83,6 @@ impl Observer for EncodeProgress {
                 }
             }
             Event::Skipped(_) => self.skipped += 1,
-            Event::PassedOver(files) => line(&format!("passes over {files}")),
             Event::Progress(Progress { done, .. }) => match &self.bar {
                 Some(bar) => {
                     bar.set_position(done);

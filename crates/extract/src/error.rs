@@ -183,6 +183,14 @@ impl ExtractError {
     }
 }
 
+/// What a source without records has instead.
 fn found(passed_over: &PassedOver) -> String {
-    if passed_over.is_empty() { String::new() } else { format!("; passed over {passed_over}") }
+    if passed_over.is_empty() {
+        return String::new();
+    }
+    let fields = match passed_over.suffixes.contains_key("json") {
+        true => "; captions in `.json` members are chosen by their field (`--caption-column`)",
+        false => "",
+    };
+    format!("; passed over {passed_over}{fields}")
 }

@@ -1,7 +1,6 @@
 //! Progress of an extraction.
 
 use sail_core::Progress;
-use sail_data::source::PassedOver;
 
 use crate::skipped::Skipped;
 
@@ -11,8 +10,6 @@ use crate::skipped::Skipped;
 pub enum Event<'a> {
     /// The extraction starts or resumes, or a block of records is done. Skipped records count as done.
     Progress(Progress),
-    /// The source passes over files because of their suffix. At the start, if there are any.
-    PassedOver(&'a PassedOver),
     /// A record was skipped.
     Skipped(&'a Skipped),
 }

@@ -78,9 +78,6 @@ pub(crate) fn run<T: Send, P: Send>(
         true => folder::resume(out, &job)?,
         false => folder::create(out, &job, options, &passed_over)?,
     };
-    if !passed_over.is_empty() {
-        observer.observe(Event::PassedOver(&passed_over));
-    }
     let writer = match continues {
         false => None,
         true => match StoreWriter::reopen(out, job.rows_per_shard) {

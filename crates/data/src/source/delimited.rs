@@ -79,7 +79,13 @@ pub(super) struct Delimited {
 
 impl Delimited {
     pub(super) fn open(path: &Path, layout: Layout, max: usize) -> Result<Self, DataError> {
-        let first = QuotedRows::open(path, layout, max)?.next_row().map_err(DataError::io(path))?;
+        let mut rows = QuotedRows::open(path, layout, max)?;
+        let mut next = || rows.next_row().map_err(DataError::io(path));
+        let mut first = next()?;
+        // Without a header, the first row that can be read states their number.
+        while let (false, Some(Err(_))) = (layout.header, &first) {
+            first = next()?;
+        }
         let first = first.unwrap_or_else(|| Err("it is missing".to_owned()));
         let names: Result<Vec<String>, String> = first.and_then(|fields| match layout {
             Layout { numbered: true, .. } => Ok(vec!["image".to_owned(), "caption".to_owned()]),

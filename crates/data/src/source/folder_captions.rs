@@ -12,7 +12,7 @@ use super::image_root::ImageRoot;
 use super::options::SourceOptions;
 use super::passed_over::PassedOver;
 use super::record::{Record, RecordSource, Records};
-use super::sidecar::{is_text_suffix, object, text_file};
+use super::sidecar::{is_caption_suffix, object, text_file};
 use super::window::{Window, count};
 use crate::DataError;
 
@@ -45,20 +45,11 @@ impl FolderCaptions {
     pub(super) fn open(path: &Path, options: &SourceOptions) -> Result<Self, DataError> {
         let root = ImageRoot::new(path, options)?;
         let fields = options.caption_columns.clone();
-        let is_caption = |suffix: &str| match fields.is_empty() {
-            true => is_text_suffix(suffix),
-            false => suffix.eq_ignore_ascii_case("json"),
-        };
         let (mut passed_over, mut files) = (PassedOver::default(), Vec::new());
         let images = images(&root, |file| match file.key.rsplit_once('.') {
-            Some((_, suffix)) if is_caption(suffix) => files.push(file.key),
+            Some((_, suffix)) if is_caption_suffix(suffix, options) => files.push(file.key),
             _ => passed_over.add(&file.key),
         })?;
-        if images.is_empty() || files.is_empty() {
-            images.iter().for_each(|image| passed_over.add(&image.key));
-            files.iter().for_each(|file| passed_over.add(file));
-            return Err(DataError::NotASource { path: path.to_owned(), wanted: "captions", passed_over });
-        }
         // The first in the order of the names, and whether it has an image.
         files.sort_unstable();
         let mut by_name: BTreeMap<&str, (&str, bool)> = BTreeMap::new();
@@ -77,6 +68,11 @@ impl FolderCaptions {
                 }
             };
             entries.push(Entry { key, file });
+        }
+        if entries.iter().all(|entry| entry.file.is_err()) {
+            entries.iter().for_each(|image| passed_over.add(&image.key));
+            files.iter().for_each(|file| passed_over.add(file));
+            return Err(DataError::NotASource { path: path.to_owned(), wanted: "captions", passed_over });
         }
         let unused = files.iter().filter(|file| by_name.get(stem(file)) != Some(&(file.as_str(), true)));
         entries.extend(unused.map(|file| Entry {

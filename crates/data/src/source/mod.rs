@@ -16,6 +16,7 @@ mod listing;
 mod members;
 mod open;
 mod options;
+mod owners;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod passed_over;

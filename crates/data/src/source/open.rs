@@ -19,9 +19,10 @@ use super::shards::{self, Files};
 use super::table::{Table, TableCaptions, TableImages};
 use super::tar::{TarCaptions, TarImages};
 use crate::DataError;
+use crate::error::ensure_file;
 use crate::file::open_file;
 
-const IMAGES: &str = "images";
+pub(super) const IMAGES: &str = "images";
 const CAPTIONS: &str = "captions";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,8 +125,9 @@ impl Format {
 /// cells that are not valid UTF-8; invalid rows. Nothing is unpacked to disk.
 ///
 /// Iterating over a corrupt or truncated tar or Parquet file returns the records before the corruption and then an error.
-/// Memory does not grow with the number of records, with two exceptions: the names of a folder (about 80 bytes each) and
-/// the contents of COCO files are kept.
+/// Memory does not grow with the number of records, with three exceptions: the names of a folder (about 80 bytes each), the
+/// contents of COCO files, and hashes of keys that have to be unique, those of the samples of a tar and of tables with keys
+/// beside paths (about 50 bytes each).
 ///
 /// [WebDataset]: https://github.com/webdataset/webdataset
 ///
@@ -167,7 +169,7 @@ pub fn open_images(
             Format::TextLines => None,
             table => {
                 let table = TableImages::new(open_table(table, path, options)?, options)?;
-                let keys = table.keys;
+                let keys = table.keys();
                 Some((Box::new(table), keys))
             }
         })
@@ -179,7 +181,7 @@ pub fn open_images(
 /// | path | captions | key |
 /// |---|---|---|
 /// | `.csv`, `.tsv`, `.jsonl`, `.ndjson`, `.parquet` | [`caption_columns`](SourceOptions::caption_columns), row by row; every element of a list is a caption | [`key_column`](SourceOptions::key_column), else the path of the image, else the row number |
-/// | a folder of images | the files `.txt` (or `.text`, `.caption`) of the same names, or fields of the `.json` files if columns are given | the path of the image |
+/// | a folder of images | the files `.txt` (or `.text`, `.caption`) of the same names, or fields of the `.json` files if columns are given; without such files, `metadata.csv`, `metadata.jsonl` or Parquet files in it | the path of the image |
 /// | a folder of `.tar`, or `.tar` | the `.txt` (or `.text`, `.caption`) members, at most one per sample; or fields of the `.json` members and text members such as `outputs.txt`, if columns are given | the name of the member without its field |
 /// | `.json` | COCO captions, in the order of `images`, then of the annotation ids | `file_name` of the image |
 /// | `.txt` | the lines | the line number, from 1 |
@@ -221,7 +223,7 @@ pub fn open_captions(
             }
             table => {
                 let table = TableCaptions::new(open_table(table, path, options)?, options)?;
-                let keys = table.keys;
+                let keys = table.keys();
                 Some((Box::new(table), keys))
             }
         })
@@ -238,7 +240,7 @@ fn open<T: 'static>(
     options: &SourceOptions,
     open_file: impl Fn(Format, &Path) -> Result<Option<Opened<T>>, DataError>,
 ) -> Result<Box<dyn RecordSource<T>>, DataError> {
-    let Files { files, passed_over } = shards::find(path, wanted)?;
+    let Files { files, passed_over } = shards::find(path, wanted, options)?;
     let mut sources: Vec<Box<dyn RecordSource<T>>> = Vec::with_capacity(files.len());
     let mut has_names = false;
     for (path, name) in files.iter().zip(scope::names(&files)) {
@@ -266,17 +268,25 @@ fn open<T: 'static>(
     }
 }
 
-/// Checks that a file is not a pointer or a page in its place.
+/// Checks that a file is not a pointer or a page in its place, and not in UTF-16, whose lines would be read as text with
+/// zeros.
 fn check_content(path: &Path) -> Result<(), DataError> {
     if path.is_dir() {
         return Ok(());
     }
     let mut start = Vec::new();
     open_file(path)?.take(512).read_to_end(&mut start).map_err(DataError::io(path))?;
-    match sail_support::stand_in(&start) {
-        Some(found) => Err(DataError::StandIn { path: path.to_owned(), found }),
-        None => Ok(()),
+    if let Some(found) = sail_support::stand_in(&start) {
+        return Err(DataError::StandIn { path: path.to_owned(), found });
     }
+    let is_utf16 = start.starts_with(b"\xff\xfe") || start.starts_with(b"\xfe\xff");
+    ensure_file(
+        !is_utf16,
+        path,
+        "the encoding",
+        "UTF-16",
+        "UTF-8: convert it, for example with `iconv -f UTF-16 -t UTF-8`",
+    )
 }
 
 fn open_table(format: Format, path: &Path, options: &SourceOptions) -> Result<Arc<dyn Table>, DataError> {

@@ -68,7 +68,7 @@ impl QuotedRows {
             more.into_iter().rev().for_each(|line| self.ahead.push_front(line));
             return Ok(Some(Err(format!(
                 "a quote opens in the row (line {}) and does not close: double the quotes within a field, or read the \
-                 file without quotes",
+                 file without quotes (`--no-quotes`)",
                 first.number
             ))));
         }

@@ -1,6 +1,7 @@
 //! Keys that have been seen.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::{BuildHasher, RandomState};
 
 /// A map from keys to values that does not store the keys: 128 bits of hashes instead, keyed at random, so that chosen keys
@@ -12,13 +13,16 @@ pub(super) struct Seen<T> {
 }
 
 impl<T: Copy> Seen<T> {
+    /// Returns the hash of a text.
+    pub(super) fn hash(&self, text: &[u8]) -> [u64; 2] {
+        self.hashers.each_ref().map(|state| state.hash_one(text))
+    }
+
     /// Inserts a key unless it is present, and returns the value that it has already.
     pub(super) fn insert(&mut self, key: &str, value: T) -> Option<T> {
-        let hash = self.hashers.each_ref().map(|state| state.hash_one(key));
-        let entry = self.values.entry(hash);
-        match entry {
-            std::collections::hash_map::Entry::Occupied(found) => Some(*found.get()),
-            std::collections::hash_map::Entry::Vacant(free) => {
+        match self.values.entry(self.hash(key.as_bytes())) {
+            Entry::Occupied(found) => Some(*found.get()),
+            Entry::Vacant(free) => {
                 free.insert(value);
                 None
             }

@@ -4,9 +4,12 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::image_root::is_image_name;
+use super::image_root::is_image_extension;
 use super::listing::{is_hidden, list};
+use super::open::IMAGES;
+use super::options::SourceOptions;
 use super::passed_over::PassedOver;
+use super::sidecar::is_caption_suffix;
 use crate::DataError;
 use crate::file::open_file;
 
@@ -20,18 +23,17 @@ pub(super) struct Files {
     pub(super) passed_over: PassedOver,
 }
 
-/// Returns the tars of a folder, the Parquet files of a folder without images, the files that match a pattern, or the path
-/// itself.
+/// Returns the tars or tables of a folder, the files that match a pattern, or the path itself.
 ///
 /// If the path does not exist, its last component may be a pattern: `{00000..00099}` is a range, `{a,b}` are alternatives,
 /// `*` matches any string and `?` one character. All files of a brace expansion must exist. A file that matches twice is read
 /// once.
-pub(super) fn find(path: &Path, wanted: &'static str) -> Result<Files, DataError> {
+pub(super) fn find(path: &Path, wanted: &'static str, options: &SourceOptions) -> Result<Files, DataError> {
     let none = || DataError::NotASource { path: path.to_owned(), wanted, passed_over: PassedOver::default() };
     let folder = path.parent().unwrap_or(Path::new(""));
     let pattern = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     if path.is_dir() {
-        return in_folder(path);
+        return in_folder(path, wanted, options);
     }
     let found = |files| Ok(Files { files, passed_over: PassedOver::default() });
     if path.exists() || !pattern.contains(['*', '?', '{']) {
@@ -55,27 +57,41 @@ pub(super) fn find(path: &Path, wanted: &'static str) -> Result<Files, DataError
     if files.is_empty() { Err(none()) } else { found(files) }
 }
 
-/// Returns the archives or Parquet files of a folder, or the folder itself.
-fn in_folder(folder: &Path) -> Result<Files, DataError> {
+/// Tables of the captions of a folder of images, as in the layout of Hugging Face's `imagefolder`.
+const METADATA: [&str; 3] = ["metadata.csv", "metadata.jsonl", "metadata.parquet"];
+
+/// Returns the archives or tables of a folder, or the folder itself.
+///
+/// Beside images, tables are used for captions only, and only if these are not in files of their own.
+fn in_folder(folder: &Path, wanted: &'static str, options: &SourceOptions) -> Result<Files, DataError> {
     let mut files = matching(folder, "*.tar")?;
+    if files.is_empty() {
+        files = METADATA.iter().map(|name| folder.join(name)).filter(|path| path.is_file()).take(1).collect();
+    }
     if files.is_empty() {
         files = matching(folder, "*.parquet")?;
     }
-    let (mut passed_over, mut has_images) = (PassedOver::default(), false);
-    if !files.is_empty() {
-        let known: HashSet<&str> =
-            files.iter().filter_map(|file| file.file_name().and_then(|name| name.to_str())).collect();
-        list(folder, false, |entry| {
-            has_images |= is_image_name(&entry.key);
-            if !known.contains(entry.key.as_str()) {
-                passed_over.add(&entry.key);
+    let itself = || Files { files: vec![folder.to_owned()], passed_over: PassedOver::default() };
+    let Some(first) = files.first() else { return Ok(itself()) };
+    let is_table = first.extension().is_some_and(|extension| extension != "tar");
+    let known: HashSet<&str> =
+        files.iter().filter_map(|file| file.file_name().and_then(|name| name.to_str())).collect();
+    let (mut passed_over, mut images, mut captions) = (PassedOver::default(), HashSet::new(), Vec::new());
+    list(folder, options.follow_links, |entry| {
+        if !known.contains(entry.key.as_str()) {
+            passed_over.add(&entry.key);
+        }
+        if let (true, Some((stem, suffix))) = (is_table, entry.key.rsplit_once('.')) {
+            if is_image_extension(suffix) {
+                images.insert(stem.to_owned());
+            } else if is_caption_suffix(suffix, options) {
+                captions.push(stem.to_owned());
             }
-        })?;
-    }
-    // Beside images, Parquet files are their metadata, as in img2dataset's folders.
-    let is_metadata = has_images && files.iter().all(|file| file.extension().is_some_and(|e| e == "parquet"));
-    if files.is_empty() || is_metadata {
-        return Ok(Files { files: vec![folder.to_owned()], passed_over: PassedOver::default() });
+        }
+    })?;
+    let has_captions = || captions.iter().any(|stem| images.contains(stem));
+    if !images.is_empty() && (wanted == IMAGES || has_captions()) {
+        return Ok(itself());
     }
     Ok(Files { files, passed_over })
 }

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::json_lines::cell;
+use super::options::SourceOptions;
 use super::table::Cell;
 use super::text::caption;
 
@@ -12,6 +13,14 @@ const SUFFIXES: [&str; 3] = ["txt", "text", "caption"];
 /// Returns whether a suffix is that of a file with a caption.
 pub(super) fn is_text_suffix(suffix: &str) -> bool {
     SUFFIXES.iter().any(|known| suffix.eq_ignore_ascii_case(known))
+}
+
+/// Returns whether a suffix is that of the files with captions beside images: text, or JSON if fields are chosen.
+pub(super) fn is_caption_suffix(suffix: &str, options: &SourceOptions) -> bool {
+    match options.caption_columns.is_empty() {
+        true => is_text_suffix(suffix),
+        false => suffix.eq_ignore_ascii_case("json"),
+    }
 }
 
 /// Returns the caption of a text file, without a byte order mark and the white space after it.

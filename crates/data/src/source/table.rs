@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::image_root::{ImageRoot, check_size};
 use super::options::SourceOptions;
+use super::owners::check_owners;
 use super::record::{ImageData, Record, RecordSource, Records};
 use super::scope::KeyKind;
 use super::text::{caption, text, too_long};
@@ -155,21 +156,32 @@ fn choose(table: &dyn Table, chosen: Option<&str>, usual: &[&str]) -> Result<usi
     })
 }
 
-/// Returns the key column, or `None` if the key is the row number, and the kind of the keys.
+/// The columns that a record is known by.
+#[derive(Clone, Copy)]
+struct Keys {
+    /// The key column, or `None` if the key is the row number.
+    column: Option<usize>,
+    kind: KeyKind,
+    /// The column of the image paths, if another column has the keys.
+    owner: Option<usize>,
+}
+
+/// Returns the columns of the keys.
 ///
-/// It is the same for images and captions of a table, so that they pair.
-fn key_column(table: &dyn Table, options: &SourceOptions) -> Result<(Option<usize>, KeyKind), DataError> {
+/// They are the same for images and captions of a table, so that they pair.
+fn key_column(table: &dyn Table, options: &SourceOptions) -> Result<Keys, DataError> {
     let image = match options.image_column.as_deref() {
         Some(name) => Some(choose(table, Some(name), &[])?),
         None => choose(table, None, &IMAGE_COLUMNS).ok(),
     };
     let path = image.filter(|&image| table.columns()[image].kind == ColumnKind::Text);
-    let key = match options.key_column.as_deref() {
+    let column = match options.key_column.as_deref() {
         Some(name) => Some(choose(table, Some(name), &[])?),
         None => choose(table, None, &KEY_COLUMNS).ok().or(path),
     };
-    let kind = if key.is_some() && key == path { KeyKind::Path } else { KeyKind::Name };
-    Ok((key, kind))
+    let is_path = column.is_some() && column == path;
+    let kind = if is_path { KeyKind::Path } else { KeyKind::Name };
+    Ok(Keys { column, kind, owner: path.filter(|_| column.is_some() && !is_path) })
 }
 
 /// Returns the key of a row. If it is a cell, it is removed from the end of the cells.
@@ -183,19 +195,18 @@ fn take_key(cells: &mut Vec<Cell>, keyed: bool, number: u64, max: usize) -> Resu
 pub(super) struct TableImages {
     table: Arc<dyn Table>,
     columns: Vec<usize>,
-    keyed: bool,
+    keys: Keys,
     /// Where the images are; `None` where the cells hold them.
     root: Option<Arc<ImageRoot>>,
     kind: ColumnKind,
     max_image_bytes: u64,
     max_text_bytes: usize,
-    pub(super) keys: KeyKind,
 }
 
 impl TableImages {
     pub(super) fn new(table: Arc<dyn Table>, options: &SourceOptions) -> Result<Self, DataError> {
         let image = choose(&*table, options.image_column.as_deref(), &IMAGE_COLUMNS)?;
-        let (key, keys) = key_column(&*table, options)?;
+        let keys = key_column(&*table, options)?;
         let kind = table.columns()[image].kind;
         let root = match kind {
             ColumnKind::Bytes if options.image_root.is_some() => {
@@ -213,14 +224,17 @@ impl TableImages {
         };
         Ok(Self {
             table,
-            columns: [image].into_iter().chain(key).collect(),
-            keyed: key.is_some(),
+            columns: [image].into_iter().chain(keys.column).collect(),
+            keys,
             root,
             kind,
             max_image_bytes: options.max_image_bytes,
             max_text_bytes: options.max_text_bytes,
-            keys,
         })
+    }
+
+    pub(super) fn keys(&self) -> KeyKind {
+        self.keys.kind
     }
 }
 
@@ -230,7 +244,8 @@ impl RecordSource<ImageData> for TableImages {
     }
 
     fn records(&self, range: Range<u64>) -> Result<Records<ImageData>, DataError> {
-        let (keyed, root, unit, kind) = (self.keyed, self.root.clone(), self.table.unit(), self.kind);
+        let keyed = self.keys.column.is_some();
+        let (root, unit, kind) = (self.root.clone(), self.table.unit(), self.kind);
         let (max_image_bytes, max_text_bytes) = (self.max_image_bytes, self.max_text_bytes);
         let image = move |cell: Cell| match (&root, cell) {
             (Some(root), Cell::Path(path)) => root.image(&text(path, "path")?),
@@ -254,17 +269,19 @@ impl RecordSource<ImageData> for TableImages {
                 Err(reason) => unnamed(reason),
             }
         };
-        let rows = self.table.rows(&self.columns, range.start)?;
-        Ok(Box::new(Window::new(rows, range.start, &range).map(move |row| row.map(&record))))
+        let (rows, first) = match self.keys.owner {
+            Some(_) => (check_owners(self.table.rows(&self.columns, 0)?, true), 0),
+            None => (self.table.rows(&self.columns, range.start)?, range.start),
+        };
+        Ok(Box::new(Window::new(rows, first, &range).map(move |row| row.map(&record))))
     }
 }
 
 pub(super) struct TableCaptions {
     table: Arc<dyn Table>,
     captions: Vec<usize>,
-    key: Option<usize>,
+    keys: Keys,
     max_text_bytes: usize,
-    pub(super) keys: KeyKind,
 }
 
 impl TableCaptions {
@@ -273,17 +290,32 @@ impl TableCaptions {
             [] => vec![choose(&*table, None, &CAPTION_COLUMNS)?],
             names => names.iter().map(|name| choose(&*table, Some(name), &[])).collect::<Result<_, _>>()?,
         };
-        let (key, keys) = key_column(&*table, options)?;
-        Ok(Self { table, captions, key, max_text_bytes: options.max_text_bytes, keys })
+        let keys = key_column(&*table, options)?;
+        Ok(Self { table, captions, keys, max_text_bytes: options.max_text_bytes })
+    }
+
+    pub(super) fn keys(&self) -> KeyKind {
+        self.keys.kind
+    }
+
+    /// Returns the number of rows that can be skipped before a record, and the number of their records.
+    fn skippable(&self, record: u64) -> (u64, u64) {
+        match self.keys.owner {
+            // All keys are needed.
+            Some(_) => (0, 0),
+            None => self.table.skippable(&self.captions, record),
+        }
     }
 
     /// Iterates over all records from the first of a row on.
     fn walk(&self, row: u64) -> Result<Walk, DataError> {
-        let columns: Vec<usize> = self.captions.iter().copied().chain(self.key).collect();
+        let Keys { column, owner, .. } = self.keys;
+        let columns: Vec<usize> = self.captions.iter().copied().chain(owner).chain(column).collect();
+        let rows = self.table.rows(&columns, row)?;
         Ok(Walk {
-            rows: self.table.rows(&columns, row)?,
+            rows: if owner.is_some() { check_owners(rows, false) } else { rows },
             pending: VecDeque::new(),
-            keyed: self.key.is_some(),
+            keyed: column.is_some(),
             unit: self.table.unit(),
             max: self.max_text_bytes,
         })
@@ -292,12 +324,12 @@ impl TableCaptions {
 
 impl RecordSource<String> for TableCaptions {
     fn count(&self) -> Result<u64, DataError> {
-        let (rows, records) = self.table.skippable(&self.captions, u64::MAX);
+        let (rows, records) = self.skippable(u64::MAX);
         Ok(records + count(self.walk(rows)?)?)
     }
 
     fn records(&self, range: Range<u64>) -> Result<Records<String>, DataError> {
-        let (rows, records) = self.table.skippable(&self.captions, range.start);
+        let (rows, records) = self.skippable(range.start);
         Ok(Box::new(Window::new(self.walk(rows)?, records, &range)))
     }
 }

@@ -76,3 +76,30 @@ fn files_without_counterpart_are_skipped_by_name() {
     let records = captions(folder.path(), &options("", "", &["alt"]));
     assert!(reason(&records[0]).contains("not a JSON object"), "{:?}", records[0]);
 }
+
+#[test]
+fn tables_beside_images_hold_their_captions() {
+    let folder = tempfile::tempdir().unwrap();
+    file(&folder, "classes/cat.png", "image");
+    file(&folder, "LICENSE.txt", "text");
+    file(&folder, "metadata.jsonl", "{\"file_name\": \"classes/cat.png\", \"text\": \"a cat\"}\n");
+    let default = SourceOptions::default();
+    assert_eq!(keys(&images(folder.path(), &default)), ["classes/cat.png"]);
+    let records = captions(folder.path(), &default);
+    assert_eq!((keys(&records), usable(&records)), (vec!["classes/cat.png"], vec![Some("a cat")]));
+    // Files of their own take precedence.
+    file(&folder, "classes/cat.txt", "one cat");
+    let records = captions(folder.path(), &default);
+    assert_eq!(
+        (keys(&records), usable(&records)),
+        (vec!["classes/cat.png", "LICENSE.txt"], vec![Some("one cat"), None])
+    );
+    for name in ["metadata.jsonl", "classes/cat.txt"] {
+        fs::remove_file(folder.path().join(name)).unwrap();
+    }
+    let error = open_captions(folder.path(), &default).err().unwrap();
+    assert!(
+        error.to_string().contains("contains no captions (passed over 2 files: 1 .png, 1 .txt)"),
+        "{error}"
+    );
+}

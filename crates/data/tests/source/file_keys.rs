@@ -133,3 +133,30 @@ fn pointers_in_the_place_of_a_source_are_named() {
         assert!(matches!(error, DataError::StandIn { .. }) && error.to_string().contains(part), "{error}");
     }
 }
+
+#[test]
+fn a_key_of_two_images_in_one_table_is_skipped_on_both_sides() {
+    let folder = tempfile::tempdir().unwrap();
+    // Two tables, one after the other, as `cat` makes them; two captions of an image are not two images.
+    let rows =
+        [(0, "a/0.jpg", "one"), (0, "a/0.jpg", "one more"), (1, "a/1.jpg", "two"), (0, "b/0.jpg", "three")];
+    for name in rows.map(|(_, path, _)| path) {
+        file(&folder, name, "image");
+    }
+    let lines =
+        rows.map(|(key, path, text)| serde_json::json!({"key": key, "path": path, "text": text}).to_string());
+    let csv = rows.map(|(key, path, text)| format!("{key},{path},{text}"));
+    for (name, content) in
+        [("a.jsonl", lines.join("\n")), ("a.csv", format!("key,path,text\n{}\n", csv.join("\n")))]
+    {
+        let path = file(&folder, name, content);
+        let (images, captions) =
+            (images(&path, &SourceOptions::default()), captions(&path, &SourceOptions::default()));
+        assert_eq!(keys(&images)[..3], ["0", "0", "1"]);
+        assert_eq!(keys(&captions), keys(&images));
+        assert_eq!(usable(&captions), [Some("one"), Some("one more"), Some("two"), None]);
+        for reason in [reason(&images[3]), reason(&captions[3])] {
+            assert!(reason.starts_with("the key `0` is that of another image in an earlier row"), "{reason}");
+        }
+    }
+}

@@ -62,3 +62,23 @@ fn coco_ids_have_any_type() {
         assert_eq!(keys(&images(&path, &SourceOptions::default())), ["a.jpg", "b.jpg", "c.jpg"]);
     }
 }
+
+#[test]
+fn utf16_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in [
+        ("a.txt", "one\ntwo\n"),
+        ("a.csv", "key,caption\n1,one\n"),
+        ("a.jsonl", "{\"text\": \"a\"}"),
+        ("a.json", "{}"),
+    ] {
+        let units = "\u{feff}".encode_utf16().chain(text.encode_utf16());
+        let little: Vec<u8> = units.clone().flat_map(u16::to_le_bytes).collect();
+        let big: Vec<u8> = units.flat_map(u16::to_be_bytes).collect();
+        for content in [little, big] {
+            let error =
+                open_captions(&file(&folder, name, content), &SourceOptions::default()).err().unwrap();
+            assert!(error.to_string().contains("the encoding is UTF-16, expected UTF-8"), "{error}");
+        }
+    }
+}

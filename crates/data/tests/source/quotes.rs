@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// The caption of a row as it is in the file.
+type Row<'a> = &'a dyn Fn(usize) -> String;
+
 /// The keys and captions of a table.
 fn read(
     folder: &tempfile::TempDir,
@@ -45,7 +48,7 @@ fn fields_are_those_of_pandas() {
 fn an_open_quote_costs_its_own_row_only() {
     let folder = tempfile::tempdir().unwrap();
     let default = SourceOptions::default();
-    let table = |separator: char, line_end: &str, quoted: &dyn Fn(usize) -> String| {
+    let table = |separator: char, line_end: &str, quoted: Row| {
         let rows = (0..200).map(|row| format!("{row}.png{separator}{}{line_end}", quoted(row)));
         format!("path{separator}caption{line_end}{}", rows.collect::<String>())
     };
@@ -58,7 +61,7 @@ fn an_open_quote_costs_its_own_row_only() {
         2 => "\"picture 2".to_owned(),
         _ => format!("\"picture {row}\""),
     };
-    let cases: [(&[usize], &dyn Fn(usize) -> String); 5] = [
+    let cases: [(&[usize], Row); 5] = [
         (&[2], &open(&[2])),
         (&[190], &open(&[190])),
         (&[2, 7], &open(&[2, 7])),
