@@ -333,7 +333,7 @@ pub enum DataError {
         /// Index of the caption set with the fewest matches.
         set: usize,
         /// How many rows have a partner.
-        pairing: Pairing,
+        pairing: Box<Pairing>,
         /// Image rows without a caption in that set.
         only_images: Box<KeySample>,
         /// Caption rows of that set without an image.
@@ -368,8 +368,8 @@ pub enum DataError {
 fn too_few(rows: usize, batch: usize) -> String {
     match rows {
         0 | 1 => format!(
-            "found {rows} rows for batches, expected at least 2, because a contrastive loss compares a pair with the others \
-             of its batch: hold out fewer or add data"
+            "a batch needs at least 2 rows, found {rows}, because a contrastive loss compares a pair with the others of its batch: \
+             hold out fewer or add data"
         ),
         rows => format!(
             "a batch of {batch} is larger than the {rows} rows: choose a smaller batch size or add data"
