@@ -333,7 +333,7 @@ pub enum DataError {
         /// Index of the caption set with the fewest matches.
         set: usize,
         /// How many rows have a partner.
-        pairing: Pairing,
+        pairing: Box<Pairing>,
         /// Image rows without a caption in that set.
         only_images: KeySample,
         /// Caption rows of that set without an image.

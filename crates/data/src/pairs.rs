@@ -404,7 +404,8 @@ fn refusal(images: &dyn FeatureSource, captions: &[CaptionSet], pairing: Pairing
                 true => suggest(images, &*captions.source, captions.len())?,
                 false => None,
             };
-        Ok(DataError::Unmatched { set, pairing, only_images, only_captions, rewrite: rewrite.map(Box::new) })
+        let (pairing, rewrite) = (Box::new(pairing), rewrite.map(Box::new));
+        Ok(DataError::Unmatched { set, pairing, only_images, only_captions, rewrite })
     };
     found().unwrap_or_else(DataError::from)
 }
