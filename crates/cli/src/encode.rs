@@ -1,7 +1,7 @@
 //! `sail encode`.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use sail_vl::core::{Dtype, ImagePooling, TextPooling};
@@ -15,6 +15,7 @@ use crate::error::CliError;
 use crate::interrupt::stop_flag;
 use crate::models::{ModelArgs, PromptArgs};
 use crate::named::named;
+use crate::objects::Output;
 use crate::output::print;
 use crate::sources::SourceArgs;
 #[cfg(feature = "url")]
@@ -36,7 +37,7 @@ pub(crate) enum EncodeCommand {
 struct JobArgs {
     #[command(flatten)]
     source: SourceArgs,
-    /// Folder of the store to write.
+    /// Folder of the store to write, or with object stores its URL, such as `s3://bucket/folder`.
     #[arg(long, value_name = "STORE")]
     out: String,
     /// Data type of the stored features.
@@ -120,6 +121,7 @@ impl JobArgs {
         &self,
         input: &str,
         source: &SourceOptions,
+        out: &Output,
         base: ExtractOptions,
     ) -> Result<ExtractOptions, CliError> {
         let options = ExtractOptions {
@@ -133,8 +135,15 @@ impl JobArgs {
             threads: rayon::current_num_threads(),
             ..base
         };
-        options.check_output(Path::new(&self.out))?;
+        options.check_output(out.folder())?;
         Ok(options)
+    }
+
+    /// Reports that a store in an object store needs no work.
+    fn report_complete(&self) -> Result<(), CliError> {
+        print(self.json, &json!({"store": self.out, "embedded": 0}), |out| {
+            writeln!(out, "the store was complete\nstore: {}", self.out)
+        })
     }
 
     fn report(&self, extraction: &Extraction, passed_over: &PassedOver) -> Result<(), CliError> {
@@ -174,8 +183,9 @@ pub(crate) fn run(command: &EncodeCommand) -> Result<(), CliError> {
 fn images(args: &ImagesArgs) -> Result<(), CliError> {
     let ImagesArgs { model, job, .. } = args;
     let columns = SourceOptions { image_root: args.image_root.clone(), ..job.source.options() };
+    let Some(out) = Output::new(&job.out, job.resume)? else { return job.report_complete() };
     let base = ExtractOptions { block: args.batch, ..ExtractOptions::images() };
-    let options = job.options(&args.input, &columns, base)?;
+    let options = job.options(&args.input, &columns, &out, base)?;
     let options = ExtractOptions { stop: stop_flag(), ..options };
     #[cfg(feature = "url")]
     let options = ExtractOptions {
@@ -192,18 +202,20 @@ fn images(args: &ImagesArgs) -> Result<(), CliError> {
         let plan = Plan::new(tower.provenance(), dim, records, &options, device, store);
         return plan.passing_over(source.passed_over()?).print(job.json);
     }
-    let out = Path::new(&job.out);
     let passed_over = source.passed_over()?;
     show_passed_over(&passed_over);
-    let extraction = extract_images(&tower, source.as_ref(), out, &options, &mut EncodeProgress::new())?;
+    let extraction =
+        extract_images(&tower, source.as_ref(), out.folder(), &options, &mut EncodeProgress::new())?;
+    out.finish()?;
     job.report(&extraction, &passed_over)
 }
 
 fn texts(args: &TextsArgs) -> Result<(), CliError> {
     let TextsArgs { model, job, .. } = args;
     let columns = SourceOptions { caption_columns: args.caption_column.clone(), ..job.source.options() };
+    let Some(out) = Output::new(&job.out, job.resume)? else { return job.report_complete() };
     let base = ExtractOptions { block: args.batch, ..ExtractOptions::texts() };
-    let options = job.options(&args.input, &columns, base)?;
+    let options = job.options(&args.input, &columns, &out, base)?;
     let options = ExtractOptions { stop: stop_flag(), ..options };
     let device = model.device.open()?;
     let source = sources::captions(&args.input, &columns)?;
@@ -215,9 +227,10 @@ fn texts(args: &TextsArgs) -> Result<(), CliError> {
         let plan = Plan::new(tower.provenance(), dim, records, &options, device, store);
         return plan.passing_over(source.passed_over()?).print(job.json);
     }
-    let out = Path::new(&job.out);
     let passed_over = source.passed_over()?;
     show_passed_over(&passed_over);
-    let extraction = extract_texts(&tower, source.as_ref(), out, &options, &mut EncodeProgress::new())?;
+    let extraction =
+        extract_texts(&tower, source.as_ref(), out.folder(), &options, &mut EncodeProgress::new())?;
+    out.finish()?;
     job.report(&extraction, &passed_over)
 }

@@ -56,6 +56,9 @@ pub(crate) enum CliError {
     SweepFailed { failed: usize, settings: usize },
     #[error("probe failed")]
     Probe(#[from] ProbeError),
+    #[cfg(feature = "objects")]
+    #[error("cannot use objects")]
+    Objects(#[from] sail_vl::objects::ObjectError),
     #[error("cannot write the report")]
     Report(#[from] ReportError),
     #[error("interrupted after {steps} steps: run the same command with `--resume` to continue")]
@@ -145,8 +148,8 @@ impl CliError {
             | Self::EncodingInterrupted { .. }
             | Self::TaskInterrupted { .. } => interrupt::EXIT_CODE,
             Self::Usage(_) | Self::Config(_) | Self::Device(_) => 2,
-            // Settings in files are no usage.
-            Self::HeadFile { .. } | Self::Model { .. } | Self::Open(_) => 1,
+            // Settings in a head file are no usage.
+            Self::HeadFile { .. } | Self::Open(SailError::Head(_)) => 1,
             Self::Train(
                 TrainError::Exists { .. }
                 | TrainError::NoRun { .. }
@@ -205,7 +208,8 @@ fn is_usage(error: &(dyn Error + 'static)) -> bool {
         Some(Config(_) | Segmentation(SegmentationError::Config(_)) | Template { .. } | Unrecorded { .. })
     );
     let task = matches!(error.downcast_ref(), Some(TaskError::NoSplit { .. } | TaskError::Template { .. }));
-    error.is::<ConfigError>() || data || model || task
+    let option = matches!(error.downcast_ref(), Some(ModelError::Option(_)));
+    error.is::<ConfigError>() || data || model || task || option
 }
 
 /// An error and its causes, on one line.

@@ -38,11 +38,16 @@ pub(crate) struct GlobalArgs {
     /// Number of CPU threads [default: one for each core].
     #[arg(long, global = true, value_name = "N", env = "SAIL_THREADS", hide_env_values = true)]
     threads: Option<NonZeroUsize>,
+    #[cfg(feature = "objects")]
+    #[command(flatten)]
+    objects: crate::objects::ObjectArgs,
 }
 
 impl GlobalArgs {
     /// Sets up logs, progress and threads for the whole process.
     pub(crate) fn apply(&self) -> Result<(), CliError> {
+        #[cfg(feature = "objects")]
+        self.objects.apply();
         let mode = if self.quiet { ProgressMode::Never } else { self.progress };
         progress::set(mode, stderr().is_terminal());
         let layer = tracing_subscriber::fmt::layer()

@@ -14,6 +14,7 @@ use sail_vl::train::TrainError;
 
 use crate::error::CliError;
 use crate::named::named;
+use crate::objects;
 use crate::progress::{BYTES, bar};
 
 /// The features of image-caption pairs.
@@ -64,6 +65,7 @@ pub(crate) struct VerifyArgs {
 impl VerifyArgs {
     /// Opens features and, unless disabled, verifies checksums, keys and rows, if these files were not verified before.
     pub(crate) fn open(&self, spec: &str, modality: Modality) -> Result<Arc<Features>, CliError> {
+        let spec = &*objects::local(spec)?;
         if self.no_verify {
             return Ok(open_unchecked(spec, modality)?);
         }
@@ -96,7 +98,7 @@ pub(crate) fn head(
 /// Warns about rows without a partner, which are dropped.
 pub(crate) fn warn_of_dropped_rows(pairing: &Pairing) {
     if !pairing.is_complete() {
-        tracing::warn!("{pairing} by key; the others are left out (`--unmatched error` makes this an error)");
+        tracing::warn!("{pairing} by key; the others are left out");
     }
 }
 

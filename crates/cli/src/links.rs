@@ -11,20 +11,25 @@ use crate::sources;
 
 #[derive(Args)]
 pub(crate) struct LinkArgs {
-    /// Do not follow symbolic links out of a local folder, or to folders. In data sets of the hub they are never
-    /// followed.
+    /// Do not follow symbolic links out of the folder of the images or to folders. In data sets of the hub they are
+    /// never followed.
     #[arg(long)]
     no_follow_links: bool,
 }
 
 impl LinkArgs {
+    /// Whether links in local folders are followed.
+    pub(crate) fn are_followed(&self) -> bool {
+        !self.no_follow_links
+    }
+
     /// Returns the path of a task's data, and the options to open it with.
     pub(crate) fn dataset(
         &self,
         spec: &str,
         files: TaskFiles<'_>,
     ) -> Result<(PathBuf, SourceOptions), CliError> {
-        let follow_links = !self.no_follow_links && Path::new(spec).exists();
+        let follow_links = self.are_followed() && Path::new(spec).exists();
         let options = SourceOptions { follow_links, ..SourceOptions::default() };
         Ok((sources::dataset(spec, files)?, options))
     }

@@ -30,6 +30,7 @@ mod labels;
 mod links;
 mod models;
 mod named;
+mod objects;
 mod output;
 mod probe;
 mod probe_report;

@@ -9,8 +9,9 @@ use sail_vl::hub::{HubOptions, open_dataset};
 use sail_vl::tasks::TaskFiles;
 
 use crate::error::CliError;
+use crate::links::LinkArgs;
 use crate::named::named;
-use crate::progress;
+use crate::{objects, progress};
 
 /// How a source is read, the same for images and captions.
 #[derive(Args)]
@@ -31,9 +32,8 @@ pub(crate) struct SourceArgs {
     /// Quotes in CSV and TSV files are part of the text.
     #[arg(long)]
     no_quotes: bool,
-    /// Do not follow symbolic links out of the folder of the images or to folders.
-    #[arg(long)]
-    no_follow_links: bool,
+    #[command(flatten)]
+    links: LinkArgs,
 }
 
 impl SourceArgs {
@@ -44,7 +44,7 @@ impl SourceArgs {
             key_scope: self.key_scope,
             header: !self.no_header,
             quotes: !self.no_quotes,
-            follow_links: !self.no_follow_links,
+            follow_links: self.links.are_followed(),
             ..SourceOptions::default()
         }
     }
@@ -79,7 +79,7 @@ pub(crate) fn images(
     input: &str,
     options: &SourceOptions,
 ) -> Result<Box<dyn RecordSource<ImageData>>, CliError> {
-    open_images(Path::new(input), options)
+    open_images(Path::new(&*objects::local(input)?), options)
         .map_err(|source| CliError::Input { spec: input.to_owned(), source })
 }
 
@@ -87,7 +87,7 @@ pub(crate) fn captions(
     input: &str,
     options: &SourceOptions,
 ) -> Result<Box<dyn RecordSource<String>>, CliError> {
-    open_captions(Path::new(input), options)
+    open_captions(Path::new(&*objects::local(input)?), options)
         .map_err(|source| CliError::Input { spec: input.to_owned(), source })
 }
 

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::device_args::resolve;
 use crate::error::CliError;
-use crate::inputs::{VerifyArgs, continues, make_room, warn_of_dropped_rows};
+use crate::inputs::{VerifyArgs, continues, make_room};
 use crate::interrupt::{Saving, interrupter};
 use crate::output::print;
 use crate::progress::{self, Display};
@@ -146,15 +146,7 @@ fn devices(args: &TrainArgs) -> Result<(Device, Vec<Device>), CliError> {
 }
 
 fn prepare(recipe: &Recipe, verify: &VerifyArgs, device: &Device) -> Result<PreparedRun, CliError> {
-    let run = recipe.prepare_with(device, |spec, modality| verify.open(spec, modality))?;
-    warn_of_dropped_rows(run.pairing());
-    let (asked, batch) = (recipe.train.batch_size, run.recipe().train.batch_size);
-    if batch < asked {
-        tracing::warn!(
-            "`--batch` is {asked}, but an epoch has {batch} samples: every batch is the whole training set"
-        );
-    }
-    Ok(run)
+    recipe.prepare_with(device, |spec, modality| verify.open(spec, modality))
 }
 
 fn trainer(args: &TrainArgs, run: PreparedRun, others: Vec<Device>) -> Trainer<'static, Head> {

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::repository::is_path;
+use sail_support::is_portable_path;
+
 use crate::{HubError, HubOptions, RepoId, RepoKind, Repository};
 
 /// Opens a data set: an existing path, or the id of a data set on the hub, `owner/name` or `owner/name@revision`, whose
@@ -45,7 +46,7 @@ pub fn open_dataset(
         if selected.is_empty() {
             return Err(HubError::NoFiles { id: id.name().to_owned(), wanted: looked_for.to_owned() });
         }
-        match selected.iter().find(|name| !is_path(name)) {
+        match selected.iter().find(|name| !is_portable_path(name)) {
             Some(name) => Err(HubError::FileName { id: id.name().to_owned(), name: name.clone() }),
             None => Ok(selected),
         }

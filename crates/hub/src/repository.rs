@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
+use sail_support::is_portable_path;
+
 use crate::cache::{CachedRepo, RemoteFile};
 use crate::client::Client;
 use crate::id::is_revision;
@@ -151,7 +153,7 @@ impl Listing<'_> {
         let id = || self.repository.id.name().to_owned();
         let file =
             self.files.get(name).ok_or_else(|| HubError::NoFiles { id: id(), wanted: name.to_owned() })?;
-        if !is_path(name) {
+        if !is_portable_path(name) {
             return Err(HubError::FileName { id: id(), name: name.to_owned() });
         }
         let download = |partial: &Path| self.client.download(&self.commit, file, partial, stop);
@@ -180,31 +182,5 @@ impl Listing<'_> {
     /// Saves the listing in the cache.
     pub(crate) fn save(&self) -> Result<(), HubError> {
         self.repository.cache.set_listing(&self.commit, self.files.values())
-    }
-}
-
-/// Returns whether a file name is a relative path inside its folder on every operating system.
-pub(crate) fn is_path(name: &str) -> bool {
-    let is_part = |part: &str| {
-        let plain = |c: char| !c.is_control() && !matches!(c, '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|');
-        !part.is_empty() && part != "." && part != ".." && part.len() <= 255 && part.chars().all(plain)
-    };
-    name.len() <= 1024 && name.split('/').all(is_part)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn accepts_plain_relative_paths_only() {
-        for name in ["a.csv", "test/0.tar", "MLLM_VLM Images/Colour & light/1.jpg", "größe/ä.png", "a/.b/..c"]
-        {
-            assert!(is_path(name), "{name}");
-        }
-        for name in ["", "/a", "a/", "a//b", "../a", "a/../../b", "a/./b", "a\\..\\b", "C:/a", "a\0b", "a\nb"]
-        {
-            assert!(!is_path(name), "{name:?}");
-        }
     }
 }

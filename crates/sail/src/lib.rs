@@ -37,6 +37,8 @@ pub use sail_fetch as fetch;
 pub use sail_hub as hub;
 pub use sail_layers as layers;
 pub use sail_losses as losses;
+#[cfg(feature = "objects")]
+pub use sail_objects as objects;
 pub use sail_probe as probe;
 pub use sail_report as report;
 pub use sail_tasks as tasks;

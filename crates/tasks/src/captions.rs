@@ -53,7 +53,8 @@ struct Image {
 
 #[derive(Deserialize)]
 struct Sentence {
-    raw: String,
+    /// Missing where Python wrote a number that is not one.
+    raw: Option<String>,
 }
 
 impl CaptionData {
@@ -90,8 +91,13 @@ impl CaptionData {
             if !seen.insert(name.clone()) {
                 return Err(TaskError::Duplicate { path: path.to_owned(), what: "image", name });
             }
-            let texts: Vec<usize> =
-                image.sentences.iter().take(per_image).map(|sentence| captions.add(&sentence.raw)).collect();
+            let mut texts = Vec::new();
+            for sentence in image.sentences.iter().take(per_image) {
+                match &sentence.raw {
+                    Some(raw) => texts.push(captions.add(raw)),
+                    None => skipped.add(&name, "a caption is null or not a number, expected text"),
+                }
+            }
             match texts.is_empty() {
                 true => skipped.add(&name, "the image has no captions"),
                 false => captioned.push(Captioned { name, captions: texts }),

@@ -16,7 +16,8 @@
 //! # Skipped items
 //! A missing or corrupt image is skipped with everything that needs it (in Winoground the whole example), and the result has
 //! their number and the reasons ([`Skips`]). What would change the meaning of a score is an error: a template without a
-//! placeholder, a label out of range, a class folder without images, a missing split.
+//! placeholder, a label out of range, class names that do not match the class folders, a missing split. What is worth saying
+//! about the classes, such as merged ones, is a note of the result.
 //!
 //! # Predictions for single images
 //! [`classify_answers`] and [`caption_answers`] also return the best texts for each image ([`Answer`]), and the data returns

@@ -124,3 +124,18 @@ fn broken_pipes_are_quiet() {
     let code = lab.run_all_to_pipe(writer, &format!("-vvv --progress plain {eval}"));
     assert_eq!(code, Some(0));
 }
+
+/// DVC, git-annex and subsets of ImageNet are links.
+#[cfg(unix)]
+#[test]
+fn linked_classes_are_followed_unless_refused() {
+    let lab = benchmark::lab();
+    let classify = benchmark::command(&lab, "classify", "image_folder", "--json");
+    std::fs::create_dir(lab.path("links")).unwrap();
+    for entry in std::fs::read_dir(lab.path("image_folder")).unwrap().map(|entry| entry.unwrap()) {
+        std::os::unix::fs::symlink(entry.path(), lab.path("links").join(entry.file_name())).unwrap();
+    }
+    let linked = classify.replace("--data image_folder", "--data links");
+    assert_eq!(lab.run(&linked).json(), lab.run(&classify).json());
+    lab.run(&format!("{linked} --no-follow-links")).failed(1, &["no class folder"]);
+}

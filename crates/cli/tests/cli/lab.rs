@@ -99,17 +99,17 @@ impl Lab {
         std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
-    /// Returns every file and folder below, except for the cache of the user.
+    /// Returns every file and folder below, except for the records of verified features.
     pub(crate) fn list(&self) -> BTreeSet<String> {
         fn visit(root: &Path, folder: &Path, found: &mut BTreeSet<String>) {
             for entry in std::fs::read_dir(folder).unwrap() {
                 let path = entry.unwrap().path();
                 let name = path.strip_prefix(root).unwrap().to_str().unwrap();
-                if name == CACHE {
-                    continue;
+                let records = format!("{CACHE}/sail/verified");
+                if !Path::new(&records).starts_with(name) {
+                    found.insert(name.to_owned());
                 }
-                found.insert(name.to_owned());
-                if path.is_dir() {
+                if path.is_dir() && name != records {
                     visit(root, &path, found);
                 }
             }

@@ -12,6 +12,7 @@ mod encode_sources;
 mod evaluate;
 mod holdout;
 mod lab;
+mod messy;
 mod options;
 mod pairing;
 mod probe;

@@ -147,7 +147,7 @@ fn a_batch_larger_than_the_training_set_is_all_of_it() {
     let lab = Lab::new(100);
     let train = changed(TRAIN, "--batch 32768 --epochs 2 --holdout 20");
     let ran = lab.run(&format!("{train} --out large --json"));
-    let said = "`--batch` is 32768, but an epoch has 80 samples: every batch is the whole training set";
+    let said = "the batch size 32768 is larger than the 80 samples of an epoch: every batch has all of them";
     assert!(ran.err.contains(said), "{}", ran.err);
     assert_eq!(ran.json()["steps"], 2);
     lab.run(&format!("{} --out exact", changed(&train, "--batch 80"))).succeeded();

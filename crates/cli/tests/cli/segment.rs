@@ -25,7 +25,7 @@ fn rejects_unknown_layouts_and_missing_data() {
     lab.refuses(&with("--layout folder"), 1, &["classes.txt"]);
 }
 
-fn write_png(path: &std::path::Path, colour: ColorType, bytes: &[u8]) {
+pub(crate) fn write_png(path: &std::path::Path, colour: ColorType, bytes: &[u8]) {
     let mut encoder = Encoder::new(File::create(path).unwrap(), 24, 20);
     encoder.set_color(colour);
     encoder.set_depth(BitDepth::Eight);

@@ -43,6 +43,9 @@ impl PreparedRun {
         let head = recipe.head.build(&*images, &*captions[0], seed, device)?;
         let pairs = recipe.pair(images, captions)?;
         let pairing = Some(pairs.pairing()).filter(|pairing| !pairing.is_complete()).cloned();
+        if let Some(pairing) = &pairing {
+            tracing::warn!("{pairing} by key; the others are left out");
+        }
         let mut resolved = Recipe { rows: Some(pairs.len()), pairing, ..recipe.clone() };
         if !matches!(recipe.head, HeadRecipe::Trained { .. }) {
             resolved.head = HeadRecipe::Config(Box::new(head.config().clone()));
@@ -50,8 +53,12 @@ impl PreparedRun {
         let split = pairs.split(recipe.holdout, seed).map_err(RecipeError::Pairs)?;
         let samples = Samples::new(split.train.clone(), recipe.train.captions, &recipe.train.source_weights)
             .map_err(RecipeError::Pairs)?;
-        if samples.len() > 1 {
-            resolved.train.batch_size = recipe.train.batch_size.min(samples.len());
+        let (asked, all) = (recipe.train.batch_size, samples.len());
+        if (2..asked).contains(&all) {
+            tracing::warn!(
+                "the batch size {asked} is larger than the {all} samples of an epoch: every batch has all of them"
+            );
+            resolved.train.batch_size = all;
         }
         let holdout = Holdout { rows: recipe.holdout, seed, keys_sha256: split.holdout_sha256.clone() };
         if let Some(earlier) = head.holdout().filter(|earlier| holdout.rows > 0 && **earlier != holdout) {

@@ -5,7 +5,7 @@ use std::path::Path;
 use sail_data::source::SourceOptions;
 use sail_tasks::{
     CaptionData, LabelledImages, MmvpData, SugarCrepeData, TaskError, Templates, WinogroundData,
-    caption_retrieval, classify, mmvp, winoground,
+    caption_answers, caption_retrieval, classify, mmvp, winoground,
 };
 
 use crate::lab::{Lab, fixture};
@@ -115,6 +115,17 @@ fn rejects_invalid_caption_splits() {
     let data = open("test").unwrap();
     let result = lab.cached(|model, cache| caption_retrieval(model, &data, cache)).unwrap();
     assert_eq!((result.retrieval.n_texts, result.skipped.count), (1, 1));
+    // JSON as Python writes it.
+    let image = format!(
+        r#"{{"filename": "{name}", "filepath": "test2014", "split": "test", "area": Infinity, "cocoid": NaN,
+            "sentences": [{{"raw": NaN}}, {{"raw": "a \ud83d", "sentid": 1e999}}]}}"#
+    );
+    let other = r#"{"filename": "b.jpg", "split": "val", "sentences": [{"raw": NaN}]}"#;
+    lab.write("karpathy/dataset_coco.json", format!("\u{feff}{{\"images\": [{image}, {other}]}}"));
+    let data = open("test").unwrap();
+    let (found, answers) = lab.cached(|model, cache| caption_answers(model, &data, cache, 1)).unwrap();
+    assert_eq!((found.retrieval.n_texts, found.skipped.count), (1, 1));
+    assert_eq!(answers[0].truth, ["a \u{fffd}"]);
     assert!(result.skipped.first[0].reason.contains("empty"), "{:?}", result.skipped);
 }
 

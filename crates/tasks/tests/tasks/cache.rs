@@ -1,9 +1,12 @@
 //! The feature cache.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use sail_core::Provenance;
 use sail_data::source::SourceOptions;
 use sail_layers::{Head, HeadConfig, ProjectorConfig};
-use sail_tasks::{TaskError, WinogroundData, winoground};
+use sail_tasks::{FeatureCache, TaskError, WinogroundData, winoground};
 
 use crate::lab::Lab;
 
@@ -48,11 +51,15 @@ fn rejects_a_head_of_other_encoders() {
 fn resumes_an_interrupted_extraction() {
     let lab = Lab::new();
     let data = WinogroundData::open(&lab.copy("winoground"), &SourceOptions::default()).unwrap();
-    let stopped = lab.cached(|model, cache| {
-        cache.images.block = 4;
-        cache.images.stop = std::sync::Arc::new(true.into());
-        winoground(model, &data, cache)
-    });
+    let stop = Arc::new(AtomicBool::new(false));
+    // After the first block.
+    let mut observer = |event: sail_extract::Event<'_>| {
+        let sail_extract::Event::Progress(progress) = event else { return };
+        stop.store(progress.done > 0, Ordering::Relaxed);
+    };
+    let mut cache = FeatureCache::new(lab.path("cache"), &mut observer);
+    (cache.images.block, cache.images.stop) = (4, stop.clone());
+    let stopped = winoground(&lab.model(), &data, &mut cache);
     assert!(matches!(stopped, Err(TaskError::Extract(_))), "{stopped:?}");
     assert_eq!(lab.embedded()[0], 4);
     let result = lab.cached(|model, cache| {

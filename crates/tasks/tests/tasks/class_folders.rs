@@ -247,10 +247,10 @@ fn links_are_followed_if_asked() {
 fn files_with_other_suffixes_are_counted() {
     let lab = Lab::new();
     let folder = lab.copy("image_folder");
-    for name in ["n00/a.heic", "n01/b.HEIC", "n01/Thumbs.db"] {
+    for name in ["n00/a.nef", "n01/b.NEF", "n01/Thumbs.db"] {
         lab.write(&format!("image_folder/{name}"), "");
     }
     let found = score(&lab, &folder);
     assert_same(&found, &published(&lab));
-    assert_eq!(found.notes, ["passed over 3 files: 2 .heic, 1 .db"]);
+    assert_eq!(found.notes, ["passed over 3 files: 2 .nef, 1 .db"]);
 }
