@@ -8,7 +8,7 @@ use crate::lab::{IMAGE_DIM, Lab, TEXT_DIM, TRAIN, changed, key, row};
 /// Images that lack every tenth, texts that lack every seventh with two captions each, and the same with common rows only.
 fn lossy(rows: usize) -> Lab {
     let lab = Lab::empty();
-    let [has_image, has_text] = [|item: &usize| item % 10 != 0, |item: &usize| item % 7 != 3];
+    let [has_image, has_text] = [|item: &usize| !item.is_multiple_of(10), |item: &usize| item % 7 != 3];
     let image = |item: usize| (key(item), row(item, 0, IMAGE_DIM));
     let texts = |item: usize| [1, 2].map(|view| (key(item), row(item, view, TEXT_DIM)));
     let items = || 0..rows;
