@@ -163,7 +163,8 @@ impl JobArgs {
                 )?,
             }
             if skipped > 0 {
-                writeln!(out, "{skipped} records skipped, see {store}/skipped.jsonl")?;
+                let records = if skipped == 1 { "record" } else { "records" };
+                writeln!(out, "{skipped} {records} skipped, see {store}/skipped.jsonl")?;
             }
             if !passed_over.is_empty() {
                 writeln!(out, "passed over {passed_over}; see {store}/passed_over.json")?;

@@ -302,7 +302,11 @@ pub enum DataError {
     #[error("there are no caption sets, expected at least 1")]
     NoCaptions,
     /// Several images have the same key.
-    #[error("{} image rows have duplicate keys, expected unique keys: {keys}", keys.count)]
+    #[error(
+        "{} image rows have duplicate keys, expected unique keys: {keys}; name each store once, and encode files that number \
+         their rows anew as one source (a folder or a pattern)",
+        keys.count
+    )]
     DuplicateKeys {
         /// The duplicate keys.
         keys: KeySample,

@@ -106,7 +106,10 @@ fn more_than_half_is_dropped_on_request_only() {
 #[test]
 fn rejects_duplicate_image_keys() {
     let error = Pairs::new(keyed(&["a", "b", "a"]), vec![keyed(&["a", "b"])]).unwrap_err();
-    assert_eq!(error.to_string(), "1 image rows have duplicate keys, expected unique keys: `a`");
+    assert!(
+        error.to_string().starts_with("1 image rows have duplicate keys, expected unique keys: `a`"),
+        "{error}"
+    );
 }
 
 #[test]

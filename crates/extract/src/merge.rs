@@ -123,7 +123,12 @@ fn check(parts: &[PartStore], first: &PartStore) -> Result<(), ExtractError> {
             return mismatch(&format!("`{field}`"), found.to_string(), expected.to_string());
         }
         if job.part != expected {
-            return mismatch("the part", job.part.to_string(), format!("{expected}: each once"));
+            let expected = match of {
+                1 => "a part such as 1/2: stores of other sources are not merged, encode their files as one source"
+                    .to_owned(),
+                _ => format!("{expected}, each part once"),
+            };
+            return mismatch("the part", job.part.to_string(), expected);
         }
         let shown = |store: &EmbeddingStore| {
             let [modality, dtype, dim] =

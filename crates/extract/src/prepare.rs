@@ -1,13 +1,12 @@
 //! Preprocessing of records on several threads, ahead of their use and in the order of the source.
 
-use std::any::Any;
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use sail_data::DataError;
 use sail_data::source::{Record, RecordSource};
+use sail_support::catch_panic;
 
 /// Concurrency and lookahead of the preprocessing.
 pub struct Ahead {
@@ -64,7 +63,7 @@ where
             scope.spawn(move || {
                 for (records, answer) in jobs {
                     let records = records.into_iter().map(|Record { key, value }| Record {
-                        value: value.and_then(|value| catch_panic(prepare, value)),
+                        value: value.and_then(|value| prepared(prepare, value)),
                         key,
                     });
                     // The consumer may have stopped.
@@ -122,12 +121,6 @@ fn read<T, P>(
 }
 
 /// Converts a panic in `prepare`, such as in a decoder, into a reason to skip the record.
-fn catch_panic<T, P>(prepare: &(dyn Fn(T) -> Result<P, String> + Sync), value: T) -> Result<P, String> {
-    catch_unwind(AssertUnwindSafe(|| prepare(value)))
-        .unwrap_or_else(|panic| Err(format!("preprocessing panicked: {}", message(panic.as_ref()))))
-}
-
-fn message(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message")
+fn prepared<T, P>(prepare: &(dyn Fn(T) -> Result<P, String> + Sync), value: T) -> Result<P, String> {
+    catch_panic(|| prepare(value)).unwrap_or_else(|message| Err(format!("preprocessing panicked: {message}")))
 }

@@ -3,12 +3,12 @@
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sail_data::DataError;
 use sail_data::source::{ImageData, Record, RecordSource, Records, SourceOptions};
+use sail_support::catch_panic;
 use zip::ZipArchive;
 use zip::result::ZipError;
 
@@ -52,8 +52,7 @@ fn open(path: &Path) -> Result<Archive, DataError> {
     let io = |source| DataError::Io { path: path.to_owned(), source };
     let file = BufReader::new(File::open(path).map_err(io)?);
     // Parsing the central directory of a malicious archive can overflow.
-    let archive = catch_unwind(AssertUnwindSafe(|| ZipArchive::new(file)));
-    archive
+    catch_panic(|| ZipArchive::new(file))
         .unwrap_or(Err(ZipError::InvalidArchive("invalid central directory".into())))
         .map_err(|error| io(error.into()))
 }

@@ -6,11 +6,11 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use burn_store::burn_pack::Tensor as StoredTensor;
 use burn_store::{bridge, pytorch_reader::PytorchReader};
+use sail_support::catch_panic;
 
 use super::pickle;
 
@@ -35,8 +35,8 @@ pub(super) fn open(path: &Path) -> Result<Vec<StoredTensor>, String> {
     let text = |error: &dyn std::error::Error| error.to_string();
     let length = check(path)?;
     // A precaution: a panic of the reader means an invalid file.
-    let reader = catch_unwind(AssertUnwindSafe(|| PytorchReader::new(path)))
-        .map_err(|_| "corrupt pickle".to_owned())?
+    let reader = catch_panic(|| PytorchReader::new(path))
+        .map_err(|message| format!("corrupt pickle: {message}"))?
         .map_err(|error| text(&error))?;
     let mut tensors = Vec::with_capacity(reader.len());
     for tensor in reader.into_tensors().into_values() {
@@ -97,8 +97,8 @@ fn check(path: &Path) -> Result<u64, String> {
 fn check_zip(file: File) -> Result<(), String> {
     let corrupt = |error: zip::result::ZipError| format!("corrupt archive: {error}");
     // The zip reader of `PytorchReader`, so both see the same entries.
-    let mut archive = catch_unwind(AssertUnwindSafe(|| zip::ZipArchive::new(file)))
-        .map_err(|_| "corrupt archive".to_owned())?
+    let mut archive = catch_panic(|| zip::ZipArchive::new(file))
+        .map_err(|message| format!("corrupt archive: {message}"))?
         .map_err(corrupt)?;
     for index in 0..archive.len() {
         let entry = archive.by_index_raw(index).map_err(corrupt)?;

@@ -1,10 +1,9 @@
 //! Tokenizers of published models.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use sail_core::{InputError, Padding, PaddingSide, Processor, TokenIds, Tokenizer};
-use sail_support::{hex, strip_bom};
+use sail_support::{catch_panic, hex, strip_bom};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokenizers::normalizers::{Lowercase, NormalizerWrapper, Sequence};
@@ -79,7 +78,7 @@ impl PretrainedTokenizer {
         tokenizer.with_padding(None).with_truncation(None).map_err(broken)?;
         if let Some(normalizer) = normalizer(tokenizer.get_normalizer(), &options, &sentence) {
             // Normalizes the added tokens again, which may panic like the tokenization of a text.
-            let replaced = catch_panic(|| tokenizer.with_normalizer(Some(normalizer)).map(|_| ()));
+            let replaced = contained(|| tokenizer.with_normalizer(Some(normalizer)).map(|_| ()));
             replaced.map_err(|reason| format(&path, reason))?;
         }
 
@@ -167,7 +166,7 @@ impl Tokenizer for PretrainedTokenizer {
     fn tokenize(&self, text: &str) -> Result<TokenIds, InputError> {
         let prompted = (!self.prompt.is_empty()).then(|| format!("{}{text}", self.prompt));
         let text = self.cut(prompted.as_deref().unwrap_or(text));
-        let encoding = catch_panic(|| self.tokenizer.encode_fast(text, true)).map_err(InputError)?;
+        let encoding = contained(|| self.tokenizer.encode_fast(text, true)).map_err(InputError)?;
         let ids = encoding.get_ids();
         if ids.len() > self.limit {
             let reason =
@@ -210,10 +209,12 @@ impl Tokenizer for PretrainedTokenizer {
 }
 
 /// Calls the `tokenizers` library, which may panic on an invalid tokenizer file.
-fn catch_panic<T>(work: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String> {
-    match catch_unwind(AssertUnwindSafe(work)) {
+fn contained<T>(work: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String> {
+    match catch_panic(work) {
         Ok(result) => result.map_err(|error| error.to_string()),
-        Err(_) => Err("the tokenizer file causes a panic in the tokenizers library".to_owned()),
+        Err(message) => {
+            Err(format!("the tokenizer file causes a panic in the tokenizers library: {message}"))
+        }
     }
 }
 
@@ -229,7 +230,7 @@ fn read_tokenizer(folder: &Path, path: &Path, options: &Value) -> Result<tokeniz
             }),
         };
     };
-    let tokenizer = catch_panic(|| tokenizers::Tokenizer::from_bytes(strip_bom(&bytes)))
+    let tokenizer = contained(|| tokenizers::Tokenizer::from_bytes(strip_bom(&bytes)))
         .map_err(|reason| format(path, reason))?;
     let normalizer = serde_json::to_value(tokenizer.get_normalizer());
     let normalizer = normalizer.map_err(|error| format(path, error.to_string()))?;

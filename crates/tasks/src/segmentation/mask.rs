@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::io::Cursor;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::LazyLock;
 
@@ -13,7 +12,7 @@ use image::{ImageDecoder, ImageError, ImageFormat};
 use png::{BitDepth, Decoder, Limits, Transformations};
 use sail_data::DecodeLimits;
 use sail_eval::{IGNORED, LabelMap};
-use sail_support::stand_in;
+use sail_support::{catch_panic, stand_in};
 
 use super::error::SegmentationSetError;
 use super::file::read_file;
@@ -48,8 +47,8 @@ pub(super) fn read(path: &Path, colours: Colours) -> Result<LabelMap, Segmentati
     let mask = |reason| SegmentationSetError::Mask { path: path.to_owned(), reason };
     let bytes = read_file(path, DecodeLimits::default().max_bytes)?;
     // The decoders are third-party code on untrusted data.
-    catch_unwind(AssertUnwindSafe(|| decode(&bytes, colours)))
-        .unwrap_or_else(|_| Err("the decoder panicked: save the mask as PNG".to_owned()))
+    catch_panic(|| decode(&bytes, colours))
+        .unwrap_or_else(|message| Err(format!("the decoder panicked ({message}): save the mask as PNG")))
         .map_err(mask)
 }
 
