@@ -1,5 +1,6 @@
 //! `sail eval retrieval`.
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -89,5 +90,10 @@ pub(crate) fn run(args: &RetrievalArgs) -> Result<(), CliError> {
         shown = Some(values);
     }
     let reported = Reported { result: &result, pairing: pairs.pairing(), shown };
-    print(args.json, &reported, |out| write_retrieval(out, &result))
+    print(args.json, &reported, |out| {
+        if !pairs.pairing().is_complete() {
+            writeln!(out, "{}", pairs.pairing())?;
+        }
+        write_retrieval(out, &result)
+    })
 }

@@ -51,6 +51,9 @@ fn report(args: &TrainArgs, run: &Executed) -> Result<(), CliError> {
         if *was_complete {
             writeln!(out, "the run in {} was complete: nothing was left to do", args.out)?;
         }
+        if !pairing.is_complete() {
+            writeln!(out, "{pairing}")?;
+        }
         writeln!(out, "{steps} steps in {seconds:.1} s ({rate:.3} s per step), loss {loss:.6}")?;
         if let Some(scores) = holdout {
             for (direction, scores) in [("image to text", &scores.i2t), ("text to image", &scores.t2i)] {

@@ -335,9 +335,9 @@ pub enum DataError {
         /// How many rows have a partner.
         pairing: Box<Pairing>,
         /// Image rows without a caption in that set.
-        only_images: KeySample,
+        only_images: Box<KeySample>,
         /// Caption rows of that set without an image.
-        only_captions: KeySample,
+        only_captions: Box<KeySample>,
         /// A change of the keys under which more match, if most do not.
         rewrite: Option<Box<KeyRewrite>>,
     },
@@ -368,8 +368,8 @@ pub enum DataError {
 fn too_few(rows: usize, batch: usize) -> String {
     match rows {
         0 | 1 => format!(
-            "found {rows} rows for batches, expected at least 2, because a contrastive loss compares a pair with the others \
-             of its batch: hold out fewer or add data"
+            "a batch needs at least 2 rows, found {rows}, because a contrastive loss compares a pair with the others of its batch: \
+             hold out fewer or add data"
         ),
         rows => format!(
             "a batch of {batch} is larger than the {rows} rows: choose a smaller batch size or add data"

@@ -69,6 +69,7 @@ mod pairing;
 mod pairs;
 mod pairs_fingerprint;
 mod permutation;
+mod refusal;
 mod safetensors_file;
 mod sampler;
 mod samples;

@@ -77,7 +77,7 @@ mod tests {
             "a batch of 11 is larger than the 10 rows: choose a smaller batch size or add data"
         );
         let error = BatchSampler::new(1, 11, 0).unwrap_err().to_string();
-        assert!(error.starts_with("found 1 rows for batches, expected at least 2"), "{error}");
+        assert!(error.starts_with("a batch needs at least 2 rows, found 1"), "{error}");
     }
 
     proptest! {

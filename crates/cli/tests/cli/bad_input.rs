@@ -76,7 +76,7 @@ fn rejects_too_few_rows() {
     let train = format!("{TRAIN} --out run");
     lab.refuses(&format!("{train} --holdout 50"), 2, &["cannot hold out 50 of 50 pairs"]);
     lab.refuses(&format!("{train} --holdout 51"), 2, &["cannot hold out 51 of 50 pairs"]);
-    let alone = ["found 1 rows for batches, expected at least 2", "hold out fewer or add data"];
+    let alone = ["a batch needs at least 2 rows, found 1", "hold out fewer or add data"];
     lab.refuses(&format!("{train} --holdout 49"), 2, &alone);
 }
 

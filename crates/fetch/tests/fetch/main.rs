@@ -76,8 +76,9 @@ fn the_cache_holds_what_was_fetched() {
 
 #[test]
 fn failures_that_pass_are_repeated() {
+    type Respond = fn() -> Answer;
     let cut = || Answer::Close(b"HTTP/1.1 200 X\r\nContent-Length: 100\r\n\r\nhalf".to_vec());
-    let answers: [(&str, fn() -> Answer); 4] = [
+    let answers: [(&str, Respond); 4] = [
         ("busy", || response(503, "", b"")),
         ("limited", || response(429, "Retry-After: 0\r\n", b"")),
         ("cut", || Answer::Close(b"HTTP/1.1 200 X\r\nContent-Length: 100\r\n\r\nhalf".to_vec())),
