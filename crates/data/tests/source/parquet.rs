@@ -178,7 +178,7 @@ fn reads_the_layout_of_hub_datasets() {
 }
 
 #[test]
-fn tables_beside_images_hold_captions_only() {
+fn tables_beside_images_are_their_metadata() {
     let folder = tempfile::tempdir().unwrap();
     file(&folder, "classes/cat.png", "an image");
     file(&folder, "metadata.parquet", fs::read(fixture("plain.parquet")).unwrap());
