@@ -42,3 +42,15 @@ fn existing_folders_are_not_overwritten() {
         lab.refuses(&format!("{command} --resume"), 2, &["store contains no extraction to resume"]);
     }
 }
+
+#[test]
+#[cfg(not(feature = "objects"))]
+fn builds_without_object_stores_say_so() {
+    let lab = Lab::empty();
+    for command in [
+        "encode images --model model --input s3://bucket/shards --out store",
+        "encode texts --model model --input captions.jsonl --out s3://bucket/texts",
+    ] {
+        lab.refuses(command, 2, &["s3://bucket", "has no object stores", "--features objects"]);
+    }
+}
