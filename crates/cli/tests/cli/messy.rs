@@ -28,15 +28,15 @@ const DAMAGES: [(&str, Damage); 10] = [
         Damage::Image(|_| b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n".to_vec()),
     ),
     (
-        "PNG",
+        "truncated",
         Damage::Image(|mut png| {
             png.truncate(png.len() / 2);
             png
         }),
     ),
-    ("empty", Damage::Image(|_| Vec::new())),
+    ("the file is empty", Damage::Image(|_| Vec::new())),
     ("HEIC", Damage::Image(|_| b"\0\0\0\x18ftypheic\0\0\0\0mif1heic".to_vec())),
-    ("No such file", Damage::Path("missing.png")),
+    ("is missing", Damage::Path("missing.png")),
     ("..", Damage::Path("../outside.png")),
     ("the same key", Damage::Path("0.png")),
     ("the caption is empty", Damage::Caption(b"  ")),
