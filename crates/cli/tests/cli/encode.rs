@@ -50,6 +50,7 @@ fn builds_without_object_stores_say_so() {
     for command in [
         "encode images --model model --input s3://bucket/shards --out store",
         "encode texts --model model --input captions.jsonl --out s3://bucket/texts",
+        "train --images s3://bucket/images --texts texts --out run",
     ] {
         lab.refuses(command, 2, &["s3://bucket", "has no object stores", "--features objects"]);
     }

@@ -31,13 +31,14 @@ pub struct PassedOver {
 pub struct SuffixCount {
     /// Number of files.
     pub files: u64,
-    /// The names of the first files.
+    /// The names of the first 100 files.
     pub examples: Vec<String>,
 }
 
 const MAX_SUFFIXES: usize = 100;
 const MAX_SUFFIX_CHARS: usize = 20;
-const MAX_EXAMPLES: usize = 3;
+const MAX_EXAMPLES: usize = 100;
+const MAX_NAME_CHARS: usize = 500;
 const MAX_SHOWN: usize = 8;
 /// The suffixes beyond the maximum.
 const OTHERS: &str = "...";
@@ -53,7 +54,7 @@ impl PassedOver {
     /// Counts a file under a suffix.
     pub(super) fn add_as(&mut self, suffix: &str, name: &str) {
         let suffix: String = suffix.chars().take(MAX_SUFFIX_CHARS).collect::<String>().to_lowercase();
-        self.count(suffix, 1, [name.to_owned()]);
+        self.count(suffix, 1, [name.chars().take(MAX_NAME_CHARS).collect()]);
     }
 
     /// Adds the counts of another source.
