@@ -1,6 +1,6 @@
 //! Data sets and embedding stores in object stores: Amazon S3 and its relatives, Google Cloud Storage, Azure Blob Storage.
 //!
-//! [`Bucket`] brings the objects below a URL into a folder of the local cache, which is then read like any other, and
+//! `Bucket` brings the objects below a URL into a folder of the local cache, which is then read like any other, and
 //! uploads a finished folder. An object that is in the cache is not fetched again unless it has changed.
 //!
 //! Without the feature `cloud`, the crate is empty.
