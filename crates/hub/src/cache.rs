@@ -9,12 +9,12 @@
 //! | `.no_exist/COMMIT/NAME` | an empty file: the commit has no file with this name |
 //! | `.listing/COMMIT.json` | all files of a data set; not part of the layout of `huggingface_hub` |
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sail_support::write_atomic;
+use sail_support::{open_locked, write_atomic};
 use serde::{Deserialize, Serialize};
 
 use crate::{HubError, RepoKind, StopFn};
@@ -128,18 +128,16 @@ impl CachedRepo {
     }
 }
 
-/// Waits for a lock file. A file system without locks has none: two processes may then download the same file.
+/// Waits for a lock file.
 fn lock_file(path: &Path, stop: Option<&StopFn>) -> Result<File, HubError> {
-    let file = File::create(path).map_err(|source| write_error(path, source))?;
     loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => return Ok(file),
-            Err(TryLockError::Error(source)) => return Err(write_error(path, source)),
-            Err(TryLockError::WouldBlock) if stop.is_some_and(|stop| stop()) => {
+        match open_locked(path) {
+            Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(write_error(path, error)),
+            Err(_) if stop.is_some_and(|stop| stop()) => {
                 return Err(HubError::Stopped { url: path.display().to_string() });
             }
-            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(100)),
+            Err(_) => std::thread::sleep(Duration::from_millis(100)),
+            Ok(file) => return Ok(file),
         }
     }
 }
