@@ -1,10 +1,13 @@
 //! Members of WebDataset tars: their names, and the samples that they form.
 
+use std::collections::{BTreeSet, VecDeque};
 use std::iter::Peekable;
 use std::path::Path;
 
+use super::image_root::is_image_extension;
 use super::listing::is_hidden;
 use super::members::{Member, Members};
+use super::sidecar::is_text_suffix;
 use crate::DataError;
 
 /// Members of a sample that are kept together; further ones are a sample of their own.
@@ -16,6 +19,8 @@ pub(super) struct Name {
     pub(super) key: String,
     /// The field of the sample, in lower case, such as `jpg` or `seg.png`; empty for a name without suffix.
     pub(super) field: String,
+    /// The name without the part after the last dot.
+    stem: String,
     /// The reason if the name is unusable.
     pub(super) fault: Option<&'static str>,
 }
@@ -50,7 +55,8 @@ impl Name {
         }
         let key = &name[..field.map_or(name.len(), |start| start - 1)];
         let field = field.map_or("", |start| &name[start..]).to_ascii_lowercase();
-        Some(Self { key: key.to_owned(), field, fault })
+        let stem = if field.is_empty() { key } else { name.rsplit_once('.').map_or(key, |(stem, _)| stem) };
+        Some(Self { key: key.to_owned(), field, stem: stem.to_owned(), fault })
     }
 
     /// The part of the field after the last dot, which says what the member is.
@@ -88,33 +94,74 @@ pub(super) fn members(
 }
 
 /// Iterates over the samples: adjacent members with the same key.
-pub(super) struct Samples<I: Iterator>(Peekable<I>);
+///
+/// Where several images behind a key have captions of their own, as in `www.cats_1.jpg`, `www.cats_1.txt`, `www.cats_2.jpg`,
+/// `www.cats_2.txt`, their fields are parts of the key. Images and captions see all members, so they agree.
+pub(super) struct Samples<I: Iterator> {
+    members: Peekable<I>,
+    /// Whether keys may be divided; not where a field is chosen.
+    divide: bool,
+    /// The last key that was divided; there may be more of its members than are kept together.
+    divided: Option<String>,
+    ready: VecDeque<Vec<Named>>,
+}
 
 impl<I: Iterator<Item = Result<Named, DataError>>> Samples<I> {
-    pub(super) fn new(members: I) -> Self {
-        Self(members.peekable())
+    pub(super) fn new(members: I, divide: bool) -> Self {
+        Self { members: members.peekable(), divide, divided: None, ready: VecDeque::new() }
     }
+
+    /// Appends members with the same key as one sample, or as several.
+    fn add(&mut self, sample: Vec<Named>) {
+        let key = &sample[0].0.key;
+        let again = self.divided.as_ref() == Some(key);
+        if !self.divide || !again && paired_stems(&sample) < 2 {
+            return self.ready.push_back(sample);
+        }
+        self.divided = Some(key.clone());
+        let mut samples: Vec<Vec<Named>> = Vec::new();
+        for (mut name, member) in sample {
+            (name.key, name.field) = (name.stem.clone(), name.suffix().to_owned());
+            match samples.iter_mut().find(|sample| sample[0].0.key == name.key) {
+                Some(sample) => sample.push((name, member)),
+                None => samples.push(vec![(name, member)]),
+            }
+        }
+        self.ready.extend(samples);
+    }
+}
+
+/// Returns how many names without suffix have both an image and a caption.
+fn paired_stems(sample: &[Named]) -> usize {
+    let stems = |wanted: fn(&str) -> bool| -> BTreeSet<&str> {
+        sample.iter().filter(|(name, _)| wanted(name.suffix())).map(|(name, _)| name.stem.as_str()).collect()
+    };
+    let captions = stems(|suffix| is_text_suffix(suffix) || suffix == "json");
+    stems(is_image_extension).intersection(&captions).count()
 }
 
 impl<I: Iterator<Item = Result<Named, DataError>>> Iterator for Samples<I> {
     type Item = Result<Vec<Named>, DataError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let first = match self.0.next()? {
-            Ok(first) => first,
-            Err(error) => return Some(Err(error)),
-        };
-        let mut sample = vec![first];
-        while sample.len() < MAX_MEMBERS {
-            let same = |next: &Result<Named, DataError>| {
-                next.as_ref().is_ok_and(|(name, _)| name.key == sample[0].0.key)
+        if self.ready.is_empty() {
+            let first = match self.members.next()? {
+                Ok(first) => first,
+                Err(error) => return Some(Err(error)),
             };
-            match self.0.next_if(same) {
-                Some(Ok(member)) => sample.push(member),
-                _ => break,
+            let mut sample = vec![first];
+            while sample.len() < MAX_MEMBERS {
+                let same = |next: &Result<Named, DataError>| {
+                    next.as_ref().is_ok_and(|(name, _)| name.key == sample[0].0.key)
+                };
+                match self.members.next_if(same) {
+                    Some(Ok(member)) => sample.push(member),
+                    _ => break,
+                }
             }
+            self.add(sample);
         }
-        Some(Ok(sample))
+        self.ready.pop_front().map(Ok)
     }
 }
 

@@ -126,14 +126,16 @@ impl TarImages {
         &self,
     ) -> Result<impl Iterator<Item = Result<(Named, Option<String>), DataError>> + use<>, DataError> {
         let wanted = self.wanted();
-        let only = wanted.clone();
-        let members =
-            members(&self.path)?.filter(move |member| member.as_ref().map_or(true, |(name, _)| only(name)));
-        let (mut samples, mut seen) = (Samples::new(members), Seen::default());
+        let mut samples = Samples::new(members(&self.path)?, self.field.is_none());
+        let mut seen = Seen::default();
         let mut pending = VecDeque::new();
         let mut next = move || -> Result<Option<(Named, Option<String>)>, DataError> {
-            if pending.is_empty() {
-                let Some(sample) = samples.next().transpose()? else { return Ok(None) };
+            while pending.is_empty() {
+                let Some(mut sample) = samples.next().transpose()? else { return Ok(None) };
+                sample.retain(|(name, _)| wanted(name));
+                if sample.is_empty() {
+                    continue;
+                }
                 let again = seen.insert(&sample[0].0.key, ()).is_some();
                 let chosen = choose(&sample, &wanted);
                 let reason = |index: usize| match (chosen == Some(index), again) {
@@ -226,17 +228,19 @@ impl TarCaptions {
 
     /// Iterates over all records.
     fn walk(&self) -> Result<impl Iterator<Item = Result<Record<String>, DataError>> + use<>, DataError> {
-        let columns = self.columns.clone();
-        let members = members(&self.path)?.filter(move |member| {
-            member.as_ref().map_or(true, |(name, _)| columns.iter().any(|column| column.wants(name)))
-        });
-        let (mut samples, mut seen) = (Samples::new(members), Seen::default());
+        let has_field = self.columns.iter().any(|column| matches!(column, Column::Text(Some(_))));
+        let mut samples = Samples::new(members(&self.path)?, !has_field);
+        let mut seen = Seen::default();
         let mut reader =
             Reader { columns: self.columns.clone(), max: self.max, contents: Contents::open(&self.path)? };
         let mut pending = VecDeque::new();
         let mut next = move || -> Result<Option<Record<String>>, DataError> {
             while pending.is_empty() {
-                let Some(sample) = samples.next().transpose()? else { return Ok(None) };
+                let Some(mut sample) = samples.next().transpose()? else { return Ok(None) };
+                sample.retain(|(name, _)| reader.columns.iter().any(|column| column.wants(name)));
+                if sample.is_empty() {
+                    continue;
+                }
                 let again = seen.insert(&sample[0].0.key, ()).is_some();
                 reader.read(&sample, again, &mut pending)?;
             }

@@ -38,6 +38,31 @@ fn base_names_with_dots_are_keys() {
 }
 
 #[test]
+fn images_with_captions_of_their_own_are_samples() {
+    let folder = tempfile::tempdir().unwrap();
+    // More members behind the key `www` than are kept together; the last sample has no caption.
+    let stems: Vec<String> = (0..300).map(|number| format!("www.Cats.org_{number}")).collect();
+    let mut names: Vec<String> =
+        stems.iter().flat_map(|stem| [format!("{stem}.jpg"), format!("{stem}.txt")]).collect();
+    names.pop();
+    // One image with captions of two kinds, and two images with one caption.
+    names.extend(
+        ["0.jpg", "0.seg.png", "0.txt", "0.long.txt", "1.a.jpg", "1.b.jpg", "1.txt"].map(str::to_owned),
+    );
+    let path = named(&folder, &names.iter().map(String::as_str).collect::<Vec<_>>());
+    let expected: Vec<&str> = stems.iter().map(String::as_str).collect();
+
+    let records = images(&path, &SourceOptions::default());
+    assert_eq!(keys(&records)[..300], expected);
+    assert_eq!(keys(&records)[300..], ["0", "0.seg.png", "1", "1.b.jpg"]);
+    let records = captions(&path, &SourceOptions::default());
+    assert_eq!(keys(&records)[..299], expected[..299]);
+    assert_eq!(keys(&records)[299..], ["0", "0.long.txt", "1"]);
+    let own = |record: &Record<String>| record.value.as_deref() == Ok(format!("{}.txt", record.key).as_str());
+    assert!(records[..299].iter().all(own));
+}
+
+#[test]
 fn fields_of_a_sample_are_chosen() {
     let folder = tempfile::tempdir().unwrap();
     let names = [
