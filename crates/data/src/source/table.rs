@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::image_root::{ImageRoot, check_size};
 use super::options::SourceOptions;
-use super::owners::check_owners;
+use super::owners::{check_owners, repeats_a_key};
 use super::record::{ImageData, Record, RecordSource, Records};
 use super::scope::KeyKind;
 use super::text::{caption, text, too_long};
@@ -162,8 +162,27 @@ struct Keys {
     /// The key column, or `None` if the key is the row number.
     column: Option<usize>,
     kind: KeyKind,
-    /// The column of the image paths, if another column has the keys.
-    owner: Option<usize>,
+    /// The column of the images, if another column has the keys.
+    image: Option<usize>,
+    /// Whether the images are in the table, so that reading them takes long.
+    embedded: bool,
+}
+
+impl Keys {
+    /// Returns the column of the images if a key may stand for several of them. Images in the table are compared only if a
+    /// key repeats.
+    fn owner(self, table: &dyn Table, repeats: &OnceLock<bool>) -> Result<Option<usize>, DataError> {
+        let (Some(image), Some(column)) = (self.image, self.column) else { return Ok(None) };
+        let compared = !self.embedded
+            || match repeats.get() {
+                Some(&repeats) => repeats,
+                None => {
+                    let found = repeats_a_key(table.rows(&[column], 0)?)?;
+                    *repeats.get_or_init(|| found)
+                }
+            };
+        Ok(Some(image).filter(|_| compared))
+    }
 }
 
 /// Returns the columns of the keys.
@@ -181,7 +200,8 @@ fn key_column(table: &dyn Table, options: &SourceOptions) -> Result<Keys, DataEr
     };
     let is_path = column.is_some() && column == path;
     let kind = if is_path { KeyKind::Path } else { KeyKind::Name };
-    Ok(Keys { column, kind, owner: path.filter(|_| column.is_some() && !is_path) })
+    let embedded = path.is_none();
+    Ok(Keys { column, kind, image: image.filter(|&image| Some(image) != column), embedded })
 }
 
 /// Returns the key of a row. If it is a cell, it is removed from the end of the cells.
@@ -196,6 +216,8 @@ pub(super) struct TableImages {
     table: Arc<dyn Table>,
     columns: Vec<usize>,
     keys: Keys,
+    /// Whether a key repeats, once this is known.
+    repeats: OnceLock<bool>,
     /// Where the images are; `None` where the cells hold them.
     root: Option<Arc<ImageRoot>>,
     kind: ColumnKind,
@@ -226,6 +248,7 @@ impl TableImages {
             table,
             columns: [image].into_iter().chain(keys.column).collect(),
             keys,
+            repeats: OnceLock::new(),
             root,
             kind,
             max_image_bytes: options.max_image_bytes,
@@ -269,7 +292,7 @@ impl RecordSource<ImageData> for TableImages {
                 Err(reason) => unnamed(reason),
             }
         };
-        let (rows, first) = match self.keys.owner {
+        let (rows, first) = match self.keys.owner(&*self.table, &self.repeats)? {
             Some(_) => (check_owners(self.table.rows(&self.columns, 0)?, true), 0),
             None => (self.table.rows(&self.columns, range.start)?, range.start),
         };
@@ -281,6 +304,8 @@ pub(super) struct TableCaptions {
     table: Arc<dyn Table>,
     captions: Vec<usize>,
     keys: Keys,
+    /// Whether a key repeats, once this is known.
+    repeats: OnceLock<bool>,
     max_text_bytes: usize,
 }
 
@@ -291,7 +316,8 @@ impl TableCaptions {
             names => names.iter().map(|name| choose(&*table, Some(name), &[])).collect::<Result<_, _>>()?,
         };
         let keys = key_column(&*table, options)?;
-        Ok(Self { table, captions, keys, max_text_bytes: options.max_text_bytes })
+        let repeats = OnceLock::new();
+        Ok(Self { table, captions, keys, repeats, max_text_bytes: options.max_text_bytes })
     }
 
     pub(super) fn keys(&self) -> KeyKind {
@@ -299,17 +325,17 @@ impl TableCaptions {
     }
 
     /// Returns the number of rows that can be skipped before a record, and the number of their records.
-    fn skippable(&self, record: u64) -> (u64, u64) {
-        match self.keys.owner {
+    fn skippable(&self, record: u64) -> Result<(u64, u64), DataError> {
+        Ok(match self.keys.owner(&*self.table, &self.repeats)? {
             // All keys are needed.
             Some(_) => (0, 0),
             None => self.table.skippable(&self.captions, record),
-        }
+        })
     }
 
     /// Iterates over all records from the first of a row on.
     fn walk(&self, row: u64) -> Result<Walk, DataError> {
-        let Keys { column, owner, .. } = self.keys;
+        let (column, owner) = (self.keys.column, self.keys.owner(&*self.table, &self.repeats)?);
         let columns: Vec<usize> = self.captions.iter().copied().chain(owner).chain(column).collect();
         let rows = self.table.rows(&columns, row)?;
         Ok(Walk {
@@ -324,12 +350,12 @@ impl TableCaptions {
 
 impl RecordSource<String> for TableCaptions {
     fn count(&self) -> Result<u64, DataError> {
-        let (rows, records) = self.skippable(u64::MAX);
+        let (rows, records) = self.skippable(u64::MAX)?;
         Ok(records + count(self.walk(rows)?)?)
     }
 
     fn records(&self, range: Range<u64>) -> Result<Records<String>, DataError> {
-        let (rows, records) = self.skippable(range.start);
+        let (rows, records) = self.skippable(range.start)?;
         Ok(Box::new(Window::new(self.walk(rows)?, records, &range)))
     }
 }

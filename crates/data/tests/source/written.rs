@@ -34,6 +34,9 @@ proptest! {
         page in 1usize..10,
         ranges in ranges(),
     ) {
+        // A key stands for one image.
+        let rows: Vec<_> =
+            rows.into_iter().enumerate().map(|(row, (key, captions))| (format!("{row}{key}"), captions)).collect();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.parquet");
         let version = if version_2 { WriterVersion::PARQUET_2_0 } else { WriterVersion::PARQUET_1_0 };
@@ -97,4 +100,42 @@ proptest! {
         prop_assert_eq!(records.len(), rows.len());
         check_ranges(&*source, &records, &ranges);
     }
+}
+
+#[test]
+fn a_key_of_two_images_is_skipped_on_both_sides() {
+    const SCHEMA: &str = "message table { required binary key (STRING); required binary image; required binary caption (STRING); }";
+    let write = |name: &str, columns: [&[&str]; 3]| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(name);
+        let schema = Arc::new(parse_message_type(SCHEMA).unwrap());
+        let properties = Arc::new(WriterProperties::builder().build());
+        let mut writer =
+            SerializedFileWriter::new(fs::File::create(&path).unwrap(), schema, properties).unwrap();
+        let mut group = writer.next_row_group().unwrap();
+        for values in columns {
+            let values: Vec<ByteArray> = values.iter().map(|value| ByteArray::from(*value)).collect();
+            let mut column = group.next_column().unwrap().unwrap();
+            column.typed::<ByteArrayType>().write_batch(&values, None, None).unwrap();
+            column.close().unwrap();
+        }
+        group.close().unwrap();
+        writer.close().unwrap();
+        (folder, path)
+    };
+    // Two tables that number their rows anew, joined into one; the last row is another caption of the first image.
+    let (_folder, path) =
+        write("a.parquet", [&["0", "1", "0", "0"], &["x", "y", "z", "x"], &["a", "b", "c", "d"]]);
+    let records = captions(&path, &SourceOptions::default());
+    assert_eq!(keys(&records), ["0", "1", "row 3", "0"]);
+    assert_eq!(usable(&records), [Some("a"), Some("b"), None, Some("d")]);
+    let of_images = images(&path, &SourceOptions::default());
+    assert_eq!(of_images[3].value, Ok(ImageData::Bytes(b"x".to_vec())));
+    for reason in [reason(&records[2]), reason(&of_images[2])] {
+        assert!(reason.starts_with("the key `0` is that of another image in an earlier row"), "{reason}");
+    }
+    // Parts agree with the whole.
+    let source = open_captions(&path, &SourceOptions::default()).unwrap();
+    let part: Vec<_> = source.records(2..4).unwrap().collect::<Result<_, _>>().unwrap();
+    assert_eq!(part, records[2..]);
 }
