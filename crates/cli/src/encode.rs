@@ -4,8 +4,8 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use sail_vl::core::{Dtype, ImagePooling, TextPooling};
-use sail_vl::data::source::{PassedOver, SourceOptions};
+use sail_vl::core::{Dtype, ImagePooling, Provenance, TextPooling};
+use sail_vl::data::source::{PassedOver, RecordSource, SourceOptions};
 use sail_vl::extract::{ExtractOptions, Extraction, Part, extract_images, extract_texts};
 use serde_json::json;
 
@@ -146,6 +146,19 @@ impl JobArgs {
         })
     }
 
+    /// Prints what would be encoded: rows of a provenance and a dimension.
+    fn print_plan<T>(
+        &self,
+        model: &ModelArgs,
+        (provenance, dim): (Provenance, usize),
+        source: &dyn RecordSource<T>,
+        options: &ExtractOptions,
+    ) -> Result<(), CliError> {
+        let records = source.count().map_err(CliError::Data)?;
+        let plan = Plan::new(provenance, dim, records, options, model.device.name(), &self.out);
+        plan.passing_over(source.passed_over()?).print(self.json)
+    }
+
     fn report(&self, extraction: &Extraction, passed_over: &PassedOver) -> Result<(), CliError> {
         let Extraction { rows, skipped, dim, embedded, seconds } = *extraction;
         let rate = embedded as f64 / seconds.max(f64::MIN_POSITIVE);
@@ -197,11 +210,8 @@ fn images(args: &ImagesArgs) -> Result<(), CliError> {
     let source = sources::images(&args.input, &columns)?;
     let tower = model.vision(args.pooling, args.size, &device)?;
     if job.dry_run {
-        let records = source.count().map_err(CliError::Data)?;
-        let dim = image_dim(&tower)?;
-        let (device, store) = (model.device.name(), &job.out);
-        let plan = Plan::new(tower.provenance(), dim, records, &options, device, store);
-        return plan.passing_over(source.passed_over()?).print(job.json);
+        let plan = (tower.provenance(), image_dim(&tower)?);
+        return job.print_plan(model, plan, source.as_ref(), &options);
     }
     let passed_over = source.passed_over()?;
     show_passed_over(&passed_over);
@@ -222,11 +232,8 @@ fn texts(args: &TextsArgs) -> Result<(), CliError> {
     let source = sources::captions(&args.input, &columns)?;
     let tower = model.text(args.pooling, &args.prompt, &device)?;
     if job.dry_run {
-        let records = source.count().map_err(CliError::Data)?;
-        let dim = text_dim(&tower)?;
-        let (device, store) = (model.device.name(), &job.out);
-        let plan = Plan::new(tower.provenance(), dim, records, &options, device, store);
-        return plan.passing_over(source.passed_over()?).print(job.json);
+        let plan = (tower.provenance(), text_dim(&tower)?);
+        return job.print_plan(model, plan, source.as_ref(), &options);
     }
     let passed_over = source.passed_over()?;
     show_passed_over(&passed_over);

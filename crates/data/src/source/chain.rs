@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
+use super::once::once;
 use super::passed_over::PassedOver;
 use super::record::{RecordSource, Records};
 use super::seen::Seen;
@@ -25,11 +26,7 @@ struct Part<T> {
 
 impl<T> Part<T> {
     fn count(&self) -> Result<u64, DataError> {
-        if let Some(&count) = self.count.get() {
-            return Ok(count);
-        }
-        let count = self.source.count()?;
-        Ok(*self.count.get_or_init(|| count))
+        once(&self.count, || self.source.count()).copied()
     }
 }
 

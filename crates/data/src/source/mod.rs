@@ -14,6 +14,7 @@ mod json_lines;
 mod lines;
 mod listing;
 mod members;
+mod once;
 mod open;
 mod options;
 mod owners;

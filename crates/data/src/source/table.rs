@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use super::image_root::{ImageRoot, check_size};
+use super::once::once;
 use super::options::SourceOptions;
 use super::owners::{check_owners, repeats_a_key};
 use super::record::{ImageData, Record, RecordSource, Records};
@@ -173,14 +174,7 @@ impl Keys {
     /// key repeats.
     fn owner(self, table: &dyn Table, repeats: &OnceLock<bool>) -> Result<Option<usize>, DataError> {
         let (Some(image), Some(column)) = (self.image, self.column) else { return Ok(None) };
-        let compared = !self.embedded
-            || match repeats.get() {
-                Some(&repeats) => repeats,
-                None => {
-                    let found = repeats_a_key(table.rows(&[column], 0)?)?;
-                    *repeats.get_or_init(|| found)
-                }
-            };
+        let compared = !self.embedded || *once(repeats, || repeats_a_key(table.rows(&[column], 0)?))?;
         Ok(Some(image).filter(|_| compared))
     }
 }

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 
 use super::image_root::{check_size, is_image_extension};
 use super::members::{Contents, Member, Members};
+use super::once::once;
 use super::options::SourceOptions;
 use super::passed_over::PassedOver;
 use super::record::{ImageData, Record, RecordSource, Records};
@@ -81,17 +82,6 @@ fn scan(path: &Path, wanted: impl Fn(&Name) -> bool, by_field: bool) -> Result<S
         }
     }
     Ok(scan)
-}
-
-/// Returns the value, which is computed at most once.
-fn once<T>(cell: &OnceLock<T>, compute: impl FnOnce() -> Result<T, DataError>) -> Result<&T, DataError> {
-    match cell.get() {
-        Some(value) => Ok(value),
-        None => {
-            let value = compute()?;
-            Ok(cell.get_or_init(|| value))
-        }
-    }
 }
 
 /// The images of a tar, at most one per sample.
