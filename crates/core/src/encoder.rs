@@ -1,8 +1,9 @@
 //! Frozen backbones and their outputs.
 
-use burn::tensor::{Bool, Int, Tensor};
+use burn::tensor::{Bool, Device, Int, Tensor};
+use sail_support::cpu::concurrent_map;
 
-use crate::DenseOptions;
+use crate::{DenseOptions, TowerError};
 
 /// Patch tokens of a batch of images with their grid.
 #[derive(Debug, Clone)]
@@ -70,6 +71,18 @@ pub enum EncodeError {
         /// The vocabulary size of the model.
         vocabulary: usize,
     },
+    /// A text has no token that marks its end, from which its embedding is taken.
+    #[error("a text has no end token {token}: use the tokenizer of the model")]
+    NoEnd {
+        /// The id of the end token.
+        token: i64,
+    },
+    /// Weights that are read while encoding cannot be read any more.
+    #[error("the weights of the model cannot be read: {reason}")]
+    Weights {
+        /// The cause.
+        reason: String,
+    },
     /// The architecture does not support the requested dense features.
     #[error("unsupported dense features: {requested}, expected {expected}")]
     Dense {
@@ -112,6 +125,12 @@ pub trait ImageEncoder: Send + Sync {
         let expected = DenseOptions::default().to_string();
         Err(EncodeError::Dense { requested: options, expected })
     }
+
+    /// Returns how many images the encoder should be given at once, if more than a usual batch: an encoder that reads its
+    /// weights for every call is faster with many.
+    fn preferred_rows(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// A frozen text backbone. It may compute in any precision, but returns `f32`.
@@ -124,4 +143,26 @@ pub trait TextEncoder: Send + Sync {
     /// # Errors
     /// Returns [`EncodeError`] if a text is longer than the model supports.
     fn encode_texts(&self, tokens: TokenBatch) -> Result<TextFeatures, EncodeError>;
+
+    /// Encodes several batches and reduces the features of each with `pool`.
+    ///
+    /// The default implementation calls [`encode_texts`](Self::encode_texts) for every batch, for several at a time if
+    /// `device` is the CPU. An encoder whose weights do not fit into memory reads each part of them once for all batches.
+    ///
+    /// # Errors
+    /// As [`encode_texts`](Self::encode_texts), and those of `pool`.
+    fn embed_batches(
+        &self,
+        batches: &[TokenBatch],
+        device: &Device,
+        pool: &(dyn Fn(TextFeatures) -> Result<Tensor<2>, TowerError> + Sync),
+    ) -> Result<Vec<Tensor<2>>, TowerError> {
+        concurrent_map(device, batches, |batch| pool(self.encode_texts(batch.clone())?))
+    }
+
+    /// Returns how many texts the encoder should be given at once, if more than a usual batch: an encoder that reads its
+    /// weights for every call is faster with many.
+    fn preferred_rows(&self) -> Option<usize> {
+        None
+    }
 }

@@ -47,6 +47,18 @@ pub enum HeadError {
         /// The cause.
         reason: String,
     },
+    /// The file of another implementation cannot be imported.
+    #[error("not a head that can be imported: {reason}")]
+    Import {
+        /// The cause.
+        reason: String,
+    },
+    /// The head has a part that another implementation does not have.
+    #[error("the head cannot be exported: {reason}")]
+    Export {
+        /// The cause.
+        reason: String,
+    },
     /// The tensors in the file do not match its configuration.
     #[error("the tensors of the head do not match its configuration: {}", problems.join("; "))]
     Tensors {

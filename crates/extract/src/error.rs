@@ -127,6 +127,14 @@ pub enum ExtractError {
         #[source]
         source: TowerError,
     },
+    /// The towers of several devices are not the same model.
+    #[error(
+        "the towers are {found}, expected one for each device, all of the same model with the same settings"
+    )]
+    Towers {
+        /// The towers.
+        found: String,
+    },
     /// The tower did not return one row per input.
     #[error("the model returned {found} rows for {expected} inputs, from key `{first}` on")]
     RowCount {

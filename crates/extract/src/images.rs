@@ -14,7 +14,7 @@ use crate::error::ExtractError;
 use crate::observer::Observer;
 use crate::options::ExtractOptions;
 use crate::prepare::Ahead;
-use crate::run::{Extraction, Fetch, Task, run};
+use crate::run::{Extraction, Fetch, Task, common, run};
 use crate::urls::UrlFetch;
 
 /// Embeds every image of a source into a store in the folder `out`.
@@ -52,17 +52,36 @@ pub fn extract_images(
     options: &ExtractOptions,
     observer: &mut dyn Observer,
 ) -> Result<Extraction, ExtractError> {
+    extract_images_on(std::slice::from_ref(tower), source, out, options, observer)
+}
+
+/// Embeds every image of a source with the same model on several devices.
+///
+/// The [blocks](ExtractOptions::block) are shared among the towers, which work at the same time. The store is that of
+/// [`extract_images`] with the first tower: the same rows in the same order.
+///
+/// # Errors
+/// Those of [`extract_images`], and [`ExtractError::Towers`] if there is no tower or one has another provenance.
+pub fn extract_images_on(
+    towers: &[VisionTower],
+    source: &dyn RecordSource<ImageData>,
+    out: &Path,
+    options: &ExtractOptions,
+    observer: &mut dyn Observer,
+) -> Result<Extraction, ExtractError> {
+    let (tower, provenance) = common(towers, VisionTower::provenance)?;
     let fetch = options.urls.as_ref().map(|urls| {
         let ahead = Ahead { threads: urls.at_once, chunk: 1, records: FETCHED_PER_THREAD * urls.at_once };
         (ahead, move |input: Input| input.fetch(urls))
     });
     let task = Task {
         modality: Modality::Image,
-        provenance: tower.provenance(),
+        provenance,
         chunk: 1,
         fetch: fetch.as_ref().map(|(ahead, fetch)| Fetch { ahead, fetch }),
         prepare: &|input| prepare(tower, input),
-        embed: &|images| embed::images(tower, images),
+        towers: towers.len(),
+        embed: &|index, images| embed::images(&towers[index], images),
     };
     run(&task, &Inputs(source), out, options, observer)
 }

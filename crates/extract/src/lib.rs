@@ -31,12 +31,12 @@ mod texts;
 mod urls;
 
 pub use error::ExtractError;
-pub use images::extract_images;
+pub use images::{extract_images, extract_images_on};
 pub use merge::merge;
 pub use observer::{Event, Observer};
 pub use options::{ExtractOptions, Part};
 pub use prepare::{Ahead, Prepared, prepare_ahead};
 pub use run::Extraction;
 pub use skipped::{Skipped, read_skipped};
-pub use texts::extract_texts;
+pub use texts::{extract_texts, extract_texts_on};
 pub use urls::UrlFetch;

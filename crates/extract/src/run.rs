@@ -42,14 +42,32 @@ pub(crate) struct Task<'a, T, P> {
     pub(crate) fetch: Option<Fetch<'a, T>>,
     /// Converts a record to the input of the tower, or returns the reason why it is skipped.
     pub(crate) prepare: &'a (dyn Fn(T) -> Result<P, String> + Sync),
-    /// Embeds inputs, with one row per input.
-    pub(crate) embed: &'a dyn Fn(Vec<P>) -> Result<Vec<Vec<f32>>, TowerError>,
+    /// Number of towers, each on a device of its own.
+    pub(crate) towers: usize,
+    /// Embeds inputs with the tower of this index, with one row per input.
+    pub(crate) embed: &'a (dyn Fn(usize, Vec<P>) -> Result<Rows, TowerError> + Sync),
 }
+
+/// The rows of a block.
+pub(crate) type Rows = Vec<Vec<f32>>;
 
 /// A stage before the preprocessing that waits more than it computes.
 pub(crate) struct Fetch<'a, T> {
     pub(crate) ahead: &'a Ahead,
     pub(crate) fetch: &'a (dyn Fn(T) -> Result<T, String> + Sync),
+}
+
+/// Returns the first of several towers and the provenance of all.
+pub(crate) fn common<T>(
+    towers: &[T],
+    provenance: impl Fn(&T) -> Provenance,
+) -> Result<(&T, Provenance), ExtractError> {
+    let first = towers.first().ok_or(ExtractError::Towers { found: "none".to_owned() })?;
+    let expected = provenance(first);
+    match towers.iter().map(&provenance).find(|other| *other != expected) {
+        None => Ok((first, expected)),
+        Some(other) => Err(ExtractError::Towers { found: format!("{expected}, and {other}") }),
+    }
 }
 
 pub(crate) fn run<T: Send, P: Send>(
@@ -101,20 +119,28 @@ pub(crate) fn run<T: Send, P: Send>(
     session.check_source(source)?;
     let before = session.rows();
     observer.observe(progress(session.done(), session.records()));
-    let ahead =
-        Ahead { threads: options.threads, chunk: task.chunk, records: 2 * options.block + options.threads };
+    let ahead = Ahead {
+        threads: options.threads,
+        chunk: task.chunk,
+        records: (task.towers + 1) * options.block + options.threads,
+    };
     let range = session.position..session.end;
     let consume = |records: &mut Prepared<'_, P>| {
         loop {
-            let block = records.take(options.block).collect::<Result<Vec<_>, _>>();
-            let block = block.map_err(ExtractError::Source)?;
-            if block.is_empty() {
+            // A block per tower. The blocks do not depend on the number of towers, and so neither do the rows.
+            let mut blocks = Vec::with_capacity(task.towers);
+            for _ in 0..task.towers {
+                let block = records.take(options.block).collect::<Result<Vec<_>, _>>();
+                blocks.push(block.map_err(ExtractError::Source)?);
+            }
+            blocks.retain(|block| !block.is_empty());
+            if blocks.is_empty() {
                 return Ok(());
             }
             let stop = || options.stop.load(Ordering::Relaxed);
-            // A stop may be the reason why images of this block were not fetched.
+            // A stop may be the reason why images of these blocks were not fetched.
             if !stop() {
-                session.embed(block, task, observer)?;
+                session.embed(blocks, task, observer)?;
             }
             if session.position < session.end && stop() {
                 session.save()?;
@@ -136,6 +162,34 @@ pub(crate) fn run<T: Send, P: Send>(
 
 fn progress(done: u64, total: u64) -> Event<'static> {
     Event::Progress(Progress { done, total, unit: "records" })
+}
+
+/// A block of records whose usable ones are embedded.
+struct Block {
+    /// The position after it.
+    next: u64,
+    /// The keys of the usable records.
+    keys: Vec<String>,
+    skipped: Vec<Skipped>,
+}
+
+/// Embeds the inputs of several blocks at once, each with a tower of its own.
+fn embed_all<T, P: Send>(task: &Task<'_, T, P>, inputs: Vec<Vec<P>>) -> Vec<Result<Rows, TowerError>> {
+    let embed = |(tower, inputs): (usize, Vec<P>)| match inputs.is_empty() {
+        true => Ok(Vec::new()),
+        false => (task.embed)(tower, inputs),
+    };
+    let mut inputs = inputs.into_iter().enumerate();
+    // The first on this thread, which with one tower is all.
+    let Some(first) = inputs.next() else { return Vec::new() };
+    std::thread::scope(|scope| {
+        let others: Vec<_> = inputs.map(|block| scope.spawn(move || embed(block))).collect();
+        let mut rows = vec![embed(first)];
+        for other in others {
+            rows.push(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+        rows
+    })
 }
 
 /// An extraction in progress.
@@ -234,16 +288,34 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Embeds the next block of records.
-    fn embed<T, P>(
+    /// Embeds the next blocks of records, each with a tower of its own, and appends their rows in order.
+    fn embed<T, P: Send>(
         &mut self,
-        block: Vec<Record<P>>,
+        blocks: Vec<Vec<Record<P>>>,
         task: &Task<'_, T, P>,
         observer: &mut dyn Observer,
     ) -> Result<(), ExtractError> {
-        let next = self.position + block.len() as u64;
+        let mut next = self.position;
+        let (mut selected, mut inputs) = (Vec::new(), Vec::new());
+        for block in blocks {
+            let (block, usable) = self.select(block, next)?;
+            next = block.next;
+            selected.push(block);
+            inputs.push(usable);
+        }
+        let all = embed_all(task, inputs);
+        for (block, rows) in selected.into_iter().zip(all) {
+            self.record(block, rows, observer)?;
+        }
+        let due = self.saved.elapsed() >= self.options.checkpoint_every;
+        if due || self.writer.as_ref().is_some_and(StoreWriter::full) { self.save() } else { Ok(()) }
+    }
+
+    /// Returns a block from `position` on and the inputs of its usable records.
+    fn select<P>(&mut self, block: Vec<Record<P>>, position: u64) -> Result<(Block, Vec<P>), ExtractError> {
+        let next = position + block.len() as u64;
         let (mut keys, mut inputs, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
-        for (position, Record { key, value }) in (self.position..).zip(block) {
+        for (position, Record { key, value }) in (position..).zip(block) {
             let value = value.and_then(|value| {
                 let new = self.keys.as_mut().is_none_or(|keys| keys.insert_key(&key, ()).is_none());
                 if new { Ok(value) } else { Err("an earlier record has the same key".to_owned()) }
@@ -259,28 +331,33 @@ impl<'a> Session<'a> {
                 Err(reason) => skipped.push(Skipped { key, reason }),
             }
         }
-        let rows = match (keys.first(), keys.last()) {
-            (Some(first), Some(last)) => {
-                let rows = (task.embed)(inputs).map_err(|source| ExtractError::Tower {
-                    first: first.clone(),
-                    last: last.clone(),
-                    source,
-                })?;
-                if rows.len() != keys.len() {
-                    let (found, expected) = (rows.len(), keys.len());
-                    return Err(ExtractError::RowCount { first: first.clone(), found, expected });
-                }
-                rows
+        Ok((Block { next, keys, skipped }, inputs))
+    }
+
+    /// Appends the rows of a block and the lines of its skipped records.
+    fn record(
+        &mut self,
+        Block { next, keys, skipped }: Block,
+        rows: Result<Rows, TowerError>,
+        observer: &mut dyn Observer,
+    ) -> Result<(), ExtractError> {
+        if let (Some(first), Some(last)) = (keys.first(), keys.last()) {
+            let rows = rows.as_ref().map_err(|source| ExtractError::Tower {
+                first: first.clone(),
+                last: last.clone(),
+                source: source.clone(),
+            })?;
+            if rows.len() != keys.len() {
+                let (found, expected) = (rows.len(), keys.len());
+                return Err(ExtractError::RowCount { first: first.clone(), found, expected });
             }
-            _ => Vec::new(),
-        };
+        }
         self.skips.add(&skipped)?;
-        self.append(keys.into_iter().zip(rows).collect(), next)?;
+        self.append(keys.into_iter().zip(rows.unwrap_or_default()).collect(), next)?;
         self.position = next;
         skipped.iter().for_each(|skipped| observer.observe(Event::Skipped(skipped)));
         observer.observe(progress(self.done(), self.records()));
-        let due = self.saved.elapsed() >= self.options.checkpoint_every;
-        if due || self.writer.as_ref().is_some_and(StoreWriter::full) { self.save() } else { Ok(()) }
+        Ok(())
     }
 
     /// Appends the rows of a block to the store, which is created with the first one.

@@ -9,7 +9,7 @@ use crate::embed;
 use crate::error::ExtractError;
 use crate::observer::Observer;
 use crate::options::ExtractOptions;
-use crate::run::{Extraction, Task, run};
+use crate::run::{Extraction, Task, common, run};
 
 /// Longer texts are not captions, and tokenizing them is slow.
 const MAX_BYTES: usize = 1 << 20;
@@ -31,13 +31,30 @@ pub fn extract_texts(
     options: &ExtractOptions,
     observer: &mut dyn Observer,
 ) -> Result<Extraction, ExtractError> {
+    extract_texts_on(std::slice::from_ref(tower), source, out, options, observer)
+}
+
+/// Embeds every caption of a source with the same model on several devices, as
+/// [`extract_images_on`](crate::extract_images_on).
+///
+/// # Errors
+/// Those of [`extract_images_on`](crate::extract_images_on).
+pub fn extract_texts_on(
+    towers: &[TextTower],
+    source: &dyn RecordSource<String>,
+    out: &Path,
+    options: &ExtractOptions,
+    observer: &mut dyn Observer,
+) -> Result<Extraction, ExtractError> {
+    let (tower, provenance) = common(towers, TextTower::provenance)?;
     let task = Task {
         modality: Modality::Text,
-        provenance: tower.provenance(),
+        provenance,
         fetch: None,
         chunk: CHUNK,
         prepare: &|text: String| prepare(tower, &text),
-        embed: &|texts: Vec<TokenIds>| Ok(embed::rows(tower.embed(&texts)?)),
+        towers: towers.len(),
+        embed: &|index, texts: Vec<TokenIds>| Ok(embed::rows(towers[index].embed(&texts)?)),
     };
     run(&task, source, out, options, observer)
 }

@@ -34,8 +34,9 @@ impl Provenance {
     /// compatible.
     ///
     /// Equal hashes of the weights make the same model and different hashes another, whatever the names: a model of the hub
-    /// and a local copy of its files are the same. Names and revisions are compared if a hash is unknown. Modules and
-    /// prompts belong to the pooling: where both poolings are known, no prompt differs from a prompt.
+    /// and a local copy of its files are the same. Names and revisions are compared if a hash is unknown; a name without an
+    /// organization, that of a folder, is that of a model of any. Modules and prompts belong to the pooling: where both
+    /// poolings are known, no prompt differs from a prompt.
     ///
     /// # Examples
     /// ```
@@ -65,7 +66,7 @@ impl Provenance {
                 expected: format!("{own} ({})", name(self)),
                 remedy,
             }),
-            _ if self.model != found.model => other("model", "use the same model"),
+            _ if !is_same_name(&self.model, &found.model) => other("model", "use the same model"),
             _ => match (&self.revision, &found.revision) {
                 (Some(own), Some(others)) if own != others => other("revision", "use the same revision"),
                 _ => None,
@@ -109,6 +110,14 @@ impl Provenance {
             _ => None,
         }
     }
+}
+
+/// Returns whether two names may be those of one model: a hub id, and the folder of a copy.
+fn is_same_name(own: &str, others: &str) -> bool {
+    let without_organization = |name: &str, other: &str| {
+        !name.contains('/') && other.rsplit_once('/').is_some_and(|(_, last)| last == name)
+    };
+    own == others || without_organization(own, others) || without_organization(others, own)
 }
 
 fn shown(modules: &[Value]) -> String {
@@ -155,6 +164,10 @@ mod tests {
         assert_eq!(full().contradiction(&unknown("org/model", "1")), None);
         assert_eq!(full().contradiction(&unknown("org/model", "2")).unwrap().field, "revision");
         assert_eq!(full().contradiction(&unknown("copy", "1")).unwrap().field, "model");
+        assert_eq!(full().contradiction(&unknown("other/model", "1")).unwrap().field, "model");
+        // A folder with a copy of the model.
+        assert_eq!(full().contradiction(&unknown("model", "1")), None);
+        assert_eq!(unknown("model", "1").contradiction(&full()), None);
     }
 
     #[test]

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use sail_support::cpu::{concurrent_map, is_cpu};
+use sail_support::cpu::is_cpu;
 use sail_support::length_batches;
 
 use super::TowerError;
 use super::padding::pad;
-use crate::{Named, Provenance, TextEncoder, TextPooling, TokenIds, Tokenizer};
+use crate::{Named, Provenance, TextEncoder, TextFeatures, TextPooling, TokenBatch, TokenIds, Tokenizer};
 
 /// Maximum texts and padded tokens of a micro-batch on the CPU: enough rows for the matrix products, few enough that the
 /// states stay in the caches and a few captions occupy all cores.
@@ -77,7 +77,9 @@ impl TextTower {
         if batches.is_empty() {
             batches.push(Vec::new());
         }
-        let rows = concurrent_map(&self.device, &batches, |batch| self.embed_batch(texts, batch))?;
+        let tokens: Vec<_> = batches.iter().map(|batch| self.batch(texts, batch)).collect();
+        let pool = |features: TextFeatures| Ok(self.pooling.pool(&features)?);
+        let rows = self.encoder.embed_batches(&tokens, &self.device, &pool)?;
         let mut order = vec![0_i64; texts.len()];
         for (row, index) in batches.concat().into_iter().enumerate() {
             order[index] = row as i64;
@@ -86,11 +88,10 @@ impl TextTower {
         Ok(Tensor::cat(rows, 0).select(0, Tensor::<1, Int>::from_data(order, &self.device)))
     }
 
-    /// Embeds the texts with these indices as one batch, padded to the longest.
-    fn embed_batch(&self, texts: &[TokenIds], indices: &[usize]) -> Result<Tensor<2>, TowerError> {
+    /// Returns the texts with these indices as one batch, padded to the longest.
+    fn batch(&self, texts: &[TokenIds], indices: &[usize]) -> TokenBatch {
         let texts: Vec<&TokenIds> = indices.iter().map(|&index| &texts[index]).collect();
-        let batch = pad(&texts, self.tokenizer.padding(), &self.device);
-        Ok(self.pooling.pool(&self.encoder.encode_texts(batch)?)?)
+        pad(&texts, self.tokenizer.padding(), &self.device)
     }
 
     /// Tokenizes and embeds any number of texts.
@@ -113,7 +114,7 @@ impl TextTower {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{EncodeError, InputError, Padding, PaddingSide, TextFeatures, TokenBatch};
+    use crate::{EncodeError, InputError, Padding, PaddingSide};
 
     /// Embeds a text as the sum of its token ids and their count; rejects batches above the limit.
     struct SumAndCount(PaddingSide);

@@ -6,7 +6,7 @@ use std::path::Path;
 use sail_core::{Dtype, FeatureSource, Modality, Processor, Progress};
 use sail_data::EmbeddingStore;
 use sail_data::source::{ImageData, Record};
-use sail_extract::{Event, ExtractOptions, Skipped, extract_images};
+use sail_extract::{Event, ExtractOptions, Skipped, extract_images, extract_images_on, extract_texts_on};
 
 use crate::fakes::{
     DIM, Made, assert_same, caption, captions, image, image_source, images, names, options, png, text, texts,
@@ -183,4 +183,36 @@ fn progress_counts_records() {
     extract_images(&vision(), &image_source(20), &folder.path().join("store"), &options(), &mut observer)
         .unwrap();
     assert_eq!(events, [0, 8, 16, 20].map(|done| Progress { done, total: 20, unit: "records" }));
+}
+
+#[test]
+fn the_store_does_not_depend_on_the_number_of_towers() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = |name: String| folder.path().join(name);
+    let observer = &mut |_: Event<'_>| ();
+    images(&image_source(300), &out("images".into()), &options()).unwrap();
+    texts(&captions(300), &out("texts".into()), &options()).unwrap();
+    for count in [2, 3, 64] {
+        let (eyes, readers) = (vec![vision(); count], vec![text(); count]);
+        let found = out(format!("images-{count}"));
+        extract_images_on(&eyes, &image_source(300), &found, &options(), observer).unwrap();
+        assert_same(&found, &out("images".into()));
+        let found = out(format!("texts-{count}"));
+        extract_texts_on(&readers, &captions(300), &found, &options(), observer).unwrap();
+        assert_same(&found, &out("texts".into()));
+    }
+}
+
+#[test]
+fn towers_must_be_of_the_same_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut other = vision();
+    other.model.model = "other".to_owned();
+    for (towers, found) in [(vec![], "are none"), (vec![vision(), other], "other")] {
+        let out = folder.path().join("store");
+        let error = extract_images_on(&towers, &image_source(9), &out, &options(), &mut |_: Event<'_>| ());
+        let message = error.unwrap_err().to_string();
+        assert!(message.contains(found), "{message}");
+        assert!(!out.exists());
+    }
 }
