@@ -96,11 +96,12 @@ impl<'a> Client<'a> {
     /// Returns the error for an unsuccessful response.
     fn error(&self, url: &str, revision: &str, response: &Response) -> HubError {
         let (kind, id, endpoint) = (self.kind, self.id.to_owned(), self.options.endpoint.clone());
+        let token = self.options.token.is_some();
         match (response.status(), response.header("x-error-code")) {
-            (_, "GatedRepo") | (403, _) => HubError::Forbidden { id, page: self.page() },
+            (_, "GatedRepo") | (403, _) => HubError::Forbidden { id, page: self.page(), token },
             (_, "RevisionNotFound") => HubError::Revision { kind, id, revision: revision.to_owned() },
             // Without a token, the hub responds with 401 to both missing and private repositories.
-            (_, "RepoNotFound") | (401 | 404, "") => HubError::Unknown { kind, id, endpoint },
+            (_, "RepoNotFound") | (401 | 404, "") => HubError::Unknown { kind, id, endpoint, token },
             (status, code) => {
                 let code = if code.is_empty() { String::new() } else { format!(" ({code})") };
                 let wait = response.status_error().retry_after();

@@ -22,7 +22,10 @@ pub enum HubError {
     #[error("unknown cache folder: there is neither HF_HUB_CACHE nor HF_HOME nor a home folder; set HF_HOME")]
     NoCache,
     /// The repository does not exist or is private.
-    #[error("{endpoint} has no {kind} `{id}`, or it is private: check the spelling, or set HF_TOKEN")]
+    #[error(
+        "{endpoint} has no {kind} `{id}`, or it is private: check the spelling, {}",
+        if *token { "and whether the token in use is valid and may read it" } else { "or set HF_TOKEN" }
+    )]
     Unknown {
         /// The kind of repository.
         kind: RepoKind,
@@ -30,6 +33,8 @@ pub enum HubError {
         id: String,
         /// Address of the hub.
         endpoint: String,
+        /// Whether a token was sent.
+        token: bool,
     },
     /// The repository has no such branch, tag or commit.
     #[error("the {kind} `{id}` has no revision `{revision}`")]
@@ -42,12 +47,21 @@ pub enum HubError {
         revision: String,
     },
     /// Access is denied: the conditions have not been accepted, or the token lacks permission.
-    #[error("access to `{id}` is denied: accept its conditions at {page} and set HF_TOKEN")]
+    #[error(
+        "access to `{id}` is denied: accept its conditions at {page}, {}",
+        if *token {
+            "signed in as the owner of the token in use, and allow the token to read gated repositories"
+        } else {
+            "create a token in the settings of your account, and set HF_TOKEN or run `hf auth login`"
+        }
+    )]
     Forbidden {
         /// The id.
         id: String,
         /// Address of its page.
         page: String,
+        /// Whether a token was sent.
+        token: bool,
     },
     /// The cache is incomplete, and downloads are disabled.
     #[error("`{id}` is not complete in the cache {cache}, and HF_HUB_OFFLINE disables downloads")]

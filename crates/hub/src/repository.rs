@@ -70,6 +70,35 @@ impl<'a> Repository<'a> {
         Ok(Listing { repository: self, client, commit, files })
     }
 
+    /// Returns the path of one file of the revision, downloading it unless the cache has it.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list) and [`Listing::fetch`].
+    ///
+    /// # Examples
+    /// ```no_run
+    /// use sail_hub::{HubOptions, RepoId, RepoKind, Repository};
+    ///
+    /// let id: RepoId = "le723z/sail".parse()?;
+    /// let options = HubOptions::from_env()?;
+    /// let head = Repository::new(RepoKind::Model, &id, &options)?.file("sail_dinov2l_gte.pt")?;
+    /// # Ok::<(), sail_hub::HubError>(())
+    /// ```
+    pub fn file(&self, name: &str) -> Result<PathBuf, HubError> {
+        if !is_portable_path(name) {
+            return Err(HubError::FileName { id: self.id.name().to_owned(), name: name.to_owned() });
+        }
+        if (self.is_offline() || !self.options.refresh)
+            && let Some(path) = self.cached().map(|snapshot| snapshot.join(name)).filter(|path| path.exists())
+        {
+            return Ok(path);
+        }
+        let listing = self.list()?;
+        let path = listing.fetch(name)?;
+        listing.finish()?;
+        Ok(path)
+    }
+
     /// Returns the files of a snapshot if they were saved.
     pub(crate) fn saved_listing(&self, snapshot: &Path) -> Option<Vec<String>> {
         let files = self.cache.listing(snapshot)?;

@@ -35,11 +35,14 @@ where
 {
     let threads = if is_cpu(device) { rayon::current_num_threads() } else { 1 };
     let workers = threads.min(items.len());
+    if workers <= 1 {
+        return items.iter().map(f).collect();
+    }
     // A pool per worker: nested parallelism must not pick up another item while it waits.
     let pool = || rayon::ThreadPoolBuilder::new().num_threads(threads / workers).build();
     let pools = match (1..=workers).map(|_| pool()).collect::<Result<Vec<_>, _>>() {
-        Ok(pools) if workers > 1 => pools,
-        _ => return items.iter().map(f).collect(),
+        Ok(pools) => pools,
+        Err(_) => return items.iter().map(f).collect(),
     };
     let next = AtomicUsize::new(0);
     let results = Mutex::new(Vec::with_capacity(items.len()));

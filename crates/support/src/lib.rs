@@ -16,6 +16,8 @@ mod portable_path;
 mod ranges;
 mod read;
 mod stand_in;
+#[cfg(feature = "torch")]
+pub mod torch;
 mod work_folder;
 
 pub use atomic::{TEMPORARY_PREFIX, parent_folder, write_atomic};

@@ -225,7 +225,10 @@ fn errors_name_the_cause() {
         ("org/model", format!("{address} has no dataset `org/model`, or it is private")),
         (
             "org/gated",
-            format!("access to `org/gated` is denied: accept its conditions at {address}/datasets/org/gated"),
+            format!(
+                "access to `org/gated` is denied: accept its conditions at {address}/datasets/org/gated, create a token in \
+                 the settings of your account, and set HF_TOKEN"
+            ),
         ),
         ("org/tiny@v9", "the dataset `org/tiny` has no revision `v9`".into()),
         ("org/empty", "`org/empty` has none of the files: class names".into()),
@@ -238,11 +241,17 @@ fn errors_name_the_cause() {
     assert!(matches!(fetch(&invalid), Err(HubError::Id(text)) if text == "org/tiny@../v1"));
     let token = HubOptions { token: Some("hf_secret".into()), ..options.clone() };
     assert!(open("org/gated", &token).is_ok());
-    for (status, expected) in
-        [(403, "is denied"), (404, "has no dataset"), (503, "status 503; try again"), (429, "status 429")]
-    {
+    for (options, status, expected) in [
+        (&options, 401, "check the spelling, or set HF_TOKEN"),
+        (&token, 401, "check the spelling, and whether the token in use is valid"),
+        (&options, 403, "is denied"),
+        (&token, 403, "signed in as the owner of the token in use"),
+        (&options, 404, "has no dataset"),
+        (&options, 503, "status 503; try again"),
+        (&options, 429, "status 429"),
+    ] {
         server.fault(Fault { status: Some(status), ..Fault::default() });
-        let error = fetch(&options).unwrap_err().to_string();
+        let error = fetch(options).unwrap_err().to_string();
         assert!(error.contains(expected), "{status}: {error}");
     }
 }
