@@ -6,63 +6,8 @@ use sail_core::{Check, ConfigError, Processor, ensure};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Resample;
-
-/// The size to which images are resized.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Resize {
-    /// A fixed size, regardless of the aspect ratio.
-    Exact {
-        /// Height in pixels.
-        height: usize,
-        /// Width in pixels.
-        width: usize,
-    },
-    /// The length of the shortest edge; the longest edge is `length * longest / shortest`, rounded down.
-    ShortestEdge(usize),
-    /// As [`ShortestEdge`](Self::ShortestEdge), but smaller if the longest edge would exceed a limit.
-    ShortestEdgeWithin {
-        /// Length of the shortest edge.
-        shortest: usize,
-        /// Maximum length of the longest edge.
-        longest: usize,
-    },
-}
-
-impl Resize {
-    /// Returns the height and width of a resized image, rounded as in transformers.
-    pub(super) fn apply(self, [height, width]: [usize; 2]) -> [usize; 2] {
-        let (short, long) = (height.min(width), height.max(width));
-        let [new_short, new_long] = match self {
-            Self::Exact { height, width } => return [height, width],
-            // In floats as in transformers; the product is below 2^53.
-            Self::ShortestEdge(edge) => [edge, ((edge * long) as f64 / short as f64) as usize],
-            Self::ShortestEdgeWithin { shortest, longest } => {
-                let (short, long) = (short as f64, long as f64);
-                let (mut edge, mut exact) = (shortest as f64, shortest as f64);
-                if long / short * edge > longest as f64 {
-                    exact = longest as f64 * short / long;
-                    edge = exact.round_ties_even();
-                }
-                [edge as usize, if short == edge { long } else { exact * long / short } as usize]
-            }
-        };
-        if width < height { [new_long, new_short] } else { [new_short, new_long] }
-    }
-}
-
-impl Display for Resize {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Exact { height, width } => write!(f, "{height}x{width}"),
-            Self::ShortestEdge(edge) => write!(f, "shortest edge {edge}"),
-            Self::ShortestEdgeWithin { shortest, longest } => {
-                write!(f, "shortest edge {shortest}, longest at most {longest}")
-            }
-        }
-    }
-}
+use super::size::edge;
+use super::{Resample, Resize};
 
 /// Normalization `(value - mean) / std` of red, green and blue.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -73,7 +18,40 @@ pub struct Normalize {
     pub std: [f64; 3],
 }
 
-/// The steps of preprocessing, in order; steps that are `None` are skipped.
+impl Normalize {
+    /// Mean and standard deviation of ImageNet.
+    pub const IMAGENET: Self = Self { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
+    /// Mean and standard deviation of CLIP.
+    pub const CLIP: Self =
+        Self { mean: [0.48145466, 0.4578275, 0.40821073], std: [0.26862954, 0.26130258, 0.27577711] };
+    /// From 0..1 to -1..1.
+    pub const HALF: Self = Self { mean: [0.5; 3], std: [0.5; 3] };
+}
+
+/// The numbers in which images are resized.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Arithmetic {
+    /// 8-bit values, as in Pillow.
+    #[default]
+    Bytes,
+    /// `f32` values without rounding, as torchvision resizes rescaled tensors with antialiasing (DINOv3). For
+    /// [`Resample::Bilinear`] and [`Resample::Bicubic`].
+    Floats,
+}
+
+/// Where a center crop lies if the number of pixels to remove or to add is odd.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CropRounding {
+    /// One pixel less is removed before the crop, or one more is added, as in transformers.
+    #[default]
+    Down,
+    /// Half of the removed pixels is rounded to an even number, or one pixel less is added, as in torchvision.
+    Even,
+}
+
+/// The steps of preprocessing, in order; steps that are `None` are skipped. The default has no steps.
 ///
 /// # Examples
 /// EfficientNet-Lite uses `(value - 127) / 128` of a center crop:
@@ -87,6 +65,7 @@ pub struct Normalize {
 ///     center_crop: Some([224, 224]),
 ///     rescale: Some(1.0 / 255.0),
 ///     normalize: Some(Normalize { mean: [127.0 / 255.0; 3], std: [128.0 / 255.0; 3] }),
+///     ..ImageProcessorConfig::default()
 /// })?;
 /// let white = RgbImage::from_pixel(640, 480, [255; 3].into());
 /// let pixels = processor.preprocess(&white)?;
@@ -94,27 +73,43 @@ pub struct Normalize {
 /// assert!((pixels.values[0] - 1.0).abs() < 1e-6);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImageProcessorConfig {
     /// The size to which images are resized; lengths from 1 to 65,535.
     pub resize: Option<Resize>,
     /// The resampling filter.
     pub resample: Resample,
-    /// Height and width of the center crop, from 1 to 65,535; smaller images are padded with black.
+    /// The numbers in which images are resized.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub arithmetic: Arithmetic,
+    /// Height and width of the center crop, from 1 to 65,535; smaller images are padded.
     pub center_crop: Option<[usize; 2]>,
+    /// Where the crop lies if the difference of the sizes is odd.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub crop_rounding: CropRounding,
+    /// Red, green and blue of the padding, before rescaling; black by default.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub fill: [u8; 3],
     /// Factor of the values 0 to 255; finite and positive, usually 1/255.
     pub rescale: Option<f64>,
     /// The normalization after rescaling.
     pub normalize: Option<Normalize>,
 }
 
+/// Whether a setting has the value that it has where it is not recorded.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 impl ImageProcessorConfig {
     /// Returns the settings for [`Provenance`](sail_core::Provenance): equal values mean equal pixels.
     pub fn processor(&self) -> Processor {
         let settings = serde_json::to_value(self).unwrap_or_default();
-        let used = |(name, value): &(String, Value)| {
-            !value.is_null() && (name != "resample" || self.resize.is_some())
+        let used = |(name, value): &(String, Value)| match name.as_str() {
+            "resample" | "arithmetic" => self.resize.is_some(),
+            "crop_rounding" | "fill" => self.center_crop.is_some(),
+            _ => !value.is_null(),
         };
         match settings {
             Value::Object(settings) => Processor::Settings(settings.into_iter().filter(used).collect()),
@@ -132,25 +127,18 @@ impl ImageProcessorConfig {
     }
 }
 
-/// Maximum edge, far above that of any model; products of two do not overflow.
-const MAX_EDGE: usize = 65_535;
-
 impl Check for ImageProcessorConfig {
     fn check(&self) -> Result<(), ConfigError> {
-        let edge = |field: &str, value: usize| {
-            ensure((1..=MAX_EDGE).contains(&value), field, value, format_args!("from 1 to {MAX_EDGE}"))
-        };
-        match self.resize {
-            Some(Resize::Exact { height, width }) => {
-                edge("resize.height", height)?;
-                edge("resize.width", width)?;
-            }
-            Some(Resize::ShortestEdge(shortest)) => edge("resize.shortest_edge", shortest)?,
-            Some(Resize::ShortestEdgeWithin { shortest, longest }) => {
-                edge("resize.shortest_edge", shortest)?;
-                edge("resize.longest_edge", longest)?;
-            }
-            None => {}
+        if let Some(resize) = self.resize {
+            resize.check()?;
+        }
+        if self.resize.is_some() && self.arithmetic == Arithmetic::Floats {
+            ensure(
+                matches!(self.resample, Resample::Bilinear | Resample::Bicubic),
+                "resample",
+                self.resample.name(),
+                "bilinear or bicubic, because `arithmetic` is floats",
+            )?;
         }
         if let Some([height, width]) = self.center_crop {
             edge("center_crop.height", height)?;
@@ -179,12 +167,22 @@ impl Check for ImageProcessorConfig {
 impl Display for ImageProcessorConfig {
     /// Formats all steps in one line: equal lines mean equal pixels.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.resize {
-            Some(resize) => write!(f, "resize to {resize} ({})", self.resample.name())?,
-            None => f.write_str("no resize")?,
+        match (self.resize, self.arithmetic) {
+            (Some(resize), Arithmetic::Bytes) => write!(f, "resize to {resize} ({})", self.resample.name())?,
+            (Some(resize), Arithmetic::Floats) => {
+                write!(f, "resize to {resize} ({}, in floats)", self.resample.name())?;
+            }
+            (None, _) => f.write_str("no resize")?,
         }
         if let Some([height, width]) = self.center_crop {
             write!(f, "; center crop {height}x{width}")?;
+            if self.crop_rounding == CropRounding::Even {
+                f.write_str(", odd to even")?;
+            }
+            if !is_default(&self.fill) {
+                let [r, g, b] = self.fill;
+                write!(f, ", padded with {r} {g} {b}")?;
+            }
         }
         if let Some(factor) = self.rescale {
             write!(f, "; rescale {factor}")?;
