@@ -18,7 +18,7 @@ pub(crate) const LAYERS: RangeInclusive<usize> = 1..=1024;
 
 impl<'a> Fields<'a> {
     /// Returns a field unless it is missing or null.
-    fn get(&self, field: &str) -> Option<&'a Value> {
+    pub(crate) fn get(&self, field: &str) -> Option<&'a Value> {
         self.0.get(field).filter(|value| !value.is_null())
     }
 
@@ -43,6 +43,15 @@ impl<'a> Fields<'a> {
     ) -> Result<Option<T>, ModelError> {
         let value = self.get(field).map(T::deserialize).transpose();
         value.map_err(|_| self.error(field, expected))
+    }
+
+    /// Returns the fields of an object, or `None` if it is missing.
+    pub(crate) fn object(&self, field: &'static str) -> Result<Option<Fields<'a>>, ModelError> {
+        match self.get(field) {
+            None => Ok(None),
+            Some(value) if value.is_object() => Ok(Some(Fields(value))),
+            Some(_) => Err(self.error(field, "an object")),
+        }
     }
 
     /// Returns an integer in a range, or the default if it is missing.

@@ -5,24 +5,30 @@ use std::sync::Arc;
 use burn::tensor::Device;
 use sail_core::{Dtype, ImagePooling, InputError, Prompt, Provenance, TextPooling, TextTower, VisionTower};
 
+use crate::families::{self, Source};
+use crate::image_encoder;
 use crate::preprocess::{ImageProcessor, ImageProcessorConfig};
 use crate::pretrained::{ModelError, ModelFolder};
 use crate::text::sentence::{Prompts, Sentence, SentenceEncoder};
-use crate::text::{self, PretrainedTokenizer, PromptChoice};
-use crate::vision;
+use crate::text::{PretrainedTokenizer, PromptChoice};
+use crate::trunk::text::TextTrunk;
 
 /// Options of a vision model.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct VisionOptions {
     /// The dtype of the computation.
     pub dtype: Dtype,
-    /// The pooling. `None` is [`ImagePooling::Concat`], the default of SAIL, if the model has a class token, else
-    /// [`ImagePooling::Pooled`].
+    /// The pooling. `None` is [`ImagePooling::Concat`], the default of SAIL, if the model has a class token and patches after
+    /// its final norm; [`ImagePooling::Class`] for CLIP, whose patches have no norm; else [`ImagePooling::Pooled`].
     pub pooling: Option<ImagePooling>,
     /// The preprocessing; `None` is that of the model.
     pub processor: Option<ImageProcessorConfig>,
     /// Side of the square input images; `None` is that of the preprocessing.
     pub image_size: Option<usize>,
+    /// Bytes of memory for weights and states. `None` is no limit. The blocks of a transformer that does not fit are read from
+    /// the files for every batch, so batches should be large, see
+    /// [`preferred_rows`](sail_core::ImageEncoder::preferred_rows).
+    pub memory: Option<u64>,
 }
 
 /// Options of a text model.
@@ -31,12 +37,21 @@ pub struct TextOptions {
     /// The dtype of the computation.
     pub dtype: Dtype,
     /// The pooling. `None` is the pooling of the model's sentence embedding, as defined by the pooling module in
-    /// `modules.json`, else the mean. The modules after the pooling are applied to any pooling.
+    /// `modules.json`, else the model's own (CLIP, SigLIP), else the mean. The modules after the pooling are applied to any
+    /// pooling.
     pub pooling: Option<TextPooling>,
     /// The prompt before every text.
     pub prompt: PromptChoice,
     /// Whether to skip the modules after the pooling (`Dense`, `LayerNorm`, `Normalize`), as version 0.1 did.
     pub skip_modules: bool,
+    /// Bytes of memory for weights and states. `None` is no limit. The blocks of a transformer that does not fit are read from
+    /// the files for every batch, so batches should be large, see
+    /// [`preferred_rows`](sail_core::TextEncoder::preferred_rows).
+    pub memory: Option<u64>,
+    /// The number of dimensions to keep, for models whose first dimensions are embeddings of their own (Matryoshka, arXiv
+    /// 2205.13147); `None` is that of the model, which mostly keeps all. Embeddings that the model normalizes are normalized
+    /// again.
+    pub truncate_dim: Option<usize>,
 }
 
 /// Loads a vision backbone with its preprocessing.
@@ -60,7 +75,8 @@ pub fn load_vision(
     options: &VisionOptions,
     device: &Device,
 ) -> Result<VisionTower, ModelError> {
-    reject(folder, text::supports, "a vision model: this is a text model")?;
+    // Before a missing file for images is reported of a text model.
+    families::vision(folder.config())?;
     let mut preprocessor = match options.processor {
         Some(config) => ImageProcessor::new(config)?,
         None => ImageProcessor::open(folder.backbone())?,
@@ -68,11 +84,12 @@ pub fn load_vision(
     if let Some(size) = options.image_size {
         preprocessor = preprocessor.with_size(size)?;
     }
-    let encoder = vision::load(folder.config(), &folder.weights()?, options.dtype, device)?;
+    let (encoder, pooling) =
+        image_encoder::load(folder.config(), &folder.checkpoint()?, options.dtype, device, options.memory)?;
     Ok(VisionTower {
         encoder,
         preprocessor: Arc::new(preprocessor),
-        pooling: options.pooling.unwrap_or(vision::default_pooling(folder.model_type()?)),
+        pooling: options.pooling.unwrap_or(pooling),
         model: Provenance { precision: Some(options.dtype), ..folder.provenance()? },
         device: device.clone(),
     })
@@ -81,7 +98,8 @@ pub fn load_vision(
 /// Loads a text backbone with its tokenizer.
 ///
 /// The embeddings are those of sentence-transformers' `encode`: the default prompt of the model is put before every text, and
-/// all modules of `modules.json` are applied. A model without that file is pooled to the mean of its token states.
+/// all modules of `modules.json` are applied. A model without that file has its own pooled output (CLIP, SigLIP), or is pooled
+/// to the mean of its token states.
 ///
 /// # Errors
 /// Returns [`ModelError`] if the model is not a supported text model, the tokenizer or a configuration file is missing or
@@ -102,11 +120,20 @@ pub fn load_text(
     options: &TextOptions,
     device: &Device,
 ) -> Result<TextTower, ModelError> {
-    reject(folder, vision::supports, "a text model: this is a vision model")?;
+    let checkpoint = folder.checkpoint()?;
+    let plan = families::text(&Source { config: folder.config(), checkpoint: &checkpoint })?;
+    if plan.spec.exceeds_f16 && options.dtype == Dtype::F16 {
+        return Err(ModelError::Config {
+            field: "dtype",
+            found: "f16".to_owned(),
+            expected: "f32 or bf16: the states of this model exceed the range of f16".to_owned(),
+        });
+    }
     let prompt = Prompts::read(folder)?.choose(&options.prompt)?;
-    let tokenizer = PretrainedTokenizer::open(folder.backbone())?.with_prompt(prompt.clone());
-    let (encoder, width) = text::load(folder.config(), &folder.weights()?, options.dtype, device)?;
-    let mut sentence = Sentence::read(folder, options.pooling, options.skip_modules, width, device)?;
+    let tokenizer = PretrainedTokenizer::of_model(folder.backbone(), Some(&plan.spec))?;
+    let tokenizer = tokenizer.with_prompt(prompt.clone());
+    let mut sentence = Sentence::read(folder, options, &plan.spec, device)?;
+    let encoder = Arc::new(TextTrunk::load(plan, &checkpoint, options.dtype.into(), device, options.memory)?);
     if !sentence.pools_prompt {
         sentence.skipped = tokenizer.prompt_tokens().map_err(|InputError(reason)| ModelError::Config {
             field: "prompt",
@@ -128,18 +155,5 @@ pub fn load_text(
         tokenizer: Arc::new(tokenizer),
         model,
         device: device.clone(),
-    })
-}
-
-/// Rejects a model of the other modality with a specific error.
-fn reject(folder: &ModelFolder, is_other: fn(&str) -> bool, expected: &str) -> Result<(), ModelError> {
-    let model_type = folder.model_type()?;
-    if !is_other(model_type) {
-        return Ok(());
-    }
-    Err(ModelError::Config {
-        field: "model_type",
-        found: format!("`{model_type}`"),
-        expected: expected.to_owned(),
     })
 }

@@ -48,6 +48,19 @@ pub enum ModelError {
         /// The supported values.
         expected: String,
     },
+    /// The weights are those of an adapter, which changes another model.
+    #[error(
+        "{folder} is an adapter of PEFT for {base}, not a model: merge them in Python with `from peft import \
+         AutoPeftModelForFeatureExtraction as Model` and \
+         `Model.from_pretrained(\"{folder}\").merge_and_unload().save_pretrained(\"merged\")`, copy the files of the \
+         tokenizer, and open the folder `merged`"
+    )]
+    Adapter {
+        /// The folder, or the id on the hub.
+        folder: String,
+        /// The id of the model that it changes.
+        base: String,
+    },
     /// The weights do not match the configuration.
     #[error("the weights do not match the configuration of the model: {problems}")]
     Tensors {

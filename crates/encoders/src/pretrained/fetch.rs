@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use sail_hub::{HubOptions, RepoId, RepoKind, Repository};
 
+use super::configuration;
 use super::files::{WeightFiles, is_plain, shards};
 use super::modules::{self, Module, WEIGHTS};
 use super::small_file::{MAX_JSON, read_json};
@@ -37,16 +38,12 @@ pub(super) fn fetch(id: &RepoId, options: &HubOptions) -> Result<ModelFolder, Mo
         return Ok(folder);
     }
     let listing = repository.list()?;
-    let has = |name: &str, what| match listing.contains(name) {
-        true => Ok(()),
-        false => {
-            let (folder, looked_for) = (id.name().to_owned(), vec![name.to_owned()]);
-            Err(ModelError::Missing { folder, what, looked_for })
-        }
-    };
     let get = |name: &str, what| -> Result<PathBuf, ModelError> {
-        has(name, what)?;
-        Ok(listing.fetch(name)?)
+        if listing.contains(name) {
+            return Ok(listing.fetch(name)?);
+        }
+        let (folder, looked_for) = (id.name().to_owned(), vec![name.to_owned()]);
+        Err(ModelError::Missing { folder, what, looked_for })
     };
     let modules = match listing.contains(modules::FILE) {
         true => modules::read(listing.fetch(modules::FILE)?.parent().unwrap_or(Path::new("")))?,
@@ -55,8 +52,15 @@ pub(super) fn fetch(id: &RepoId, options: &HubOptions) -> Result<ModelFolder, Mo
     let backbone = |name: &str| modules.first().map_or_else(|| name.to_owned(), |first| first.file(name));
     let prefix = backbone("");
     let names = listing.files().filter_map(|name| name.strip_prefix(prefix.as_str()));
-    let weights = WeightFiles::choose(id.name(), names.filter(|name| is_plain(name)))?;
-    get(&backbone("config.json"), "configuration")?;
+    let names: Vec<&str> = names.filter(|name| is_plain(name)).collect();
+    let mut folder = PathBuf::new();
+    for name in [configuration::ADAPTER, configuration::OPEN_CLIP, configuration::TRANSFORMERS] {
+        if names.contains(&name) {
+            folder = listing.fetch(&backbone(name))?.parent().unwrap_or(Path::new("")).to_owned();
+        }
+    }
+    let (_, layout) = configuration::read(&folder, id.name(), &names)?;
+    let weights = WeightFiles::choose(id.name(), &names, layout)?;
     let (present, absent): (Vec<String>, Vec<String>) =
         small_files(&modules).into_iter().partition(|name| listing.contains(name));
     listing.fetch_all(&present)?;
@@ -71,7 +75,9 @@ pub(super) fn fetch(id: &RepoId, options: &HubOptions) -> Result<ModelFolder, Mo
             let index = get(&backbone(&name), "weights")?;
             let shards = shards(&index, &read_json(&index, MAX_JSON)?.unwrap_or_default())?;
             let shards: Vec<String> = shards.iter().map(|shard| backbone(shard)).collect();
-            shards.iter().try_for_each(|shard| has(shard, "shard"))?;
+            if let Some(missing) = shards.iter().find(|shard| !listing.contains(shard)) {
+                get(missing, "shard")?;
+            }
             listing.fetch_all(&shards)?;
         }
     }

@@ -6,16 +6,24 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::ModelError;
+use super::configuration::Layout;
 
-/// Standard names in order of preference: safetensors before pickles.
-const PUBLISHED: [&str; 4] = [
+/// Names of transformers and timm in order of preference: safetensors before pickles.
+pub(super) const PUBLISHED: [&str; 4] = [
     "model.safetensors",
     "model.safetensors.index.json",
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 ];
+/// Names of OpenCLIP in order of preference.
+pub(super) const OPEN_CLIP: [&str; 4] = [
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.safetensors",
+    "open_clip_pytorch_model.bin",
+    "open_clip_pytorch_model.pth",
+];
 /// Extensions of a single file with any name.
-const ENDINGS: [&str; 4] = [".safetensors", ".bin", ".pt", ".pth"];
+const ENDINGS: [&str; 5] = [".safetensors", ".bin", ".pt", ".pth", ".pth.tar"];
 /// Other files with these extensions, as written by training scripts.
 const NOT_WEIGHTS: [&str; 5] =
     ["training_args.bin", "optimizer.pt", "optimizer.bin", "scheduler.pt", "rng_state.pth"];
@@ -31,13 +39,12 @@ pub(super) enum WeightFiles {
 
 impl WeightFiles {
     /// Selects from the names of a folder; `folder` is its name in errors.
-    pub(super) fn choose<'a>(
-        folder: &str,
-        names: impl Iterator<Item = &'a str> + Clone,
-    ) -> Result<Self, ModelError> {
-        if let Some(name) =
-            PUBLISHED.into_iter().find(|published| names.clone().any(|name| name == *published))
-        {
+    pub(super) fn choose(folder: &str, names: &[&str], layout: Layout) -> Result<Self, ModelError> {
+        let published = match layout {
+            Layout::Transformers => PUBLISHED,
+            Layout::OpenClip => OPEN_CLIP,
+        };
+        if let Some(name) = published.into_iter().find(|published| names.contains(published)) {
             let name = name.to_owned();
             return Ok(if name.ends_with(".json") { Self::Index(name) } else { Self::Single(name) });
         }
@@ -46,12 +53,12 @@ impl WeightFiles {
                 && !name.contains('/')
                 && !NOT_WEIGHTS.contains(name)
         };
-        let mut others: Vec<&str> = names.filter(is_weights).collect();
+        let mut others: Vec<&str> = names.iter().copied().filter(is_weights).collect();
         others.sort_unstable();
         match others[..] {
             [name] => Ok(Self::Single(name.to_owned())),
             [] => {
-                let looked_for = PUBLISHED.iter().map(|name| (*name).to_owned());
+                let looked_for = published.iter().map(|name| (*name).to_owned());
                 let any = ENDINGS.iter().map(|ending| format!("a single *{ending}"));
                 Err(ModelError::Missing {
                     folder: folder.to_owned(),
@@ -65,9 +72,9 @@ impl WeightFiles {
                     "ambiguous weights, {}: rename the right file to `{}`",
                     others.join(", "),
                     if others.iter().any(|name| name.ends_with(".safetensors")) {
-                        PUBLISHED[0]
+                        published[0]
                     } else {
-                        PUBLISHED[2]
+                        published[2]
                     },
                 ),
             }),
@@ -110,7 +117,7 @@ mod tests {
     use serde_json::json;
 
     fn choose(names: &[&str]) -> Result<WeightFiles, String> {
-        WeightFiles::choose("folder", names.iter().copied()).map_err(|error| error.to_string())
+        WeightFiles::choose("folder", names, Layout::Transformers).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -126,13 +133,21 @@ mod tests {
         names.push("model.safetensors");
         assert_eq!(choose(&names), single("model.safetensors"));
         assert_eq!(choose(&["training_args.bin", "efficientnet.pth"]), single("efficientnet.pth"));
+        assert_eq!(choose(&["IN1K-vit.h.14-300e.pth.tar"]), single("IN1K-vit.h.14-300e.pth.tar"));
+
+        let mut names = vec!["pytorch_model.bin"];
+        for preferred in OPEN_CLIP.iter().rev() {
+            names.push(preferred);
+            let found = WeightFiles::choose("folder", &names, Layout::OpenClip).unwrap();
+            assert_eq!(found, WeightFiles::Single((*preferred).into()));
+        }
     }
 
     #[test]
     fn rejects_missing_and_ambiguous_weights() {
         let none = choose(&["config.json", "onnx/model.bin"]).unwrap_err();
         assert!(none.starts_with("folder has no weights: looked for model.safetensors, "), "{none}");
-        assert!(none.ends_with("a single *.pth"), "{none}");
+        assert!(none.ends_with("a single *.pth, a single *.pth.tar"), "{none}");
         let several = choose(&["b.pt", "a.bin"]).unwrap_err();
         assert!(several.contains("ambiguous weights, a.bin, b.pt"), "{several}");
         assert!(several.ends_with("rename the right file to `pytorch_model.bin`"), "{several}");

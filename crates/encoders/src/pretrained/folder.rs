@@ -1,25 +1,27 @@
 //! The files of a model in a local folder.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
 use sail_core::Provenance;
 use sail_hub::RepoId;
-use sail_support::hex;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
+use super::configuration;
 use super::files::{WeightFiles, shards};
+use super::hashes;
 use super::modules::{self, Module};
 use super::small_file::{MAX_JSON, read_json};
-use super::{ModelError, Weights};
+use super::{Checkpoint, ModelError};
 
 /// A model in a local folder: `config.json`, weights, and the files of preprocessor or tokenizer, as on the hub.
 ///
 /// The weights are the first found of `model.safetensors`, `model.safetensors.index.json` with its shards,
 /// `pytorch_model.bin`, `pytorch_model.bin.index.json` with its shards, and a single file with the extension
-/// `.safetensors`, `.bin`, `.pt` or `.pth`.
+/// `.safetensors`, `.bin`, `.pt`, `.pth` or `.pth.tar`. In a training checkpoint they may be the value of `state_dict`,
+/// `model_state_dict`, `model`, `weights`, `teacher`, `student`, `encoder` or `target_encoder`, the first of these.
+///
+/// A folder of OpenCLIP has `open_clip_config.json` in place of `config.json`, and `open_clip_model.safetensors` or
+/// `open_clip_pytorch_model.bin`. Adapters of PEFT and quantized weights are errors.
 ///
 /// In a model of sentence-transformers, `modules.json` names the folder with these files, and further modules with weights of
 /// their own. The folder of its transformer, such as `0_Transformer`, is opened as the model that it belongs to.
@@ -83,7 +85,8 @@ impl ModelFolder {
         self.revision.as_deref()
     }
 
-    /// Returns the content of `config.json`, a JSON object.
+    /// Returns the content of `config.json`, a JSON object. Without a `model_type`, as in files of OpenCLIP
+    /// (`open_clip_config.json`) and timm, it is `open_clip` or `timm`.
     pub fn config(&self) -> &Value {
         &self.config
     }
@@ -127,25 +130,15 @@ impl ModelFolder {
     /// Computes the SHA-256 of the concatenated files of the weights, in hexadecimal: those of the backbone, then those of
     /// further modules.
     ///
+    /// The cache of the hub names a file by its hash, which is taken from there. Those of other large files are remembered
+    /// in the cache folder of the platform, until a file changes.
+    ///
     /// # Errors
     /// Returns [`ModelError::Io`] if a file cannot be read.
     pub fn weights_sha256(&self) -> Result<String, ModelError> {
-        let mut hash = Sha256::new();
-        // Not memory-mapped: mapped pages would count as memory of the process.
-        let mut buffer = vec![0; 1 << 20];
         let further = self.modules.iter().filter(|module| module.kind.has_weights());
         let further = further.map(|module| module.weights(&self.path)).collect::<Result<Vec<_>, _>>()?;
-        for path in self.weights.iter().chain(&further) {
-            let io = |source| ModelError::Io { path: path.clone(), source };
-            let mut file = File::open(path).map_err(io)?;
-            loop {
-                match file.read(&mut buffer).map_err(io)? {
-                    0 => break,
-                    read => hash.update(buffer.get(..read).unwrap_or_default()),
-                }
-            }
-        }
-        Ok(hex(&hash.finalize()))
+        hashes::sha256(&[self.weights.as_slice(), &further].concat())
     }
 
     /// Returns name, revision and hash of the weights, without preprocessing and pooling.
@@ -161,8 +154,8 @@ impl ModelFolder {
     }
 
     /// Opens the tensors, which are read lazily.
-    pub(crate) fn weights(&self) -> Result<Weights, ModelError> {
-        Weights::open_all(&self.weights)
+    pub(crate) fn checkpoint(&self) -> Result<Checkpoint, ModelError> {
+        Checkpoint::open_all(&self.weights)
     }
 }
 
@@ -174,16 +167,10 @@ fn read_backbone(path: &Path) -> Result<(Value, Vec<PathBuf>), ModelError> {
         // All names looked for are ASCII.
         names.extend(entry.map_err(io)?.file_name().into_string().ok());
     }
-    let config_path = path.join("config.json");
-    let config = read_json(&config_path, MAX_JSON)?.ok_or_else(|| ModelError::Missing {
-        folder: path.display().to_string(),
-        what: "configuration",
-        looked_for: vec!["config.json".into()],
-    })?;
-    if !config.is_object() {
-        return Err(ModelError::Format { path: config_path, reason: "not a JSON object".into() });
-    }
-    let weights = match WeightFiles::choose(&path.display().to_string(), names.iter().map(String::as_str))? {
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let folder = path.display().to_string();
+    let (config, layout) = configuration::read(path, &folder, &names)?;
+    let weights = match WeightFiles::choose(&folder, &names, layout)? {
         WeightFiles::Single(name) => vec![path.join(name)],
         WeightFiles::Index(name) => {
             let index = path.join(name);

@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use zip::CompressionMethod::{self, Deflated, Stored};
 use zip::write::SimpleFileOptions;
 
-use super::weights::tests::tiny;
-use super::{ModelError, Names, Weights};
+use super::checkpoint::tests::take_tiny;
+use super::{Checkpoint, ModelError};
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/pretrained");
 const LEGACY: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.\
@@ -20,9 +20,9 @@ fn open(name: &str, bytes: &[u8]) -> Result<(), ModelError> {
     let folder = tempfile::tempdir().unwrap();
     let path: PathBuf = folder.path().join(name);
     std::fs::write(&path, bytes).unwrap();
-    let weights = Weights::open(&path)?;
+    let weights = Checkpoint::open(&path)?;
     weights.read_all();
-    weights.load_into(&mut tiny(), &Names::default())
+    take_tiny(&weights)
 }
 
 fn error(name: &str, bytes: &[u8]) -> String {
@@ -124,7 +124,7 @@ fn storages_are_entries_of_the_archive_only() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.bin");
         std::fs::write(&path, zipped(&tensor(key, 8, 0, &[8], &[1]))).unwrap();
-        let weights = Weights::open(&path).unwrap();
+        let weights = Checkpoint::open(&path).unwrap();
         assert_eq!(weights.read_all(), 0, "{key}");
     }
 }
@@ -325,7 +325,7 @@ fn opcode() -> impl Strategy<Value = Vec<u8>> {
         1 => (0..4_u8).prop_map(|slot| vec![b'h', slot]),
         2 => any::<i64>().prop_map(int),
         2 => (0..9_i64).prop_map(int),
-        2 => proptest::sample::select(&["storage", "0", "cpu", "w", "state_dict", "_parameters", "_modules", "_buffers"][..])
+        2 => proptest::sample::select(&["storage", "0", "cpu", "w", "state_dict", "teacher", "_parameters", "_modules", "_buffers"][..])
             .prop_map(text),
         2 => proptest::sample::select(&NAMES[..]).prop_map(|name| format!("c{name}\n").into_bytes()),
         1 => Just(tensor("0", 8, 0, &[2, 4], &[4, 1])[2..].strip_suffix(b".").unwrap().to_vec()),

@@ -5,14 +5,16 @@ use std::fmt;
 
 /// Names of each kind that a message lists.
 const SHOWN: usize = 4;
+/// Similar names that it gives for each of them.
+const SIMILAR: usize = 2;
 
 /// Why the tensors of a checkpoint do not match its configuration. The message counts them and names the first few.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TensorProblems {
-    /// Names of missing tensors, as in the module that is loaded.
+    /// Names of missing tensors as the checkpoint would spell them, with similar names that it has.
     pub missing: Vec<String>,
-    /// Names of tensors for which the module has no place.
+    /// Names of tensors for which the model has no place.
     pub unexpected: Vec<String>,
     /// Tensors of another shape or type, and those that cannot be read, with the reason.
     pub invalid: Vec<String>,
@@ -28,6 +30,25 @@ impl TensorProblems {
     pub(super) fn sort(&mut self) {
         for names in [&mut self.missing, &mut self.unexpected, &mut self.invalid] {
             names.sort();
+            // Parts of one tensor have the same problem.
+            names.dedup();
+        }
+    }
+
+    /// Adds to the missing tensors that are shown the most similar of the names that are left.
+    pub(super) fn add_similar<'a>(&mut self, left: impl Iterator<Item = &'a str> + Clone) {
+        for missing in self.missing.iter_mut().take(SHOWN) {
+            let name = missing.trim_matches('`');
+            let limit = name.len() / 4;
+            let near = left.clone().filter(|other| other.len().abs_diff(name.len()) <= limit);
+            let near = near.map(|other| (strsim::levenshtein(name, other), other));
+            let mut near: Vec<_> = near.filter(|(distance, _)| *distance <= limit).collect();
+            near.sort_unstable();
+            near.dedup();
+            let near: Vec<String> = near.iter().take(SIMILAR).map(|(_, name)| format!("`{name}`")).collect();
+            if !near.is_empty() {
+                *missing = format!("{missing} (similar to {})", near.join(" and "));
+            }
         }
     }
 }

@@ -1,201 +1,288 @@
-//! The tensors of a checkpoint.
+//! Tensors taken from a checkpoint.
 
-use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
 
-use burn::tensor::{DType, TensorData};
-use burn_store::burn_pack::{Error as PackError, Tensor as StoredTensor};
-use burn_store::{ModuleSnapshot, ModuleStore, PyTorchToBurnAdapter, SafetensorsStore, bridge};
-use sail_support::stand_in;
+use burn::tensor::{DType, Device, Distribution, Tensor, TensorData};
+use burn_store::bridge;
 
-use super::slots::{Kind, slots};
-use super::{ModelError, TensorProblems, torch_file};
+use super::map::View;
+use super::{Checkpoint, ModelError, TensorProblems, WeightMap};
 
-/// Bytes at the start of a file that tell a stand-in.
-const STAND_IN: u64 = 512;
+/// What to do about quantized weights.
+pub(super) const UNQUANTIZED: &str =
+    "quantized weights are not supported, use a checkpoint in bf16, f16 or f32";
 
-/// The tensors of a checkpoint by name, read lazily.
-#[derive(Clone)]
+/// Most missing tensors whose names are given as the checkpoint would spell them.
+const SPELLED: usize = 256;
+
+/// Tensors of a checkpoint that are taken one after the other; problems are collected.
+///
+/// A configuration cannot request more memory than the files contain: a tensor is read only if the checkpoint has it in the
+/// expected shape, and nothing is read after the first problem.
 pub(crate) struct Weights {
-    tensors: BTreeMap<String, StoredTensor>,
+    checkpoint: Checkpoint,
+    map: WeightMap,
+    prefix: &'static str,
+    /// By their names in the model.
+    entries: BTreeMap<String, Entry>,
+    dtype: DType,
+    device: Device,
+    problems: TensorProblems,
+    /// Whether tensors are read, or only checked.
+    reads: bool,
+    /// The last tensor that was read for a part of it, if that was not the last part: the others are most likely taken next.
+    last: Option<(String, TensorData)>,
 }
 
-/// A mapping of the tensor names of a checkpoint to those of a module.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Names {
-    /// Optional prefixes: the first one found is stripped, and names without it are ignored.
-    pub(crate) prefixes: &'static [&'static str],
-    /// Replacements `(from, to)`, applied in order.
-    pub(crate) renames: &'static [(&'static str, &'static str)],
-    /// Prefixes of names to ignore, or suffixes if they start with a dot; applied last.
-    pub(crate) ignored: &'static [&'static str],
+/// Where the values of a tensor are.
+struct Entry {
+    /// Name in the checkpoint.
+    name: String,
+    view: View,
+    /// Another tensor that gets the same name.
+    clash: Option<String>,
+    taken: bool,
 }
 
 impl Weights {
-    /// Opens a checkpoint in a single file.
-    pub(crate) fn open(path: &Path) -> Result<Self, ModelError> {
-        Self::open_all(&[path.to_owned()])
-    }
-
-    /// Opens a checkpoint in one or more files.
-    pub(crate) fn open_all(files: &[PathBuf]) -> Result<Self, ModelError> {
-        let mut tensors = BTreeMap::new();
-        for path in files {
-            let format = |reason: String| ModelError::Format { path: path.to_owned(), reason };
-            for tensor in open_file(path).map_err(format)? {
-                if let Some(duplicate) = tensors.insert(tensor.name.clone(), tensor) {
-                    return Err(format(format!("`{}` is also in another shard", duplicate.name)));
+    pub(super) fn new(checkpoint: Checkpoint, map: WeightMap, dtype: DType, device: Device) -> Self {
+        let prefix = map.prefix(checkpoint.tensors.keys().map(String::as_str));
+        let mut entries: BTreeMap<String, Entry> = BTreeMap::new();
+        let is_float =
+            |name: &str| checkpoint.tensors.get(name).is_some_and(|tensor| tensor.dtype.is_float());
+        for (name, tensor) in checkpoint.tensors.iter() {
+            let Some(rest) = name.strip_prefix(prefix) else { continue };
+            let is_matrix = squeezed(tensor.shape.as_slice()).len() == 2;
+            for (target, view) in map.apply(rest, is_matrix) {
+                let mut entry = Entry { name: name.clone(), view, clash: None, taken: false };
+                if let Some(other) = entries.remove(&target) {
+                    match (is_float(name), is_float(&other.name)) {
+                        (true, true) => entry.clash = Some(other.name),
+                        (false, true) => entry = other,
+                        _ => {}
+                    }
                 }
+                entries.insert(target, entry);
             }
         }
-        Ok(Self { tensors })
+        let problems = TensorProblems::default();
+        Self { checkpoint, map, prefix, entries, dtype, device, problems, reads: true, last: None }
     }
 
-    /// Returns the names of the tensors in the checkpoint.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.tensors.keys().map(String::as_str)
-    }
-
-    /// Loads a module, converting to `f32`. Tensor names and layouts are those of PyTorch (`weight` of shape `[out, in]`).
+    /// Takes a tensor: checks its shape, in which dimensions of size 1 do not count, and reads it.
     ///
-    /// Names, shapes and types are checked before anything is allocated or read, so a configuration cannot request more
-    /// memory than the files contain. Unexpected integer tensors, such as `position_ids` and `num_batches_tracked`, are
-    /// ignored.
-    pub(crate) fn load_into<M: ModuleSnapshot>(
-        &self,
-        module: &mut M,
-        names: &Names,
-    ) -> Result<(), ModelError> {
-        let mut tensors: BTreeMap<String, &StoredTensor> = self.named(names).collect();
-        let mut problems = TensorProblems::default();
-        let mut found = 0_usize;
-        let read_errors = Arc::new(Mutex::new(Vec::new()));
-        let mut fitting = Vec::new();
-        for slot in slots(module) {
-            let Some((name, tensor)) =
-                tensors.remove_entry(&slot.name).or_else(|| tensors.remove_entry(slot.alias.as_ref()?))
-            else {
-                problems.missing.push(format!("`{}`", slot.name));
-                continue;
-            };
-            found += 1;
-            let shape = tensor.shape.as_slice();
-            if shape != slot.shape {
-                problems.invalid.push(format!("`{name}` has shape {shape:?}, expected {:?}", slot.shape));
-            } else if kind(tensor.dtype) != Some(slot.kind) {
-                let (dtype, expected) = (tensor.dtype, slot.kind);
-                problems.invalid.push(format!("`{name}` has dtype {dtype:?}, expected {expected:?}"));
-            } else {
-                fitting.push(prepare(tensor, name, read_errors.clone()));
-            }
+    /// The result has the dtype of the computation, but `f32` if more precise values are stored: they can be combined before
+    /// they are rounded. After a problem it is a placeholder of shape `[1, ..., 1]`.
+    pub(crate) fn take<const D: usize>(&mut self, name: &str, shape: [usize; D]) -> Tensor<D> {
+        if self.checkpoint.random {
+            // As small as those of a new model.
+            return Tensor::random(shape, Distribution::Normal(0.0, 0.02), (&self.device, self.dtype));
         }
-        let weights = tensors.into_iter().filter(|(_, tensor)| kind(tensor.dtype) == Some(Kind::Float));
-        problems.unexpected.extend(weights.map(|(name, _)| format!("`{name}`")));
-        if found == 0 {
-            problems.prefixes = Some((self.first_parts(), names.prefixes));
+        if shape.contains(&0) && !self.has(name) {
+            return Tensor::zeros(shape, (&self.device, self.dtype));
         }
-        if problems.is_empty() {
-            let result = module.apply(fitting, None, Some(Box::new(PyTorchToBurnAdapter)), true);
-            problems.invalid.append(&mut read_errors.lock().unwrap_or_else(PoisonError::into_inner));
-            if problems.is_empty() {
-                problems.invalid.extend(result.errors.iter().map(ToString::to_string));
-            }
+        let place = self.find(name, &shape);
+        let read = place.filter(|_| self.reads && self.problems.is_empty()).map(|(stored, view)| {
+            let read = self.read(&stored, view, shape);
+            read.map_err(|reason| self.problems.invalid.push(format!("`{stored}` cannot be read: {reason}")))
+        });
+        match read {
+            Some(Ok(tensor)) => tensor,
+            _ => Tensor::zeros([1; D], (&self.device, self.dtype)),
         }
-        if problems.is_empty() {
+    }
+
+    /// Takes tensors without reading them: checks that they are there for later.
+    pub(crate) fn without_reading<T>(&mut self, take: impl FnOnce(&mut Self) -> T) -> T {
+        let reads = std::mem::replace(&mut self.reads, false);
+        let taken = take(self);
+        self.reads = reads;
+        taken
+    }
+
+    /// Returns whether the checkpoint has a tensor.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.entries.contains_key(name)
+    }
+
+    /// Returns the dtype of the computation.
+    pub(crate) fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    pub(crate) fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Fails if there was a problem, or tensors are left that nobody took. Integers, such as `position_ids` and
+    /// `num_batches_tracked`, may be left.
+    pub(crate) fn finish(mut self) -> Result<(), ModelError> {
+        let left = self.entries.values().filter(|entry| !entry.taken);
+        let tensors = left.filter_map(|entry| self.checkpoint.tensors.get(&entry.name));
+        let left = tensors.filter(|tensor| tensor.dtype.is_float() && !tensor.shape.as_slice().contains(&0));
+        self.problems.unexpected.extend(left.map(|tensor| format!("`{}`", tensor.name)));
+        self.check()
+    }
+
+    /// Fails if there was a problem so far.
+    pub(crate) fn check(&self) -> Result<(), ModelError> {
+        if self.problems.is_empty() {
             return Ok(());
         }
+        let mut problems = self.problems.clone();
+        let known = self.checkpoint.names().map(numberless).collect();
+        // A configuration with too many layers may miss a hundred thousand.
+        let rest = problems.missing.split_off(problems.missing.len().min(SPELLED));
+        problems.missing =
+            problems.missing.iter().map(|name| format!("`{}`", self.spelling(name, &known))).collect();
         problems.sort();
+        problems.missing.extend(rest.into_iter().map(|name| format!("`{name}`")));
+        let left = self.entries.values().filter(|entry| !entry.taken).map(|entry| entry.name.as_str());
+        problems.add_similar(left);
+        if !self.entries.values().any(|entry| entry.taken) {
+            problems.prefixes = Some((self.checkpoint.first_parts(), self.map.prefixes));
+        }
         Err(ModelError::Tensors { problems: Box::new(problems) })
     }
 
-    /// Counts the tensors by the first part of their names.
-    fn first_parts(&self) -> BTreeMap<String, usize> {
-        let mut parts = BTreeMap::new();
-        for name in self.tensors.keys() {
-            let part = name.find('.').map_or(name.as_str(), |end| &name[..=end]);
-            *parts.entry(part.to_owned()).or_default() += 1;
+    /// Returns where a tensor is, if it can be read.
+    fn find(&mut self, name: &str, shape: &[usize]) -> Option<(String, View)> {
+        let Some(entry) = self.entries.get_mut(name) else {
+            self.problems.missing.push(name.to_owned());
+            return None;
+        };
+        entry.taken = true;
+        let stored = &entry.name;
+        let tensor = self.checkpoint.tensors.get(stored)?;
+        let (found, dtype) = (tensor.shape.as_slice(), tensor.dtype);
+        let problem = if let Some(clash) = &entry.clash {
+            format!("`{clash}` and `{stored}` are both `{name}` of the model")
+        } else if !dtype.is_float() {
+            format!("`{stored}` has dtype {dtype:?}, expected a float: {UNQUANTIZED}")
+        } else if entry.view.of(&squeezed(found)).is_none_or(|found| squeezed(&found) != squeezed(shape)) {
+            format!("`{stored}` has shape {found:?}, expected {:?}", entry.view.stored(shape))
+        } else {
+            return Some((stored.clone(), entry.view));
+        };
+        self.problems.invalid.push(problem);
+        None
+    }
+
+    /// Reads a tensor or a part of it.
+    fn read<const D: usize>(
+        &mut self,
+        name: &str,
+        view: View,
+        shape: [usize; D],
+    ) -> Result<Tensor<D>, String> {
+        let last = self.last.take().filter(|(last, _)| last == name);
+        let data = match last {
+            Some((_, data)) => data,
+            None => {
+                let tensor = self.checkpoint.tensors.get(name).ok_or("it is not in the checkpoint")?;
+                bridge::to_data(tensor).map_err(|error| error.to_string())?
+            }
+        };
+        let stored = squeezed(data.shape().as_slice());
+        let [rows, (column, columns)] = view.parts;
+        let data = if view.is_part() {
+            let part = part(&data, rows)?;
+            if view.parts.iter().any(|(index, count)| index + 1 < *count) {
+                self.last = Some((name.to_owned(), data));
+            }
+            part
+        } else {
+            data
+        };
+        let data = cast(data, self.dtype)?;
+        let options = (&self.device, data.dtype());
+        let reshape = |data: TensorData, shape: &[usize]| {
+            let (bytes, _, dtype) = data.into_parts();
+            TensorData::try_from_bytes(bytes, shape, dtype).map_err(|error| error.to_string())
+        };
+        match stored[..] {
+            [height, width] if view.transposed || columns > 1 => {
+                let matrix = Tensor::<2>::from_data(reshape(data, &[height / rows.1, width])?, options);
+                let width = width / columns;
+                let matrix = matrix.narrow(1, column * width, width);
+                Ok(if view.transposed { matrix.transpose() } else { matrix }.reshape(shape))
+            }
+            _ => Ok(Tensor::from_data(reshape(data, &shape)?, options)),
         }
-        parts
     }
 
-    /// Returns the tensors with their names in the module.
-    fn named(&self, names: &Names) -> impl Iterator<Item = (String, &StoredTensor)> {
-        let has = |prefix: &&&str| self.tensors.keys().any(|name| name.starts_with(**prefix));
-        let prefix = names.prefixes.iter().find(has).copied().unwrap_or("");
-        let Names { renames, ignored, .. } = *names;
-        self.tensors.iter().filter_map(move |(name, tensor)| {
-            let name = name.strip_prefix(prefix)?.to_owned();
-            let name = renames.iter().fold(name, |name, (from, to)| name.replace(from, to));
-            let is_ignored = |part: &&str| {
-                if part.starts_with('.') { name.ends_with(part) } else { name.starts_with(part) }
+    /// Returns the name that a tensor of the model most likely has in the checkpoint.
+    fn spelling(&self, name: &str, known: &BTreeSet<String>) -> String {
+        let candidates = self.map.invert(name).into_iter().map(|name| format!("{}{name}", self.prefix));
+        let candidates: Vec<String> = candidates.collect();
+        let likely = candidates.iter().find(|name| known.contains(&numberless(name)));
+        likely.or(candidates.first()).map_or_else(|| name.to_owned(), String::clone)
+    }
+}
+
+/// Returns a shape without the dimensions of size 1.
+fn squeezed(shape: &[usize]) -> Vec<usize> {
+    shape.iter().copied().filter(|size| *size != 1).collect()
+}
+
+/// Returns a name with `0` for every number.
+fn numberless(name: &str) -> String {
+    let parts = name.split('.');
+    let parts = parts.map(|part| if part.bytes().all(|byte| byte.is_ascii_digit()) { "0" } else { part });
+    parts.collect::<Vec<_>>().join(".")
+}
+
+/// Copies part `index` of `count` equal parts of the first dimension; the result is flat.
+fn part(data: &TensorData, (index, count): (usize, usize)) -> Result<TensorData, String> {
+    let length = data.num_elements() / count;
+    let bytes = length * data.dtype().size();
+    let values = data.as_bytes().get(index * bytes..(index + 1) * bytes).ok_or("too few values")?;
+    TensorData::try_from_bytes_vec(values.to_vec(), [length], data.dtype()).map_err(|error| error.to_string())
+}
+
+/// Converts values for a computation in `dtype`, in which they must be finite. Those stored as `f32` or `f64` stay `f32`.
+fn cast(data: TensorData, dtype: DType) -> Result<TensorData, String> {
+    let target = match data.dtype() {
+        DType::F64 | DType::F32 | DType::Flex32 => DType::F32,
+        _ => dtype,
+    };
+    let data = if data.dtype() == target {
+        data
+    } else {
+        data.try_cast(target).map_err(|error| error.to_string())?
+    };
+    if is_finite(&data, dtype) {
+        Ok(data)
+    } else {
+        Err(format!("not all values are finite in {}", dtype.name()))
+    }
+}
+
+/// Returns whether all values are finite when they are rounded to `dtype`.
+fn is_finite(data: &TensorData, dtype: DType) -> bool {
+    // The bits of the smallest value without its sign that becomes infinite; those of infinity and NaN are larger.
+    // Loops without branches vectorize.
+    let bytes = data.as_bytes();
+    let half = |infinity: u16| {
+        let finite = |bytes: &[u8; 2]| u16::from_ne_bytes(*bytes) << 1 < infinity << 1;
+        bytes.as_chunks().0.iter().fold(true, |all, bytes| all & finite(bytes))
+    };
+    match data.dtype() {
+        DType::F32 => {
+            let infinity: u32 = match dtype {
+                DType::F16 => 0x477f_f000,
+                DType::BF16 => 0x7f7f_8000,
+                _ => 0x7f80_0000,
             };
-            (!ignored.iter().any(is_ignored)).then_some((name, tensor))
-        })
-    }
-}
-
-fn open_file(path: &Path) -> Result<Vec<StoredTensor>, String> {
-    let mut start = Vec::new();
-    let head = File::open(path).and_then(|file| file.take(STAND_IN).read_to_end(&mut start));
-    head.map_err(|error| format!("cannot be read: {error}"))?;
-    if let Some(stand_in) = stand_in(&start) {
-        return Err(stand_in.to_string());
-    }
-    if path.extension().is_some_and(|extension| extension == "safetensors") {
-        let mut store = SafetensorsStore::from_file(path);
-        let tensors = store.get_all_tensors().map_err(|error| error.to_string())?;
-        return Ok(tensors.values().cloned().collect());
-    }
-    torch_file::open(path)
-}
-
-fn kind(dtype: DType) -> Option<Kind> {
-    match dtype {
-        dtype if dtype.is_float() => Some(Kind::Float),
-        dtype if dtype.is_int() || dtype.is_uint() => Some(Kind::Int),
-        dtype if dtype.is_bool() => Some(Kind::Bool),
-        _ => None,
-    }
-}
-
-/// Renames a tensor, to be cast and checked when it is read; `errors` collects the failures.
-fn prepare(tensor: &StoredTensor, name: String, errors: Arc<Mutex<Vec<String>>>) -> StoredTensor {
-    let tensor = tensor.clone();
-    let target = if tensor.dtype.is_float() { DType::F32 } else { tensor.dtype };
-    bridge::deferred(name.clone(), target, tensor.shape.clone(), None, move || {
-        read(&tensor, target).map_err(|reason| {
-            let problem = format!("`{name}` cannot be read: {reason}");
-            errors.lock().unwrap_or_else(PoisonError::into_inner).push(problem);
-            PackError::ValidationError(reason)
-        })
-    })
-}
-
-fn read(tensor: &StoredTensor, target: DType) -> Result<TensorData, String> {
-    let data = bridge::to_data(tensor).map_err(|error| error.to_string())?;
-    let data = data.try_cast(target).map_err(|error| error.to_string())?;
-    if is_finite(&data) { Ok(data) } else { Err("not all values are finite in f32".into()) }
-}
-
-/// Returns whether all `f32` values are finite: NaN and infinities have all exponent bits set.
-fn is_finite(data: &TensorData) -> bool {
-    let finite = |bytes: &[u8; 4]| u32::from_ne_bytes(*bytes) << 1 < 0xff << 24;
-    // A loop without branches vectorizes.
-    data.dtype() != DType::F32
-        || data.as_bytes().as_chunks().0.iter().fold(true, |all, bytes| all & finite(bytes))
-}
-
-#[cfg(test)]
-impl Weights {
-    /// Reads all tensors and returns the number of those that can be read.
-    pub(super) fn read_all(&self) -> usize {
-        self.tensors.values().filter(|tensor| bridge::to_data(tensor).is_ok()).count()
+            let finite = |bytes: &[u8; 4]| u32::from_ne_bytes(*bytes) << 1 < infinity << 1;
+            bytes.as_chunks().0.iter().fold(true, |all, bytes| all & finite(bytes))
+        }
+        DType::F16 => half(0x7c00),
+        DType::BF16 => half(0x7f80),
+        _ => true,
     }
 }
 
 #[cfg(test)]
 #[path = "weights_tests.rs"]
-pub(super) mod tests;
+mod tests;

@@ -1,207 +1,229 @@
-use burn::module::Module;
-use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::nn::{
-    BatchNorm, BatchNormConfig, Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig,
-};
-use burn::tensor::Device;
-use burn_store::BurnToPyTorchAdapter;
+use std::path::Path;
 
+use burn::tensor::Tolerance;
+use half::{bf16, f16};
+use proptest::prelude::*;
+
+use super::super::Rule;
 use super::*;
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/pretrained");
 
-#[derive(Module, Debug)]
-pub(in crate::pretrained) struct Tiny {
-    embedding: Embedding,
-    layers: Vec<Block>,
-    conv: Conv2d,
-    bn: BatchNorm,
+/// Counts from zero.
+fn count(shape: &[usize]) -> TensorData {
+    let size = shape.iter().product::<usize>();
+    TensorData::new((0..size).map(|i| i as f32).collect(), shape)
 }
 
-#[derive(Module, Debug)]
-struct Block {
-    linear: Linear,
-    norm: LayerNorm,
+fn take_all(tensors: Vec<(&str, TensorData)>, map: WeightMap, dtype: DType) -> Weights {
+    Checkpoint::of(tensors).weights(&map, dtype, &Device::flex())
 }
 
-pub(in crate::pretrained) fn tiny() -> Tiny {
-    tiny_of(2, 4)
+fn weights(tensors: Vec<(&str, TensorData)>, map: WeightMap) -> Weights {
+    take_all(tensors, map, DType::F32)
 }
 
-fn tiny_of(layers: usize, width: usize) -> Tiny {
-    let device = Device::flex();
-    let block = |_| Block {
-        linear: LinearConfig::new(6, width).init(&device),
-        norm: LayerNormConfig::new(width).init(&device),
+fn message(result: Result<(), ModelError>) -> String {
+    let error = result.unwrap_err().to_string();
+    error.strip_prefix("the weights do not match the configuration of the model: ").unwrap().to_owned()
+}
+
+fn rules(rules: &'static [Rule]) -> WeightMap {
+    WeightMap { rules, ..WeightMap::default() }
+}
+
+#[test]
+fn takes_tensors_under_mapped_names() {
+    let map = WeightMap {
+        prefixes: &["bert.", "vit."],
+        rules: &[Rule::Rename("encoder.layer", "blocks")],
+        ignored: &["pooler."],
     };
-    Tiny {
-        embedding: EmbeddingConfig::new(5, 6).init(&device),
-        layers: (0..layers).map(block).collect(),
-        conv: Conv2dConfig::new([3, 2], [3, 3]).init(&device),
-        bn: BatchNormConfig::new(2).init(&device),
+    let tensors = vec![
+        ("vit.encoder.layer.0.weight", count(&[2, 3])),
+        ("vit.pooler.weight", count(&[2])),
+        ("classifier.weight", count(&[2])),
+        ("vit.position_ids", TensorData::from([0_i64, 1])),
+        ("vit.empty", count(&[1, 0, 4])),
+    ];
+    let mut weights = weights(tensors, map);
+    assert!(weights.has("blocks.0.weight") && !weights.has("pooler.weight"));
+    assert_eq!(weights.take("blocks.0.weight", [2, 3]).into_data(), count(&[2, 3]));
+    weights.finish().unwrap();
+}
+
+#[test]
+fn dimensions_of_size_one_do_not_count() {
+    let tensors =
+        vec![("probe", count(&[1, 1, 4])), ("conv", count(&[4, 3, 1, 1])), ("none", count(&[1, 0, 4]))];
+    let mut weights = weights(tensors, WeightMap::default());
+    assert_eq!(weights.take("probe", [4]).into_data(), count(&[4]));
+    assert_eq!(weights.take("conv", [4, 3]).into_data(), count(&[4, 3]));
+    assert_eq!(weights.take("none", [0, 4]).dims(), [0, 4]);
+    assert_eq!(weights.take("absent", [0, 4]).dims(), [0, 4]);
+    weights.finish().unwrap();
+}
+
+#[test]
+fn splits_and_transposes() {
+    let map = rules(&[
+        Rule::Transpose("c_attn"),
+        Rule::Split("c_attn", &["q", "k"]),
+        Rule::Split("qkv", &["q", "k", "v"]),
+    ]);
+    let tensors = vec![
+        ("a.qkv.weight", count(&[6, 2])),
+        ("a.qkv.bias", count(&[6])),
+        ("b.c_attn.weight", count(&[2, 6])),
+        ("b.c_attn.bias", count(&[6])),
+    ];
+    let mut weights = weights(tensors, map);
+    let value = weights.take("a.v.weight", [2, 2]).into_data();
+    assert_eq!(value, TensorData::from([[8_f32, 9.0], [10.0, 11.0]]));
+    assert_eq!(weights.take("a.k.bias", [2]).into_data(), TensorData::from([2_f32, 3.0]));
+    // Columns 3 to 5 of the stored matrix are the rows of the second part.
+    let key = weights.take("b.k.weight", [3, 2]).into_data();
+    assert_eq!(key, TensorData::from([[3_f32, 9.0], [4.0, 10.0], [5.0, 11.0]]));
+    assert_eq!(weights.take("b.k.bias", [3]).into_data(), TensorData::from([3_f32, 4.0, 5.0]));
+    let error = message(weights.finish());
+    // The parts that nobody took.
+    let expected = "4 unexpected: `a.qkv.bias`, `a.qkv.weight`, `b.c_attn.bias`, `b.c_attn.weight`";
+    assert_eq!(error, expected);
+}
+
+#[test]
+fn a_fused_tensor_must_have_all_parts() {
+    let map = rules(&[Rule::Split("qkv", &["q", "k", "v"])]);
+    let mut weights = weights(vec![("qkv", count(&[7, 2]))], map);
+    for part in ["q", "k", "v"] {
+        assert_eq!(weights.take(part, [2, 2]).dims(), [1, 1]);
     }
+    assert_eq!(message(weights.finish()), "1 invalid: `qkv` has shape [7, 2], expected [6, 2]");
 }
 
-fn fixture(name: &str) -> PathBuf {
-    Path::new(FIXTURES).join(name)
-}
-
-fn open(name: &str) -> Weights {
-    Weights::open(&fixture(name)).unwrap()
-}
-
-/// Shapes and `f32` values of the parameters of a module by their names in PyTorch.
-fn parameters(module: &Tiny) -> BTreeMap<String, (Vec<usize>, Vec<f32>)> {
-    let tensors = module.collect(None, Some(Box::new(BurnToPyTorchAdapter)), true);
-    let values = |tensor: StoredTensor| {
-        let data = bridge::into_data(tensor).unwrap();
-        (data.shape().to_vec(), data.try_to_vec::<f32>().unwrap())
+#[test]
+fn names_are_spelled_as_in_the_checkpoint() {
+    let map = WeightMap {
+        prefixes: &["vit."],
+        rules: &[
+            Rule::Rename("encoder.layer.", "blocks."),
+            Rule::Rename("attention.", ""),
+            Rule::Rename("dense", "linear"),
+        ],
+        ignored: &[],
     };
-    tensors.into_iter().map(|tensor| (tensor.name.clone(), values(tensor))).collect()
-}
-
-fn expected() -> BTreeMap<String, (Vec<usize>, Vec<f32>)> {
-    let bytes = std::fs::read(fixture("expected.safetensors")).unwrap();
-    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
-    let values = |view: &safetensors::tensor::TensorView<'_>| {
-        let floats = view.data().as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
-        (view.shape().to_vec(), floats.collect())
-    };
-    tensors.iter().map(|(name, view)| (name.to_owned(), values(&view))).collect()
-}
-
-fn load(weights: &Weights, names: &Names) -> Result<Tiny, String> {
-    let mut module = tiny();
-    weights.load_into(&mut module, names).map_err(|error| error.to_string())?;
-    Ok(module)
-}
-
-#[test]
-fn all_formats_have_the_same_values() {
-    let expected = expected();
-    assert_eq!(expected.len(), 15);
-    for name in [
-        "model.safetensors",
-        "mixed.safetensors",
-        "zip.bin",
-        "legacy.bin",
-        "zip_permuted.pth",
-        "legacy_permuted.pth",
-        "zip_mixed.pt",
-        "legacy_mixed.pt",
-        "zip_shared.bin",
-        "legacy_shared.bin",
-        "zip_nested.pt",
-        "legacy_nested.pt",
-        "zip_call.bin",
-        "legacy_call.bin",
-    ] {
-        let module = load(&open(name), &Names::default()).unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert!(parameters(&module) == expected, "{name}");
+    let tensors = vec![
+        ("vit.encoder.layer.0.attention.dense.weight", count(&[2])),
+        ("vit.encoder.layer.0.norm_1.weight", count(&[2])),
+        ("vit.encoder.layer.0.norm_1.bias", count(&[2])),
+        ("vit.encoder.layer.0.norm_3.bias", count(&[2])),
+    ];
+    let mut weights = weights(tensors, map);
+    for block in 0..2 {
+        weights.take(&format!("blocks.{block}.linear.weight"), [2]);
     }
-    let shards = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"].map(fixture);
-    let module = load(&Weights::open_all(&shards).unwrap(), &Names::default()).unwrap();
-    assert!(parameters(&module) == expected);
+    weights.take("blocks.0.norm1.bias", [2]);
+    let expected = "2 missing: `vit.encoder.layer.0.norm1.bias` (similar to `vit.encoder.layer.0.norm_1.bias` and \
+        `vit.encoder.layer.0.norm_3.bias`), `vit.encoder.layer.1.attention.dense.weight`; 3 unexpected: ";
+    let error = message(weights.finish());
+    assert!(error.starts_with(expected), "{error}");
 }
 
 #[test]
-fn names_all_tensors_that_do_not_match() {
-    let mut module = tiny_of(3, 5);
-    let error = open("zip.bin").load_into(&mut module, &Names::default()).unwrap_err();
-    let ModelError::Tensors { problems } = &error else { panic!("{error}") };
-    let mut invalid = Vec::new();
-    for layer in 0..2 {
-        invalid.push(format!("`layers.{layer}.linear.bias` has shape [4], expected [5]"));
-        invalid.push(format!("`layers.{layer}.linear.weight` has shape [4, 6], expected [5, 6]"));
-        invalid.push(format!("`layers.{layer}.norm.bias` has shape [4], expected [5]"));
-        invalid.push(format!("`layers.{layer}.norm.weight` has shape [4], expected [5]"));
-    }
-    let names = ["linear.bias", "linear.weight", "norm.bias", "norm.weight"];
-    assert_eq!(problems.missing, names.map(|name| format!("`layers.2.{name}`")));
-    assert_eq!(problems.invalid, invalid);
-
-    let error = open("model.safetensors").load_into(&mut tiny_of(1, 4), &Names::default()).unwrap_err();
-    let unused = names.map(|name| format!("`layers.1.{name}`"));
-    assert!(error.to_string().ends_with(&format!("model: 4 unexpected: {}", unused.join(", "))), "{error}");
+fn nothing_is_read_after_a_problem() {
+    let not_finite = TensorData::from([f32::NAN]);
+    let tensors = vec![("a", count(&[2])), ("b", not_finite.clone()), ("c", TensorData::from([1_i32]))];
+    let mut weights = weights(tensors, WeightMap::default());
+    assert_eq!(weights.take("a", [1 << 40]).dims(), [1]);
+    assert_eq!(weights.take("b", [1]).into_data(), TensorData::from([0_f32]));
+    weights.take("c", [1]);
+    let found = message(weights.check());
+    assert_eq!(
+        found,
+        "2 invalid: `a` has shape [2], expected [1099511627776], `c` has dtype I32, expected a float: quantized weights \
+        are not supported, use a checkpoint in bf16, f16 or f32"
+    );
+    assert_eq!(message(weights.finish()), found);
 }
 
 #[test]
-fn many_problems_are_counted_and_prefixes_are_named() {
-    let names = Names { prefixes: &["bert."], renames: &[(".", "/")], ..Names::default() };
-    let error = load(&open("zip.bin"), &names).unwrap_err();
-    let expected =
-        "15 missing: `bn.bias`, `bn.running_mean`, `bn.running_var`, `bn.weight`, ...; 15 unexpected: ";
-    assert!(error.contains(expected), "{error}");
-    let prefixes = "; no name is known: they start with `layers.` (8), `bn.` (5), `conv.` (2), `embedding.` (1), \
-        expected no prefix or `bert.`";
-    assert!(error.ends_with(prefixes), "{error}");
+fn two_tensors_of_one_name_are_an_error() {
+    let map = rules(&[Rule::Rename("gamma", "weight")]);
+    let tensors = || vec![("norm.gamma", count(&[2])), ("norm.weight", count(&[2])), ("x", count(&[1]))];
+    let mut weights = weights(tensors(), map);
+    weights.take("norm.weight", [2]);
+    weights.take("x", [1]);
+    let error = message(weights.finish());
+    assert_eq!(error, "1 invalid: `norm.gamma` and `norm.weight` are both `norm.weight` of the model");
 }
 
 #[test]
-fn stand_ins_for_weights_are_named() {
-    let folder = tempfile::tempdir().unwrap();
-    for name in ["model.safetensors", "pytorch_model.bin"] {
-        let path = folder.path().join(name);
-        std::fs::write(&path, "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 43\n")
-            .unwrap();
-        let error = Weights::open(&path).err().unwrap().to_string();
-        assert!(error.contains(name) && error.contains("run `git lfs pull`"), "{error}");
+fn values_stored_with_more_precision_stay_f32() {
+    let cases = [
+        (count(&[2]), DType::BF16, DType::F32),
+        (TensorData::from([0_f64, 1.0]), DType::F16, DType::F32),
+        (TensorData::from([bf16::ZERO, bf16::ONE]), DType::BF16, DType::BF16),
+        (TensorData::from([bf16::ZERO, bf16::ONE]), DType::F16, DType::F16),
+        (TensorData::from([f16::ZERO, f16::ONE]), DType::BF16, DType::BF16),
+        (TensorData::from([f16::ZERO, f16::ONE]), DType::F32, DType::F32),
+    ];
+    for (stored, dtype, expected) in cases {
+        let mut weights = take_all(vec![("x", stored.clone())], WeightMap::default(), dtype);
+        let taken = weights.take("x", [2]);
+        assert_eq!(taken.dtype(), expected, "{:?} {dtype:?}", stored.dtype());
+        taken.into_data().convert::<f32>().assert_approx_eq::<f32>(&count(&[2]), Tolerance::strict());
+        weights.finish().unwrap();
     }
 }
 
 #[test]
-fn allocates_nothing_if_tensors_do_not_match() {
-    // Three matrices of 2^34 elements each.
-    let device = Device::flex();
-    let module = |_| LinearConfig::new(1 << 17, 1 << 17).init(&device);
-    let mut large: Vec<Linear> = (0..3).map(module).collect();
-    let error = open("zip.bin").load_into(&mut large, &Names::default()).unwrap_err();
-    assert!(error.to_string().contains("missing: `0.bias`, `0.weight`"), "{error}");
-}
-
-#[test]
-fn maps_names_in_order() {
-    let names = Names {
-        prefixes: &["bert.", "layers.", "bn."],
-        renames: &[("linear", "dense"), ("dense.w", "out.w")],
-        ignored: &["1.", ".norm.weight", ".norm.bias"],
-    };
-    let weights = open("legacy.bin");
-    let named: Vec<String> = weights.named(&names).map(|(name, _)| name).collect();
-    assert_eq!(named, ["0.dense.bias", "0.out.weight"]);
-}
-
-#[test]
-fn supports_old_names_of_norms() {
-    let renames = &[("norm.weight", "norm.gamma"), ("norm.bias", "norm.beta")];
-    let module = load(&open("zip.bin"), &Names { renames, ..Names::default() }).unwrap();
-    assert!(parameters(&module) == expected());
-}
-
-#[test]
-fn rejects_non_finite_values() {
-    let error = load(&open("not_finite.safetensors"), &Names::default()).unwrap_err();
-    let reason = "cannot be read: not all values are finite in f32";
-    let both = format!("2 invalid: `conv.bias` {reason}, `layers.0.norm.weight` {reason}");
-    assert!(error.ends_with(&both), "{error}");
-    let error = load(&open("too_large.safetensors"), &Names::default()).unwrap_err();
-    assert!(error.ends_with(&format!(": `conv.bias` {reason}")), "{error}");
-}
-
-#[test]
-fn detects_non_finite_values() {
-    let check = |value: f32| is_finite(&TensorData::from([1.0, value, 2.0]));
-    for value in [0.0, -0.0, f32::MAX, f32::MIN, f32::MIN_POSITIVE, 1e-45] {
-        assert!(check(value), "{value}");
+fn values_must_be_finite_in_the_dtype_of_the_computation() {
+    let cases = [
+        (TensorData::from([65_520_f32]), DType::F16, "f16"),
+        (TensorData::from([f32::MAX]), DType::BF16, "bf16"),
+        (TensorData::from([f64::MAX]), DType::F32, "f32"),
+        (TensorData::from([bf16::from_f32(1e6)]), DType::F16, "f16"),
+        (TensorData::from([f16::NAN]), DType::F32, "f32"),
+        (TensorData::from([bf16::NEG_INFINITY]), DType::BF16, "bf16"),
+    ];
+    for (stored, dtype, name) in cases {
+        let mut weights = take_all(vec![("x", stored)], WeightMap::default(), dtype);
+        weights.take("x", [1]);
+        let expected = format!("1 invalid: `x` cannot be read: not all values are finite in {name}");
+        assert_eq!(message(weights.finish()), expected);
     }
-    for value in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-        assert!(!check(value), "{value}");
+    for (value, dtype) in
+        [(65_504_f32, DType::F16), (-f32::MAX, DType::F32), (3e38, DType::BF16), (1e-45, DType::F32)]
+    {
+        assert!(is_finite(&TensorData::from([1.0, value, 2.0]), dtype), "{value}");
     }
 }
 
 #[test]
-fn rejects_duplicate_tensors() {
-    let error =
-        Weights::open_all(&[fixture("model.safetensors"), fixture("mixed.safetensors")]).err().unwrap();
-    assert!(error.to_string().ends_with("`bn.bias` is also in another shard"), "{error}");
+fn a_checkpoint_of_another_family_is_recognized() {
+    let checkpoint = Checkpoint::open(&Path::new(FIXTURES).join("model.safetensors")).unwrap();
+    let map = WeightMap { prefixes: &["bert."], ..WeightMap::default() };
+    let mut weights = checkpoint.weights(&map, DType::F32, &Device::flex());
+    weights.take("encoder.weight", [2]);
+    let error = message(weights.finish());
+    assert!(error.starts_with("1 missing: `encoder.weight`; 15 unexpected: "), "{error}");
+    assert!(error.contains("; no name is known: they start with `layers.` (8), "), "{error}");
+}
+
+proptest! {
+    #[test]
+    fn the_parts_of_a_tensor_are_the_tensor(rows in 1..5_usize, columns in 1..5_usize, transposed: bool) {
+        let map = match transposed {
+            true => rules(&[Rule::Transpose("x"), Rule::Split("x", &["a", "b", "c"])]),
+            false => rules(&[Rule::Split("x", &["a", "b", "c"])]),
+        };
+        let stored = if transposed { count(&[columns, 3 * rows]) } else { count(&[3 * rows, columns]) };
+        // A single column is a vector, which is the same in both layouts.
+        let whole = Tensor::<2>::from_data(stored.clone(), &Device::flex());
+        let whole = if transposed { whole.transpose() } else { whole };
+        let mut weights = weights(vec![("x", stored)], map);
+        let parts = ["a", "b", "c"].map(|name| weights.take(name, [rows, columns])).to_vec();
+        weights.finish().unwrap();
+        prop_assert_eq!(Tensor::cat(parts, 0).into_data(), whole.into_data());
+    }
 }

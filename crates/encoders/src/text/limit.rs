@@ -7,9 +7,7 @@ use tokenizers::utils::truncation::TruncationParams;
 
 use crate::pretrained::ModelError;
 use crate::pretrained::small_file::{MAX_JSON, format, read_json};
-
-/// Default of models without a limit, and an upper bound of all limits.
-const MAX_LIMIT: usize = 1 << 17;
+use crate::spec::MAX_TOKENS;
 
 /// File names of the configuration of sentence-transformers' transformer module, in order of precedence.
 pub(crate) const SENTENCE_CONFIGS: [&str; 7] = [
@@ -32,14 +30,15 @@ pub(super) fn sentence_config(folder: &Path) -> Result<Value, ModelError> {
     Ok(Value::Null)
 }
 
-/// Returns the maximum number of tokens of a text, including special tokens, as in sentence-transformers, but at most the
-/// number of positions of the model.
+/// Returns the maximum number of tokens of a text, including special tokens, as in sentence-transformers, but at most
+/// `longest`, if the model is known.
 pub(super) fn limit(
     folder: &Path,
     options: &Value,
     config: &Value,
     sentence: &Value,
     truncation: Option<&TruncationParams>,
+    longest: Option<usize>,
 ) -> Result<usize, ModelError> {
     let own = own_limit(folder, sentence)?;
     let tokenizer = match count(folder, "tokenizer_config.json", options, "model_max_length")? {
@@ -47,20 +46,9 @@ pub(super) fn limit(
         limit => limit,
     };
     let positions = count(folder, "config.json", config, "max_position_embeddings")?;
-    // In RoBERTa-style models, positions start after the id of the padding token.
-    let offset = match config.get("model_type").and_then(Value::as_str) {
-        Some("mpnet") => 2,
-        Some("roberta" | "xlm-roberta" | "camembert") => {
-            let padding = config.get("pad_token_id").and_then(Value::as_u64).unwrap_or(1);
-            usize::try_from(padding).unwrap_or(usize::MAX).saturating_add(1)
-        }
-        _ => 0,
-    };
-    let max_positions = positions.map(|positions| positions.saturating_sub(offset));
     let configured = own.or_else(|| tokenizer.into_iter().chain(positions).min());
-    let limits =
-        configured.or(truncation.map(|truncation| truncation.max_length)).into_iter().chain(max_positions);
-    Ok(limits.min().unwrap_or(MAX_LIMIT).min(MAX_LIMIT))
+    let limits = configured.or(truncation.map(|truncation| truncation.max_length)).into_iter();
+    Ok(limits.chain(positions).chain(longest).min().unwrap_or(MAX_TOKENS).min(MAX_TOKENS))
 }
 
 /// Returns the limit of sentence-transformers: an argument of the tokenizer, under its new or old name, else its own.
@@ -79,8 +67,8 @@ fn own_limit(folder: &Path, sentence: &Value) -> Result<Option<usize>, ModelErro
 fn count(folder: &Path, file: &str, values: &Value, field: &str) -> Result<Option<usize>, ModelError> {
     let Some(value) = values.get(field).filter(|value| !value.is_null()) else { return Ok(None) };
     match value.as_f64() {
-        Some(number) if number >= MAX_LIMIT as f64 => {
-            Ok(Some(MAX_LIMIT).filter(|_| number == MAX_LIMIT as f64))
+        Some(number) if number >= MAX_TOKENS as f64 => {
+            Ok(Some(MAX_TOKENS).filter(|_| number == MAX_TOKENS as f64))
         }
         Some(number) if number >= 1.0 => Ok(Some(number as usize)),
         _ => Err(format(

@@ -1,5 +1,6 @@
 //! Tokenizers of published models.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use sail_core::{InputError, Padding, PaddingSide, Processor, TokenIds, Tokenizer};
@@ -10,11 +11,14 @@ use tokenizers::normalizers::{Lowercase, NormalizerWrapper, Sequence};
 use tokenizers::utils::truncation::{TruncationDirection, TruncationParams};
 use tokenizers::{PaddingDirection, PostProcessor};
 
+use super::end;
 use super::growth::growth;
 use super::limit;
 use super::wordpiece::{CONVERT, from_vocabulary};
-use crate::pretrained::ModelError;
+use crate::families::{self, Source};
 use crate::pretrained::small_file::{MAX_JSON, format, read, read_json};
+use crate::pretrained::{Checkpoint, ModelError};
+use crate::spec::TextSpec;
 
 /// Maximum size of a tokenizer file, far above published ones.
 const MAX_BYTES: u64 = 256 << 20;
@@ -35,6 +39,8 @@ const MAX_GROWTH: usize = 1024;
 /// | limit | `max_seq_length` of `sentence_bert_config.json` (or `model_max_length` in its tokenizer arguments), else the minimum of `model_max_length` of `tokenizer_config.json` and the positions of `config.json`; at most the positions of the model |
 /// | side of padding and truncation | `tokenizer_config.json`, else `tokenizer.json`, else right |
 /// | padding token | `pad_token` of `tokenizer_config.json` or `special_tokens_map.json`, else `tokenizer.json`, else `config.json` |
+/// | fixed length | models that are always padded, such as SigLIP |
+/// | end of a text | `tokenizer.json`; with `add_eos_token` of `tokenizer_config.json`, its `eos_token` is appended, too |
 /// | lower case | `do_lower_case` of `tokenizer_config.json`, which overrides the normalizer of BERT, and of `sentence_bert_config.json` |
 ///
 /// Truncation and padding in `tokenizer.json` are ignored. Very long texts are cut to 64 KiB, or to 64 bytes per token of
@@ -43,9 +49,13 @@ pub struct PretrainedTokenizer {
     tokenizer: tokenizers::Tokenizer,
     limit: usize,
     padding: Padding,
+    /// Whether all texts are padded to the limit, with tokens like all others.
+    padded: bool,
     truncation: PaddingSide,
     /// Comes before every text.
     prompt: String,
+    /// Comes after every text.
+    suffix: String,
     /// Hash of the tokenizer without truncation, and the tokens of an empty text.
     identity: [String; 2],
 }
@@ -62,6 +72,15 @@ impl PretrainedTokenizer {
     /// # Errors
     /// Returns [`ModelError`] if the tokenizer is missing, invalid or unsupported.
     pub fn open(folder: &Path) -> Result<Self, ModelError> {
+        let config: Value = read_json(&folder.join("config.json"), MAX_JSON)?.unwrap_or_default();
+        let checkpoint = Checkpoint::default();
+        let known = families::find(&config).is_some_and(|family| family.text.is_some());
+        let plan = known.then(|| families::text(&Source { config: &config, checkpoint: &checkpoint }));
+        Self::of_model(folder, plan.transpose()?.as_ref().map(|plan| &plan.spec))
+    }
+
+    /// Opens the tokenizer of a model with this specification, if it is known.
+    pub(crate) fn of_model(folder: &Path, spec: Option<&TextSpec>) -> Result<Self, ModelError> {
         let json = |name: &str| {
             Ok::<Value, ModelError>(read_json(&folder.join(name), MAX_JSON)?.unwrap_or_default())
         };
@@ -76,13 +95,16 @@ impl PretrainedTokenizer {
         let padding = tokenizer.get_padding().cloned();
         let truncation = tokenizer.get_truncation().cloned();
         tokenizer.with_padding(None).with_truncation(None).map_err(broken)?;
-        if let Some(normalizer) = normalizer(tokenizer.get_normalizer(), &options, &sentence) {
+        let lower_case = sentence["do_lower_case"] == true || spec.is_some_and(|spec| spec.lower_case);
+        if let Some(normalizer) = normalizer(tokenizer.get_normalizer(), &options, lower_case) {
             // Normalizes the added tokens again, which may panic like the tokenization of a text.
             let replaced = contained(|| tokenizer.with_normalizer(Some(normalizer)).map(|_| ()));
             replaced.map_err(|reason| format(&path, reason))?;
         }
 
-        let limit = limit::limit(folder, &options, &config, &sentence, truncation.as_ref())?;
+        let suffix = end(folder, &mut tokenizer, &options, &special, spec)?;
+        let longest = spec.map(|spec| spec.max_length);
+        let limit = limit::limit(folder, &options, &config, &sentence, truncation.as_ref(), longest)?;
         let added = tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(false));
         if added >= limit {
             let reason = format!("{added} special tokens, but the model supports at most {limit} tokens");
@@ -106,7 +128,9 @@ impl PretrainedTokenizer {
         let bytes = tokenizer.to_string(false).map_err(broken)?;
         let hash = hex(&Sha256::digest(&bytes)[..8]);
         let identity = [hash, String::new()];
-        let mut tokenizer = Self { tokenizer, limit, padding, truncation, prompt: String::new(), identity };
+        let padded = spec.is_some_and(|spec| spec.padded);
+        let prompt = String::new();
+        let mut tokenizer = Self { tokenizer, limit, padding, padded, truncation, prompt, suffix, identity };
         tokenizer.identity[1] =
             tokenizer.special_tokens().map_err(|InputError(reason)| format(&path, reason))?;
         let direction = match truncation {
@@ -138,7 +162,7 @@ impl PretrainedTokenizer {
         if self.prompt.is_empty() {
             return Ok(0);
         }
-        let TokenIds(ids) = self.tokenize("")?;
+        let ids = self.encode("")?;
         let tokens = self.tokenizer.get_added_tokens_decoder();
         let is_special = |id: &u32| tokens.get(id).is_some_and(|token| token.special);
         Ok(ids.len() - usize::from(ids.last().is_some_and(is_special)))
@@ -146,10 +170,25 @@ impl PretrainedTokenizer {
 
     /// Returns the special tokens around a text, for the description.
     fn special_tokens(&self) -> Result<String, InputError> {
-        let TokenIds(ids) = self.tokenize("")?;
+        let ids = self.encode("")?;
         let tokens = ids.iter().map(|&id| self.tokenizer.id_to_token(id).unwrap_or_else(|| id.to_string()));
         let tokens: Vec<String> = tokens.collect();
         Ok(if tokens.is_empty() { "no special tokens".to_owned() } else { tokens.join(" ") })
+    }
+
+    /// Returns the tokens of a text with its prompt and suffix, without padding.
+    fn encode(&self, text: &str) -> Result<Vec<u32>, InputError> {
+        let whole = [&self.prompt, text, &self.suffix];
+        let text = if whole == ["", text, ""] { Cow::Borrowed(text) } else { Cow::Owned(whole.concat()) };
+        let text = self.cut(&text);
+        let encoding = contained(|| self.tokenizer.encode_fast(text, true)).map_err(InputError)?;
+        let ids = encoding.get_ids();
+        if ids.len() > self.limit {
+            let reason =
+                format!("the tokenizer returns {} tokens, more than its limit of {}", ids.len(), self.limit);
+            return Err(InputError(reason));
+        }
+        Ok(ids.to_vec())
     }
 
     /// Cuts a text to the part that can contribute tokens.
@@ -164,16 +203,15 @@ impl PretrainedTokenizer {
 
 impl Tokenizer for PretrainedTokenizer {
     fn tokenize(&self, text: &str) -> Result<TokenIds, InputError> {
-        let prompted = (!self.prompt.is_empty()).then(|| format!("{}{text}", self.prompt));
-        let text = self.cut(prompted.as_deref().unwrap_or(text));
-        let encoding = contained(|| self.tokenizer.encode_fast(text, true)).map_err(InputError)?;
-        let ids = encoding.get_ids();
-        if ids.len() > self.limit {
-            let reason =
-                format!("the tokenizer returns {} tokens, more than its limit of {}", ids.len(), self.limit);
-            return Err(InputError(reason));
+        let mut ids = self.encode(text)?;
+        if self.padded {
+            let length = ids.len();
+            ids.resize(self.limit.max(length), self.padding.id);
+            if self.padding.side == PaddingSide::Left {
+                ids.rotate_left(length);
+            }
         }
-        Ok(TokenIds(ids.to_vec()))
+        Ok(TokenIds(ids))
     }
 
     fn padding(&self) -> Padding {
@@ -183,7 +221,8 @@ impl Tokenizer for PretrainedTokenizer {
     fn describe(&self) -> String {
         let [hash, special_tokens] = &self.identity;
         format!(
-            "tokenizer {hash}, at most {} tokens with {special_tokens}, cut at the {}, padded with {} at the {}",
+            "tokenizer {hash}, {} {} tokens with {special_tokens}, cut at the {}, padded with {} at the {}",
+            if self.padded { "always" } else { "at most" },
             self.limit,
             name(self.truncation),
             self.padding.id,
@@ -193,7 +232,7 @@ impl Tokenizer for PretrainedTokenizer {
 
     fn processor(&self) -> Processor {
         let [hash, special_tokens] = &self.identity;
-        let settings = json!({
+        let mut settings = json!({
             "tokenizer": hash,
             "max_length": self.limit,
             "special_tokens": special_tokens,
@@ -201,6 +240,9 @@ impl Tokenizer for PretrainedTokenizer {
             "padding_side": name(self.padding.side),
             "pad_token_id": self.padding.id,
         });
+        if self.padded {
+            settings["min_length"] = self.limit.into();
+        }
         settings.as_object().map_or_else(
             || Processor::Description(self.describe()),
             |settings| Processor::Settings(settings.clone()),
@@ -240,11 +282,33 @@ fn read_tokenizer(folder: &Path, path: &Path, options: &Value) -> Result<tokeniz
     }
 }
 
+/// Sets the end of texts, and returns what to put after every text.
+fn end(
+    folder: &Path,
+    tokenizer: &mut tokenizers::Tokenizer,
+    options: &Value,
+    special: &Value,
+    spec: Option<&TextSpec>,
+) -> Result<String, ModelError> {
+    let as_token = options["add_eos_token"] == true;
+    let as_text = spec.is_some_and(|spec| spec.appends_end);
+    if !as_token && !as_text {
+        return Ok(String::new());
+    }
+    let path = folder.join("tokenizer_config.json");
+    let end = content(options, "eos_token").or_else(|| content(special, "eos_token"));
+    let end = end.ok_or_else(|| format(&path, "no `eos_token`, which the model puts after every text"))?;
+    if as_token {
+        contained(|| end::append(tokenizer, end)).map_err(|reason| format(&path, reason))?;
+    }
+    Ok(if as_text { end.to_owned() } else { String::new() })
+}
+
 /// Returns the normalizer if the options override that of the file.
 fn normalizer(
     file: Option<&NormalizerWrapper>,
     options: &Value,
-    sentence: &Value,
+    lower_case: bool,
 ) -> Option<NormalizerWrapper> {
     let flag = |options: &Value, name: &str| options.get(name).and_then(Value::as_bool);
     let mut changed = None;
@@ -256,7 +320,7 @@ fn normalizer(
             flag(options, "tokenize_chinese_chars").unwrap_or(bert.handle_chinese_chars);
         changed = Some(NormalizerWrapper::BertNormalizer(bert));
     }
-    if flag(sentence, "do_lower_case") != Some(true) {
+    if !lower_case {
         return changed;
     }
     let rest = changed.or_else(|| file.cloned());

@@ -1,12 +1,11 @@
 //! Dense layers of sentence-transformers.
 
-use burn::module::Module;
-use burn::nn::{Linear, LinearConfig};
-use burn::tensor::{Device, Tensor, activation};
+use burn::tensor::{DType, Device, Tensor, activation};
 use serde_json::{Value, json};
 
+use crate::blocks::Linear;
 use crate::config::{Fields, SIZE};
-use crate::pretrained::{ModelError, Names, Weights};
+use crate::pretrained::{Checkpoint, ModelError, WeightMap};
 
 type Activation = fn(Tensor<2>) -> Tensor<2>;
 
@@ -29,22 +28,18 @@ const ACTIVATIONS: [(&str, Activation); 13] = [
 
 /// `activation(x W + b)`, plus `x` or a projection of it with a residual connection.
 pub(super) struct Dense {
-    layers: Layers,
+    linear: Linear,
     activation: (&'static str, Activation),
     residual: bool,
-}
-
-#[derive(Module, Debug)]
-struct Layers {
-    linear: Linear,
-    residual: Option<Linear>,
+    /// Of the residual, if the widths differ.
+    projection: Option<Linear>,
 }
 
 impl Dense {
     /// Loads a layer for inputs of this width, which becomes that of its outputs.
     pub(super) fn load(
         config: &Value,
-        weights: &Weights,
+        checkpoint: &Checkpoint,
         width: &mut usize,
         device: &Device,
     ) -> Result<Self, ModelError> {
@@ -58,28 +53,28 @@ impl Dense {
             fields.only(field, json!("sentence_embedding"))?;
         }
         let residual = fields.flag("use_residual", false)?;
-        let linear = |bias| LinearConfig::new(input, output).with_bias(bias).init(device);
-        let mut layers = Layers {
-            linear: linear(fields.flag("bias", true)?),
-            residual: (residual && input != output).then(|| linear(false)),
-        };
+        let bias = fields.flag("bias", true)?;
         let activation = activation(fields)?;
-        weights.load_into(&mut layers, &Names::default())?;
+        let mut weights = checkpoint.weights(&WeightMap::default(), DType::F32, device);
+        let linear = Linear::load(&mut weights, "linear", [input, output], bias);
+        let projection = (residual && input != output)
+            .then(|| Linear::load(&mut weights, "residual", [input, output], false));
+        weights.finish()?;
         *width = output;
-        Ok(Self { layers: layers.no_grad(), activation, residual })
+        Ok(Self { linear, activation, residual, projection })
     }
 
     pub(super) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        let out = (self.activation.1)(self.layers.linear.forward(x.clone()));
-        match &self.layers.residual {
-            Some(residual) => out + residual.forward(x),
+        let out = (self.activation.1)(self.linear.forward(x.clone()));
+        match &self.projection {
+            Some(projection) => out + projection.forward(x),
             None if self.residual => out + x,
             None => out,
         }
     }
 
     pub(super) fn describe(&self) -> Value {
-        let [input, output] = self.layers.linear.weight.dims();
+        let [input, output] = self.linear.weight.dims();
         let mut settings = json!({"in": input, "out": output, "activation": self.activation.0});
         if self.residual {
             settings["residual"] = true.into();

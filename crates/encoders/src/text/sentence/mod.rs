@@ -8,7 +8,7 @@ mod prompt;
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
-use sail_core::{EncodeError, PoolingError, TextEncoder, TextFeatures, TextPooling, TokenBatch};
+use sail_core::{EncodeError, PoolingError, TextEncoder, TextFeatures, TextPooling, TokenBatch, TowerError};
 use serde_json::Value;
 
 use module::Module;
@@ -16,8 +16,11 @@ use pooling::PoolingConfig;
 pub use prompt::PromptChoice;
 pub(crate) use prompt::Prompts;
 
+use crate::config::Fields;
+use crate::load::TextOptions;
 use crate::pretrained::small_file::{MAX_JSON, format, read_json};
 use crate::pretrained::{ModelError, ModelFolder, ModuleKind};
+use crate::spec::{TextHead, TextSpec};
 
 /// The poolings of a model, and what it applies to the pooled embedding.
 pub(crate) struct Sentence {
@@ -28,21 +31,24 @@ pub(crate) struct Sentence {
     pub(crate) pools_prompt: bool,
     /// Tokens at the start of every text that are not pooled.
     pub(crate) skipped: usize,
+    /// Dimension of the embeddings.
+    pub(crate) dim: usize,
 }
 
 impl Sentence {
-    /// Reads the modules of a model whose token states have this width.
+    /// Reads the modules of a model.
     ///
-    /// A pooling replaces those of the model. Without `modules.json`, it is the default of sentence-transformers: the last
-    /// token for a decoder (`architectures` ending in `ForCausalLM`), else the mean.
+    /// A pooling replaces those of the model. Without `modules.json`, it is the pooled output of the model if it has one, else
+    /// the default of sentence-transformers: the last token for a decoder (`architectures` ending in `ForCausalLM`), else the
+    /// mean.
     pub(crate) fn read(
         folder: &ModelFolder,
-        pooling: Option<TextPooling>,
-        skip_modules: bool,
-        width: usize,
+        options: &TextOptions,
+        spec: &TextSpec,
         device: &Device,
     ) -> Result<Self, ModelError> {
-        check_transformer(folder)?;
+        let config = read_json(&folder.path().join(prompt::FILE), MAX_JSON)?.unwrap_or_default();
+        check_transformer(folder, &config)?;
         let mut own = None;
         let mut others = Vec::new();
         for module in folder.modules() {
@@ -54,17 +60,31 @@ impl Sentence {
                 _ => others.push(module),
             }
         }
-        let PoolingConfig { poolings, include_prompt } = own.unwrap_or_else(|| fallback(folder));
-        let poolings = match pooling {
+        let is_complete = own.is_some();
+        let PoolingConfig { poolings, include_prompt } = own.map_or_else(|| fallback(folder, spec), Ok)?;
+        let poolings = match options.pooling {
             None | Some(TextPooling::Pooled) => poolings,
             Some(pooling) => vec![pooling],
         };
-        let mut width = width * poolings.len();
+        let widths = poolings.iter().map(|pooling| match (pooling, spec.pooled_width()) {
+            (TextPooling::Pooled, Some(width)) => width,
+            _ => spec.width,
+        });
+        let mut width = widths.sum();
         let mut modules = Vec::new();
-        for module in others.into_iter().filter(|_| !skip_modules) {
+        for module in others.into_iter().filter(|_| !options.skip_modules) {
             modules.extend(Module::read(folder, module, &mut width, device)?);
         }
-        Ok(Self { poolings, modules, pools_prompt: include_prompt, skipped: 0 })
+        if !is_complete && !options.skip_modules && spec.normalizes() {
+            modules.push(Module::Normalize);
+        }
+        if let Some(dim) = truncation(&config, options, width)? {
+            let normalizes = modules.iter().any(|module| matches!(module, Module::Normalize));
+            modules.push(Module::Truncate(dim));
+            width = dim;
+            modules.extend(normalizes.then_some(Module::Normalize));
+        }
+        Ok(Self { poolings, modules, pools_prompt: include_prompt, skipped: 0, dim: width })
     }
 
     /// Returns the pooling of a tower: a plain one, if there is nothing else.
@@ -93,25 +113,52 @@ impl Sentence {
     }
 }
 
+/// Returns the dimension to cut embeddings to, as those of Matryoshka models (arXiv 2205.13147) can be.
+fn truncation(config: &Value, options: &TextOptions, width: usize) -> Result<Option<usize>, ModelError> {
+    let configured = || Fields(config).read::<usize>("truncate_dim", "a number of dimensions");
+    let dim = match options.truncate_dim {
+        None if options.skip_modules => None,
+        None => configured()?,
+        given => given,
+    };
+    match dim {
+        Some(dim) if (1..=width).contains(&dim) => Ok(Some(dim).filter(|dim| *dim < width)),
+        Some(dim) => Err(ModelError::Config {
+            field: "truncate_dim",
+            found: dim.to_string(),
+            expected: format!("1 to {width}, the dimension of the embedding"),
+        }),
+        None => Ok(None),
+    }
+}
+
 /// Returns the pooling of a model without a pooling module.
-fn fallback(folder: &ModelFolder) -> PoolingConfig {
+fn fallback(folder: &ModelFolder, spec: &TextSpec) -> Result<PoolingConfig, ModelError> {
+    if spec.pooled_width().is_some() {
+        return Ok(PoolingConfig { poolings: vec![TextPooling::Pooled], include_prompt: true });
+    }
+    if let Some(TextHead::Latent(latent)) = spec.head {
+        return Ok(PoolingConfig { poolings: vec![TextPooling::Mean], include_prompt: latent.pools_prompt });
+    }
     let config = folder.config();
     let architecture = config.get("architectures").and_then(|names| names.get(0)).and_then(Value::as_str);
+    if architecture.is_some_and(|name| name.ends_with("ForSequenceClassification")) {
+        return Err(Fields(config)
+            .error("architectures", "an embedding model: this is a cross-encoder or a classifier"));
+    }
     let causal = config.get("is_causal").and_then(Value::as_bool).unwrap_or(true);
     let decoder = architecture.is_some_and(|name| name.ends_with("ForCausalLM")) && causal;
     let pooling = if decoder { TextPooling::Last } else { TextPooling::Mean };
-    PoolingConfig { poolings: vec![pooling], include_prompt: true }
+    Ok(PoolingConfig { poolings: vec![pooling], include_prompt: true })
 }
 
 /// Rejects models of sentence-transformers that do not return the states of all tokens for a pooling.
-fn check_transformer(folder: &ModelFolder) -> Result<(), ModelError> {
+fn check_transformer(folder: &ModelFolder, options: &Value) -> Result<(), ModelError> {
     let transformer = super::limit::sentence_config(folder.backbone())?;
-    let model = folder.path().join(prompt::FILE);
-    let options = read_json(&model, MAX_JSON)?.unwrap_or_default();
     for (config, field, expected) in [
         (&transformer, "transformer_task", "feature-extraction"),
         (&transformer, "module_output_name", "token_embeddings"),
-        (&options, "model_type", "SentenceTransformer"),
+        (options, "model_type", "SentenceTransformer"),
     ] {
         match config.get(field) {
             None | Some(Value::Null) => {}
@@ -139,8 +186,24 @@ pub(crate) struct SentenceEncoder {
 impl TextEncoder for SentenceEncoder {
     fn encode_texts(&self, tokens: TokenBatch) -> Result<TextFeatures, EncodeError> {
         let mut features = self.encoder.encode_texts(tokens)?;
-        // Never an error: the poolings of a model are not `Pooled`, the only one that may fail.
+        // Never an error: only models with a pooled output have the pooling `Pooled`, the only one that may fail.
         features.pooled = self.sentence.embed(&features).ok();
         Ok(features)
+    }
+
+    fn embed_batches(
+        &self,
+        batches: &[TokenBatch],
+        device: &Device,
+        pool: &(dyn Fn(TextFeatures) -> Result<Tensor<2>, TowerError> + Sync),
+    ) -> Result<Vec<Tensor<2>>, TowerError> {
+        self.encoder.embed_batches(batches, device, &|mut features| {
+            features.pooled = self.sentence.embed(&features).ok();
+            pool(features)
+        })
+    }
+
+    fn preferred_rows(&self) -> Option<usize> {
+        self.encoder.preferred_rows()
     }
 }

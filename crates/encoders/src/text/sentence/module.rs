@@ -1,26 +1,23 @@
 //! The modules after the pooling.
 
-use burn::module::Module as _;
-use burn::nn::{LayerNorm, LayerNormConfig};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 use sail_core::l2_normalize;
 use serde_json::{Value, json};
 
 use super::dense::Dense;
+use crate::blocks::Norm;
 use crate::config::{Fields, SIZE};
 use crate::pretrained::small_file::{MAX_JSON, read_json};
-use crate::pretrained::{self, ModelError, ModelFolder, ModuleKind, Names, Weights};
+use crate::pretrained::{self, Checkpoint, ModelError, ModelFolder, ModuleKind, WeightMap};
+use crate::spec::NormSpec;
 
 /// A module that changes the pooled embedding.
 pub(super) enum Module {
-    Dense(Dense),
-    LayerNorm(Norm),
+    Dense(Box<Dense>),
+    LayerNorm(Box<Norm>),
     Normalize,
-}
-
-#[derive(burn::module::Module, Debug)]
-pub(super) struct Norm {
-    norm: LayerNorm,
+    /// Keeps the first elements only.
+    Truncate(usize),
 }
 
 impl Module {
@@ -33,17 +30,18 @@ impl Module {
     ) -> Result<Option<Self>, ModelError> {
         let config =
             read_json(&folder.path().join(module.file("config.json")), MAX_JSON)?.unwrap_or_default();
-        let weights = || Weights::open(&module.weights(folder.path())?);
+        let checkpoint = || Checkpoint::open(&module.weights(folder.path())?);
         Ok(Some(match module.kind {
-            ModuleKind::Dense => Self::Dense(Dense::load(&config, &weights()?, width, device)?),
+            ModuleKind::Dense => Self::Dense(Box::new(Dense::load(&config, &checkpoint()?, width, device)?)),
             ModuleKind::LayerNorm => {
                 let fields = Fields(&config);
                 if fields.size("dimension", None, SIZE)? != *width {
                     return Err(fields.error("dimension", format!("{width}, the width of the embedding")));
                 }
-                let mut norm = Norm { norm: LayerNormConfig::new(*width).with_epsilon(1e-5).init(device) };
-                weights()?.load_into(&mut norm, &Names::default())?;
-                Self::LayerNorm(norm.no_grad())
+                let mut weights = checkpoint()?.weights(&WeightMap::default(), DType::F32, device);
+                let norm = Norm::load(&mut weights, "norm", *width, NormSpec::layer(1e-5));
+                weights.finish()?;
+                Self::LayerNorm(Box::new(norm))
             }
             ModuleKind::Normalize => {
                 for field in ["module_input_name", "module_output_name"] {
@@ -58,8 +56,9 @@ impl Module {
     pub(super) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         match self {
             Self::Dense(dense) => dense.forward(x),
-            Self::LayerNorm(norm) => norm.norm.forward(x),
+            Self::LayerNorm(norm) => norm.forward(x),
             Self::Normalize => l2_normalize(x),
+            Self::Truncate(dim) => x.narrow(1, 0, *dim),
         }
     }
 
@@ -68,6 +67,7 @@ impl Module {
             Self::Dense(dense) => dense.describe(),
             Self::LayerNorm(_) => json!("layer_norm"),
             Self::Normalize => json!("normalize"),
+            Self::Truncate(dim) => json!({ "truncate": dim }),
         }
     }
 }

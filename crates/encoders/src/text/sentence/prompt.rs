@@ -70,6 +70,11 @@ impl Prompts {
         Ok(Self { path, texts, default: default.filter(|_| !folder.modules().is_empty()) })
     }
 
+    /// Returns the names of the prompts.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &str> {
+        self.texts.keys().map(String::as_str)
+    }
+
     /// Returns the text of a prompt, empty if there is none.
     pub(crate) fn choose(&self, choice: &PromptChoice) -> Result<String, ModelError> {
         match choice {

@@ -1,0 +1,114 @@
+//! Vision backbones from a configuration and weights.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use burn::tensor::{DType, Device};
+use sail_core::{Dtype, ImageEncoder, ImagePooling};
+use serde_json::Value;
+
+use crate::convolutional::Convolutional;
+use crate::families::{self, Source, VisionSide};
+use crate::pretrained::{Checkpoint, ModelError};
+use crate::trunk::micro_batch::MicroBatched;
+use crate::trunk::vision::VisionTrunk;
+
+/// Loads a vision backbone from its configuration and a file of weights (safetensors or PyTorch).
+///
+/// `config` is the content of `config.json`, whose `model_type` selects the family; missing fields have the defaults of
+/// transformers.
+///
+/// | `model_type` | class token | patch tokens | pooled | image sides |
+/// |---|---|---|---|---|
+/// | `dinov2`, `dinov2_with_registers`, `dinov3_vit`, `vit_mae` | after the final norm | after the final norm, without registers | | multiples of the patch size |
+/// | `vit` (also DINO and iBOT) | after the final norm | after the final norm | if the weights have `pooler.dense` | multiples of the patch size |
+/// | `ijepa` | | after the final norm | mean of the patch tokens | multiples of the patch size |
+/// | `aimv2`, `aimv2_vision_model` | | after the final norm | that of the head, else mean of the patch tokens | those of training; multiples of the patch size for native ones |
+/// | `clip`, `clip_vision_model`, `metaclip_2` | after the final norm | of the last block | the projection, if the weights have one | multiples of the patch size |
+/// | `siglip`, `siglip_vision_model`, `siglip2` | | after the final norm | that of the head | multiples of the patch size |
+/// | `convnext`, `convnextv2` | | the last feature map, a token per 32 x 32 pixels | its mean after the final norm | from 32 |
+/// | `dinov3_convnext` | the mean of the feature map after the final norm | the same map after the final norm | | from 32 |
+/// | `resnet`, `efficientnet_lite` | | the last feature map, a token per 32 x 32 pixels | its mean | any |
+///
+/// The Vision Transformers support [dense features](ImageEncoder::encode_dense) of every layer and query-query attention,
+/// convolutional backbones those of the last feature map only. Files of the authors of DINO, iBOT, MAE and I-JEPA are read as
+/// well: the configuration needs no more than `"model_type"` (`vit`, `vit_mae` or `ijepa`), because the sizes are those of
+/// the tensors.
+///
+/// EfficientNet-Lite has no published configuration format. The fields besides `model_type` are
+///
+/// | field | meaning | default | Lite0 to Lite4 |
+/// |---|---|---|---|
+/// | `width_coefficient` | multiplier of channels, 0.05 to 10 | 1 | 1, 1, 1.1, 1.2, 1.4 |
+/// | `depth_coefficient` | multiplier of blocks, 0.05 to 10 | 1 | 1, 1.1, 1.2, 1.4, 1.8 |
+/// | `image_size` | side of the training images, for preprocessing | | 224, 240, 260, 280, 300 |
+///
+/// The backbone computes in `dtype`. On the CPU, half precision saves memory but no time.
+///
+/// # Errors
+/// Returns [`ModelError::Config`] for an unknown family and for invalid fields, [`ModelError::Tensors`] if the weights do
+/// not match the configuration, and [`ModelError`] if the file cannot be read.
+///
+/// # Examples
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use sail_core::Dtype;
+/// use std::path::Path;
+///
+/// let folder = Path::new("tests/fixtures/vision/registers");
+/// let config = std::fs::read_to_string(folder.join("config.json"))?;
+/// let weights = folder.join("model.safetensors");
+/// let device = Device::flex();
+/// let encoder = sail_encoders::load_image_encoder(&config, &weights, Dtype::F32, &device)?;
+///
+/// // Patches of 4 x 4 pixels: three rows and two columns.
+/// let features = encoder.encode_images(Tensor::zeros([1, 3, 12, 8], &device))?;
+/// assert_eq!(features.patches.unwrap().grid, [3, 2]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn load_image_encoder(
+    config: &str,
+    weights: &Path,
+    dtype: Dtype,
+    device: &Device,
+) -> Result<Arc<dyn ImageEncoder>, ModelError> {
+    let (encoder, _) = load(&parse(config)?, &Checkpoint::open(weights)?, dtype, device, None)?;
+    Ok(encoder)
+}
+
+/// Parses the content of `config.json`.
+pub(crate) fn parse(config: &str) -> Result<Value, ModelError> {
+    sail_support::json::from_str(config).map_err(|error| ModelError::Config {
+        field: "config.json",
+        found: error.to_string(),
+        expected: "JSON".to_owned(),
+    })
+}
+
+/// Loads the backbone of a checkpoint and returns its pooling by default. Blocks that exceed `memory`, in bytes, are read for
+/// every pass.
+pub(crate) fn load(
+    config: &Value,
+    checkpoint: &Checkpoint,
+    dtype: Dtype,
+    device: &Device,
+    memory: Option<u64>,
+) -> Result<(Arc<dyn ImageEncoder>, ImagePooling), ModelError> {
+    let dtype = DType::from(dtype);
+    let source = Source { config, checkpoint };
+    match families::vision(config)? {
+        VisionSide::Transformer(plan) => {
+            let plan = plan(&source)?;
+            let pooling = plan.spec.default_pooling();
+            Ok((Arc::new(VisionTrunk::load(plan, checkpoint, dtype, device, memory)?), pooling))
+        }
+        VisionSide::Convolutional(plan) => {
+            let plan = plan(&source)?;
+            let mut weights = checkpoint.weights(&plan.map, dtype, device);
+            let encoder = Convolutional::load(&mut weights, &plan.spec);
+            weights.finish()?;
+            let pooling = plan.spec.default_pooling();
+            Ok((Arc::new(MicroBatched::new(Arc::new(encoder), device)), pooling))
+        }
+    }
+}
