@@ -84,7 +84,9 @@ fn takes_id_and_commit_from_a_path_in_the_cache() {
 #[test]
 fn rejects_invalid_folders() {
     let weights: (&str, &[u8]) = ("model.safetensors", b"");
-    assert!(error(&[weights]).ends_with("has no configuration: looked for config.json"));
+    assert!(
+        error(&[weights]).ends_with("has no configuration: looked for config.json, open_clip_config.json")
+    );
     let none = error(&[CONFIG]);
     assert!(
         none.contains("has no weights: looked for model.safetensors, model.safetensors.index.json, "),
@@ -118,6 +120,33 @@ fn rejects_invalid_folders() {
     std::fs::create_dir(path.path().join("model.safetensors")).unwrap();
     let error = ModelFolder::open(path.path()).unwrap_err().to_string();
     assert!(error.ends_with("model.safetensors: not a regular file"), "{error}");
+}
+
+#[test]
+fn files_of_other_libraries_have_a_model_type() {
+    let open_clip: (&str, &[u8]) = ("open_clip_config.json", br#"{"model_cfg": {"embed_dim": 8}}"#);
+    let path =
+        folder(&[open_clip, ("open_clip_model.safetensors", b""), ("open_clip_pytorch_model.bin", b"")]);
+    let model = ModelFolder::open(path.path()).unwrap();
+    assert_eq!(model.model_type().unwrap(), "open_clip");
+    assert_eq!(model.config()["model_cfg"], json!({"embed_dim": 8}));
+    assert!(model.weight_files()[0].ends_with("open_clip_model.safetensors"));
+
+    let timm: (&str, &[u8]) =
+        ("config.json", br#"{"architecture": "vit_tiny", "model_type": "timm_wrapper"}"#);
+    let path = folder(&[timm, ("model.safetensors", b"")]);
+    assert_eq!(ModelFolder::open(path.path()).unwrap().model_type().unwrap(), "timm");
+}
+
+#[test]
+fn adapters_are_refused_with_advice() {
+    let adapter: (&str, &[u8]) = ("adapter_config.json", br#"{"base_model_name_or_path": "org/base"}"#);
+    let files = [adapter, ("adapter_model.safetensors", b"")];
+    for files in [&files[..], &[&files[..], &[CONFIG]].concat()] {
+        let error = error(files);
+        assert!(error.contains("is an adapter of PEFT for org/base, not a model: merge them"), "{error}");
+        assert!(error.contains(".merge_and_unload().save_pretrained("), "{error}");
+    }
 }
 
 #[test]

@@ -41,7 +41,8 @@ fn open(spec: &str, options: &HubOptions) -> Result<ModelFolder, ModelError> {
 #[test]
 fn fetches_a_model_once_and_without_code() {
     let (server, cache) = setup();
-    let options = server.options(cache.path());
+    // One after the other.
+    let options = HubOptions { connections: 1, ..server.options(cache.path()) };
     let folder = open("org/tiny", &options).unwrap();
     assert_eq!((folder.name(), folder.revision()), ("org/tiny", Some(MAIN)));
     assert_eq!(folder.model_type().unwrap(), "tiny");
@@ -142,6 +143,59 @@ fn fetches_the_old_layout_of_sentence_transformers() {
     server.requests();
     assert_eq!(open("org/old", &options).unwrap().path(), folder.path());
     assert_eq!(server.requests(), []);
+}
+
+#[test]
+fn fetches_the_files_of_open_clip_and_timm() {
+    let (server, cache) = setup();
+    let open_clip: (&str, &[u8]) = ("open_clip_config.json", br#"{"model_cfg": {"embed_dim": 8}}"#);
+    let timm: (&str, &[u8]) = ("config.json", br#"{"architecture": "vit_tiny", "pretrained_cfg": {}}"#);
+    let both: [(&str, &[u8]); 2] = [("model.safetensors", b"1"), ("open_clip_model.safetensors", b"2")];
+    server.add("org/clip", &[open_clip, ("open_clip_pytorch_model.bin", b"1"), ("tokenizer.json", b"{}")]);
+    server.add("org/timm", &[timm, ("pytorch_model.bin", b"1"), both[0]]);
+    server.add("org/both", &[&[open_clip, timm][..], &both].concat());
+    server.add("org/named", &[&[open_clip, ("config.json", CONFIG)][..], &both].concat());
+    for (id, model_type, expected) in [
+        ("org/clip", "open_clip", "open_clip_pytorch_model.bin"),
+        ("org/timm", "timm", "model.safetensors"),
+        ("org/both", "open_clip", "open_clip_model.safetensors"),
+        ("org/named", "tiny", "model.safetensors"),
+    ] {
+        let options = server.options(cache.path());
+        let folder = open(id, &options).unwrap();
+        assert_eq!(folder.model_type().unwrap(), model_type, "{id}");
+        let [weights] = folder.weight_files() else { panic!("{id}") };
+        assert!(weights.ends_with(expected), "{id}: {weights:?}");
+        server.requests();
+        assert_eq!(open(id, &options).unwrap().path(), folder.path());
+        assert_eq!(server.requests(), [], "{id}");
+    }
+}
+
+#[test]
+fn adapters_are_refused_before_their_weights_are_fetched() {
+    let (server, cache) = setup();
+    let files: [(&str, &[u8]); 3] = [
+        ("adapter_config.json", br#"{"base_model_name_or_path": "org/base"}"#),
+        ("adapter_model.safetensors", b"1"),
+        ("config.json", CONFIG),
+    ];
+    server.add("org/adapter", &files);
+    let error = open("org/adapter", &server.options(cache.path())).unwrap_err().to_string();
+    assert!(error.starts_with("org/adapter is an adapter of PEFT for org/base, not a model"), "{error}");
+    assert!(!server.requests().iter().any(|request| request.path.ends_with("safetensors")));
+}
+
+#[test]
+fn gated_models_say_how_to_get_access() {
+    let (server, cache) = setup();
+    server.add("org/gated", &[("config.json", CONFIG), ("model.safetensors", WEIGHTS)]);
+    let options = server.options(cache.path());
+    let error = open("org/gated", &options).unwrap_err().to_string();
+    let expected = format!("accept its conditions at {}/org/gated, create a token", server.address);
+    assert!(error.contains(&expected) && error.contains("set HF_TOKEN"), "{error}");
+    let options = HubOptions { token: Some("hf_secret".into()), ..options };
+    assert!(open("org/gated", &options).is_ok());
 }
 
 #[test]

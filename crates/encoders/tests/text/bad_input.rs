@@ -13,10 +13,10 @@ use serde_json::{Value, json};
 use crate::open_text_tower;
 
 /// A modifiable copy of a fixture.
-struct Copy(tempfile::TempDir);
+pub(crate) struct Copy(tempfile::TempDir);
 
 impl Copy {
-    fn of(name: &str) -> Self {
+    pub(crate) fn of(name: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/text").join(name);
         for file in ["1_Pooling", "."] {
@@ -32,7 +32,11 @@ impl Copy {
         Self(folder)
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn folder(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
@@ -77,8 +81,15 @@ fn rejects_invalid_configurations() {
     let cases: [(&str, Value, &[&str]); 14] = [
         (
             "model_type",
-            json!("t5"),
-            &["`model_type` of the model is \"t5\"", "bert", "distilbert", "mpnet", "xlm-roberta"],
+            json!("gpt2"),
+            &[
+                "`model_type` of the model is \"gpt2\"",
+                "bert",
+                "distilbert",
+                "mpnet",
+                "xlm-roberta",
+                "siglip",
+            ],
         ),
         ("model_type", Value::Null, &["`model_type` of the model is missing"]),
         ("hidden_size", json!(1u64 << 60), &["`hidden_size`", "1 to 4194304"]),
@@ -92,7 +103,7 @@ fn rejects_invalid_configurations() {
         ("vocab_size", Value::Null, &["`vocab_size` of the model is missing"]),
         ("num_hidden_layers", json!(1_000_000_000), &["`num_hidden_layers`", "1 to 1024"]),
         ("num_attention_heads", json!(0), &["`num_attention_heads` of the model is 0"]),
-        ("hidden_act", json!("swish"), &["`hidden_act` of the model is \"swish\"", "gelu", "relu"]),
+        ("hidden_act", json!("tanh"), &["`hidden_act` of the model is \"tanh\"", "gelu", "relu"]),
         ("layer_norm_eps", json!(0), &["`layer_norm_eps` of the model is 0"]),
         ("position_embedding_type", json!("relative_key"), &["`position_embedding_type`", "absolute"]),
         ("is_decoder", json!(true), &["`is_decoder` of the model is true"]),
@@ -114,13 +125,13 @@ fn names_all_tensors_that_do_not_match() {
     });
     assert_contains(
         &copy.error(),
-        &["16 missing: `layers.2.", "6 invalid: `layers.0.down.weight` has shape"],
+        &["16 missing: `encoder.layer.2.", "6 invalid: `encoder.layer.0.intermediate.dense.bias` has shape"],
     );
     copy.edit("config.json", |config| {
         config["intermediate_size"] = json!(50);
         config["num_hidden_layers"] = json!(1);
     });
-    assert_contains(&copy.error(), &["16 unexpected: `layers.1."]);
+    assert_contains(&copy.error(), &["16 unexpected: `encoder.layer.1."]);
 }
 
 #[test]

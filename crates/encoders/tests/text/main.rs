@@ -2,8 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod bad_input;
+mod decoders;
+mod open_clip;
 mod parity;
 mod sentence;
+mod spellings;
 
 use std::path::Path;
 

@@ -37,20 +37,88 @@ impl Case {
             "vit",
             "vit_pooler",
             "vit_relu",
+            "dino_original",
+            "dino_training",
+            "ibot_original",
+            "ibot_training",
+            "dinov3_vit",
+            "dinov3_vit_gated",
+            "vit_mae",
+            "vit_mae_decoder",
+            "mae_original",
+            "ijepa",
+            "ijepa_original",
+            "aimv2_vision_model",
+            "aimv2_native",
+            "aimv2_lit",
+            "aimv2_original",
+            "clip",
+            "clip_vision_model",
+            "siglip",
+            "siglip_vision_model",
+            "siglip2_vision_model",
+            "timm_vit",
+            "timm_vit_gap",
+            "timm_vit_registers",
+            "timm_dinov2",
+            "timm_dinov3",
+            "timm_clip",
+            "timm_siglip",
+            "timm_rope",
+            "eva02_small",
+            "eva02_base",
+            "eva02_clip",
+            "eva02_enormous",
+            "pe_core",
+            "pe_spatial",
+            "pe_original",
+            "open_clip",
+            "open_clip_options",
+            "open_clip_timm",
+            "open_clip_timm_projection",
+            "open_clip_timm_classifier",
+            "convnext",
+            "convnext_original",
+            "convnext_timm",
+            "convnextv2",
+            "convnextv2_original",
+            "convnextv2_timm",
+            "dinov3_convnext",
+            "dinov3_convnext_original",
+            "resnet",
+            "resnet_dino",
+            "resnet_strides",
+            "resnet_timm",
             "efficientnet_lite",
         ];
         names.map(Self::new).into()
     }
 
+    /// Those of transformers, which have dense features.
+    pub(crate) fn transformers() -> Vec<Self> {
+        Self::all().into_iter().filter(|case| !case.is_convolutional()).collect()
+    }
+
+    pub(crate) fn is_convolutional(&self) -> bool {
+        ["convnext", "efficientnet", "resnet"].iter().any(|name| self.name.contains(name))
+    }
+
     pub(crate) fn config(&self) -> String {
-        std::fs::read_to_string(self.folder.join("config.json")).unwrap()
+        let names = ["config.json", "open_clip_config.json"].map(|name| self.folder.join(name));
+        std::fs::read_to_string(names.iter().find(|path| path.exists()).unwrap()).unwrap()
+    }
+
+    pub(crate) fn weights(&self) -> PathBuf {
+        let is_weights = |path: &PathBuf| {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            name.contains("model.") || [".pt", ".pth"].iter().any(|end| name.ends_with(end))
+        };
+        let mut files = std::fs::read_dir(&self.folder).unwrap().map(|entry| entry.unwrap().path());
+        files.find(is_weights).unwrap()
     }
 
     pub(crate) fn load(&self, config: &str, dtype: Dtype) -> Result<Arc<dyn ImageEncoder>, ModelError> {
-        let names = ["model.safetensors", "pytorch_model.bin"];
-        let weights =
-            names.map(|name| self.folder.join(name)).into_iter().find(|path| path.exists()).unwrap();
-        sail_encoders::load_image_encoder(config, &weights, dtype, &Device::flex())
+        sail_encoders::load_image_encoder(config, &self.weights(), dtype, &Device::flex())
     }
 
     pub(crate) fn encoder(&self, dtype: Dtype) -> Arc<dyn ImageEncoder> {
@@ -60,8 +128,16 @@ impl Case {
     /// Rows or columns of the grid for a side in pixels.
     pub(crate) fn cells(&self, side: usize) -> usize {
         let config: serde_json::Value = serde_json::from_str(&self.config()).unwrap();
-        match config["patch_size"].as_u64() {
+        let sides =
+            [&config, &config["vision_config"], &config["model_args"], &config["model_cfg"]["vision_cfg"]];
+        let patch = sides.iter().find_map(|sizes| sizes["patch_size"].as_u64());
+        // The towers of timm in OpenCLIP do not say.
+        let patch = patch.or(self.name.starts_with("open_clip_timm").then_some(4));
+        match patch.filter(|_| !self.is_convolutional()) {
             Some(patch) => side / patch as usize,
+            // Only ConvNeXt does not pad.
+            None if self.name.contains("convnext") => side / 32,
+            None if self.name == "resnet_strides" => side.div_ceil(64),
             None => side.div_ceil(32),
         }
     }

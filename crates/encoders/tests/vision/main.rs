@@ -4,4 +4,5 @@
 mod bad_input;
 mod dense;
 mod fixtures;
+mod names;
 mod parity;
