@@ -5,6 +5,7 @@ use std::path::Path;
 use burn::module::Module;
 use burn::tensor::Device;
 use burn_store::{ApplyError, BurnToPyTorchAdapter, ModuleSnapshot, PyTorchToBurnAdapter, SafetensorsStore};
+use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use sail_core::{AlignmentHead, Check, HeadError, Provenance};
 use sail_support::{read_bounded, stand_in, write_atomic};
@@ -56,6 +57,20 @@ pub(crate) fn to_bytes(head: &Head) -> Result<Vec<u8>, HeadError> {
     let mut store = store(None).metadata(METADATA, json);
     head.valid().save_into(&mut store).map_err(format)?;
     store.get_bytes().map_err(format)
+}
+
+/// The file of a head with these tensors, all F32; [`Head::from_bytes`] checks them.
+pub(crate) fn assemble(
+    config: &HeadConfig,
+    tensors: &[(String, Vec<usize>, Vec<u8>)],
+) -> Result<Vec<u8>, HeadError> {
+    let description = Description { version: 1, config: config.clone(), holdout: None };
+    let json = serde_json::to_string(&description).map_err(format)?;
+    let mut views = Vec::with_capacity(tensors.len());
+    for (name, shape, bytes) in tensors {
+        views.push((name, TensorView::new(Dtype::F32, shape.clone(), bytes).map_err(format)?));
+    }
+    safetensors::serialize(views, Some([(METADATA.to_owned(), json)].into())).map_err(format)
 }
 
 impl Head {

@@ -14,6 +14,8 @@
 //! [`Head::load`] store a head and its configuration in one safetensors file with PyTorch's tensor layout, which Python
 //! can read as well.
 //!
+//! [`Head::import`] and [`Head::export`] exchange heads with the authors' published code.
+//!
 //! A layer is a module here and a variant of [`ProjectorConfig`] and [`Projector`]. A layer of another crate needs
 //! neither: implement [`sail_core::AlignmentHead`] for its module.
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -29,6 +31,7 @@ mod linear;
 mod logit_scale;
 mod mlp;
 mod projector;
+mod reference;
 mod sharelock;
 
 pub use config::{HeadConfig, SideConfig};
@@ -40,4 +43,5 @@ pub use linear::linear;
 pub use logit_scale::LogitScale;
 pub use mlp::Mlp;
 pub use projector::{Projector, ProjectorConfig};
+pub use reference::ExportFormat;
 pub use sharelock::ShareLock;

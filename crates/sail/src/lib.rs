@@ -45,7 +45,7 @@ pub use sail_tasks as tasks;
 pub use sail_train as train;
 
 pub use model::{
-    BackboneOptions, DenseTower, Prediction, SailError, SailModel, SegmentOptions, Segmenter,
+    BackboneOptions, DenseTower, Pair, PairSide, Prediction, SailError, SailModel, SegmentOptions, Segmenter,
     ZeroShotClassifier,
 };
 

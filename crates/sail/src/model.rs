@@ -3,6 +3,7 @@
 mod dense;
 mod error;
 mod open;
+mod pair;
 mod patch_cache;
 mod segment;
 mod zero_shot;
@@ -18,6 +19,7 @@ use sail_layers::Head;
 pub use dense::DenseTower;
 pub use error::SailError;
 pub use open::BackboneOptions;
+pub use pair::{Pair, PairSide};
 pub use segment::{SegmentOptions, Segmenter};
 pub use zero_shot::{Prediction, ZeroShotClassifier};
 

@@ -6,6 +6,7 @@ use burn::tensor::TensorReadError;
 use sail_core::{ConfigError, HeadError, Side, TowerError};
 use sail_encoders::ModelError;
 use sail_eval::{EvalError, SegmentationError};
+use sail_hub::HubError;
 
 /// An error from loading or running a [`SailModel`](super::SailModel) or a type built from it.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +39,23 @@ pub enum SailError {
         /// Why.
         #[source]
         source: ModelError,
+    },
+    /// There is no published pair of this name.
+    #[error("there is no pair `{name}`, expected one of {known}")]
+    UnknownPair {
+        /// The name.
+        name: String,
+        /// The names of all pairs.
+        known: String,
+    },
+    /// The head of a pair cannot be fetched.
+    #[error("cannot fetch the head of `{pair}`")]
+    PairHead {
+        /// The name of the pair.
+        pair: String,
+        /// Why.
+        #[source]
+        source: HubError,
     },
     /// The head records an unknown pooling.
     #[error("unsupported {side} pooling recorded by the head: {reason}")]

@@ -93,10 +93,25 @@ impl SailModel {
     /// # Ok::<(), sail_vl::SailError>(())
     /// ```
     pub fn with_backbones(head: Head, options: &BackboneOptions, device: &Device) -> Result<Self, SailError> {
-        let backbone = Backbone::new(&head, Side::Image, options.vision.as_deref())?;
+        let hub = HubOptions::from_env()
+            .map_err(|error| SailError::Model { side: Side::Image, source: error.into() })?;
+        Self::with_hub(head, options, &hub, device)
+    }
+
+    /// As [`with_backbones`](Self::with_backbones), with options of the hub other than those of the environment.
+    ///
+    /// # Errors
+    /// The same as [`with_backbones`](Self::with_backbones).
+    pub fn with_hub(
+        head: Head,
+        options: &BackboneOptions,
+        hub: &HubOptions,
+        device: &Device,
+    ) -> Result<Self, SailError> {
+        let backbone = Backbone::new(&head, Side::Image, options.vision.as_deref(), hub)?;
         let vision = vision_options(options, backbone.trained_on)?;
         let vision = backbone.load(|folder| load_vision(folder, &vision, device))?;
-        let backbone = Backbone::new(&head, Side::Text, options.text.as_deref())?;
+        let backbone = Backbone::new(&head, Side::Text, options.text.as_deref(), hub)?;
         let text = text_options(options, backbone.trained_on)?;
         let by_name = text.pooling == Some(TextPooling::Pooled) && options.text_pooling.is_none();
         let mut text = backbone.load(|folder| load_text(folder, &text, device))?;
@@ -125,6 +140,8 @@ pub struct BackboneOptions {
     pub prompt: PromptChoice,
     /// The dtype of both computations.
     pub precision: Option<Dtype>,
+    /// Bytes of memory for each backbone, see [`VisionOptions::memory`].
+    pub memory: Option<u64>,
 }
 
 fn vision_options(
@@ -142,6 +159,7 @@ fn vision_options(
         },
         processor: recorded.and_then(ImageProcessorConfig::from_processor),
         image_size: options.image_size,
+        memory: options.memory,
     })
 }
 
@@ -163,7 +181,15 @@ fn text_options(
         },
         prompt: if options.prompt == PromptChoice::Default { prompt } else { options.prompt.clone() },
         skip_modules: recorded.is_some_and(|provenance| provenance.modules.is_empty()),
+        memory: options.memory,
+        truncate_dim: recorded.and_then(truncate_dim),
     })
+}
+
+/// Returns the dimension to which embeddings are cut, if they are.
+fn truncate_dim(provenance: &Provenance) -> Option<usize> {
+    let dim = provenance.modules.iter().find_map(|module| module.get("truncate")?.as_u64());
+    dim.and_then(|dim| usize::try_from(dim).ok())
 }
 
 fn precision(options: &BackboneOptions, trained_on: Option<&Provenance>) -> Dtype {
@@ -176,15 +202,21 @@ struct Backbone<'a> {
     name: &'a str,
     trained_on: Option<&'a Provenance>,
     is_recorded: bool,
+    hub: &'a HubOptions,
 }
 
 impl<'a> Backbone<'a> {
-    fn new(head: &'a Head, side: Side, name: Option<&'a str>) -> Result<Self, SailError> {
+    fn new(
+        head: &'a Head,
+        side: Side,
+        name: Option<&'a str>,
+        hub: &'a HubOptions,
+    ) -> Result<Self, SailError> {
         let trained_on = head.trained_on(side);
         let recorded = trained_on.map(|provenance| provenance.model.as_str());
         let is_recorded = name.is_none();
         let name = name.or(recorded).ok_or(SailError::Unrecorded { side })?;
-        Ok(Self { side, name, trained_on, is_recorded })
+        Ok(Self { side, name, trained_on, is_recorded, hub })
     }
 
     fn load<T>(&self, load: impl Fn(&ModelFolder) -> Result<T, ModelError>) -> Result<T, SailError> {
@@ -196,7 +228,7 @@ impl<'a> Backbone<'a> {
 
     fn folder(&self) -> Result<ModelFolder, ModelError> {
         let spec: ModelSpec = self.name.parse()?;
-        let mut options = HubOptions::from_env()?;
+        let mut options = self.hub.clone();
         if let (ModelSpec::Hub(id), Some(trained_on)) = (&spec, self.trained_on)
             && id.name() == trained_on.model
         {
