@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use sail_vl::core::{Dtype, ImagePooling, Provenance, TextPooling};
 use sail_vl::data::source::{PassedOver, RecordSource, SourceOptions};
-use sail_vl::extract::{ExtractOptions, Extraction, Part, extract_images, extract_texts};
+use sail_vl::extract::{ExtractOptions, Extraction, Part, extract_images_on, extract_texts_on};
 use serde_json::json;
 
 use crate::encode_plan::{Plan, image_dim, text_dim};
@@ -80,9 +80,9 @@ pub(crate) struct ImagesArgs {
     /// Folder that the paths in a table are relative to [default: the table's].
     #[arg(long, value_name = "FOLDER")]
     image_root: Option<PathBuf>,
-    /// Batch size.
-    #[arg(long, value_name = "IMAGES", default_value_t = 32)]
-    batch: usize,
+    /// Batch size [default: 32, or with `--memory` as many as fit].
+    #[arg(long, value_name = "IMAGES")]
+    batch: Option<usize>,
     #[cfg(feature = "url")]
     #[command(flatten)]
     urls: UrlArgs,
@@ -100,6 +100,10 @@ pub(crate) struct TextsArgs {
     pooling: Option<TextPooling>,
     #[command(flatten)]
     prompt: PromptArgs,
+    /// Number of dimensions to keep, for models whose first dimensions are embeddings of their own (Matryoshka) [default: the
+    /// model's, mostly all].
+    #[arg(long, value_name = "DIMENSIONS")]
+    truncate_dim: Option<usize>,
     /// The captions: CSV, TSV, JSON lines, Parquet, WebDataset tars, COCO captions, a text file, or a folder with a text
     /// file beside each image.
     #[arg(long, value_name = "SOURCE")]
@@ -108,9 +112,9 @@ pub(crate) struct TextsArgs {
     /// `outputs.txt`; can be repeated.
     #[arg(long, value_name = "COLUMN")]
     caption_column: Vec<String>,
-    /// Captions that are sorted by length and encoded together.
-    #[arg(long, value_name = "CAPTIONS", default_value_t = 1024)]
-    batch: usize,
+    /// Captions that are sorted by length and encoded together [default: 1024, or with `--memory` as many as fit].
+    #[arg(long, value_name = "CAPTIONS")]
+    batch: Option<usize>,
     #[command(flatten)]
     job: JobArgs,
 }
@@ -155,7 +159,7 @@ impl JobArgs {
         options: &ExtractOptions,
     ) -> Result<(), CliError> {
         let records = source.count().map_err(CliError::Data)?;
-        let plan = Plan::new(provenance, dim, records, options, model.device.name(), &self.out);
+        let plan = Plan::new(provenance, dim, records, options, model.device.names().join(", "), &self.out);
         plan.passing_over(source.passed_over()?).print(self.json)
     }
 
@@ -194,11 +198,15 @@ pub(crate) fn run(command: &EncodeCommand) -> Result<(), CliError> {
     }
 }
 
+fn batched(options: ExtractOptions, batch: Option<usize>) -> ExtractOptions {
+    ExtractOptions { block: batch.unwrap_or(options.block), ..options }
+}
+
 fn images(args: &ImagesArgs) -> Result<(), CliError> {
     let ImagesArgs { model, job, .. } = args;
     let columns = SourceOptions { image_root: args.image_root.clone(), ..job.source.options() };
     let Some(out) = Output::new(&job.out, job.resume)? else { return job.report_complete() };
-    let base = ExtractOptions { block: args.batch, ..ExtractOptions::images() };
+    let base = batched(ExtractOptions::images(), args.batch);
     let options = job.options(&args.input, &columns, &out, base)?;
     let options = ExtractOptions { stop: stop_flag(), ..options };
     #[cfg(feature = "url")]
@@ -206,17 +214,21 @@ fn images(args: &ImagesArgs) -> Result<(), CliError> {
         urls: Some(args.urls.fetch(columns.max_image_bytes, options.stop.clone())?),
         ..options
     };
-    let device = model.device.open()?;
+    let devices = model.device.open()?;
     let source = sources::images(&args.input, &columns)?;
-    let tower = model.vision(args.pooling, args.size, &device)?;
-    if job.dry_run {
-        let plan = (tower.provenance(), image_dim(&tower)?);
+    let towers = model.vision(args.pooling, args.size, &devices)?;
+    let preferred = towers.first().and_then(|tower| tower.encoder.preferred_rows());
+    let options = batched(options, args.batch.or(preferred));
+    if job.dry_run
+        && let Some(tower) = towers.first()
+    {
+        let plan = (tower.provenance(), image_dim(tower)?);
         return job.print_plan(model, plan, source.as_ref(), &options);
     }
     let passed_over = source.passed_over()?;
     show_passed_over(&passed_over);
     let extraction =
-        extract_images(&tower, source.as_ref(), out.folder(), &options, &mut EncodeProgress::new())?;
+        extract_images_on(&towers, source.as_ref(), out.folder(), &options, &mut EncodeProgress::new())?;
     out.finish()?;
     job.report(&extraction, &passed_over)
 }
@@ -225,20 +237,24 @@ fn texts(args: &TextsArgs) -> Result<(), CliError> {
     let TextsArgs { model, job, .. } = args;
     let columns = SourceOptions { caption_columns: args.caption_column.clone(), ..job.source.options() };
     let Some(out) = Output::new(&job.out, job.resume)? else { return job.report_complete() };
-    let base = ExtractOptions { block: args.batch, ..ExtractOptions::texts() };
+    let base = batched(ExtractOptions::texts(), args.batch);
     let options = job.options(&args.input, &columns, &out, base)?;
     let options = ExtractOptions { stop: stop_flag(), ..options };
-    let device = model.device.open()?;
+    let devices = model.device.open()?;
     let source = sources::captions(&args.input, &columns)?;
-    let tower = model.text(args.pooling, &args.prompt, &device)?;
-    if job.dry_run {
-        let plan = (tower.provenance(), text_dim(&tower)?);
+    let towers = model.text(args.pooling, &args.prompt, args.truncate_dim, &devices)?;
+    let preferred = towers.first().and_then(|tower| tower.encoder.preferred_rows());
+    let options = batched(options, args.batch.or(preferred));
+    if job.dry_run
+        && let Some(tower) = towers.first()
+    {
+        let plan = (tower.provenance(), text_dim(tower)?);
         return job.print_plan(model, plan, source.as_ref(), &options);
     }
     let passed_over = source.passed_over()?;
     show_passed_over(&passed_over);
     let extraction =
-        extract_texts(&tower, source.as_ref(), out.folder(), &options, &mut EncodeProgress::new())?;
+        extract_texts_on(&towers, source.as_ref(), out.folder(), &options, &mut EncodeProgress::new())?;
     out.finish()?;
     job.report(&extraction, &passed_over)
 }

@@ -67,6 +67,11 @@ pub(crate) enum CliError {
     Dataset { spec: String, source: HubError },
     #[error("cannot use the model {spec}")]
     Model { spec: String, source: ModelError },
+    #[error(
+        "the row of the {side} differs from {library} by {distance:.1e} of its scale, expected at most {tolerance:.0e}: compare \
+         `sail models show` with the settings of the reference"
+    )]
+    Differs { side: &'static str, library: String, distance: f64, tolerance: f64 },
     #[error("encoding failed")]
     Extract(#[source] ExtractError),
     #[error(

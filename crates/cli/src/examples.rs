@@ -138,6 +138,32 @@ Examples:
   Evaluate on a folder of images and masks, and keep the features for the next head:
     sail eval segment --head run/head.safetensors --data scenes/ --layout folder --cache windows";
 
+pub(crate) const HEAD: &str = "\
+Examples:
+  sail head show run/head.safetensors
+  sail head import sail_dinov2l_gte.pt --out head.safetensors
+  sail head export run/head.safetensors --out head.pt";
+
+pub(crate) const HEAD_IMPORT: &str = "\
+Examples:
+  Import a head of the authors, with the backbones that it was trained on:
+    sail head import sail_dinov2l_gte.pt --vision facebook/dinov2-large \\
+        --text Alibaba-NLP/gte-large-en-v1.5 --out head.safetensors
+
+  Keep the head of a published pair as a file:
+    sail head import sail-l-gte --out sail-l-gte.safetensors
+
+  Import a checkpoint of their training, and compare it with its settings:
+    sail head import checkpoints/epoch_64.pt --config star.yaml --out head.safetensors";
+
+pub(crate) const HEAD_EXPORT: &str = "\
+Examples:
+  Write a head for the authors' code, or for PyTorch (see `examples/load_head.py`):
+    sail head export run/head.safetensors --out head.pt
+
+  Write the same tensors as safetensors:
+    sail head export run/head.safetensors --out exported.safetensors";
+
 pub(crate) const HEAD_SHOW: &str = "\
 Examples:
   sail head show run/head.safetensors
@@ -196,6 +222,27 @@ Examples:
   Keep a tenth of the keys, or the first rows:
     sail store subset images --fraction 0.1 --out tenth
     sail store subset images --range 0..1000 --out first";
+
+pub(crate) const MODELS: &str = "\
+Examples:
+  sail models
+  sail models show facebook/dinov2-base
+  sail models check sentence-transformers/all-MiniLM-L6-v2";
+
+pub(crate) const MODELS_SHOW: &str = "\
+Examples:
+  sail models show facebook/dinov2-base
+  sail models show models/minilm --json";
+
+pub(crate) const MODELS_CHECK: &str = "\
+Examples:
+  Compare with the reference that is known for these weights:
+    sail models check sentence-transformers/all-MiniLM-L6-v2
+
+  Compare a model of your own with Python:
+    sail models check models/vit --emit-python > row.py
+    python row.py > row.json
+    sail models check models/vit --expect row.json";
 
 pub(crate) const DEVICES: &str = "\
 Examples:

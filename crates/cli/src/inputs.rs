@@ -13,6 +13,7 @@ use sail_vl::recipe::{open_checked, open_unchecked};
 use sail_vl::train::TrainError;
 
 use crate::error::CliError;
+use crate::head_spec::HeadSpec;
 use crate::named::named;
 use crate::objects;
 use crate::progress::{BYTES, bar};
@@ -80,15 +81,14 @@ impl VerifyArgs {
     }
 }
 
-/// Loads a head and checks that it was trained on these features.
+/// Loads a head, a file or that of a published pair, and checks that it was trained on these features.
 pub(crate) fn head(
     path: &str,
     device: &Device,
     images: &dyn FeatureSource,
     texts: &dyn FeatureSource,
 ) -> Result<Head, CliError> {
-    let head =
-        Head::load(path, device).map_err(|source| CliError::HeadFile { path: path.to_owned(), source })?;
+    let head = HeadSpec::parse(path).load(device)?;
     for (side, features) in [(Side::Image, images), (Side::Text, texts)] {
         head.accepts(side, features.dim(), features.provenance())?;
     }

@@ -6,6 +6,7 @@
 
 mod benchmark;
 mod benchmark_report;
+mod catalog;
 mod choices;
 mod confusion;
 mod device_args;
@@ -22,12 +23,14 @@ mod galleries;
 mod generate;
 mod global;
 mod head;
+mod head_spec;
 mod holdout;
 mod inputs;
 mod interrupt;
 mod key_list;
 mod labels;
 mod links;
+mod model_check;
 mod models;
 mod named;
 mod objects;
@@ -88,12 +91,15 @@ enum Command {
     /// Evaluate a head, or frozen features.
     #[command(subcommand, after_long_help = examples::EVAL)]
     Eval(eval::EvalCommand),
-    /// Inspect head files.
-    #[command(subcommand, after_long_help = examples::HEAD_SHOW)]
+    /// Inspect head files, and exchange them with the authors' code.
+    #[command(subcommand, after_long_help = examples::HEAD)]
     Head(head::HeadCommand),
     /// Inspect, verify, filter or merge embedding stores.
     #[command(subcommand, after_long_help = examples::STORE)]
     Store(store::StoreCommand),
+    /// List the families of models, describe a model, or check it against its reference.
+    #[command(after_long_help = examples::MODELS)]
+    Models(catalog::ModelsArgs),
     /// List the devices to compute on.
     #[command(after_long_help = examples::DEVICES)]
     Devices(devices::DevicesArgs),
@@ -132,6 +138,7 @@ fn run(command: &Command) -> Result<(), CliError> {
         Command::Eval(command) => eval::run(command),
         Command::Head(command) => head::run(command),
         Command::Store(command) => store::run(command),
+        Command::Models(args) => catalog::run(args),
         Command::Devices(args) => devices::run(args),
         Command::Completions(args) => generate::completions(args, Cli::command()),
         Command::Man(args) => generate::man(args, Cli::command()),

@@ -1,7 +1,6 @@
 //! Models from the command line: a backbone to encode with, or a head with its backbones.
 
-use std::path::PathBuf;
-
+use bytesize::ByteSize;
 use clap::Args;
 use sail_vl::burn::tensor::Device;
 use sail_vl::core::{Dtype, HeadError, ImagePooling, Side, TextPooling, TextTower, VisionTower};
@@ -13,10 +12,10 @@ use sail_vl::layers::Head;
 use sail_vl::report::Facts;
 use sail_vl::{BackboneOptions, SailError, SailModel};
 
-use crate::device_args::DeviceArgs;
+use crate::device_args::{DeviceArgs, DeviceListArgs};
 use crate::error::CliError;
+use crate::head_spec::{self, HeadSpec};
 use crate::named::named;
-use crate::progress;
 
 /// A backbone to encode with.
 #[derive(Args)]
@@ -30,8 +29,12 @@ pub(crate) struct ModelArgs {
     /// Data type that the model computes in.
     #[arg(long, value_name = "DTYPE", default_value = "f32", value_parser = named::<Dtype>())]
     precision: Dtype,
+    /// Memory for the model, such as 10GiB. The blocks of a larger model are read from disk for every batch, and batches are
+    /// as large as fits.
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<ByteSize>,
     #[command(flatten)]
-    pub(crate) device: DeviceArgs,
+    pub(crate) device: DeviceListArgs,
 }
 
 /// The prompt of a text model.
@@ -54,22 +57,29 @@ impl ModelArgs {
         &self,
         pooling: Option<ImagePooling>,
         image_size: Option<usize>,
-        device: &Device,
-    ) -> Result<VisionTower, CliError> {
+        devices: &[Device],
+    ) -> Result<Vec<VisionTower>, CliError> {
+        let memory = self.memory.map(|size| size.as_u64());
         let options =
-            VisionOptions { dtype: self.precision, pooling, image_size, ..VisionOptions::default() };
-        load_vision(&self.folder()?, &options, device).map_err(|error| self.error(error))
+            VisionOptions { dtype: self.precision, pooling, image_size, memory, ..VisionOptions::default() };
+        let folder = self.folder()?;
+        let load = |device| load_vision(&folder, &options, device).map_err(|error| self.error(error));
+        devices.iter().map(load).collect()
     }
 
     pub(crate) fn text(
         &self,
         pooling: Option<TextPooling>,
         prompt: &PromptArgs,
-        device: &Device,
-    ) -> Result<TextTower, CliError> {
+        truncate_dim: Option<usize>,
+        devices: &[Device],
+    ) -> Result<Vec<TextTower>, CliError> {
         let prompt = prompt.choice();
-        let options = TextOptions { dtype: self.precision, pooling, prompt, ..TextOptions::default() };
-        load_text(&self.folder()?, &options, device).map_err(|error| self.error(error))
+        let (dtype, memory) = (self.precision, self.memory.map(|size| size.as_u64()));
+        let options = TextOptions { dtype, pooling, prompt, truncate_dim, memory, ..TextOptions::default() };
+        let folder = self.folder()?;
+        let load = |device| load_text(&folder, &options, device).map_err(|error| self.error(error));
+        devices.iter().map(load).collect()
     }
 
     fn error(&self, error: ModelError) -> CliError {
@@ -79,26 +89,30 @@ impl ModelArgs {
         }
     }
 
-    /// Finds the model's files, downloading those that are not in the cache.
     fn folder(&self) -> Result<ModelFolder, CliError> {
-        let model = |source| CliError::Model { spec: self.model.clone(), source };
-        let spec: ModelSpec = self.model.parse().map_err(|error: HubError| model(error.into()))?;
-        if matches!(spec, ModelSpec::Folder(_)) && self.revision.is_some() {
-            let message = format!("`--revision` has no meaning for {}, which is a folder", self.model);
-            return Err(CliError::Usage(message));
-        }
-        let options = HubOptions::from_env().map_err(|error| model(error.into()))?;
-        let progress = Some(progress::downloads());
-        spec.open(&HubOptions { revision: self.revision.clone(), progress, ..options }).map_err(model)
+        open_folder(&self.model, self.revision.clone())
     }
+}
+
+/// Finds the files of a model, downloading those that are not in the cache.
+pub(crate) fn open_folder(model: &str, revision: Option<String>) -> Result<ModelFolder, CliError> {
+    let error = |source| CliError::Model { spec: model.to_owned(), source };
+    let spec: ModelSpec = model.parse().map_err(|source: HubError| error(source.into()))?;
+    if matches!(spec, ModelSpec::Folder(_)) && revision.is_some() {
+        let message = format!("`--revision` has no meaning for {model}, which is a folder");
+        return Err(CliError::Usage(message));
+    }
+    let options = head_spec::hub_options(model)?;
+    spec.open(&HubOptions { revision, ..options }).map_err(error)
 }
 
 /// A head with its backbones.
 #[derive(Args)]
 pub(crate) struct HeadArgs {
-    /// The head file. Its backbones are used as the head was trained with them.
-    #[arg(long, value_name = "FILE")]
-    head: PathBuf,
+    /// The head file, or the name of a published pair: `sail-l-gte`, `sail-l-nv2`. Its backbones are used as the head was
+    /// trained with them.
+    #[arg(long, value_name = "FILE_OR_PAIR")]
+    head: String,
     /// The vision model that the head was trained on: a folder, or an id on the hub (`id@revision`) [default: the
     /// model that the head records].
     #[arg(long, value_name = "FOLDER_OR_ID")]
@@ -118,6 +132,9 @@ pub(crate) struct HeadArgs {
     /// Data type that the models compute in [default: as the head was trained, else f32].
     #[arg(long, value_name = "DTYPE", value_parser = named::<Dtype>())]
     precision: Option<Dtype>,
+    /// Memory for each of the two models, such as 10GiB. The blocks of a larger model are read from disk for every batch.
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<ByteSize>,
     #[command(flatten)]
     prompt: PromptArgs,
     #[command(flatten)]
@@ -138,9 +155,16 @@ impl HeadArgs {
             text_pooling: self.text_pooling,
             prompt: self.prompt.choice(),
             precision: self.precision,
+            memory: self.memory.map(|size| size.as_u64()),
         };
-        let head = Head::load(&self.head, device).map_err(|error| CliError::Open(error.into()))?;
-        SailModel::with_backbones(head, &options, device).map_err(|error| match error {
+        let hub = head_spec::hub_options(&self.head)?;
+        let opened = match HeadSpec::parse(&self.head) {
+            HeadSpec::Pair(pair) => pair.open(&options, &hub, device),
+            HeadSpec::File(path) => Head::load(path, device)
+                .map_err(SailError::from)
+                .and_then(|head| SailModel::with_hub(head, &options, &hub, device)),
+        };
+        opened.map_err(|error| match error {
             SailError::Unrecorded { .. } | SailError::Recorded { .. } => CliError::Backbone(error),
             SailError::Head(HeadError::Provenance { side, contradiction }) => {
                 match self.given(side, contradiction.field) {
@@ -173,7 +197,7 @@ impl HeadArgs {
     pub(crate) fn facts(&self, model: &SailModel<Head>, facts: Facts) -> Facts {
         let named = |given: &Option<String>, recorded: &str| given.clone().unwrap_or(recorded.to_owned());
         facts
-            .fact("head", self.head.display().to_string())
+            .fact("head", &self.head)
             .fact("vision model", named(&self.vision, &model.vision().model.model))
             .fact("text model", named(&self.text, &model.text().model.model))
     }

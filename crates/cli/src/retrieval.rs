@@ -23,8 +23,8 @@ const MICRO_BATCH: usize = 4096;
 
 #[derive(Args)]
 pub(crate) struct RetrievalArgs {
-    /// The head file.
-    #[arg(long, value_name = "FILE")]
+    /// The head file, or the name of a published pair: `sail-l-gte`, `sail-l-nv2`.
+    #[arg(long, value_name = "FILE_OR_PAIR")]
     head: String,
     #[command(flatten)]
     pairs: PairArgs,

@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::Args;
-use sail_vl::burn::tensor::Device;
-use sail_vl::device;
 
+use crate::device_args::DeviceListArgs;
 use crate::error::CliError;
 use crate::inputs::VerifyArgs;
 use crate::recipe_args::RecipeArgs;
@@ -50,17 +49,9 @@ pub(crate) struct TrainArgs {
     /// Seconds between checkpoints.
     #[arg(long, default_value_t = 60.0, value_name = "SECONDS")]
     checkpoint_every: f64,
-    /// Device to compute on: `cpu`, `auto` or another name that `sail devices` lists. With several, separated by commas,
-    /// each computes an equal part of every batch, and the first holds the weights.
-    #[arg(
-        long,
-        value_name = "DEVICE",
-        env = "SAIL_DEVICE",
-        hide_env_values = true,
-        default_value = device::default_name(),
-        value_delimiter = ','
-    )]
-    pub(crate) device: Vec<String>,
+    // Each computes an equal part of every batch, and the first holds the weights.
+    #[command(flatten)]
+    pub(crate) device: DeviceListArgs,
     /// Print one JSON object.
     #[arg(long)]
     pub(crate) json: bool,
@@ -70,9 +61,5 @@ impl TrainArgs {
     pub(crate) fn checkpoint_every(&self) -> Result<Duration, CliError> {
         Duration::try_from_secs_f64(self.checkpoint_every)
             .map_err(|_| CliError::Usage("`--checkpoint-every` is not a number of seconds".into()))
-    }
-
-    pub(crate) fn devices(&self) -> Result<Vec<Device>, CliError> {
-        Ok(self.device.iter().map(|name| device::parse(name)).collect::<Result<_, _>>()?)
     }
 }

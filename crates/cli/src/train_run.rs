@@ -11,7 +11,6 @@ use sail_vl::recipe::{PreparedRun, Recipe};
 use sail_vl::train::{Event, Observer, Outcome, Plan, Progress, RunFolder, TensorBoard, Trainer};
 use serde::Serialize;
 
-use crate::device_args::resolve;
 use crate::error::CliError;
 use crate::inputs::{VerifyArgs, continues, make_room};
 use crate::interrupt::{Saving, interrupter};
@@ -100,7 +99,7 @@ pub(crate) fn dry_run(args: &TrainArgs) -> Result<(), CliError> {
         epochs: recipe.train.epochs,
         seconds_per_step: trainer.time_step()?.as_secs_f64(),
         plan,
-        device: args.device.iter().map(|name| resolve(name)).collect(),
+        device: args.device.names(),
         out: args.out.trim_end_matches('/').to_owned(),
     };
     print(args.json, &size, |out| {
@@ -140,7 +139,7 @@ struct Size {
 
 /// The device that holds the weights, and those that share its batches.
 fn devices(args: &TrainArgs) -> Result<(Device, Vec<Device>), CliError> {
-    let mut devices = args.devices()?;
+    let mut devices = args.device.open()?;
     let others = devices.split_off(1);
     Ok((devices.remove(0), others))
 }

@@ -21,8 +21,8 @@ const MICRO_BATCH: usize = 4096;
 
 #[derive(Args)]
 pub(crate) struct ZeroShotArgs {
-    /// The head file.
-    #[arg(long, value_name = "FILE")]
+    /// The head file, or the name of a published pair: `sail-l-gte`, `sail-l-nv2`.
+    #[arg(long, value_name = "FILE_OR_PAIR")]
     head: String,
     /// Image features: a store, FILE.safetensors or FILE.safetensors:TENSOR.
     #[arg(long, value_name = "FEATURES")]

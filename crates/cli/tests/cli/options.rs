@@ -114,6 +114,12 @@ fn encode_dry_run_writes_nothing() {
     let rows = lab.run(&format!("{encode} --json")).json();
     assert_eq!((&rows["rows"], &rows["dim"]), (&plan["records"], &plan["dim"]));
     lab.refuses(&format!("{encode} --dry-run"), 2, &["store exists"]);
+    let several = "encode texts --model text --input captions.jsonl --device cpu,cpu --batch 2 --out several";
+    assert_eq!(lab.run(&format!("{several} --dry-run --json")).json()["device"], "cpu, cpu");
+    lab.run(several).succeeded();
+    lab.run("encode texts --model text --input captions.jsonl --batch 2 --out one").succeeded();
+    let rows = |store: &str| std::fs::read(lab.path(store).join("shard-00000.safetensors")).unwrap();
+    assert_eq!(rows("several"), rows("one"));
 
     std::fs::create_dir(lab.path("photos")).unwrap();
     std::fs::write(lab.path("photos/a.png"), "not read by a dry run").unwrap();
