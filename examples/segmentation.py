@@ -12,13 +12,10 @@ scores say nothing about photographs of real objects.
 Needs Python 3.11 with pip.
 """
 
-import argparse
 import io
 import json
 import random
 import shutil
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -101,22 +98,9 @@ def write_scenes(work, Image, rows):
     return with_background, objects
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, default=ROOT / "target/segmentation")
-    parser.add_argument("--sail", type=Path, default=ROOT / "target/release/sail")
-    args = parser.parse_args()
-    work = args.work
-    work.mkdir(parents=True, exist_ok=True)
-
-    def sail(*arguments):
-        """Runs a command; returns its JSON."""
-        say("$ sail " + " ".join(map(str, arguments)))
-        output = subprocess.run([args.sail, *arguments, "--json"], check=True, stdout=subprocess.PIPE, text=True)
-        return json.loads(output.stdout.splitlines()[-1])
-
+def run(sail, work, vision, pooling, epochs=emoji.EPOCHS):
+    """Trains a head on the emoji for a vision model, and segments the scenes."""
     rows = json.loads((ROOT / "examples/data/emoji-rows.json").read_text(encoding="utf-8"))["rows"]
-    emoji.fetch_models(work)
     Image = emoji.pillow(work)
     unseen = rows[::HELD_OUT]
     seen = [row for index, row in enumerate(rows) if index % HELD_OUT]
@@ -127,14 +111,14 @@ def main():
     for old in ("images", "labels", "captions", "run"):
         shutil.rmtree(work / old, ignore_errors=True)
     texts = ["--model", work / "text", "--input", work / "captions.jsonl", "--key-column", "key"]
-    sail("encode", "images", "--model", work / "vision", "--pooling", "pooled", "--input", images, "--out", work / "images")
+    sail("encode", "images", "--model", vision, "--pooling", pooling, "--input", images, "--out", work / "images")
     sail("encode", "texts", *texts, "--caption-column", "label", "--out", work / "labels")
     sail("encode", "texts", *texts, "--caption-column", "caption", "--out", work / "captions")
     pair = ["--images", work / "images", "--texts", work / "labels", "--extra-texts", work / "captions"]
-    settings = "--projector glu --width 2 --dim 512 --batch 370 --epochs 50 --lr 1e-4 --seed 0".split()
-    head = sail("train", *pair, *settings, "--out", work / "run")["head"]
+    settings = "--projector glu --width 2 --dim 512 --batch 370 --lr 1e-4 --seed 0".split()
+    head = sail("train", *pair, *settings, "--epochs", str(epochs), "--out", work / "run")["head"]
 
-    models = ["--head", head, "--vision", work / "vision", "--text", work / "text", "--template", "{}"]
+    models = ["--head", head, "--vision", vision, "--text", work / "text", "--template", "{}"]
     windows = "--short-side 448 --window 224 --stride 112".split()
     for name, data, options in [
         ("background ignored", objects, []),
@@ -147,6 +131,12 @@ def main():
         say(f"{name}: mIoU {result['miou']:.1f}, pixel accuracy {result['pixel_accuracy']:.1f};")
         say(f"  `{result['classes'][baseline['class']]}` everywhere: mIoU {baseline['miou']:.1f},"
             f" pixel accuracy {baseline['pixel_accuracy']:.1f}; overlays in {page}")
+
+
+def main():
+    args = emoji.arguments(__doc__, "segmentation")
+    emoji.fetch_models(args.work)
+    run(emoji.command(args.sail), args.work, args.work / "vision", "pooled")
 
 
 if __name__ == "__main__":
