@@ -1,6 +1,7 @@
 //! A linear layer for inference.
 
 use burn::tensor::{DType, Tensor, module};
+use sail_support::cpu::is_cpu;
 
 use crate::pretrained::Weights;
 
@@ -17,6 +18,7 @@ impl Linear {
     /// Takes `name.weight` of shape `[out, in]`, and `name.bias` if there is one.
     pub(crate) fn load(weights: &mut Weights, name: &str, [input, output]: [usize; 2], bias: bool) -> Self {
         let weight = weights.take(&format!("{name}.weight"), [output, input]).transpose();
+        let weight = contiguous(weight);
         Self { weight, bias: bias.then(|| weights.take(&format!("{name}.bias"), [output])) }
     }
 
@@ -41,4 +43,14 @@ impl Linear {
     pub(crate) fn cast(self, dtype: DType) -> Self {
         Self { weight: self.weight.cast(dtype), bias: self.bias.map(|bias| bias.cast(dtype)) }
     }
+}
+
+/// Lays a transposed matrix out by rows on the CPU, where products with it are 4 % faster.
+fn contiguous(x: Tensor<2>) -> Tensor<2> {
+    let device = x.device();
+    if !is_cpu(&device) {
+        return x;
+    }
+    let dtype = x.dtype();
+    Tensor::from_data(x.into_data(), (&device, dtype))
 }

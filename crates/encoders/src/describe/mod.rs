@@ -91,10 +91,11 @@ pub struct ModelDescription {
 /// ```
 /// use sail_encoders::{ModelFolder, describe};
 ///
-/// let folder = ModelFolder::open("tests/fixtures/pretrained/dinov2")?;
+/// let folder = ModelFolder::open("tests/fixtures/text/bert_mean")?;
 /// let model = describe(&folder)?;
 /// println!("{model}");
-/// assert_eq!(model.image.unwrap().patch, Some(4));
+/// assert!(model.image.is_none());
+/// assert_eq!(model.text.map(|text| text.pooling).as_deref(), Some("mean"));
 /// # Ok::<(), sail_encoders::ModelError>(())
 /// ```
 pub fn describe(folder: &ModelFolder) -> Result<ModelDescription, ModelError> {

@@ -33,7 +33,8 @@ const DISTRIBUTED: &str = "module.";
 const ENCODERS: [&str; 2] = ["teacher.", "backbone."];
 
 /// Opens the tensors of a file without reading them. Of several sets of weights, such as those of a student and a teacher,
-/// it is the first in [`CONTAINERS`].
+/// it is the first of `state_dict`, `model_state_dict`, `model`, `weights`, `teacher`, `student`, `encoder` and
+/// `target_encoder`.
 ///
 /// # Errors
 /// Returns the reason why the file is invalid.
