@@ -1,0 +1,153 @@
+//! Products of burn's CPU tensors.
+
+use burn::backend::autodiff::NodeId;
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::{
+    BalancedCheckpointing, CheckpointStrategy, NoCheckpointing,
+};
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind, binary};
+use burn::backend::flex::FlexTensor;
+use burn::backend::{Autodiff, DispatchKindConversion, DispatchTensor, Flex};
+use burn::tensor::{DType, Tensor, TensorData};
+
+use crate::{Bf16Products, Matrix, PackedMatrix};
+
+impl Bf16Products {
+    /// Multiplies two f32 tensors of burn's CPU backend; the result is f32. The product is differentiable, and the
+    /// products of its backward pass round their inputs to bf16 as well.
+    ///
+    /// Tensors of other devices and dtypes are multiplied by burn.
+    ///
+    /// # Shapes
+    /// - `lhs`: `[rows, depth]`
+    /// - `rhs`: `[depth, columns]`
+    /// - output: `[rows, columns]`
+    ///
+    /// # Examples
+    /// ```
+    /// use burn::tensor::{Device, Tensor};
+    /// use sail_matmul::Bf16Products;
+    ///
+    /// let device = Device::flex();
+    /// let x = Tensor::<2>::from_data([[1.0, 2.0]], &device);
+    /// let weight = Tensor::<2>::from_data([[3.0], [1.0 / 3.0]], &device);
+    /// if let Some(products) = Bf16Products::detect() {
+    ///     // A third is 171 / 512 in bf16.
+    ///     let product: f32 = products.matmul(x, weight).into_scalar();
+    ///     assert_eq!(product, 3.0 + 171.0 / 256.0);
+    /// }
+    /// ```
+    pub fn matmul(self, lhs: Tensor<2>, rhs: Tensor<2>) -> Tensor<2> {
+        if let (Some(lhs), Some(rhs)) = (host(&lhs), host(&rhs))
+            && let Some(product) = self.product(&lhs, &rhs)
+        {
+            return Tensor::from_primitive::<Flex>(product);
+        }
+        self.differentiable::<NoCheckpointing>(&lhs, &rhs)
+            .or_else(|| self.differentiable::<BalancedCheckpointing>(&lhs, &rhs))
+            .unwrap_or_else(|| lhs.matmul(rhs))
+    }
+
+    /// Packs the weights of a frozen layer, a tensor of burn's CPU backend without an autodiff graph. Returns `None` for
+    /// other tensors.
+    ///
+    /// # Shapes
+    /// - `weight`: `[depth, columns]`
+    pub fn pack_tensor(self, weight: &Tensor<2>) -> Option<PackedMatrix> {
+        Some(self.pack(view(&host(weight)?)?))
+    }
+
+    /// Multiplies a tensor as [`matmul`](Self::matmul) does by a packed matrix, without autodiff. Returns `None` if the
+    /// tensor is not an f32 tensor of burn's CPU backend, or the shapes do not match.
+    ///
+    /// # Shapes
+    /// - `lhs`: `[rows, depth]`
+    /// - `rhs`: `[depth, columns]`
+    /// - output: `[rows, columns]`
+    pub fn matmul_packed(self, lhs: &Tensor<2>, rhs: &PackedMatrix) -> Option<Tensor<2>> {
+        let lhs = host(lhs)?;
+        Some(Tensor::from_primitive::<Flex>(self.packed_product(view(&lhs)?, rhs)?))
+    }
+
+    fn product(self, lhs: &FlexTensor, rhs: &FlexTensor) -> Option<FlexTensor> {
+        self.packed_product(view(lhs)?, &self.pack(view(rhs)?))
+    }
+
+    fn packed_product(self, lhs: Matrix<'_>, rhs: &PackedMatrix) -> Option<FlexTensor> {
+        let shape = [lhs.shape()[0], rhs.shape()[1]];
+        let mut product = vec![0f32; shape[0] * shape[1]];
+        self.multiply(lhs, rhs, &mut product).ok()?;
+        Some(FlexTensor::from_data(TensorData::new(product, shape)))
+    }
+
+    /// The product as an operation of burn's autodiff.
+    fn differentiable<C>(self, lhs: &Tensor<2>, rhs: &Tensor<2>) -> Option<Tensor<2>>
+    where
+        C: CheckpointStrategy,
+        DispatchTensor: DispatchKindConversion<Autodiff<Flex, C>>,
+    {
+        let [lhs, rhs] = [lhs, rhs].map(|x| x.clone().try_into_primitive::<Autodiff<Flex, C>>().ok());
+        let (lhs, rhs) = (lhs?, rhs?);
+        let product = self.product(lhs.primitive(), rhs.primitive())?;
+        let [of_lhs, of_rhs] = [&lhs, &rhs].map(|x| x.is_tracked());
+        let backward = Product.prepare::<C>([lhs.node(), rhs.node()]).compute_bound();
+        let product = match backward.stateful() {
+            OpsKind::Tracked(mut operation) => {
+                // A gradient needs the other input.
+                let lhs = of_rhs.then(|| operation.checkpoint(&lhs));
+                let rhs = of_lhs.then(|| operation.checkpoint(&rhs));
+                operation.finish(State { products: self, inputs: [lhs, rhs] }, product)
+            }
+            OpsKind::UnTracked(operation) => operation.finish(product),
+        };
+        Some(Tensor::from_primitive::<Autodiff<Flex, C>>(product))
+    }
+}
+
+/// The backward pass of a product.
+#[derive(Debug)]
+struct Product;
+
+#[derive(Debug, Clone)]
+struct State {
+    products: Bf16Products,
+    /// The inputs, if they are needed.
+    inputs: [Option<NodeId>; 2],
+}
+
+impl Backward<Flex, 2> for Product {
+    type State = State;
+
+    fn backward(self, ops: Ops<State, 2>, gradients: &mut Gradients, checkpointer: &mut Checkpointer) {
+        let State { products, inputs } = ops.state;
+        let [lhs, rhs] = inputs.map(|input| input.map(|input| checkpointer.retrieve_node_output(input)));
+        let transposed = |x: Option<FlexTensor>| x.map(|x| x.transpose(0, 1));
+        // The shapes match, because they did in the forward pass.
+        let product = |a: Option<FlexTensor>, b: Option<FlexTensor>| products.product(&a?, &b?);
+        binary::<Flex, _, _>(
+            ops.parents,
+            ops.node,
+            gradients,
+            |gradient| product(Some(gradient.clone()), transposed(rhs)).unwrap_or(gradient),
+            |gradient| product(transposed(lhs), Some(gradient.clone())).unwrap_or(gradient),
+        );
+    }
+}
+
+/// The tensor in host memory.
+fn host(x: &Tensor<2>) -> Option<FlexTensor> {
+    x.clone().try_into_primitive::<Flex>().ok()
+}
+
+/// A view of an f32 tensor.
+fn view(x: &FlexTensor) -> Option<Matrix<'_>> {
+    if x.dtype() != DType::F32 {
+        return None;
+    }
+    let &[rows, columns] = x.layout().shape().as_slice() else { return None };
+    let &[row, column] = x.layout().strides() else { return None };
+    let values = x.storage::<f32>().get(x.layout().start_offset()..)?;
+    let strides = [usize::try_from(row).ok()?, usize::try_from(column).ok()?];
+    Matrix::with_strides(values, [rows, columns], strides).ok()
+}
