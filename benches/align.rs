@@ -2,20 +2,23 @@
 //!
 //! ```text
 //! cargo bench --bench align -- product SIDE [ROUNDS]
+//! cargo bench --bench align -- gemm SIDE [ROUNDS]
 //! cargo bench --bench align -- loss sigmoid|info-nce BATCH DIM SETS [ROUNDS]
 //! cargo bench --bench align -- step linear|mlp|glu IMAGE_DIM TEXT_DIM DIM WIDTH BATCH [ROUNDS [MEBIBYTES]]
 //! ```
 //! Each prints `{"seconds": [...]}` of every round after a warm-up round, or of the warm-up round if ROUNDS is 0.
-//! `product` is a square matrix product, the upper bound for the others. `benches/align_reference.py` is the PyTorch
-//! reference.
+//! `product` is a square matrix product of tensors, and `gemm` one by the crate `gemm` alone, into memory that is
+//! reused: the upper bound for the others in f32. `--precision bf16` after the other arguments multiplies in bf16.
+//! `benches/align_reference.py` is the PyTorch reference.
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Instant;
 
+use sail_matmul::Bf16Products;
 use sail_vl::burn::tensor::{Device, Distribution, Tensor};
-use sail_vl::core::{ContrastiveLoss, EmbeddingBatch, l2_normalize};
+use sail_vl::core::{ContrastiveLoss, Dtype, EmbeddingBatch, l2_normalize};
 use sail_vl::data::{MatrixFeatures, Pairs};
 use sail_vl::layers::{Head, HeadConfig, ProjectorConfig};
 use sail_vl::losses::{LossConfig, SigmoidLoss};
@@ -42,7 +45,13 @@ fn time(rounds: usize, mut work: impl FnMut() -> Outcome<()>) -> Outcome<()> {
 
 fn main() -> Outcome<()> {
     // Cargo adds `--bench` to the arguments.
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let mut arguments: Vec<String> =
+        std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let mut precision = Dtype::F32;
+    if let Some(flag) = arguments.iter().position(|argument| argument == "--precision") {
+        precision = arguments.get(flag + 1).ok_or("--precision needs a value")?.parse()?;
+        arguments.drain(flag..flag + 2);
+    }
     let text = |index: usize| {
         arguments.get(index).map(String::as_str).ok_or("too few arguments, see benches/align.rs")
     };
@@ -54,13 +63,31 @@ fn main() -> Outcome<()> {
     match arguments.first().map(String::as_str) {
         Some("product") => {
             let (a, b) = (random(number(1)?, number(1)?), random(number(1)?, number(1)?));
+            let bf16 = match precision {
+                Dtype::F32 => None,
+                _ => Some(Bf16Products::detect().ok_or("this CPU has no instructions for bf16")?),
+            };
             time(rounds(2)?, || {
-                std::hint::black_box(a.clone().matmul(b.clone()).into_data());
+                std::hint::black_box(match bf16 {
+                    Some(products) => products.matmul(a.clone(), b.clone()),
+                    None => a.clone().matmul(b.clone()),
+                });
+                Ok(())
+            })
+        }
+        Some("gemm") => {
+            let side = number(1)?;
+            let [a, b] = [random(side, side), random(side, side)].map(Tensor::into_data);
+            let [a, b] = [a.as_slice::<f32>()?, b.as_slice::<f32>()?];
+            let mut product = vec![0f32; side * side];
+            time(rounds(2)?, || {
+                gemm(side, a, b, &mut product);
                 Ok(())
             })
         }
         Some("loss") => {
-            let loss = loss(text(1)?)?;
+            let loss: Arc<dyn ContrastiveLoss> = loss(text(1)?)?.into();
+            let loss = loss.computing_in(precision).ok_or("the loss does not support the precision")?;
             let (rows, dim, sets) = (number(2)?, number(3)?, number(4)?);
             let batch = EmbeddingBatch {
                 images: l2_normalize(random(rows, dim)),
@@ -83,11 +110,30 @@ fn main() -> Outcome<()> {
                 other => return Err(format!("unknown head `{other}`, expected linear, mlp or glu").into()),
             };
             let memory = arguments.get(8).map(|mebibytes| mebibytes.parse::<u64>()).transpose()?;
-            step(projector, dims, number(6)?, rounds(7)?, memory, &device)
+            let config = TrainConfig::default().with_batch_size(number(6)?).with_precision(precision);
+            step(projector, dims, config, rounds(7)?, memory, &device)
         }
         // `cargo bench` runs every bench without arguments.
         None => Ok(()),
-        Some(other) => Err(format!("unknown benchmark `{other}`, expected product, loss or step").into()),
+        Some(other) => {
+            Err(format!("unknown benchmark `{other}`, expected product, gemm, loss or step").into())
+        }
+    }
+}
+
+/// The product of square matrices by the crate `gemm`.
+#[allow(unsafe_code)]
+fn gemm(side: usize, a: &[f32], b: &[f32], product: &mut [f32]) {
+    assert!([a.len(), b.len(), product.len()] == [side * side; 3]);
+    let stride = side as isize;
+    let (a, b, product) = (a.as_ptr(), b.as_ptr(), product.as_mut_ptr());
+    let threads = gemm::Parallelism::Rayon(0);
+    // SAFETY: the three are matrices of these sides and strides.
+    unsafe {
+        gemm::gemm(
+            side, side, side, product, 1, stride, false, a, 1, stride, b, 1, stride, 0f32, 1f32, false,
+            false, false, threads,
+        );
     }
 }
 
@@ -102,18 +148,19 @@ fn loss(name: &str) -> Outcome<Box<dyn ContrastiveLoss>> {
 fn step(
     projector: ProjectorConfig,
     [image_dim, text_dim, dim]: [usize; 3],
-    batch: usize,
+    config: TrainConfig,
     rounds: usize,
     memory: Option<u64>,
     device: &Device,
 ) -> Outcome<()> {
+    let batch = config.batch_size;
     let features = |dim: usize| -> Outcome<_> {
         let values = (0..batch * dim).map(|i| (i as f32 * 0.618).sin() + (i as f32 * 1.7e-3).cos());
         Ok(Arc::new(MatrixFeatures::new(dim, values.collect())?))
     };
     let pairs = Pairs::new(features(image_dim)?, vec![features(text_dim)?])?;
     let head = Head::new(&HeadConfig::new(image_dim, text_dim, dim, projector), 0, device)?;
-    let config = TrainConfig::default().with_batch_size(batch).with_epochs(rounds + 1);
+    let config = config.with_epochs(rounds + 1);
     // The start of the run and the end of each step.
     let mut times = Vec::new();
     let clock = |event: Event<'_>, _: &Head| {

@@ -1,8 +1,10 @@
 //! Contrastive losses.
 
+use std::sync::Arc;
+
 use burn::tensor::Tensor;
 
-use crate::LossStatistics;
+use crate::{Dtype, LossStatistics};
 
 /// The input of a loss. Row `i` of the images and row `i` of every caption set are a positive pair.
 #[derive(Debug, Clone)]
@@ -99,6 +101,14 @@ pub trait ContrastiveLoss: Send + Sync {
             bias: of(&leaves.bias, &gradients),
             value: value.inner(),
         })
+    }
+
+    /// Returns the loss with the matrix products of [`gradients`](ContrastiveLoss::gradients) of values rounded to
+    /// `precision`, where the device has instructions for it, or `None` if the loss does not support it. Inputs, outputs and
+    /// everything else stay in f32.
+    fn computing_in(&self, precision: Dtype) -> Option<Arc<dyn ContrastiveLoss>> {
+        let _ = precision;
+        None
     }
 
     /// Returns an upper estimate of the values that [`gradients`](ContrastiveLoss::gradients) keeps in memory in addition to

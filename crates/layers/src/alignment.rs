@@ -46,8 +46,9 @@ impl AlignmentHead for Head {
     }
 
     fn computing_in(&self, dtype: FloatDType) -> Option<Self> {
+        let device = self.log_scale().device();
         let side = |side: &Option<HeadSide>| match side {
-            Some(side) => side.computing_in(dtype).map(Some),
+            Some(side) => side.computing_in(dtype, &device).map(Some),
             None => Some(None),
         };
         Some(Self { image: side(&self.image)?, text: side(&self.text)?, ..self.clone() })

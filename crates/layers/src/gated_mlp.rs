@@ -5,6 +5,7 @@ use burn::nn::Linear;
 use burn::tensor::activation::silu;
 use burn::tensor::{FloatDType, Tensor};
 
+use crate::products::Products;
 use crate::{WeightInit, linear};
 
 /// Bound on the values of SAIL's GLU, which keeps a diverging product finite.
@@ -56,16 +57,21 @@ impl GatedMlp {
     /// - input: `[batch, d_input]`
     /// - output: `[batch, d_output]`
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        let gate = self.gate.forward(x.clone());
-        let value = self.value.forward(x);
-        self.output.forward(match self.activation {
+        self.forward_with(x, Products::default())
+    }
+
+    pub(crate) fn forward_with(&self, x: Tensor<2>, products: Products) -> Tensor<2> {
+        let gate = products.linear(&self.gate, x.clone());
+        let value = products.linear(&self.value, x);
+        let hidden = match self.activation {
             GateActivation::Relu6 => gate.clamp(0.0, 6.0) * bounded(value),
             GateActivation::Silu => {
                 // The exponential leaves the range of f16. In f32 these casts do nothing.
                 let dtype = FloatDType::from(gate.dtype());
                 silu(gate.cast(FloatDType::F32)).cast(dtype) * value
             }
-        })
+        };
+        products.linear(&self.output, hidden)
     }
 }
 

@@ -5,6 +5,7 @@ use burn::nn::{LayerNorm, LayerNormConfig};
 use burn::tensor::{Device, FloatDType, Tensor};
 use sail_core::{AlignmentHead, Check, ConfigError, HeadError, Provenance, Side};
 
+use crate::products::Products;
 use crate::{HeadConfig, Holdout, LogitScale, Projector, SideConfig, WeightInit};
 
 /// One side of a head: LayerNorm (optional) and projector.
@@ -12,9 +13,11 @@ use crate::{HeadConfig, Holdout, LogitScale, Projector, SideConfig, WeightInit};
 pub struct HeadSide {
     norm: Option<LayerNorm>,
     projector: Projector,
-    /// The dtype that the projector computes in.
+    /// The dtype of the projector's parameters and values.
     #[module(skip)]
     dtype: FloatDType,
+    #[module(skip)]
+    products: Products,
 }
 
 /// Casts parameters within the graph, so that gradients reach the original parameters.
@@ -33,6 +36,7 @@ impl HeadSide {
             norm: config.norm.then(|| LayerNormConfig::new(config.input).init(init.device())),
             projector: config.projector.init(config.input, dim, init),
             dtype: FloatDType::F32,
+            products: Products::default(),
         }
     }
 
@@ -46,19 +50,23 @@ impl HeadSide {
             Some(norm) => norm.forward(features),
             None => features,
         };
-        self.projector.forward(features.cast(self.dtype)).cast(FloatDType::F32)
+        self.projector.forward_with(features.cast(self.dtype), self.products).cast(FloatDType::F32)
     }
 
-    /// Returns a copy whose projector computes in `dtype`. The norm stays in f32: a mean of squares may overflow f16.
-    pub(crate) fn computing_in(&self, dtype: FloatDType) -> Option<Self> {
+    /// Returns a copy whose projector computes in `dtype`. The norm stays in f32: a mean of squares may overflow f16. In bf16 on
+    /// a CPU only the matrix products do.
+    pub(crate) fn computing_in(&self, dtype: FloatDType, device: &Device) -> Option<Self> {
         match &self.projector {
             Projector::Identity(_) => Some(self.clone()),
             // Batch norm accumulates its statistics in the dtype of its parameters.
             Projector::ShareLock(_) => None,
-            projector => {
-                let projector = projector.clone().map(&mut Cast(dtype));
-                Some(Self { norm: self.norm.clone(), projector, dtype })
-            }
+            projector => Some(match Products::on_cpu(dtype, device) {
+                Some(products) => Self { products, ..self.clone() },
+                None => {
+                    let projector = projector.clone().map(&mut Cast(dtype));
+                    Self { projector, dtype, ..self.clone() }
+                }
+            }),
         }
     }
 }

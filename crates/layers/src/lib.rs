@@ -30,6 +30,7 @@ mod init;
 mod linear;
 mod logit_scale;
 mod mlp;
+mod products;
 mod projector;
 mod reference;
 mod sharelock;

@@ -5,6 +5,7 @@ use burn::nn::Linear;
 use burn::tensor::Tensor;
 use burn::tensor::activation::gelu;
 
+use crate::products::Products;
 use crate::{WeightInit, linear};
 
 /// `W2 gelu(W1 x)` with the exact (erf) GELU, both layers with biases.
@@ -27,6 +28,10 @@ impl Mlp {
     /// - input: `[batch, d_input]`
     /// - output: `[batch, d_output]`
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        self.output.forward(gelu(self.hidden.forward(x)))
+        self.forward_with(x, Products::default())
+    }
+
+    pub(crate) fn forward_with(&self, x: Tensor<2>, products: Products) -> Tensor<2> {
+        products.linear(&self.output, gelu(products.linear(&self.hidden, x)))
     }
 }

@@ -6,6 +6,7 @@ use burn::tensor::Tensor;
 use sail_core::{Check, ConfigError, ensure};
 use serde::{Deserialize, Serialize};
 
+use crate::products::Products;
 use crate::{GateActivation, GatedMlp, Mlp, ShareLock, WeightInit, linear};
 
 /// The layer of one side of a head.
@@ -139,11 +140,15 @@ impl Projector {
     /// - input: `[batch, d_input]`
     /// - output: `[batch, d_output]`
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        self.forward_with(x, Products::default())
+    }
+
+    pub(crate) fn forward_with(&self, x: Tensor<2>, products: Products) -> Tensor<2> {
         match self {
             Self::Identity(layer) => layer.forward(x),
-            Self::Linear(layer) => layer.forward(x),
-            Self::Mlp(layer) => layer.forward(x),
-            Self::Glu(layer) | Self::SwiGlu(layer) => layer.forward(x),
+            Self::Linear(layer) => products.linear(layer, x),
+            Self::Mlp(layer) => layer.forward_with(x, products),
+            Self::Glu(layer) | Self::SwiGlu(layer) => layer.forward_with(x, products),
             Self::ShareLock(layer) => layer.forward(x),
         }
     }

@@ -2,13 +2,15 @@
 
 use std::num::NonZeroUsize;
 use std::ops::Range;
+use std::sync::Arc;
 
 use burn::tensor::Tensor;
 use burn::tensor::activation::log_softmax;
-use sail_core::{ContrastiveLoss, EmbeddingBatch, LossError, LossGradients};
+use sail_core::{ContrastiveLoss, Dtype, EmbeddingBatch, LossError, LossGradients};
 use serde::{Deserialize, Serialize};
 
 use crate::diagonal::{diagonal, with_diagonal};
+use crate::products::Products;
 use crate::softmax::{LogSumExp, Weighted, log_sum_exp, weighted_softmax};
 use crate::tiles::{TILE_SIZE, accumulators, backpropagate, rows, tiles, workspace};
 
@@ -53,7 +55,7 @@ pub enum Direction {
 /// # Examples
 /// ```
 /// use burn::tensor::{Device, Tensor};
-/// use sail_core::{ContrastiveLoss, EmbeddingBatch};
+/// use sail_core::{ContrastiveLoss, Dtype, EmbeddingBatch};
 /// use sail_losses::InfoNceLoss;
 ///
 /// let device = Device::flex();
@@ -73,11 +75,12 @@ pub enum Direction {
 pub struct InfoNceLoss {
     direction: Direction,
     tile_size: NonZeroUsize,
+    precision: Dtype,
 }
 
 impl Default for InfoNceLoss {
     fn default() -> Self {
-        Self { direction: Direction::default(), tile_size: TILE_SIZE }
+        Self { direction: Direction::default(), tile_size: TILE_SIZE, precision: Dtype::F32 }
     }
 }
 
@@ -134,12 +137,14 @@ impl ContrastiveLoss for InfoNceLoss {
         let scaled = images.clone() * scale.clone();
 
         let weights = self.weights();
+        let products = Products::new(self.precision, &images.device());
         let tiles = tiles(batch_rows, self.tile_size);
         let mut value = bias.zeros_like();
         let mut d_images = accumulators(&images, &tiles);
         let mut d_texts = Vec::with_capacity(texts.len());
         for texts in texts {
-            let FirstPass { normalizers, positives } = FirstPass::new(&scaled, &texts, &tiles, weights);
+            let FirstPass { normalizers, positives } =
+                FirstPass::new(products, &scaled, &texts, &tiles, weights);
             for (normalizers, weight) in normalizers.iter().zip(weights) {
                 for (normalizer, positives) in normalizers.iter().zip(&positives) {
                     if let Some(normalizer) = normalizer {
@@ -152,7 +157,7 @@ impl ContrastiveLoss for InfoNceLoss {
                 let scaled = rows(&scaled, row);
                 for (c, column) in tiles.iter().enumerate() {
                     let texts = rows(&texts, column);
-                    let logits = scaled.clone().matmul(texts.clone().transpose());
+                    let logits = products.matmul(scaled.clone(), texts.clone().transpose());
                     let weighted = |direction: usize, index: usize| {
                         let normalizer = normalizers[direction][index].as_ref()?;
                         Some(Weighted { normalizer, weight: weights[direction] })
@@ -163,7 +168,13 @@ impl ContrastiveLoss for InfoNceLoss {
                         let positives = diagonal(d_logits.clone()) - 1.0;
                         d_logits = with_diagonal(d_logits, positives);
                     }
-                    backpropagate(d_logits, [scaled.clone(), texts], &mut d_images[r], &mut d_set[c]);
+                    backpropagate(
+                        products,
+                        d_logits,
+                        [scaled.clone(), texts],
+                        &mut d_images[r],
+                        &mut d_set[c],
+                    );
                 }
             }
             d_texts.push(Tensor::cat(d_set, 0) / divisor);
@@ -184,6 +195,10 @@ impl ContrastiveLoss for InfoNceLoss {
         format!("info-nce {:?}", self.direction)
     }
 
+    fn computing_in(&self, precision: Dtype) -> Option<Arc<dyn ContrastiveLoss>> {
+        Some(Arc::new(Self { precision, ..*self }))
+    }
+
     fn workspace(&self, rows: usize, dim: usize, caption_sets: usize) -> Option<usize> {
         Some(workspace(self.tile_size, rows, dim, caption_sets))
     }
@@ -198,12 +213,18 @@ struct FirstPass {
 }
 
 impl FirstPass {
-    fn new(scaled: &Tensor<2>, texts: &Tensor<2>, tiles: &[Range<usize>], weights: [f64; 2]) -> Self {
+    fn new(
+        products: Products,
+        scaled: &Tensor<2>,
+        texts: &Tensor<2>,
+        tiles: &[Range<usize>],
+        weights: [f64; 2],
+    ) -> Self {
         let mut normalizers = [vec![None; tiles.len()], vec![None; tiles.len()]];
         let mut positives = Vec::with_capacity(tiles.len());
         for (r, row) in tiles.iter().enumerate() {
             for (c, column) in tiles.iter().enumerate() {
-                let logits = rows(scaled, row).matmul(rows(texts, column).transpose());
+                let logits = products.matmul(rows(scaled, row), rows(texts, column).transpose());
                 if r == c {
                     positives.push(diagonal(logits.clone()));
                 }

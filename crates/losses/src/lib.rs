@@ -34,6 +34,7 @@ mod diagonal;
 mod host;
 mod info_nce;
 mod logistic;
+mod products;
 mod sigmoid;
 mod softmax;
 mod statistics;

@@ -1,13 +1,15 @@
 //! The sigmoid loss, with one or more caption sets.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 
 use burn::tensor::Tensor;
-use sail_core::{ContrastiveLoss, EmbeddingBatch, LossError, LossGradients, LossStatistics, Named};
+use sail_core::{ContrastiveLoss, Dtype, EmbeddingBatch, LossError, LossGradients, LossStatistics, Named};
 use serde::{Deserialize, Serialize};
 
 use crate::diagonal::flip_diagonal;
 use crate::logistic::{LogisticTerms, logistic_terms, softplus};
+use crate::products::Products;
 use crate::statistics::sigmoid_statistics;
 use crate::tiles::{TILE_SIZE, accumulators, backpropagate, rows, tiles, workspace};
 
@@ -81,7 +83,7 @@ impl Named for Blocks {
 /// # Examples
 /// ```
 /// use burn::tensor::{Device, Tensor};
-/// use sail_core::{ContrastiveLoss, EmbeddingBatch};
+/// use sail_core::{ContrastiveLoss, Dtype, EmbeddingBatch};
 /// use sail_losses::SigmoidLoss;
 ///
 /// let device = Device::flex();
@@ -102,11 +104,17 @@ pub struct SigmoidLoss {
     normalization: Normalization,
     blocks: Blocks,
     tile_size: NonZeroUsize,
+    precision: Dtype,
 }
 
 impl Default for SigmoidLoss {
     fn default() -> Self {
-        Self { normalization: Normalization::default(), blocks: Blocks::default(), tile_size: TILE_SIZE }
+        Self {
+            normalization: Normalization::default(),
+            blocks: Blocks::default(),
+            tile_size: TILE_SIZE,
+            precision: Dtype::F32,
+        }
     }
 }
 
@@ -164,6 +172,7 @@ impl ContrastiveLoss for SigmoidLoss {
         let scale = log_scale.exp().unsqueeze::<2>();
         let scaled = images.clone() * scale.clone();
 
+        let products = Products::new(self.precision, &images.device());
         let tiles = tiles(images.dims()[0], self.tile_size);
         let mut value = bias.zeros_like();
         let mut d_bias = bias.zeros_like();
@@ -175,12 +184,18 @@ impl ContrastiveLoss for SigmoidLoss {
                 let scaled = rows(&scaled, row);
                 for (c, column) in tiles.iter().enumerate() {
                     let texts = rows(&texts, column);
-                    let logits = scaled.clone().matmul(texts.clone().transpose());
+                    let logits = products.matmul(scaled.clone(), texts.clone().transpose());
                     let LogisticTerms { loss, d_logits, d_bias: d_bias_of_tile } =
                         logistic_terms(logits, &bias, r == c);
                     value = value + loss;
                     d_bias = d_bias + d_bias_of_tile;
-                    backpropagate(d_logits, [scaled.clone(), texts], &mut d_images[r], &mut d_set[c]);
+                    backpropagate(
+                        products,
+                        d_logits,
+                        [scaled.clone(), texts],
+                        &mut d_images[r],
+                        &mut d_set[c],
+                    );
                 }
             }
             d_texts.push(Tensor::cat(d_set, 0) / divisor);
@@ -206,6 +221,10 @@ impl ContrastiveLoss for SigmoidLoss {
         // The tile size affects the result only by rounding.
         let Self { normalization, blocks, .. } = self;
         format!("sigmoid {normalization:?} {blocks:?}")
+    }
+
+    fn computing_in(&self, precision: Dtype) -> Option<Arc<dyn ContrastiveLoss>> {
+        Some(Arc::new(Self { precision, ..*self }))
     }
 
     fn workspace(&self, rows: usize, dim: usize, caption_sets: usize) -> Option<usize> {

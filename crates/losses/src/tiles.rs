@@ -6,6 +6,8 @@ use std::ops::Range;
 use burn::tensor::Tensor;
 use sail_support::ranges;
 
+use crate::products::Products;
+
 /// The default tile size, 16 MiB of logits: large enough for matrix products at full speed, small enough for a cache.
 pub(crate) const TILE_SIZE: NonZeroUsize = NonZeroUsize::new(2048).unwrap();
 
@@ -41,11 +43,12 @@ fn add_assign(sum: &mut Tensor<2>, x: Tensor<2>) {
 
 /// Backpropagates the gradient of a tile's logits to the scaled images and the texts, and adds the results to theirs.
 pub(crate) fn backpropagate(
+    products: Products,
     d_logits: Tensor<2>,
     [scaled_images, texts]: [Tensor<2>; 2],
     d_images: &mut Tensor<2>,
     d_texts: &mut Tensor<2>,
 ) {
-    add_assign(d_texts, d_logits.clone().transpose().matmul(scaled_images));
-    add_assign(d_images, d_logits.matmul(texts));
+    add_assign(d_texts, products.matmul(d_logits.clone().transpose(), scaled_images));
+    add_assign(d_images, products.matmul(d_logits, texts));
 }

@@ -45,14 +45,22 @@ impl Kernel {
     }
 
     /// Packs rows of the left matrix, a row in [`ROW_LINES`] lines.
-    pub(crate) fn pack_rows(self, lhs: Matrix<'_>, rows: Range<usize>, depth: Range<usize>, packed: &mut [Line]) {
+    pub(crate) fn pack_rows(
+        self,
+        lhs: Matrix<'_>,
+        rows: Range<usize>,
+        depth: Range<usize>,
+        packed: &mut [Line],
+    ) {
         assert!(depth.len() <= DEPTH && packed.len() >= rows.len() * ROW_LINES);
         for row in rows.clone().step_by(LANES) {
             for start in depth.clone().step_by(LINE) {
                 // SAFETY: a `Kernel` exists only if the CPU has the instructions.
                 let pairs = unsafe { along(lhs, row, start..depth.end) };
                 let lines = packed.chunks_exact_mut(ROW_LINES).skip(row - rows.start).take(rows.end - row);
-                for (line, pair) in lines.filter_map(|row| row.get_mut((start - depth.start) / LINE)).zip(pairs) {
+                for (line, pair) in
+                    lines.filter_map(|row| row.get_mut((start - depth.start) / LINE)).zip(pairs)
+                {
                     *line = Line::from(pair);
                 }
             }
@@ -108,7 +116,8 @@ unsafe fn tile(pairs: usize, lhs: *const Line, panel: *const Line, out: *mut f32
     for pair in 0..pairs {
         // SAFETY: the caller guarantees the lengths; `Line` is aligned to 64 bytes.
         unsafe {
-            let columns = [panel.add(2 * pair), panel.add(2 * pair + 1)].map(|line| bf16(_mm512_load_si512(line)));
+            let columns =
+                [panel.add(2 * pair), panel.add(2 * pair + 1)].map(|line| bf16(_mm512_load_si512(line)));
             for (row, sums) in sums.iter_mut().enumerate() {
                 let value = bf16(_mm512_set1_epi32(*lhs.add(row * ROW_PAIRS + pair)));
                 for (sum, columns) in sums.iter_mut().zip(columns) {

@@ -50,12 +50,7 @@ impl Bf16Products {
     ///
     /// # Errors
     /// Returns [`MatmulError`] if the shapes do not match or `out` does not have the length of the product.
-    pub fn multiply(
-        &self,
-        lhs: Matrix<'_>,
-        rhs: &PackedMatrix,
-        out: &mut [f32],
-    ) -> Result<(), MatmulError> {
+    pub fn multiply(&self, lhs: Matrix<'_>, rhs: &PackedMatrix, out: &mut [f32]) -> Result<(), MatmulError> {
         self.run(lhs, rhs, out, false)
     }
 
@@ -126,8 +121,7 @@ impl Bf16Products {
             for (first, block) in (0..depth).step_by(DEPTH).zip(packed.chunks_exact(block)) {
                 let add = add || first > 0;
                 for (column, panel) in group.clone().step_by(COLUMNS).zip(rhs.block(first, group.start)) {
-                    for (row, lhs) in
-                        (0..rows.len()).step_by(ROWS).zip(block.chunks_exact(ROWS * ROW_LINES))
+                    for (row, lhs) in (0..rows.len()).step_by(ROWS).zip(block.chunks_exact(ROWS * ROW_LINES))
                     {
                         let shape = [ROWS.min(rows.len() - row), COLUMNS.min(columns - column)];
                         self.kernel.multiply(

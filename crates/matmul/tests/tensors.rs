@@ -75,7 +75,8 @@ fn inputs_are_rounded_and_other_dtypes_are_left_to_burn() {
 fn packed_weights_give_the_same_product() {
     let Some(products) = Bf16Products::detect() else { return };
     let device = Device::flex();
-    let [x, weight] = [[7, 500], [500, 33]].map(|shape| Tensor::<2>::random(shape, Distribution::Default, &device));
+    let [x, weight] =
+        [[7, 500], [500, 33]].map(|shape| Tensor::<2>::random(shape, Distribution::Default, &device));
     let packed = products.pack_tensor(&weight).unwrap();
     let product = products.matmul_packed(&x, &packed).unwrap();
     assert_eq!(product.into_data(), products.matmul(x, weight.clone()).into_data());

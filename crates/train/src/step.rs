@@ -76,10 +76,13 @@ impl AlignmentStep {
         self
     }
 
-    /// Sets the compute dtype of the head's layers.
+    /// Sets the compute dtype of the head's layers and, where the loss supports it, of its matrix products.
     #[must_use]
     pub fn with_precision(mut self, precision: Dtype) -> Self {
         self.precision = precision;
+        if let Some(loss) = self.loss.computing_in(precision) {
+            self.loss = loss;
+        }
         self
     }
 
