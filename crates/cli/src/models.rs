@@ -3,7 +3,9 @@
 use bytesize::ByteSize;
 use clap::Args;
 use sail_vl::burn::tensor::Device;
-use sail_vl::core::{Dtype, HeadError, ImagePooling, Side, TextPooling, TextTower, VisionTower};
+use sail_vl::core::{
+    Dtype, HeadError, ImagePooling, Quantization, Side, TextPooling, TextTower, VisionTower,
+};
 use sail_vl::encoders::{
     ModelError, ModelFolder, ModelSpec, PromptChoice, TextOptions, VisionOptions, load_text, load_vision,
 };
@@ -33,6 +35,10 @@ pub(crate) struct ModelArgs {
     /// as large as fits.
     #[arg(long, value_name = "SIZE")]
     memory: Option<ByteSize>,
+    /// Keep the weights of the model's blocks in fewer bits [default: in the precision]. Embeddings keep a cosine above 0.999,
+    /// but are other features than those without it.
+    #[arg(long, value_name = "TYPE", value_parser = named::<Quantization>())]
+    quantize: Option<Quantization>,
     #[command(flatten)]
     pub(crate) device: DeviceListArgs,
 }
@@ -59,9 +65,14 @@ impl ModelArgs {
         image_size: Option<usize>,
         devices: &[Device],
     ) -> Result<Vec<VisionTower>, CliError> {
-        let memory = self.memory.map(|size| size.as_u64());
-        let options =
-            VisionOptions { dtype: self.precision, pooling, image_size, memory, ..VisionOptions::default() };
+        let options = VisionOptions {
+            dtype: self.precision,
+            pooling,
+            image_size,
+            memory: self.memory.map(|size| size.as_u64()),
+            quantization: self.quantize,
+            ..VisionOptions::default()
+        };
         let folder = self.folder()?;
         let load = |device| load_vision(&folder, &options, device).map_err(|error| self.error(error));
         devices.iter().map(load).collect()
@@ -74,9 +85,15 @@ impl ModelArgs {
         truncate_dim: Option<usize>,
         devices: &[Device],
     ) -> Result<Vec<TextTower>, CliError> {
-        let prompt = prompt.choice();
-        let (dtype, memory) = (self.precision, self.memory.map(|size| size.as_u64()));
-        let options = TextOptions { dtype, pooling, prompt, truncate_dim, memory, ..TextOptions::default() };
+        let options = TextOptions {
+            dtype: self.precision,
+            pooling,
+            prompt: prompt.choice(),
+            truncate_dim,
+            memory: self.memory.map(|size| size.as_u64()),
+            quantization: self.quantize,
+            ..TextOptions::default()
+        };
         let folder = self.folder()?;
         let load = |device| load_text(&folder, &options, device).map_err(|error| self.error(error));
         devices.iter().map(load).collect()
@@ -135,6 +152,9 @@ pub(crate) struct HeadArgs {
     /// Memory for each of the two models, such as 10GiB. The blocks of a larger model are read from disk for every batch.
     #[arg(long, value_name = "SIZE")]
     memory: Option<ByteSize>,
+    /// Keep the weights of the models' blocks in fewer bits [default: as the head was trained].
+    #[arg(long, value_name = "TYPE", value_parser = named::<Quantization>())]
+    quantize: Option<Quantization>,
     #[command(flatten)]
     prompt: PromptArgs,
     #[command(flatten)]
@@ -156,6 +176,7 @@ impl HeadArgs {
             prompt: self.prompt.choice(),
             precision: self.precision,
             memory: self.memory.map(|size| size.as_u64()),
+            quantization: self.quantize,
         };
         let hub = head_spec::hub_options(&self.head)?;
         let opened = match HeadSpec::parse(&self.head) {
@@ -186,6 +207,7 @@ impl HeadArgs {
             ("processor", Side::Image) => (self.size.is_some(), "--size"),
             ("pooling", Side::Image) => (self.vision_pooling.is_some(), "--vision-pooling"),
             ("pooling", Side::Text) => (self.text_pooling.is_some(), "--text-pooling"),
+            ("quantization", _) => (self.quantize.is_some(), "--quantize"),
             ("precision", _) => (self.precision.is_some(), "--precision"),
             ("prompt", Side::Text) => (self.prompt.prompt.is_some(), "--prompt"),
             _ => return None,

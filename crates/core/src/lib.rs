@@ -30,6 +30,7 @@ mod normalize;
 mod pooling;
 mod progress;
 mod provenance;
+mod quantization;
 mod statistics;
 mod tower;
 
@@ -50,5 +51,6 @@ pub use normalize::l2_normalize;
 pub use pooling::{ImagePooling, PoolingError, TextPooling};
 pub use progress::{Progress, ProgressCounter};
 pub use provenance::{Contradiction, Modality, Processor, Prompt, Provenance};
+pub use quantization::Quantization;
 pub use statistics::LossStatistics;
 pub use tower::{TextTower, TowerError, VisionTower};

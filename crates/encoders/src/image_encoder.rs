@@ -3,13 +3,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use burn::tensor::{DType, Device};
-use sail_core::{Dtype, ImageEncoder, ImagePooling};
+use burn::tensor::Device;
+use sail_core::{ConfigError, Dtype, ImageEncoder, ImagePooling};
 use serde_json::Value;
 
 use crate::convolutional::Convolutional;
 use crate::families::{self, Source, VisionSide};
 use crate::pretrained::{Checkpoint, ModelError};
+use crate::trunk::Placement;
 use crate::trunk::micro_batch::MicroBatched;
 use crate::trunk::vision::VisionTrunk;
 
@@ -72,7 +73,8 @@ pub fn load_image_encoder(
     dtype: Dtype,
     device: &Device,
 ) -> Result<Arc<dyn ImageEncoder>, ModelError> {
-    let (encoder, _) = load(&parse(config)?, &Checkpoint::open(weights)?, dtype, device, None)?;
+    let placement = Placement::new(dtype.into(), device);
+    let (encoder, _) = load(&parse(config)?, &Checkpoint::open(weights)?, &placement)?;
     Ok(encoder)
 }
 
@@ -85,26 +87,28 @@ pub(crate) fn parse(config: &str) -> Result<Value, ModelError> {
     })
 }
 
-/// Loads the backbone of a checkpoint and returns its pooling by default. Blocks that exceed `memory`, in bytes, are read for
-/// every pass.
+/// Loads the backbone of a checkpoint and returns its pooling by default.
 pub(crate) fn load(
     config: &Value,
     checkpoint: &Checkpoint,
-    dtype: Dtype,
-    device: &Device,
-    memory: Option<u64>,
+    placement: &Placement,
 ) -> Result<(Arc<dyn ImageEncoder>, ImagePooling), ModelError> {
-    let dtype = DType::from(dtype);
     let source = Source { config, checkpoint };
     match families::vision(config)? {
         VisionSide::Transformer(plan) => {
             let plan = plan(&source)?;
             let pooling = plan.spec.default_pooling();
-            Ok((Arc::new(VisionTrunk::load(plan, checkpoint, dtype, device, memory)?), pooling))
+            Ok((Arc::new(VisionTrunk::load(plan, checkpoint, placement)?), pooling))
         }
         VisionSide::Convolutional(plan) => {
+            if let Some(quantization) = placement.quantization {
+                let expected = "none: only the weights of transformers are quantized".to_owned();
+                let (field, found) = ("quantization".to_owned(), quantization.to_string());
+                return Err(ModelError::Option(ConfigError { field, found, expected }));
+            }
             let plan = plan(&source)?;
-            let mut weights = checkpoint.weights(&plan.map, dtype, device);
+            let Placement { dtype, device, .. } = placement;
+            let mut weights = checkpoint.weights(&plan.map, *dtype, device);
             let encoder = Convolutional::load(&mut weights, &plan.spec);
             weights.finish()?;
             let pooling = plan.spec.default_pooling();

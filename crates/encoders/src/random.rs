@@ -8,6 +8,7 @@ use sail_core::{Dtype, ImageEncoder, TextEncoder};
 use crate::families::{self, Source};
 use crate::image_encoder;
 use crate::pretrained::{Checkpoint, ModelError};
+use crate::trunk::Placement;
 use crate::trunk::text::TextTrunk;
 
 /// Creates the vision backbone of a `config.json` with random weights, to measure its speed and memory.
@@ -33,8 +34,9 @@ pub fn random_image_encoder(
     dtype: Dtype,
     device: &Device,
 ) -> Result<Arc<dyn ImageEncoder>, ModelError> {
+    let placement = Placement::new(dtype.into(), device);
     let (encoder, _) =
-        image_encoder::load(&image_encoder::parse(config)?, &Checkpoint::random(), dtype, device, None)?;
+        image_encoder::load(&image_encoder::parse(config)?, &Checkpoint::random(), &placement)?;
     Ok(encoder)
 }
 
@@ -49,5 +51,5 @@ pub fn random_text_encoder(
 ) -> Result<Arc<dyn TextEncoder>, ModelError> {
     let (config, checkpoint) = (image_encoder::parse(config)?, Checkpoint::random());
     let plan = families::text(&Source { config: &config, checkpoint: &checkpoint })?;
-    Ok(Arc::new(TextTrunk::load(plan, &checkpoint, dtype.into(), device, None)?))
+    Ok(Arc::new(TextTrunk::load(plan, &checkpoint, &Placement::new(dtype.into(), device))?))
 }

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::{Prompt, Provenance};
+use crate::Quantization;
 
 /// A field in which two provenances differ.
 ///
@@ -36,7 +37,8 @@ impl Provenance {
     /// Equal hashes of the weights make the same model and different hashes another, whatever the names: a model of the hub
     /// and a local copy of its files are the same. Names and revisions are compared if a hash is unknown; a name without an
     /// organization, that of a folder, is that of a model of any. Modules and prompts belong to the pooling: where both
-    /// poolings are known, no prompt differs from a prompt.
+    /// poolings are known, no prompt differs from a prompt. Where both precisions are known, weights that are quantized differ
+    /// from those that are not.
     ///
     /// # Examples
     /// ```
@@ -100,15 +102,21 @@ impl Provenance {
                 return Some(Contradiction { field: "prompt", found, expected, remedy });
             }
         }
-        match (self.precision, found.precision) {
-            (Some(own), Some(others)) if own != others => Some(Contradiction {
-                field: "precision",
-                found: others.to_string(),
-                expected: own.to_string(),
-                remedy: "encode with the same precision",
-            }),
-            _ => None,
+        let (own, others) = self.precision.zip(found.precision)?;
+        if own != others {
+            let [found, expected] = [others, own].map(|precision| precision.to_string());
+            let remedy = "encode with the same precision";
+            return Some(Contradiction { field: "precision", found, expected, remedy });
         }
+        let shown = |quantization: Option<Quantization>| {
+            quantization.map_or("none".to_owned(), |quantization| quantization.to_string())
+        };
+        (self.quantization != found.quantization).then(|| Contradiction {
+            field: "quantization",
+            found: shown(found.quantization),
+            expected: shown(self.quantization),
+            remedy: "encode with the same quantization",
+        })
     }
 }
 
@@ -198,6 +206,11 @@ mod tests {
             ),
             (Provenance { prompt: prompt(true), ..full() }, "prompt", "\"query: \", expected none"),
             (Provenance { precision: Some(Dtype::F16), ..full() }, "precision", "f16, expected f32"),
+            (
+                Provenance { quantization: Some(Quantization::Int8), ..full() },
+                "quantization",
+                "int8, expected none",
+            ),
         ];
         for (other, field, message) in cases {
             let found = full().contradiction(&other).unwrap();

@@ -10,7 +10,7 @@ use serde_json::Value;
 pub use contradiction::Contradiction;
 pub use processor::Processor;
 
-use crate::Dtype;
+use crate::{Dtype, Quantization};
 
 /// The modality that features describe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,7 +62,7 @@ impl std::fmt::Display for Prompt {
 /// incompatible even if they have the same dimension. A tower with the same settings can be built from it.
 ///
 /// Version 1 of the formats of stores and heads had a line of text in the place of the [`Processor`], and no modules,
-/// precision and prompt. It is still read.
+/// prompt, precision and quantization. It is still read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Provenance {
@@ -89,6 +89,9 @@ pub struct Provenance {
     /// The dtype that the backbone computed in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub precision: Option<Dtype>,
+    /// How the backbone kept its weights, if in fewer bits than it computed in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantization: Option<Quantization>,
 }
 
 impl Provenance {
@@ -103,6 +106,7 @@ impl Provenance {
             modules: Vec::new(),
             prompt: None,
             precision: None,
+            quantization: None,
         }
     }
 
@@ -111,7 +115,8 @@ impl Provenance {
         let is_flat = self.processor.is_none()
             && self.modules.is_empty()
             && self.prompt.is_none()
-            && self.precision.is_none();
+            && self.precision.is_none()
+            && self.quantization.is_none();
         if is_flat { 1 } else { 2 }
     }
 
@@ -127,6 +132,7 @@ impl Provenance {
             ("modules", (!modules.is_empty()).then(|| modules.join(", "))),
             ("prompt", self.prompt.as_ref().map(Prompt::to_string)),
             ("precision", self.precision.map(|dtype| dtype.to_string())),
+            ("quantization", self.quantization.map(|quantization| quantization.to_string())),
         ]
         .into_iter()
         .filter_map(|(name, value)| Some((name, value?)))

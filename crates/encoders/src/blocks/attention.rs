@@ -123,6 +123,16 @@ impl Attention {
         self.output.forward(context)
     }
 
+    /// Replaces every linear layer.
+    pub(super) fn map_linears(self, f: &mut impl FnMut(Linear) -> Linear) -> Self {
+        let query = f(self.query);
+        let key_value = match self.key_value {
+            KeyValue::Separate(key, value) => KeyValue::Separate(f(key), f(value)),
+            KeyValue::Fused(both) => KeyValue::Fused(f(both)),
+        };
+        Self { query, key_value, output: f(self.output), ..self }
+    }
+
     /// Rewrites the projections so that fewer and larger operations give the same result.
     ///
     /// - The bias of the keys adds the same to all scores of a query, which softmax ignores: dropped, unless keys are

@@ -1,8 +1,10 @@
 //! A transformer block.
 
-use burn::tensor::{DType, Tensor};
+use burn::tensor::{DType, Device, Tensor};
+use sail_core::Quantization;
+use sail_support::cpu::concurrent_map;
 
-use super::{Attend, Attention, FeedForward, Norm};
+use super::{Attend, Attention, FeedForward, Linear, Norm};
 use crate::pretrained::Weights;
 use crate::spec::{BlockSpec, Order};
 
@@ -57,6 +59,31 @@ impl Block {
             post_norms: cast(self.post_norms),
             scales,
         }
+    }
+
+    /// Keeps the weights of the linear layers as integers; the block can be used after [`dequantized`](Self::dequantized).
+    pub(crate) fn quantized(self, quantization: Quantization) -> Self {
+        self.map_linears(|linear| linear.quantized(quantization))
+    }
+
+    /// Returns a block to compute with in `dtype`.
+    pub(crate) fn dequantized(&self, dtype: DType, device: &Device) -> Self {
+        let mut linears = Vec::new();
+        self.clone().map_linears(|linear| {
+            linears.push(linear.clone());
+            linear
+        });
+        // burn dequantizes a matrix on one core.
+        let linears = concurrent_map(device, &linears, |linear| {
+            Ok::<_, std::convert::Infallible>(linear.dequantized(dtype))
+        });
+        let mut linears = linears.unwrap_or_else(|error| match error {}).into_iter();
+        self.clone().map_linears(|linear| linears.next().unwrap_or(linear))
+    }
+
+    fn map_linears(self, mut f: impl FnMut(Linear) -> Linear) -> Self {
+        let attention = self.attention.map_linears(&mut f);
+        Self { attention, feed_forward: self.feed_forward.map_linears(&mut f), ..self }
     }
 
     /// # Shapes

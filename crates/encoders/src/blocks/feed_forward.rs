@@ -64,6 +64,16 @@ impl FeedForward {
         self.down.forward(inner)
     }
 
+    /// Replaces every linear layer.
+    pub(super) fn map_linears(self, f: &mut impl FnMut(Linear) -> Linear) -> Self {
+        let first = match self.first {
+            First::Plain(up) => First::Plain(f(up)),
+            First::Gated { gate, up } => First::Gated { gate: f(gate), up: f(up) },
+            First::Fused(both) => First::Fused(f(both)),
+        };
+        Self { first, down: f(self.down), ..self }
+    }
+
     /// Computes gate and up by one matrix product, and folds `scale` into the last layer.
     pub(crate) fn fuse(self, scale: Option<Tensor<1>>, dtype: DType) -> Self {
         let first = match self.first {

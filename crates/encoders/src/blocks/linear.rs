@@ -1,14 +1,19 @@
 //! A linear layer for inference.
 
+use burn::tensor::quantization::{QuantScheme, QuantStore, QuantValue, ScaleDtype};
 use burn::tensor::{DType, Tensor, module};
+use sail_core::Quantization;
 use sail_support::cpu::is_cpu;
 
 use crate::pretrained::Weights;
 
+/// Numbers of inputs that share a scale in quantized weights, by preference.
+const SHARE_SCALE: [u8; 3] = [32, 16, 8];
+
 /// `x W + b`.
 #[derive(Debug, Clone)]
 pub(crate) struct Linear {
-    /// `[in, out]`
+    /// `[in, out]`; of integers while it is [quantized](Self::quantized).
     pub(crate) weight: Tensor<2>,
     /// `[out]`
     pub(crate) bias: Option<Tensor<1>>,
@@ -40,9 +45,36 @@ impl Linear {
         Self { weight: weight * scale.clone().unsqueeze(), bias: bias.map(|bias| bias * scale) }
     }
 
+    /// Returns whether weights with this number of inputs can be [quantized](Self::quantized).
+    pub(crate) fn is_quantizable(inputs: usize) -> bool {
+        share_scale(inputs).is_some()
+    }
+
+    /// Rounds the weights to integers, with which nothing can be computed until they are [`dequantized`](Self::dequantized).
+    ///
+    /// One scale for 32 inputs of an output, because of outliers: the embeddings of MiniLM keep a cosine of 0.9996, but of
+    /// 0.9985 with one scale for all inputs.
+    pub(crate) fn quantized(self, quantization: Quantization) -> Self {
+        let (Quantization::Int8, Some(inputs)) = (quantization, share_scale(self.weight.dims()[0])) else {
+            return self;
+        };
+        let scheme = QuantScheme::default().with_value(QuantValue::Q8S).with_store(QuantStore::Native);
+        let scheme = scheme.per_block([inputs, 1], ScaleDtype::F32);
+        Self { weight: self.weight.quantize_dynamic(&scheme), ..self }
+    }
+
+    pub(crate) fn dequantized(&self, dtype: DType) -> Self {
+        Self { weight: self.weight.clone().dequantize().cast(dtype), bias: self.bias.clone() }
+    }
+
     pub(crate) fn cast(self, dtype: DType) -> Self {
         Self { weight: self.weight.cast(dtype), bias: self.bias.map(|bias| bias.cast(dtype)) }
     }
+}
+
+/// Returns how many of the inputs of a layer share a scale.
+fn share_scale(inputs: usize) -> Option<u8> {
+    SHARE_SCALE.into_iter().find(|count| inputs.is_multiple_of(usize::from(*count)))
 }
 
 /// Lays a transposed matrix out by rows on the CPU, where products with it are 4 % faster.
@@ -53,4 +85,46 @@ fn contiguous(x: Tensor<2>) -> Tensor<2> {
     }
     let dtype = x.dtype();
     Tensor::from_data(x.into_data(), (&device, dtype))
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, Distribution};
+
+    use super::*;
+
+    #[test]
+    fn quantization_rounds_to_the_scale_of_the_inputs() {
+        let (inputs, outputs) = (96, 5);
+        let shape = [inputs, outputs];
+        let weight = Tensor::<2>::random(shape, Distribution::Normal(0.0, 1.0), &Device::flex());
+        // Rows of very different size.
+        let scale = Tensor::<1>::from_floats(
+            [1.0, 100.0, 0.01].map(|x| [x; 32]).concat().as_slice(),
+            &Device::flex(),
+        );
+        let weight = weight * scale.unsqueeze_dim(1);
+        let linear = Linear { weight: weight.clone(), bias: None };
+        let quantized = linear.quantized(Quantization::Int8);
+        assert!(matches!(quantized.weight.dtype(), DType::QFloat(_)));
+        let found: Vec<f32> = quantized.dequantized(DType::F32).weight.into_data().try_to_vec().unwrap();
+        let exact: Vec<f32> = weight.into_data().try_to_vec().unwrap();
+        for output in 0..outputs {
+            for block in 0..inputs / 32 {
+                let indices = || (32 * block..32 * (block + 1)).map(|input| input * outputs + output);
+                let step = indices().fold(0.0_f32, |step, index| step.max(exact[index].abs())) / 127.0;
+                for index in indices() {
+                    let error = (found[index] - exact[index]).abs();
+                    assert!(error <= 0.5001 * step, "{error} of a step of {step}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn inputs_of_published_models_can_be_quantized() {
+        for (inputs, expected) in [(768, Some(32)), (4304, Some(16)), (312, Some(8)), (25, None)] {
+            assert_eq!(share_scale(inputs), expected);
+        }
+    }
 }

@@ -1,10 +1,13 @@
 //! The blocks of a trunk, in memory or read from the file for every pass.
 
-use burn::tensor::{DType, Device};
-use sail_core::{ConfigError, EncodeError};
+use std::borrow::Cow;
+
+use burn::tensor::Device;
+use sail_core::{ConfigError, EncodeError, Quantization};
 use sail_support::cpu::concurrent_map;
 
-use crate::blocks::Block;
+use super::Placement;
+use crate::blocks::{Block, Linear};
 use crate::pretrained::{Checkpoint, ModelError, WeightMap, Weights};
 use crate::spec::BlockSpec;
 
@@ -13,23 +16,31 @@ const WEIGHTS: f64 = 0.6;
 /// Copies of the states in `f32`: those before and after a block, and those of the features.
 const COPIES: usize = 3;
 
+/// Bytes for the states of a pass with quantized blocks, if memory has no limit.
+const STATES: u64 = 1 << 29;
+
 /// The blocks of a trunk.
-pub(crate) enum Layers {
+pub(crate) struct Layers {
+    blocks: Blocks,
+    placement: Placement,
+    /// Bytes for the states of a pass, if it should be as large as possible.
+    states: Option<u64>,
+}
+
+enum Blocks {
     /// In memory.
     Resident(Vec<Block>),
-    /// Read from the checkpoint one after the other, for as many inputs as possible.
+    /// In memory as integers: one block at a time is what is computed with.
+    Quantized(Vec<Block>),
+    /// Read from the checkpoint one after the other.
     Streamed(Stream),
 }
 
 /// Blocks that are read for every pass.
-pub(crate) struct Stream {
+struct Stream {
     checkpoint: Checkpoint,
     map: WeightMap,
     specs: Vec<BlockSpec>,
-    dtype: DType,
-    device: Device,
-    /// Bytes for the states of a pass.
-    states: u64,
 }
 
 impl Layers {
@@ -40,28 +51,49 @@ impl Layers {
         weights: &mut Weights,
         specs: &[BlockSpec],
         source: (&Checkpoint, &WeightMap),
-        memory: Option<u64>,
+        placement: &Placement,
     ) -> Result<Self, ModelError> {
         let (checkpoint, map) = source;
-        let dtype = weights.dtype();
+        let Placement { dtype, memory, quantization, .. } = *placement;
+        if let Some(quantization) = quantization {
+            check_quantizable(specs, quantization)?;
+        }
         let parameters = specs.iter().map(BlockSpec::parameters);
         let (in_blocks, largest) = (parameters.clone().sum::<u64>(), parameters.max().unwrap_or(0));
         // Embeddings and heads stay in memory.
         let others = checkpoint.parameters().saturating_sub(in_blocks) * dtype.size() as u64;
-        let total = others + in_blocks * dtype.size() as u64;
+        let total = others
+            + match quantization {
+                // A scale in `f32` for 32 values.
+                Some(Quantization::Int8) => in_blocks + in_blocks / 8,
+                _ => in_blocks * dtype.size() as u64,
+            };
+        // While a block is rewritten, its stored values are in memory too.
+        let transient = 2 * 4 * largest;
         let Some(memory) = memory.filter(|memory| total as f64 > *memory as f64 * WEIGHTS) else {
             let mut blocks = Vec::with_capacity(specs.len());
             for (index, spec) in specs.iter().enumerate() {
                 let block = Block::load(weights, &name(index), spec);
                 // After a problem, tensors have no valid shape.
                 if weights.check().is_ok() {
-                    blocks.push(block.fuse(spec, dtype));
+                    let block = block.fuse(spec, dtype);
+                    blocks.push(match quantization {
+                        Some(quantization) => block.quantized(quantization),
+                        None => block,
+                    });
                 }
             }
-            return Ok(Self::Resident(blocks));
+            let left = |memory: u64| memory.saturating_sub(total + transient);
+            return Ok(match quantization {
+                Some(_) => Self {
+                    blocks: Blocks::Quantized(blocks),
+                    states: Some(memory.map_or(STATES, left)),
+                    placement: placement.clone(),
+                },
+                None => Self { blocks: Blocks::Resident(blocks), states: None, placement: placement.clone() },
+            });
         };
-        // While a block is rewritten, its stored values are in memory too.
-        let needed = others + 2 * 4 * largest;
+        let needed = others + transient;
         if needed >= memory {
             let expected =
                 format!("more than {needed} bytes, for the embeddings and two blocks of the model");
@@ -74,29 +106,24 @@ impl Layers {
         for (index, spec) in specs.iter().enumerate() {
             weights.without_reading(|weights| Block::load(weights, &name(index), spec));
         }
-        Ok(Self::Streamed(Stream {
-            checkpoint: checkpoint.closed(),
-            map: *map,
-            specs: specs.to_vec(),
-            dtype,
-            device: weights.device().clone(),
-            states: memory - needed,
-        }))
+        let stream = Stream { checkpoint: checkpoint.closed(), map: *map, specs: specs.to_vec() };
+        let (blocks, states) = (Blocks::Streamed(stream), Some(memory - needed));
+        Ok(Self { blocks, states, placement: placement.clone() })
     }
 
     /// Returns the number of blocks.
     pub(crate) fn len(&self) -> usize {
-        match self {
-            Self::Resident(blocks) => blocks.len(),
-            Self::Streamed(stream) => stream.specs.len(),
+        match &self.blocks {
+            Blocks::Resident(blocks) | Blocks::Quantized(blocks) => blocks.len(),
+            Blocks::Streamed(stream) => stream.specs.len(),
         }
     }
 
-    /// Returns how many inputs of `tokens` tokens of this width should be encoded at once, if the blocks are streamed.
+    /// Returns how many inputs of `tokens` tokens of this width should be encoded at once, if every pass has to prepare the
+    /// blocks.
     pub(crate) fn preferred_rows(&self, tokens: usize, width: usize) -> Option<usize> {
-        let Self::Streamed(stream) = self else { return None };
         let row = (COPIES * tokens * width * 4) as u64;
-        Some(usize::try_from(stream.states / row.max(1)).unwrap_or(usize::MAX).clamp(1, 4096))
+        Some(usize::try_from(self.states? / row.max(1)).unwrap_or(usize::MAX).clamp(1, 4096))
     }
 
     /// Passes the states of every micro-batch through the first `count` blocks; `step` applies the block of an index.
@@ -107,39 +134,173 @@ impl Layers {
         device: &Device,
         step: impl Fn(usize, &Block, S) -> S + Sync,
     ) -> Result<Vec<S>, EncodeError> {
-        match self {
-            Self::Resident(blocks) => concurrent_map(device, &states, |state| {
+        if let Blocks::Resident(blocks) = &self.blocks {
+            return concurrent_map(device, &states, |state| {
                 let blocks = blocks.iter().take(count).enumerate();
                 Ok(blocks.fold(state.clone(), |state, (index, block)| step(index, block, state)))
-            }),
-            Self::Streamed(stream) => {
-                for index in 0..count.min(stream.specs.len()) {
-                    let block = stream.block(index)?;
-                    states = concurrent_map(device, &states, |state| {
-                        Ok::<_, EncodeError>(step(index, &block, state.clone()))
-                    })?;
-                }
-                Ok(states)
+            });
+        }
+        for index in 0..count.min(self.len()) {
+            let block = self.block(index)?;
+            states = concurrent_map(device, &states, |state| {
+                Ok::<_, EncodeError>(step(index, &block, state.clone()))
+            })?;
+        }
+        Ok(states)
+    }
+
+    /// Returns a block to compute with.
+    fn block(&self, index: usize) -> Result<Cow<'_, Block>, EncodeError> {
+        let Placement { dtype, device, quantization, .. } = &self.placement;
+        let missing = || EncodeError::Weights { reason: format!("no block {index}") };
+        match &self.blocks {
+            Blocks::Resident(blocks) => Ok(Cow::Borrowed(blocks.get(index).ok_or_else(missing)?)),
+            Blocks::Quantized(blocks) => {
+                Ok(Cow::Owned(blocks.get(index).ok_or_else(missing)?.dequantized(*dtype, device)))
+            }
+            Blocks::Streamed(stream) => {
+                let block = stream.read(index, &self.placement)?;
+                // With the values of the same block in memory, so that features do not depend on the memory.
+                Ok(Cow::Owned(match quantization {
+                    Some(quantization) => block.quantized(*quantization).dequantized(*dtype, device),
+                    None => block,
+                }))
             }
         }
     }
 }
 
 impl Stream {
-    fn block(&self, index: usize) -> Result<Block, EncodeError> {
+    fn read(&self, index: usize, placement: &Placement) -> Result<Block, EncodeError> {
         let failed = |error: ModelError| EncodeError::Weights { reason: error.to_string() };
-        let mut weights =
-            self.checkpoint.reopened().map_err(failed)?.weights(&self.map, self.dtype, &self.device);
+        let checkpoint = self.checkpoint.reopened().map_err(failed)?;
+        let mut weights = checkpoint.weights(&self.map, placement.dtype, &placement.device);
         let spec = self
             .specs
             .get(index)
             .ok_or_else(|| EncodeError::Weights { reason: format!("no block {index}") })?;
         let block = Block::load(&mut weights, &name(index), spec);
         weights.check().map_err(failed)?;
-        Ok(block.fuse(spec, self.dtype))
+        Ok(block.fuse(spec, placement.dtype))
+    }
+}
+
+/// Checks that the inputs of all layers can be divided among scales.
+fn check_quantizable(specs: &[BlockSpec], quantization: Quantization) -> Result<(), ConfigError> {
+    let inputs = |spec: &BlockSpec| {
+        let attention = &spec.attention;
+        [spec.width, attention.heads * attention.head_width, spec.feed_forward.width]
+    };
+    match specs.iter().flat_map(inputs).find(|inputs| !Linear::is_quantizable(*inputs)) {
+        None => Ok(()),
+        Some(inputs) => Err(ConfigError {
+            field: "quantization".to_owned(),
+            found: quantization.to_string(),
+            expected: format!("none: a layer has {inputs} inputs, which are no multiple of 8"),
+        }),
     }
 }
 
 fn name(index: usize) -> String {
     format!("blocks.{index}")
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{DType, Distribution, Tensor, TensorData};
+
+    use super::*;
+    use crate::blocks::{Activation, Attend};
+    use crate::spec::{AttentionSpec, FeedForwardSpec, NormSpec};
+
+    const WIDTH: usize = 32;
+
+    fn specs(inner: usize) -> Vec<BlockSpec> {
+        let feed_forward = FeedForwardSpec::plain(inner, Activation::Gelu);
+        vec![
+            BlockSpec::pre_norm(WIDTH, AttentionSpec::plain(WIDTH, 4), feed_forward, NormSpec::layer(1e-6));
+            6
+        ]
+    }
+
+    fn checkpoint(specs: &[BlockSpec]) -> Checkpoint {
+        let (mut tensors, device) = (Vec::<(String, TensorData)>::new(), Device::flex());
+        for (index, spec) in specs.iter().enumerate() {
+            let inner = spec.feed_forward.width;
+            let linears = [
+                ("attention.query", WIDTH, WIDTH),
+                ("attention.key", WIDTH, WIDTH),
+                ("attention.value", WIDTH, WIDTH),
+                ("attention.output", WIDTH, WIDTH),
+                ("mlp.up", inner, WIDTH),
+                ("mlp.down", WIDTH, inner),
+            ];
+            let mut add = |name: &str, tensor: Tensor<2>| {
+                let [rows, columns] = tensor.dims();
+                let shape = if columns == 1 { vec![rows] } else { vec![rows, columns] };
+                let values: Vec<f32> = tensor.into_data().try_to_vec().unwrap();
+                tensors.push((format!("blocks.{index}.{name}"), TensorData::new(values, shape)));
+            };
+            for (name, output, input) in linears {
+                let normal = Distribution::Normal(0.0, (input as f64).powf(-0.5));
+                add(&format!("{name}.weight"), Tensor::random([output, input], normal, &device));
+                add(&format!("{name}.bias"), Tensor::random([output, 1], normal, &device));
+            }
+            for norm in ["norm1", "norm2"] {
+                add(&format!("{norm}.weight"), Tensor::ones([WIDTH, 1], &device));
+                add(&format!("{norm}.bias"), Tensor::zeros([WIDTH, 1], &device));
+            }
+        }
+        Checkpoint::of(tensors)
+    }
+
+    fn load(
+        specs: &[BlockSpec],
+        checkpoint: &Checkpoint,
+        memory: Option<u64>,
+        quantization: Option<Quantization>,
+    ) -> Result<Layers, ModelError> {
+        let placement = Placement { memory, quantization, ..Placement::new(DType::F32, &Device::flex()) };
+        let map = WeightMap::default();
+        let mut weights = checkpoint.weights(&map, DType::F32, &Device::flex());
+        let layers = Layers::load(&mut weights, specs, (checkpoint, &map), &placement)?;
+        weights.finish()?;
+        Ok(layers)
+    }
+
+    fn states(layers: &Layers) -> Vec<f32> {
+        let x = Tensor::<1, burn::tensor::Int>::arange(0..(8 * WIDTH) as i64, &Device::flex()).float().sin();
+        let step = |_: usize, block: &Block, x| block.forward(x, 2, &Attend::default());
+        let states = layers.apply(vec![x.reshape([8, WIDTH])], layers.len(), &Device::flex(), step).unwrap();
+        states[0].clone().into_data().try_to_vec().unwrap()
+    }
+
+    #[test]
+    fn quantized_blocks_change_states_little_and_are_the_same_in_any_memory() {
+        let specs = specs(64);
+        let checkpoint = checkpoint(&specs);
+        let int8 = Some(Quantization::Int8);
+        let block = 4 * specs[0].parameters();
+        let [exact, quantized, streamed] = [(None, None), (None, int8), (Some(5 * block / 2), int8)]
+            .map(|(memory, quantization)| load(&specs, &checkpoint, memory, quantization).unwrap());
+        assert!(matches!(exact.blocks, Blocks::Resident(_)) && exact.preferred_rows(1, 1).is_none());
+        assert!(matches!(quantized.blocks, Blocks::Quantized(_)) && quantized.preferred_rows(1, 1).is_some());
+        assert!(matches!(streamed.blocks, Blocks::Streamed(_)));
+        let [exact, quantized, streamed] = [exact, quantized, streamed].map(|layers| states(&layers));
+        assert_eq!(quantized, streamed);
+        assert_ne!(quantized, exact);
+        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>();
+        let cosine = dot(&quantized, &exact) / (dot(&quantized, &quantized) * dot(&exact, &exact)).sqrt();
+        assert!(cosine > 0.999, "{cosine}");
+    }
+
+    #[test]
+    fn layers_that_cannot_be_quantized_are_refused() {
+        let specs = specs(36);
+        let error = load(&specs, &checkpoint(&specs), None, Some(Quantization::Int8)).map(drop).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`quantization` is int8, expected none: a layer has 36 inputs, which are no multiple of 8"
+        );
+    }
 }

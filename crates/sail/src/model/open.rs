@@ -4,7 +4,9 @@ use std::path::Path;
 use std::str::FromStr;
 
 use burn::tensor::Device;
-use sail_core::{AlignmentHead, ConfigError, Dtype, ImagePooling, Provenance, Side, TextPooling};
+use sail_core::{
+    AlignmentHead, ConfigError, Dtype, ImagePooling, Provenance, Quantization, Side, TextPooling,
+};
 use sail_encoders::{
     ImageProcessorConfig, ModelError, ModelFolder, ModelSpec, PromptChoice, TextOptions, VisionOptions,
     load_text, load_vision,
@@ -19,7 +21,7 @@ impl SailModel {
     ///
     /// A backbone is a local folder in the layout of the hub, or a hub id such as `facebook/dinov2-base`, optionally
     /// with a revision as in `facebook/dinov2-base@main`, which is downloaded unless it is in the hub's cache.
-    /// Their settings (preprocessing, pooling, prompt, precision), and the revision of an id without one, are those that the
+    /// Their settings (preprocessing, pooling, prompt, precision, quantization), and the revision of an id without one, are those that the
     /// head records.
     ///
     /// # Errors
@@ -142,6 +144,8 @@ pub struct BackboneOptions {
     pub precision: Option<Dtype>,
     /// Bytes of memory for each backbone, see [`VisionOptions::memory`].
     pub memory: Option<u64>,
+    /// The form of the weights of both backbones, see [`VisionOptions::quantization`].
+    pub quantization: Option<Quantization>,
 }
 
 fn vision_options(
@@ -160,6 +164,7 @@ fn vision_options(
         processor: recorded.and_then(ImageProcessorConfig::from_processor),
         image_size: options.image_size,
         memory: options.memory,
+        quantization: quantization(options, trained_on),
     })
 }
 
@@ -182,6 +187,7 @@ fn text_options(
         prompt: if options.prompt == PromptChoice::Default { prompt } else { options.prompt.clone() },
         skip_modules: recorded.is_some_and(|provenance| provenance.modules.is_empty()),
         memory: options.memory,
+        quantization: quantization(options, trained_on),
         truncate_dim: recorded.and_then(truncate_dim),
     })
 }
@@ -194,6 +200,10 @@ fn truncate_dim(provenance: &Provenance) -> Option<usize> {
 
 fn precision(options: &BackboneOptions, trained_on: Option<&Provenance>) -> Dtype {
     options.precision.or(trained_on.and_then(|provenance| provenance.precision)).unwrap_or_default()
+}
+
+fn quantization(options: &BackboneOptions, trained_on: Option<&Provenance>) -> Option<Quantization> {
+    options.quantization.or(trained_on.and_then(|provenance| provenance.quantization))
 }
 
 /// The backbone of one side: the requested one, or else the one that the head records.

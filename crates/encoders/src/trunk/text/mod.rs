@@ -25,6 +25,7 @@ use self::embeddings::Embeddings;
 use self::head::Head;
 use self::relations::Relations;
 use self::tokens::Tokens;
+use super::Placement;
 use super::layers::Layers;
 use crate::blocks::{Attend, Norm};
 use crate::families::Plan;
@@ -55,23 +56,24 @@ struct Pass {
 }
 
 impl TextTrunk {
-    /// Loads the weights, to be computed with in `dtype`; blocks that exceed `memory` in bytes are read for every pass.
+    /// Loads the weights; blocks that exceed the memory are read for every pass.
     ///
     /// # Errors
-    /// Returns [`ModelError::Tensors`] if the tensors of the checkpoint do not match the specification.
+    /// Returns [`ModelError::Tensors`] if the tensors of the checkpoint do not match the specification, and
+    /// [`ModelError::Option`] if the memory is too small for two blocks, or the blocks cannot be quantized.
     pub(crate) fn load(
         plan: Plan<TextSpec>,
         checkpoint: &Checkpoint,
-        dtype: DType,
-        device: &Device,
-        memory: Option<u64>,
+        placement: &Placement,
     ) -> Result<Self, ModelError> {
         let Plan { spec, map } = plan;
-        let mut weights = checkpoint.weights(&map, dtype, device);
+        let Placement { dtype, device, .. } = placement;
+        let mut weights = checkpoint.weights(&map, *dtype, device);
         let embeddings = Embeddings::load(&mut weights, &spec);
         let relations = Relations::load(&mut weights, &spec);
-        let layers = Layers::load(&mut weights, &spec.blocks, (checkpoint, &map), memory)?;
-        let norm = spec.final_norm.map(|norm| Norm::load(&mut weights, "norm", spec.width, norm).cast(dtype));
+        let layers = Layers::load(&mut weights, &spec.blocks, (checkpoint, &map), placement)?;
+        let norm =
+            spec.final_norm.map(|norm| Norm::load(&mut weights, "norm", spec.width, norm).cast(*dtype));
         let head = spec.head.map(|head| Head::load(&mut weights, spec.width, head));
         weights.finish()?;
         Ok(Self { spec, embeddings, relations, layers, norm, head, device: device.clone() })

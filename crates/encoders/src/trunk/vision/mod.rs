@@ -4,12 +4,13 @@ mod head;
 mod positions;
 mod rotary;
 
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{DType, Tensor};
 use sail_core::{Attention, DenseOptions, EncodeError, ImageEncoder, ImageFeatures, Layer, PatchTokens};
 use sail_support::cpu::concurrent_map;
 
 use self::head::Head;
 use self::positions::Positions;
+use super::Placement;
 use super::layers::Layers;
 use super::micro_batch;
 use crate::blocks::{Attend, Linear, Norm};
@@ -41,19 +42,18 @@ pub(crate) struct VisionTrunk {
 
 impl VisionTrunk {
     /// Loads the weights that a plan names, block by block, so that the peak of memory is one model and one block. Blocks that
-    /// exceed `memory`, in bytes, are read for every pass.
+    /// exceed the memory are read for every pass.
     ///
     /// # Errors
     /// Returns [`ModelError::Tensors`] if the checkpoint does not have exactly the tensors of the specification, and
-    /// [`ModelError::Option`] if the memory is too small for two blocks.
+    /// [`ModelError::Option`] if the memory is too small for two blocks, or the blocks cannot be quantized.
     pub(crate) fn load(
         Plan { spec, map }: Plan<VisionSpec>,
         checkpoint: &Checkpoint,
-        dtype: DType,
-        device: &Device,
-        memory: Option<u64>,
+        placement: &Placement,
     ) -> Result<Self, ModelError> {
-        let mut weights = checkpoint.weights(&map, dtype, device);
+        let dtype = placement.dtype;
+        let mut weights = checkpoint.weights(&map, dtype, &placement.device);
         let width = spec.width;
         let norm = |weights: &mut Weights, name, norm| Norm::load(weights, name, width, norm).cast(dtype);
         let patch = patch_embedding(&mut weights, &spec).cast(dtype);
@@ -61,7 +61,7 @@ impl VisionTrunk {
         let positions = Positions::load(&mut weights, &spec);
         let prefix = prefix(&mut weights, &spec, &positions);
         let pre_norm = spec.pre_norm.map(|spec| norm(&mut weights, "pre_norm", spec));
-        let layers = Layers::load(&mut weights, &spec.blocks, (checkpoint, &map), memory)?;
+        let layers = Layers::load(&mut weights, &spec.blocks, (checkpoint, &map), placement)?;
         let final_norm = spec.final_norm.map(|spec| norm(&mut weights, "norm", spec));
         let head = spec.head.as_ref().map(|head| Head::load(&mut weights, head, width));
         let projection = spec
@@ -283,7 +283,7 @@ fn prefix(weights: &mut Weights, spec: &VisionSpec, positions: &Positions) -> Op
 mod tests {
     use std::path::Path;
 
-    use burn::tensor::Distribution;
+    use burn::tensor::{Device, Distribution};
     use serde_json::Value;
 
     use super::*;
@@ -303,7 +303,10 @@ mod tests {
             VisionSide::Convolutional(_) => panic!("not a transformer"),
         };
         let block = 4 * plan().spec.blocks[0].parameters();
-        let load = |memory| VisionTrunk::load(plan(), &checkpoint, DType::F32, &device, memory);
+        let load = |memory| {
+            let placement = Placement { memory, ..Placement::new(DType::F32, &device) };
+            VisionTrunk::load(plan(), &checkpoint, &placement)
+        };
         let (resident, streamed) = (load(None).unwrap(), load(Some(3 * block)).unwrap());
         assert_eq!(resident.preferred_rows(), None);
         assert!(streamed.preferred_rows().is_some());
