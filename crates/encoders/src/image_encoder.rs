@@ -44,7 +44,8 @@ use crate::trunk::vision::VisionTrunk;
 /// | `depth_coefficient` | multiplier of blocks, 0.05 to 10 | 1 | 1, 1.1, 1.2, 1.4, 1.8 |
 /// | `image_size` | side of the training images, for preprocessing | | 224, 240, 260, 280, 300 |
 ///
-/// The backbone computes in `dtype`. On the CPU, half precision saves memory but no time.
+/// The backbone computes in `dtype`. On a CPU with instructions for bf16 (AVX-512 BF16), bf16 is
+/// twice as fast as f32; f16 saves memory but no time.
 ///
 /// # Errors
 /// Returns [`ModelError::Config`] for an unknown family and for invalid fields, [`ModelError::Tensors`] if the weights do
@@ -105,6 +106,9 @@ pub(crate) fn load(
                 let expected = "none: only the weights of transformers are quantized".to_owned();
                 let (field, found) = ("quantization".to_owned(), quantization.to_string());
                 return Err(ModelError::Option(ConfigError { field, found, expected }));
+            }
+            if placement.products.is_some() {
+                tracing::warn!("convolutional networks are computed in f32 on the CPU, not in bf16");
             }
             let plan = plan(&source)?;
             let Placement { dtype, device, .. } = placement;

@@ -58,16 +58,28 @@ impl Bf16Products {
         Some(self.pack(view(&host(weight)?)?))
     }
 
-    /// Multiplies a tensor as [`matmul`](Self::matmul) does by a packed matrix, without autodiff. Returns `None` if the
-    /// tensor is not an f32 tensor of burn's CPU backend, or the shapes do not match.
+    /// Applies a linear layer of packed weights, without autodiff: [`matmul`](Self::matmul) plus the bias. Returns `None` if
+    /// a tensor is not an f32 tensor of burn's CPU backend, or the shapes do not match.
     ///
     /// # Shapes
-    /// - `lhs`: `[rows, depth]`
-    /// - `rhs`: `[depth, columns]`
+    /// - `x`: `[rows, depth]`
+    /// - `weight`: `[depth, columns]`
+    /// - `bias`: `[columns]`
     /// - output: `[rows, columns]`
-    pub fn matmul_packed(self, lhs: &Tensor<2>, rhs: &PackedMatrix) -> Option<Tensor<2>> {
-        let lhs = host(lhs)?;
-        Some(Tensor::from_primitive::<Flex>(self.packed_product(view(&lhs)?, rhs)?))
+    pub fn linear(self, x: &Tensor<2>, weight: &PackedMatrix, bias: Option<&Tensor<1>>) -> Option<Tensor<2>> {
+        let x = host(x)?;
+        let x = view(&x)?;
+        let Some(bias) = bias else {
+            return Some(Tensor::from_primitive::<Flex>(self.packed_product(x, weight)?));
+        };
+        let bias = bias.clone().into_data().try_to_vec::<f32>().ok()?;
+        if bias.len() != weight.shape()[1] {
+            return None;
+        }
+        let mut output = bias.repeat(x.shape()[0]);
+        self.multiply_add(x, weight, &mut output).ok()?;
+        let shape = [x.shape()[0], bias.len()];
+        Some(Tensor::from_primitive::<Flex>(FlexTensor::from_data(TensorData::new(output, shape))))
     }
 
     fn product(self, lhs: &FlexTensor, rhs: &FlexTensor) -> Option<FlexTensor> {

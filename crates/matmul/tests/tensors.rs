@@ -78,8 +78,12 @@ fn packed_weights_give_the_same_product() {
     let [x, weight] =
         [[7, 500], [500, 33]].map(|shape| Tensor::<2>::random(shape, Distribution::Default, &device));
     let packed = products.pack_tensor(&weight).unwrap();
-    let product = products.matmul_packed(&x, &packed).unwrap();
-    assert_eq!(product.into_data(), products.matmul(x, weight.clone()).into_data());
-    assert!(products.matmul_packed(&weight, &packed).is_none());
+    let expected = products.matmul(x.clone(), weight.clone());
+    assert_eq!(products.linear(&x, &packed, None).unwrap().into_data(), expected.clone().into_data());
+    let bias = Tensor::<1>::random([33], Distribution::Default, &device);
+    let output = products.linear(&x, &packed, Some(&bias)).unwrap();
+    assert_close(output, expected + bias.clone().unsqueeze());
+    assert!(products.linear(&weight, &packed, None).is_none());
+    assert!(products.linear(&x, &packed, Some(&bias.slice(0..32))).is_none());
     assert!(products.pack_tensor(&weight.cast(DType::F64)).is_none());
 }

@@ -1,8 +1,10 @@
 //! Activations of feed-forward networks.
 
-use burn::tensor::{Tensor, activation, module};
+use burn::tensor::{Tensor, activation};
 use rayon::prelude::*;
 use sail_support::cpu::is_host_f32;
+
+use super::Linear;
 
 /// Rows per parallel task of the fused GELU.
 const ROWS: usize = 16;
@@ -37,13 +39,13 @@ impl Activation {
     /// Applies a linear layer and the activation: `activation(x W + b)`.
     ///
     /// # Shapes
-    /// - x: `[rows, in]`, weight: `[in, out]`, bias: `[out]`
+    /// - x: `[rows, in]`
     /// - result: `[rows, out]`
-    pub(crate) fn linear(self, x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<2> {
+    pub(crate) fn linear(self, x: Tensor<2>, layer: &Linear) -> Tensor<2> {
         match self {
             // burn's CPU backend computes GELU with scalar calls of `erf`, which takes as long as the matrix product.
-            Self::Gelu if is_host_f32(&x) => bias_gelu(x.matmul(weight), bias),
-            _ => self.apply(module::linear(x, weight, bias)),
+            Self::Gelu if is_host_f32(&x) => bias_gelu(layer.product(x), layer.bias.clone()),
+            _ => self.apply(layer.forward(x)),
         }
     }
 
@@ -99,7 +101,7 @@ fn gelu(x: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::{DType, Device};
+    use burn::tensor::{DType, Device, module};
 
     fn values(x: Tensor<2>) -> Vec<f32> {
         x.into_data().try_to_vec::<f32>().unwrap()
@@ -128,7 +130,8 @@ mod tests {
                 (Activation::GeluTanh, activation::gelu_approximate(inner.clone())),
                 (Activation::Relu, activation::relu(inner.clone())),
             ] {
-                let found = values(activation.linear(x.clone(), weight.clone(), bias.clone()));
+                let layer = Linear::new(weight.clone(), bias.clone());
+                let found = values(activation.linear(x.clone(), &layer));
                 for (found, expected) in found.into_iter().zip(values(expected)) {
                     assert!((found - expected).abs() < 2e-6, "{activation:?}: {found}, {expected}");
                 }
@@ -150,6 +153,6 @@ mod tests {
         let x = Tensor::<2>::from_floats([[1.0, -2.0]], &Device::flex()).cast(DType::F16);
         let weight = Tensor::<2>::from_floats([[1.0, 0.5], [-0.25, 2.0]], &Device::flex()).cast(DType::F16);
         let expected = activation::gelu(module::linear(x.clone(), weight.clone(), None));
-        assert_eq!(Activation::Gelu.linear(x, weight, None).into_data(), expected.into_data());
+        assert_eq!(Activation::Gelu.linear(x, &Linear::new(weight, None)).into_data(), expected.into_data());
     }
 }

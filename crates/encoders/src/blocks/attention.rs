@@ -162,7 +162,7 @@ impl Attention {
                 Some(bias) => bias + shift,
                 None => shift,
             });
-            self.output = Linear { weight: output.weight, bias };
+            self.output = Linear::new(output.weight, bias);
         }
         self.output = self.output.cast(dtype);
         self.query = self.query.cast(dtype);

@@ -2,6 +2,7 @@
 
 use burn::tensor::{DType, Device, Tensor};
 use sail_core::Quantization;
+use sail_matmul::Bf16Products;
 use sail_support::cpu::concurrent_map;
 
 use super::{Attend, Attention, FeedForward, Linear, Norm};
@@ -79,6 +80,11 @@ impl Block {
         });
         let mut linears = linears.unwrap_or_else(|error| match error {}).into_iter();
         self.clone().map_linears(|linear| linears.next().unwrap_or(linear))
+    }
+
+    /// Packs the weights of the linear layers, for products in bf16.
+    pub(crate) fn packed(self, products: Bf16Products) -> Self {
+        self.map_linears(|linear| linear.packed(products))
     }
 
     fn map_linears(self, mut f: impl FnMut(Linear) -> Linear) -> Self {

@@ -46,9 +46,9 @@ impl FeedForward {
     /// - x and result: `[rows, width]`
     pub(crate) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         let inner = match &self.first {
-            First::Plain(up) => self.activation.linear(x, up.weight.clone(), up.bias.clone()),
+            First::Plain(up) => self.activation.linear(x, up),
             First::Gated { gate, up } => {
-                let gate = self.activation.linear(x.clone(), gate.weight.clone(), gate.bias.clone());
+                let gate = self.activation.linear(x.clone(), gate);
                 gate * up.forward(x)
             }
             First::Fused(both) => {

@@ -1,8 +1,11 @@
 //! A linear layer for inference.
 
+use std::sync::Arc;
+
 use burn::tensor::quantization::{QuantScheme, QuantStore, QuantValue, ScaleDtype};
 use burn::tensor::{DType, Tensor, module};
 use sail_core::Quantization;
+use sail_matmul::{Bf16Products, PackedMatrix};
 use sail_support::cpu::is_cpu;
 
 use crate::pretrained::Weights;
@@ -13,10 +16,18 @@ const SHARE_SCALE: [u8; 3] = [32, 16, 8];
 /// `x W + b`.
 #[derive(Debug, Clone)]
 pub(crate) struct Linear {
-    /// `[in, out]`; of integers while it is [quantized](Self::quantized).
+    /// `[in, out]`; of integers while it is [quantized](Self::quantized), and empty once it is [packed](Self::packed).
     pub(crate) weight: Tensor<2>,
     /// `[out]`
     pub(crate) bias: Option<Tensor<1>>,
+    packed: Option<Packed>,
+}
+
+/// Weights for products in bf16.
+#[derive(Debug, Clone)]
+struct Packed {
+    products: Bf16Products,
+    weight: Arc<PackedMatrix>,
 }
 
 impl Linear {
@@ -24,25 +35,62 @@ impl Linear {
     pub(crate) fn load(weights: &mut Weights, name: &str, [input, output]: [usize; 2], bias: bool) -> Self {
         let weight = weights.take(&format!("{name}.weight"), [output, input]).transpose();
         let weight = contiguous(weight);
-        Self { weight, bias: bias.then(|| weights.take(&format!("{name}.bias"), [output])) }
+        Self::new(weight, bias.then(|| weights.take(&format!("{name}.bias"), [output])))
+    }
+
+    pub(crate) fn new(weight: Tensor<2>, bias: Option<Tensor<1>>) -> Self {
+        Self { weight, bias, packed: None }
     }
 
     pub(crate) fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        module::linear(x, self.weight.clone(), self.bias.clone())
+        self.apply(x, self.bias.clone())
+    }
+
+    /// `x W`
+    pub(crate) fn product(&self, x: Tensor<2>) -> Tensor<2> {
+        self.apply(x, None)
+    }
+
+    fn apply<const D: usize>(&self, x: Tensor<D>, bias: Option<Tensor<1>>) -> Tensor<D> {
+        let Some(Packed { products, weight }) = &self.packed else {
+            return module::linear(x, self.weight.clone(), bias);
+        };
+        let mut shape = x.dims();
+        let [inputs, outputs] = weight.shape();
+        let rows = x.clone().reshape([shape.iter().product::<usize>() / inputs.max(1), inputs]);
+        match products.linear(&rows, weight, bias.as_ref()) {
+            Some(output) => {
+                shape[D - 1] = outputs;
+                output.reshape(shape)
+            }
+            // burn reports tensors that do not match.
+            None => module::linear(x, self.weight.clone(), bias),
+        }
+    }
+
+    /// Rounds the weights to bf16 and packs them for products of `f32` tensors on the CPU.
+    pub(crate) fn packed(self, products: Bf16Products) -> Self {
+        match products.pack_tensor(&self.weight) {
+            Some(weight) => {
+                let packed = Some(Packed { products, weight: Arc::new(weight) });
+                Self { weight: Tensor::zeros([0, 0], &self.weight.device()), packed, ..self }
+            }
+            None => self,
+        }
     }
 
     /// Concatenates layers of the same input; all or none must have a bias.
     pub(crate) fn concatenate(layers: Vec<Self>) -> Self {
         let biases: Option<Vec<_>> = layers.iter().map(|layer| layer.bias.clone()).collect();
         let weight = Tensor::cat(layers.into_iter().map(|layer| layer.weight).collect(), 1);
-        Self { weight, bias: biases.map(|biases| Tensor::cat(biases, 0)) }
+        Self::new(weight, biases.map(|biases| Tensor::cat(biases, 0)))
     }
 
     /// Scales every output, computed in `f32`.
     pub(crate) fn scaled(self, scale: Option<Tensor<1>>) -> Self {
         let Some(scale) = scale.map(|scale| scale.cast(DType::F32)) else { return self };
-        let Self { weight, bias } = self.cast(DType::F32);
-        Self { weight: weight * scale.clone().unsqueeze(), bias: bias.map(|bias| bias * scale) }
+        let Self { weight, bias, .. } = self.cast(DType::F32);
+        Self::new(weight * scale.clone().unsqueeze(), bias.map(|bias| bias * scale))
     }
 
     /// Returns whether weights with this number of inputs can be [quantized](Self::quantized).
@@ -64,11 +112,11 @@ impl Linear {
     }
 
     pub(crate) fn dequantized(&self, dtype: DType) -> Self {
-        Self { weight: self.weight.clone().dequantize().cast(dtype), bias: self.bias.clone() }
+        Self::new(self.weight.clone().dequantize().cast(dtype), self.bias.clone())
     }
 
     pub(crate) fn cast(self, dtype: DType) -> Self {
-        Self { weight: self.weight.cast(dtype), bias: self.bias.map(|bias| bias.cast(dtype)) }
+        Self::new(self.weight.cast(dtype), self.bias.map(|bias| bias.cast(dtype)))
     }
 }
 
@@ -104,7 +152,7 @@ mod tests {
             &Device::flex(),
         );
         let weight = weight * scale.unsqueeze_dim(1);
-        let linear = Linear { weight: weight.clone(), bias: None };
+        let linear = Linear::new(weight.clone(), None);
         let quantized = linear.quantized(Quantization::Int8);
         assert!(matches!(quantized.weight.dtype(), DType::QFloat(_)));
         let found: Vec<f32> = quantized.dequantized(DType::F32).weight.into_data().try_to_vec().unwrap();

@@ -141,7 +141,7 @@ impl Block {
         let x = self.conv.forward(input.clone());
         let shape = x.dims();
         let x = self.norm.forward(channels_last(x));
-        let mut x = self.activation.linear(x, self.up.weight.clone(), self.up.bias.clone());
+        let mut x = self.activation.linear(x, &self.up);
         if let Some(response) = &self.response {
             x = response.forward(x, shape[0]);
         }

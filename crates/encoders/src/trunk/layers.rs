@@ -66,7 +66,7 @@ impl Layers {
             + match quantization {
                 // A scale in `f32` for 32 values.
                 Some(Quantization::Int8) => in_blocks + in_blocks / 8,
-                _ => in_blocks * dtype.size() as u64,
+                _ => in_blocks * placement.weight_size() as u64,
             };
         // While a block is rewritten, its stored values are in memory too.
         let transient = 2 * 4 * largest;
@@ -79,7 +79,7 @@ impl Layers {
                     let block = block.fuse(spec, dtype);
                     blocks.push(match quantization {
                         Some(quantization) => block.quantized(quantization),
-                        None => block,
+                        None => placement.packed(block),
                     });
                 }
             }
@@ -156,15 +156,16 @@ impl Layers {
         match &self.blocks {
             Blocks::Resident(blocks) => Ok(Cow::Borrowed(blocks.get(index).ok_or_else(missing)?)),
             Blocks::Quantized(blocks) => {
-                Ok(Cow::Owned(blocks.get(index).ok_or_else(missing)?.dequantized(*dtype, device)))
+                let block = blocks.get(index).ok_or_else(missing)?.dequantized(*dtype, device);
+                Ok(Cow::Owned(self.placement.packed(block)))
             }
             Blocks::Streamed(stream) => {
                 let block = stream.read(index, &self.placement)?;
                 // With the values of the same block in memory, so that features do not depend on the memory.
-                Ok(Cow::Owned(match quantization {
+                Ok(Cow::Owned(self.placement.packed(match quantization {
                     Some(quantization) => block.quantized(*quantization).dequantized(*dtype, device),
                     None => block,
-                }))
+                })))
             }
         }
     }

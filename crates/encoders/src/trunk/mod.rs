@@ -7,12 +7,18 @@ pub(crate) mod vision;
 
 use burn::tensor::{DType, Device};
 use sail_core::Quantization;
+use sail_matmul::Bf16Products;
+use sail_support::cpu::is_cpu;
+
+use crate::blocks::Block;
 
 /// How the weights of a trunk are kept.
 #[derive(Debug, Clone)]
 pub(crate) struct Placement {
-    /// The dtype of the computation.
+    /// The dtype of weights and states.
     pub(crate) dtype: DType,
+    /// The products of the blocks, if they are in bf16 while `dtype` is f32.
+    pub(crate) products: Option<Bf16Products>,
     pub(crate) device: Device,
     /// Bytes for weights and states; blocks that exceed it are read for every pass.
     pub(crate) memory: Option<u64>,
@@ -22,7 +28,32 @@ pub(crate) struct Placement {
 
 impl Placement {
     /// As they are computed with, in any amount of memory.
+    ///
+    /// In bf16 on a CPU, the matrix products of the blocks are in bf16, and everything else in f32.
     pub(crate) fn new(dtype: DType, device: &Device) -> Self {
-        Self { dtype, device: device.clone(), memory: None, quantization: None }
+        let products = (dtype == DType::BF16 && is_cpu(device)).then(Bf16Products::detect);
+        if products.is_some_and(|products| products.is_none()) {
+            tracing::warn!("this CPU has no instructions for bf16: computing in f32");
+        }
+        Self {
+            dtype: if products.is_some() { DType::F32 } else { dtype },
+            products: products.flatten(),
+            device: device.clone(),
+            memory: None,
+            quantization: None,
+        }
+    }
+
+    /// Bytes of a weight of the blocks while it is computed with.
+    pub(crate) fn weight_size(&self) -> usize {
+        self.products.map_or(self.dtype, |_| DType::BF16).size()
+    }
+
+    /// Prepares a block for the products.
+    pub(crate) fn packed(&self, block: Block) -> Block {
+        match self.products {
+            Some(products) => block.packed(products),
+            None => block,
+        }
     }
 }

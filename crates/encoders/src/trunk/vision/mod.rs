@@ -250,7 +250,7 @@ fn patch_embedding(weights: &mut Weights, spec: &VisionSpec) -> Linear {
         PatchOrder::ChannelFirst => {
             let kernel = weights.take("patch.weight", [width, 3, patch, patch]);
             let bias = spec.patch_bias.then(|| weights.take("patch.bias", [width]));
-            Linear { weight: kernel.flatten::<2>(1, 3).transpose(), bias }
+            Linear::new(kernel.flatten::<2>(1, 3).transpose(), bias)
         }
         PatchOrder::ChannelLast => {
             Linear::load(weights, "patch", [3 * patch * patch, width], spec.patch_bias)
