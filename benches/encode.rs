@@ -5,7 +5,8 @@
 //! cargo bench --bench encode -- text MODEL_FOLDER CAPTIONS [ROUNDS]
 //! cargo bench --bench encode -- preprocess MODEL_FOLDER IMAGES THREADS [ROUNDS]
 //! ```
-//! Each prints `{"per_second": ...}` of the fastest round. `benches/encode_reference.py` is the Python reference.
+//! Each prints `{"per_second": ...}` of the fastest round. `--precision bf16` after the other arguments computes in bf16.
+//! `benches/encode_reference.py` is the Python reference.
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;
@@ -13,7 +14,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use sail_vl::burn::tensor::{Device, Distribution, Tensor};
-use sail_vl::core::{ImagePreprocessor, Pixels};
+use sail_vl::core::{Dtype, ImagePreprocessor, Pixels};
 use sail_vl::data::{DecodeLimits, decode_image};
 use sail_vl::encoders::{ImageProcessor, ModelFolder, TextOptions, VisionOptions, load_text, load_vision};
 
@@ -34,7 +35,13 @@ fn best(rounds: usize, items: usize, mut work: impl FnMut() -> Outcome<()>) -> O
 
 fn main() -> Outcome<()> {
     // Cargo adds `--bench` to the arguments.
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let mut arguments: Vec<String> =
+        std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let mut dtype = Dtype::F32;
+    if let Some(flag) = arguments.iter().position(|argument| argument == "--precision") {
+        dtype = arguments.get(flag + 1).ok_or("--precision needs a value")?.parse()?;
+        arguments.drain(flag..flag + 2);
+    }
     let rest = arguments.get(1..).unwrap_or_default();
     let text = |index: usize| rest.get(index).ok_or("too few arguments, see benches/encode.rs");
     let number = |index: usize| -> Outcome<usize> { Ok(text(index)?.parse()?) };
@@ -42,7 +49,11 @@ fn main() -> Outcome<()> {
     let device = Device::flex();
     match arguments.first().map(String::as_str) {
         Some("vision") => {
-            let tower = load_vision(&ModelFolder::open(text(0)?)?, &VisionOptions::default(), &device)?;
+            let tower = load_vision(
+                &ModelFolder::open(text(0)?)?,
+                &VisionOptions { dtype, ..VisionOptions::default() },
+                &device,
+            )?;
             let (batch, size) = (number(1)?, number(2)?);
             let noise = Tensor::<4>::random([batch, 3, size, size], Distribution::Normal(0.0, 1.0), &device);
             let noise: Vec<f32> = noise.into_data().try_to_vec()?;
@@ -55,7 +66,11 @@ fn main() -> Outcome<()> {
             })
         }
         Some("text") => {
-            let tower = load_text(&ModelFolder::open(text(0)?)?, &TextOptions::default(), &device)?;
+            let tower = load_text(
+                &ModelFolder::open(text(0)?)?,
+                &TextOptions { dtype, ..TextOptions::default() },
+                &device,
+            )?;
             let captions = std::fs::read_to_string(text(1)?)?;
             let captions: Vec<&str> = captions.lines().collect();
             best(rounds(2)?, captions.len(), || {
