@@ -28,14 +28,10 @@ impl Canonical {
         let [x, y] = [Spectrum::new(&moments.image)?, Spectrum::new(&moments.text)?];
         let cross = &moments.cross;
         let regularization = Regularization::or_choose(regularization, || {
-            let total = |m: &Mat<f64>| m.diagonal().column_vector().iter().sum();
             let of_images =
-                x.cross_validate(&x.rotate(cross.as_ref()), total(&moments.text.covariance), moments.pairs);
-            let of_texts = y.cross_validate(
-                &y.rotate(cross.transpose()),
-                total(&moments.image.covariance),
-                moments.pairs,
-            );
+                x.cross_validate(&x.rotate(cross.as_ref()), moments.text.variance(), moments.pairs);
+            let of_texts =
+                y.cross_validate(&y.rotate(cross.transpose()), moments.image.variance(), moments.pairs);
             of_images.min(of_texts)
         });
         let r = regularization.value;

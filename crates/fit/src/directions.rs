@@ -23,9 +23,6 @@ impl Directions {
             .map_err(|_| FitError::Decomposition { decomposition: "singular value decomposition" })?;
         let values: Vec<f64> = svd.S().column_vector().iter().copied().collect();
         let largest = values.first().copied().unwrap_or_default();
-        if !(largest > 0.0) {
-            return Err(FitError::Uncorrelated);
-        }
         let rank = values.iter().take_while(|value| **value > RANK_TOLERANCE * largest).count();
         let kept = dim.map_or(rank, |dim| dim.min(rank));
         Ok(Self {

@@ -42,3 +42,4 @@ mod translate;
 pub use config::{Direction, FitConfig};
 pub use error::FitError;
 pub use fit::{Fit, FitSummary, Regularization};
+pub use translate::{Explained, Translated, translate};

@@ -23,9 +23,11 @@ pub(crate) enum Rows {
     Raw,
 }
 
+/// Largest rounding error of a sum of squares, relative to the sum.
+const ROUNDING: f64 = 1e-12;
+
 /// Mean and covariance of the rows of one side.
 pub(crate) struct SideMoments {
-    pub(crate) side: Side,
     pub(crate) mean: Vec<f64>,
     /// `[dim, dim]`.
     pub(crate) covariance: Mat<f64>,
@@ -82,12 +84,28 @@ impl Moments {
             add(&mut cross, x, y);
         })?;
         let [image_mean, text_mean] = means;
-        Ok(Self {
-            pairs: count,
-            image: SideMoments { side: Side::Image, mean: image_mean, covariance: image },
-            text: SideMoments { side: Side::Text, mean: text_mean, covariance: text },
-            cross,
-        })
+        let image = SideMoments::new(Side::Image, image_mean, image)?;
+        let text = SideMoments::new(Side::Text, text_mean, text)?;
+        if cross.squared_norm_l2() <= ROUNDING * ROUNDING * image.variance() * text.variance() {
+            return Err(FitError::Uncorrelated);
+        }
+        Ok(Self { pairs: count, image, text, cross })
+    }
+}
+
+impl SideMoments {
+    fn new(side: Side, mean: Vec<f64>, covariance: Mat<f64>) -> Result<Self, FitError> {
+        let found = Self { mean, covariance };
+        let square = found.mean.iter().map(|value| value * value).sum::<f64>();
+        match found.variance() > ROUNDING * (found.variance() + square) {
+            true => Ok(found),
+            false => Err(FitError::Constant { side }),
+        }
+    }
+
+    /// `tr C`, the mean squared distance of a row from the mean.
+    pub(crate) fn variance(&self) -> f64 {
+        self.covariance.diagonal().column_vector().iter().sum()
     }
 }
 

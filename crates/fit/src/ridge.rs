@@ -17,10 +17,7 @@ pub(crate) fn ridge(
 ) -> Result<(Mat<f64>, Regularization), FitError> {
     let spectrum = Spectrum::new(predictor)?;
     let rotated = spectrum.rotate(cross);
-    if rotated.norm_max() == 0.0 {
-        return Err(FitError::Uncorrelated);
-    }
-    let total = predicted.covariance.diagonal().column_vector().iter().sum();
+    let total = predicted.variance();
     let regularization =
         Regularization::or_choose(regularization, || spectrum.cross_validate(&rotated, total, pairs));
     Ok((spectrum.apply(regularization.value, -1.0, &rotated), regularization))

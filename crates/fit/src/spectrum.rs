@@ -5,12 +5,9 @@ use faer::{Mat, MatRef, Side as Triangle};
 use crate::FitError;
 use crate::moments::SideMoments;
 
-/// Smallest variance, relative to the mean square of LayerNorm's rows, of rows that are not all equal.
-const ROUNDING: f64 = 1e-12;
-
 /// The eigendecomposition of a covariance, `C = Q diag(s) Q^T`.
 pub(crate) struct Spectrum {
-    /// Eigenvalues, at least 0.
+    /// At least 0, where rounding errors may be less.
     values: Vec<f64>,
     vectors: Mat<f64>,
     /// `tr C / d`.
@@ -19,15 +16,12 @@ pub(crate) struct Spectrum {
 
 impl Spectrum {
     pub(crate) fn new(moments: &SideMoments) -> Result<Self, FitError> {
-        let SideMoments { side, covariance, .. } = moments;
-        let eigen = covariance
+        let eigen = moments
+            .covariance
             .self_adjoint_eigen(Triangle::Lower)
             .map_err(|_| FitError::Decomposition { decomposition: "eigendecomposition of a covariance" })?;
         let values: Vec<f64> = eigen.S().column_vector().iter().map(|value| value.max(0.0)).collect();
         let mean_variance = values.iter().sum::<f64>() / values.len() as f64;
-        if mean_variance <= ROUNDING {
-            return Err(FitError::Constant { side: *side });
-        }
         Ok(Self { values, vectors: eigen.U().to_owned(), mean_variance })
     }
 
