@@ -3,7 +3,7 @@
 use std::fmt;
 
 use burn::tensor::Device;
-use sail_core::Check;
+use sail_core::{Check, Side};
 use sail_data::Pairs;
 use sail_layers::{Head, Holdout};
 use serde::Serialize;
@@ -59,11 +59,16 @@ impl fmt::Display for FitSummary {
                 let by = if cross_validated { "by cross-validation" } else { "as given" };
                 write!(f, ", regularization {value:.3e} {by}")?;
             }
-            None => write!(f, ", no regularization: orthogonal maps")?,
+            None => write!(f, ", no regularization")?,
         }
-        let larger = image_dim.max(text_dim);
-        if pairs <= larger {
-            write!(f, "; fewer pairs than the {larger} dimensions: the others have no data")?;
+        for (side, dim) in [(Side::Image, image_dim), (Side::Text, text_dim)] {
+            if pairs <= dim {
+                let remedy = match self.regularization {
+                    Some(_) => "only the regularization makes their covariance invertible",
+                    None => "directions without data are left out",
+                };
+                write!(f, "; fewer pairs than {side} dimensions: {remedy}")?;
+            }
         }
         Ok(())
     }

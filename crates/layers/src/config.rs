@@ -203,6 +203,13 @@ mod tests {
         assert!(message(with(ProjectorConfig::Identity {})).contains("expected 4"));
         let dropout = ProjectorConfig::ShareLock { hidden: 8, layers: 2, dropout: f64::NAN };
         assert!(message(with(dropout)).starts_with("`dropout` is NaN"));
+        let weighted = |side| with(ProjectorConfig::WeightedCosine { side });
+        assert_eq!(message(weighted(Side::Image)), "`side` is image, expected text, where the layer is");
+        let narrow = HeadConfig { dim: 2, text: None, ..weighted(Side::Image) };
+        assert!(message(narrow).starts_with("`dim` is 2, expected at least 3"));
+        let mut translated = valid.clone();
+        translated.image.as_mut().unwrap().translation = Some(Translation { dim: 0, to: None });
+        assert!(message(translated).starts_with("`translation` is 0"));
         assert!(message(HeadConfig { initial_scale: -1.0, ..valid.clone() }).starts_with("`initial_scale`"));
         assert!(message(HeadConfig { max_scale: f64::INFINITY, ..valid.clone() }).starts_with("`max_scale`"));
         assert!(

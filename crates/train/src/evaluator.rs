@@ -54,7 +54,7 @@ where
 /// Computes the retrieval between the images and the first caption set of pairs, as [`HoldoutRetrieval`] does.
 ///
 /// # Errors
-/// [`TrainError::Eval`] for features that cannot be read or that the head rejects, and without pairs.
+/// [`TrainError::Evaluation`] for features that cannot be read or that the head rejects, and without pairs.
 pub fn pair_retrieval<H: AlignmentHead>(head: &H, pairs: &Pairs) -> Result<Retrieval, TrainError> {
     let image_rows: Vec<usize> = (0..pairs.len()).map(|pair| pairs.image_row(pair)).collect();
     let (text_rows, text_to_image) = pairs.text_to_image(0);
