@@ -43,6 +43,9 @@ pub struct FitSummary {
     pub text_dim: usize,
     /// Number of directions in which both sides are compared.
     pub directions: usize,
+    /// The sides whose covariance is inverted and has no inverse without the regularization, because there are not more pairs
+    /// than dimensions.
+    pub underdetermined: Vec<Side>,
     /// The regularization; Procrustes has none.
     pub regularization: Option<Regularization>,
     /// Canonical correlations of the training pairs in descending order, regularized, for CCA and CSA.
@@ -61,14 +64,9 @@ impl fmt::Display for FitSummary {
             }
             None => write!(f, ", no regularization")?,
         }
-        for (side, dim) in [(Side::Image, image_dim), (Side::Text, text_dim)] {
-            if pairs <= dim {
-                let remedy = match self.regularization {
-                    Some(_) => "only the regularization makes their covariance invertible",
-                    None => "directions without data are left out",
-                };
-                write!(f, "; fewer pairs than {side} dimensions: {remedy}")?;
-            }
+        for side in &self.underdetermined {
+            let reason = "only the regularization makes their covariance invertible";
+            write!(f, "; fewer pairs than {side} dimensions: {reason}")?;
         }
         Ok(())
     }
@@ -151,7 +149,18 @@ impl FitConfig {
         let weights = correlations.as_deref().filter(|_| matches!(self, Self::Csa { .. }));
         let [image_map, text_map] = maps;
         let head = make(image_map, text_map, weights, device)?;
+        let inverted = match *self {
+            Self::Procrustes { .. } => vec![],
+            Self::Cca { .. } | Self::Csa { .. } => vec![Side::Image, Side::Text],
+            Self::Ridge { direction: Direction::ImageToText, .. } => vec![Side::Image],
+            Self::Ridge { direction: Direction::TextToImage, .. } => vec![Side::Text],
+        };
+        let dim = |side: &Side| match side {
+            Side::Image => image.mean.len(),
+            Side::Text => text.mean.len(),
+        };
         let summary = FitSummary {
+            underdetermined: inverted.into_iter().filter(|side| moments.pairs <= dim(side)).collect(),
             method: self.name(),
             pairs: moments.pairs,
             image_dim: image.mean.len(),

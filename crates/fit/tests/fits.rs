@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use safetensors::SafeTensors;
-use sail_core::{AlignmentHead, FeatureError, Provenance, l2_normalize};
+use sail_core::{AlignmentHead, FeatureError, Provenance, Side, l2_normalize};
 use sail_data::{MatrixFeatures, Pairs};
 use sail_fit::{Direction, Fit, FitConfig, FitError, translate};
 use sail_layers::{Head, HeadConfig, ProjectorConfig, SideConfig};
@@ -105,6 +105,14 @@ fn every_method_matches_its_reference() {
             println!("{case}: {name}: {summary}");
             close(&fixture.cosines(&head), &numbers(&expected[*name]), 2e-5);
             let value = summary.regularization.map(|found| found.value);
+            let sides = match config {
+                _ if number == "train" => &[][..],
+                FitConfig::Procrustes { .. } => &[],
+                FitConfig::Ridge { direction: Direction::ImageToText, .. } => &[Side::Image],
+                FitConfig::Ridge { .. } => &[Side::Text],
+                _ => &[Side::Image, Side::Text],
+            };
+            assert_eq!(summary.underdetermined, sides, "{name}");
             match config {
                 FitConfig::Procrustes { dim } => {
                     let rank = expected["rank"].as_u64().unwrap() as usize;
