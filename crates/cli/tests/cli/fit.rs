@@ -18,7 +18,7 @@ fn every_method_writes_a_head_that_evaluations_take() {
         // One to three captions of each of 140 images.
         assert!(found["pairs"].as_u64().unwrap() > 140, "{found}");
         let chance = 100.0 / 60.0;
-        assert!(found["holdout"]["i2t"]["r1"].as_f64().unwrap() > 3.0 * chance, "{found}");
+        assert!(found["holdout"]["i2t"]["r@1"].as_f64().unwrap() > 3.0 * chance, "{found}");
         // The head knows its holdout, and gives the same scores.
         let scores = lab.run(&format!("eval retrieval --head fitted {PAIRS} --holdout --json")).json();
         assert_eq!(scores["i2t"], found["holdout"]["i2t"]);
@@ -77,7 +77,7 @@ fn an_image_encoder_is_translated_under_a_head() {
             .json()
     };
     let (original, translated) = (scores("run/head.safetensors", "images"), scores("translated", "other"));
-    let r10 = |scores: &serde_json::Value| scores["i2t"]["r10"].as_f64().unwrap();
+    let r10 = |scores: &serde_json::Value| scores["i2t"]["r@10"].as_f64().unwrap();
     assert!((r10(&original) - r10(&translated)).abs() < 5.0, "{original} {translated}");
     let shown = lab.run("head show translated").succeeded().out;
     assert!(shown.contains("72 -> translated to 64 of vision") && shown.contains("for other"), "{shown}");
