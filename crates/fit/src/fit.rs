@@ -43,7 +43,7 @@ pub struct FitSummary {
     pub text_dim: usize,
     /// Number of directions in which both sides are compared.
     pub directions: usize,
-    /// The sides whose covariance is inverted and has no inverse without the regularization, because there are not more pairs
+    /// The sides whose covariance is inverted and has no inverse without the regularization, because there are not more rows
     /// than dimensions.
     pub underdetermined: Vec<Side>,
     /// The regularization; Procrustes has none.
@@ -66,7 +66,7 @@ impl fmt::Display for FitSummary {
         }
         for side in &self.underdetermined {
             let reason = "only the regularization makes their covariance invertible";
-            write!(f, "; fewer pairs than {side} dimensions: {reason}")?;
+            write!(f, "; fewer {side}s than their dimensions: {reason}")?;
         }
         Ok(())
     }
@@ -155,12 +155,13 @@ impl FitConfig {
             Self::Ridge { direction: Direction::ImageToText, .. } => vec![Side::Image],
             Self::Ridge { direction: Direction::TextToImage, .. } => vec![Side::Text],
         };
-        let dim = |side: &Side| match side {
-            Side::Image => image.mean.len(),
-            Side::Text => text.mean.len(),
+        // An image with several captions is in several pairs, and adds one row to the rank.
+        let underdetermined = |side: &Side| match side {
+            Side::Image => pairs.len() <= image.mean.len(),
+            Side::Text => moments.pairs <= text.mean.len(),
         };
         let summary = FitSummary {
-            underdetermined: inverted.into_iter().filter(|side| moments.pairs <= dim(side)).collect(),
+            underdetermined: inverted.into_iter().filter(underdetermined).collect(),
             method: self.name(),
             pairs: moments.pairs,
             image_dim: image.mean.len(),

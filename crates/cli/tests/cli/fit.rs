@@ -36,7 +36,7 @@ fn every_method_writes_a_head_that_evaluations_take() {
 fn few_pairs_are_named() {
     let lab = Lab::new(80);
     let out = lab.run("fit cca --images images --texts more --holdout 50 --out fitted").succeeded().out;
-    assert!(out.contains("30 pairs") && out.contains("fewer pairs than image dimensions"), "{out}");
+    assert!(out.contains("30 pairs") && out.contains("fewer images than their dimensions"), "{out}");
     assert!(out.contains("only the regularization makes their covariance invertible"), "{out}");
 }
 
