@@ -10,6 +10,7 @@ use sail_vl::device::DeviceError;
 use sail_vl::encoders::ModelError;
 use sail_vl::eval::{EvalError, SegmentationError};
 use sail_vl::extract::ExtractError;
+use sail_vl::fit::FitError;
 use sail_vl::hub::HubError;
 use sail_vl::probe::ProbeError;
 use sail_vl::recipe::RecipeError;
@@ -54,6 +55,8 @@ pub(crate) enum CliError {
         "{failed} of {settings} settings failed for lack of memory: run the same command with `--resume` to try again"
     )]
     SweepFailed { failed: usize, settings: usize },
+    #[error("cannot fit the head")]
+    Fit(#[source] FitError),
     #[error("probe failed")]
     Probe(#[from] ProbeError),
     #[cfg(feature = "objects")]
@@ -110,6 +113,17 @@ impl From<ExtractError> for CliError {
             ExtractError::Config(error) => error.into(),
             ExtractError::Stopped { done, records } => Self::EncodingInterrupted { done, records },
             error => Self::Extract(error),
+        }
+    }
+}
+
+impl From<FitError> for CliError {
+    fn from(error: FitError) -> Self {
+        match error {
+            FitError::Config(error) => error.into(),
+            FitError::Data(error) => error.into(),
+            FitError::Head(error) => error.into(),
+            error => Self::Fit(error),
         }
     }
 }

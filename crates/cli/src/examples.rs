@@ -60,6 +60,40 @@ Examples:
   Train with large batches in 8 GiB of memory:
     sail train --images images --texts texts --batch 32768 --memory 8GiB --out run";
 
+pub(crate) const FIT: &str = "\
+Examples:
+  sail fit cca --images images --texts texts --holdout 1000 --out cca.safetensors
+  sail fit translate --head run/head.safetensors --from dinov3 --to dinov2 --out translated.safetensors";
+
+pub(crate) const FIT_PROCRUSTES: &str = "\
+Examples:
+  sail fit procrustes --images images --texts texts --holdout 1000 --out procrustes.safetensors";
+
+pub(crate) const FIT_CCA: &str = "\
+Examples:
+  Choose the regularization by cross-validation:
+    sail fit cca --images images --texts texts --holdout 1000 --out cca.safetensors
+
+  State the regularization and the dimension:
+    sail fit cca --images images --texts texts --regularization 0.1 --dim 256 --out cca.safetensors";
+
+pub(crate) const FIT_CSA: &str = "\
+Examples:
+  sail fit csa --images images --texts texts --dim 256 --holdout 1000 --out csa.safetensors";
+
+pub(crate) const FIT_RIDGE: &str = "\
+Examples:
+  Map images into the space of the texts:
+    sail fit ridge --images images --texts texts --holdout 1000 --out ridge.safetensors
+
+  Map texts into the space of the images:
+    sail fit ridge --images images --texts texts --direction text-to-image --out ridge.safetensors";
+
+pub(crate) const FIT_TRANSLATE: &str = "\
+Examples:
+  Use a head that was trained on DINOv2 with DINOv3, from both features of the same images:
+    sail fit translate --head run/head.safetensors --from stores/dinov3 --to stores/dinov2 --out dinov3.safetensors";
+
 pub(crate) const PROBE: &str = "\
 Examples:
   Compare two image and two text encoders:

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use sail_vl::burn::module::Module;
 use sail_vl::burn::tensor::Tensor;
 use sail_vl::core::{AlignmentHead, HeadError, Named, Provenance};
-use sail_vl::layers::{ExportFormat, Head, HeadConfig, Holdout, SideConfig};
+use sail_vl::layers::{ExportFormat, Head, HeadConfig, Holdout, SideConfig, Translation};
 use serde::Serialize;
 
 use crate::device_args::DeviceArgs;
@@ -143,7 +143,7 @@ fn of_file(path: &Path) -> impl Fn(HeadError) -> CliError {
     move |source| CliError::HeadFile { path: path.display().to_string(), source }
 }
 
-fn refuse_existing(path: &Path) -> Result<(), CliError> {
+pub(crate) fn refuse_existing(path: &Path) -> Result<(), CliError> {
     match path.exists() {
         true => Err(CliError::Usage(format!("{} exists: choose another file", path.display()))),
         false => Ok(()),
@@ -186,5 +186,10 @@ fn show(head: &Head, json: bool) -> Result<(), CliError> {
 fn describe(side: &SideConfig) -> String {
     let norm = if side.norm { "layer norm, " } else { "" };
     let backbone = side.trained_on.as_ref().map_or("an unknown backbone".to_owned(), ToString::to_string);
-    format!("{} -> {norm}{:?}, trained on {backbone}", side.input, side.projector)
+    let translation = side.translation.as_ref().map_or(String::new(), |Translation { dim, to }| {
+        let to = to.as_ref().map_or("an unknown backbone".to_owned(), ToString::to_string);
+        format!("translated to {dim} of {to} -> ")
+    });
+    let verb = if side.translation.is_some() { "for" } else { "trained on" };
+    format!("{} -> {translation}{norm}{:?}, {verb} {backbone}", side.input, side.projector)
 }

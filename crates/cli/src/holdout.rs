@@ -7,7 +7,7 @@ use sail_vl::layers::{Head, Holdout};
 use crate::error::CliError;
 
 /// The seed of a training without `--seed`.
-const DEFAULT_SEED: u64 = 42;
+pub(crate) const DEFAULT_SEED: u64 = 42;
 
 /// Which pairs are evaluated.
 #[derive(Args)]

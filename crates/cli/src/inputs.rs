@@ -37,9 +37,17 @@ pub(crate) struct PairArgs {
 impl PairArgs {
     /// Opens and joins the features.
     pub(crate) fn open(&self) -> Result<Pairs, CliError> {
+        self.open_with(&[])
+    }
+
+    /// Opens and joins the features, with more sets of captions.
+    pub(crate) fn open_with(&self, extra_texts: &[String]) -> Result<Pairs, CliError> {
         let images = self.verify.open(&self.images, Modality::Image)?;
-        let texts = self.verify.open(&self.texts, Modality::Text)?;
-        let pairs = Pairs::join(images, vec![texts], self.unmatched.unmatched.unwrap_or_default())?;
+        let mut captions: Vec<Arc<dyn FeatureSource>> = vec![self.verify.open(&self.texts, Modality::Text)?];
+        for spec in extra_texts {
+            captions.push(self.verify.open(spec, Modality::Text)?);
+        }
+        let pairs = Pairs::join(images, captions, self.unmatched.unmatched.unwrap_or_default())?;
         warn_of_dropped_rows(pairs.pairing());
         Ok(pairs)
     }

@@ -19,6 +19,8 @@ mod error;
 mod eval;
 mod examples;
 mod features;
+mod fit;
+mod fit_translate;
 mod galleries;
 mod generate;
 mod global;
@@ -82,6 +84,9 @@ enum Command {
     /// Train a head on the features of image-caption pairs.
     #[command(after_long_help = examples::TRAIN)]
     Train(Box<train_args::TrainArgs>),
+    /// Fit a head in closed form, in seconds instead of a training.
+    #[command(subcommand, after_long_help = examples::FIT)]
+    Fit(fit::FitCommand),
     /// Measure which image and text encoders align best.
     ///
     /// Trains a linear layer on either side of every pair of encoders and scores it by retrieval (alignment probing),
@@ -134,6 +139,7 @@ fn run(command: &Command) -> Result<(), CliError> {
     match command {
         Command::Encode(command) => encode::run(command),
         Command::Train(args) => train::run(args),
+        Command::Fit(command) => fit::run(command),
         Command::Probe(args) => probe::run(args),
         Command::Eval(command) => eval::run(command),
         Command::Head(command) => head::run(command),

@@ -18,6 +18,14 @@ pub(crate) fn write_retrieval(out: &mut impl Write, result: &Retrieval) -> io::R
     Ok(())
 }
 
+/// Writes the recalls of a retrieval, a line for each direction.
+pub(crate) fn write_recalls(out: &mut impl Write, result: &Retrieval) -> io::Result<()> {
+    for (direction, scores) in [("image to text", &result.i2t), ("text to image", &result.t2i)] {
+        writeln!(out, "{direction}  R@1 {:5.2}  R@5 {:5.2}  R@10 {:5.2}", scores.r1, scores.r5, scores.r10)?;
+    }
+    Ok(())
+}
+
 /// Writes the scores of a zero-shot classification.
 pub(crate) fn write_zero_shot(out: &mut impl Write, result: &ZeroShot) -> io::Result<()> {
     writeln!(out, "{} images, {} classes", result.n_images, result.n_classes)?;

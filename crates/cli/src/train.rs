@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::error::CliError;
 use crate::output::print;
+use crate::score_tables::write_recalls;
 use crate::train_args::TrainArgs;
 use crate::train_run::{Executed, dry_run, execute};
 use crate::{sweep, train_report};
@@ -56,13 +57,7 @@ fn report(args: &TrainArgs, run: &Executed) -> Result<(), CliError> {
         }
         writeln!(out, "{steps} steps in {seconds:.1} s ({rate:.3} s per step), loss {loss:.6}")?;
         if let Some(scores) = holdout {
-            for (direction, scores) in [("image to text", &scores.i2t), ("text to image", &scores.t2i)] {
-                writeln!(
-                    out,
-                    "{direction}  R@1 {:5.2}  R@5 {:5.2}  R@10 {:5.2}",
-                    scores.r1, scores.r5, scores.r10
-                )?;
-            }
+            write_recalls(out, scores)?;
         }
         writeln!(out, "head: {head}")
     })

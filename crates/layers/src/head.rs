@@ -1,16 +1,17 @@
 //! The trained head: two sides and the logit scale.
 
 use burn::module::{Module, ModuleMapper, Param};
-use burn::nn::{LayerNorm, LayerNormConfig};
-use burn::tensor::{Device, FloatDType, Tensor};
-use sail_core::{AlignmentHead, Check, ConfigError, HeadError, Provenance, Side};
+use burn::nn::{LayerNorm, LayerNormConfig, Linear};
+use burn::tensor::{Device, FloatDType, Tensor, TensorData};
+use sail_core::{AlignmentHead, Check, ConfigError, HeadError, Provenance, Side, ensure};
 
 use crate::products::Products;
-use crate::{HeadConfig, Holdout, LogitScale, Projector, SideConfig, WeightInit};
+use crate::{HeadConfig, Holdout, LogitScale, Projector, SideConfig, Translation, WeightInit, linear};
 
-/// One side of a head: LayerNorm (optional) and projector.
+/// One side of a head: translation (optional), LayerNorm (optional) and projector.
 #[derive(Module, Debug)]
 pub struct HeadSide {
+    translation: Option<Linear>,
     norm: Option<LayerNorm>,
     projector: Projector,
     /// The dtype of the projector's parameters and values.
@@ -32,9 +33,11 @@ impl ModuleMapper for Cast {
 
 impl HeadSide {
     fn new(config: &SideConfig, dim: usize, init: &mut WeightInit) -> Self {
+        let input = config.projected();
         Self {
-            norm: config.norm.then(|| LayerNormConfig::new(config.input).init(init.device())),
-            projector: config.projector.init(config.input, dim, init),
+            translation: config.translation.is_some().then(|| linear(config.input, input, init)),
+            norm: config.norm.then(|| LayerNormConfig::new(input).init(init.device())),
+            projector: config.projector.init(input, dim, init),
             dtype: FloatDType::F32,
             products: Products::default(),
         }
@@ -46,6 +49,10 @@ impl HeadSide {
     /// - features: `[batch, input]`
     /// - output: `[batch, dim]`, not normalised
     pub fn forward(&self, features: Tensor<2>) -> Tensor<2> {
+        let features = match &self.translation {
+            Some(translation) => translation.forward(features),
+            None => features,
+        };
         let features = match &self.norm {
             Some(norm) => norm.forward(features),
             None => features,
@@ -53,13 +60,14 @@ impl HeadSide {
         self.projector.forward_with(features.cast(self.dtype), self.products).cast(FloatDType::F32)
     }
 
-    /// Returns a copy whose projector computes in `dtype`. The norm stays in f32: a mean of squares may overflow f16. In bf16 on
-    /// a CPU only the matrix products do.
+    /// Returns a copy whose projector computes in `dtype`. The translation and the norm stay in f32: a mean of squares may
+    /// overflow f16. In bf16 on a CPU only the matrix products of the projector are in bf16.
     pub(crate) fn computing_in(&self, dtype: FloatDType, device: &Device) -> Option<Self> {
         match &self.projector {
             Projector::Identity(_) => Some(self.clone()),
-            // Batch norm accumulates its statistics in the dtype of its parameters.
-            Projector::ShareLock(_) => None,
+            // Batch norm accumulates its statistics in the dtype of its parameters, and the complement of a weighted cosine is a
+            // difference of nearly equal numbers.
+            Projector::ShareLock(_) | Projector::WeightedCosine(_) => None,
             projector => Some(match Products::on_cpu(dtype, device) {
                 Some(products) => Self { products, ..self.clone() },
                 None => {
@@ -151,6 +159,56 @@ impl Head {
             }
         }
         self
+    }
+
+    /// Puts a linear map, `x W^T + b`, in front of the image side, so that it takes the features of another backbone.
+    ///
+    /// # Shapes
+    /// - weight: `[dim, input]`, row-major, where `dim` is the dimension of the features that the side took so far
+    /// - bias: `[dim]`
+    ///
+    /// # Errors
+    /// [`HeadError::MissingSide`] without an image side, [`HeadError::Config`] if it is translated already or `weight` or `bias`
+    /// has the wrong length, and [`HeadError::Tensors`] for values that are not finite.
+    ///
+    /// # Examples
+    /// ```
+    /// use burn::tensor::{Device, Tensor};
+    /// use sail_core::AlignmentHead;
+    /// use sail_layers::{Head, HeadConfig, ProjectorConfig};
+    /// let head = Head::new(&HeadConfig::new(2, 6, 4, ProjectorConfig::Linear {}), 0, &Device::flex())?;
+    /// // The other backbone has three features, of which the last two are those of the first, swapped.
+    /// let translated = head.with_translated_images(vec![0.0, 0.0, 1.0, 0.0, 1.0, 0.0], vec![0.0, 0.0], None)?;
+    /// assert_eq!(translated.project_images(Tensor::ones([5, 3], &Device::flex()))?.dims(), [5, 4]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn with_translated_images(
+        mut self,
+        weight: Vec<f32>,
+        bias: Vec<f32>,
+        from: Option<&Provenance>,
+    ) -> Result<Self, HeadError> {
+        let missing = HeadError::MissingSide { side: Side::Image };
+        let (Some(side), Some(config)) = (&mut self.image, &mut self.config.image) else {
+            return Err(missing);
+        };
+        ensure(config.translation.is_none(), "translation", "set", "a side without a translation")?;
+        let (dim, input) = (config.input, weight.len() / config.input);
+        ensure(bias.len() == dim, "bias", bias.len(), format!("{dim} values"))?;
+        ensure(weight.len() == dim * input, "weight", weight.len(), format!("a multiple of {dim} values"))?;
+        if !weight.iter().chain(&bias).all(|value| value.is_finite()) {
+            let problems = vec!["the translation has non-finite values".to_owned()];
+            return Err(HeadError::Tensors { problems });
+        }
+        config.translation = Some(Translation { dim, to: config.trained_on.take() });
+        (config.input, config.trained_on) = (input, from.cloned());
+        let device = self.logit.log_scale().device();
+        let weight = Tensor::<2>::from_data(TensorData::new(weight, [dim, input]), &device).transpose();
+        let bias = Tensor::<1>::from_data(TensorData::new(bias, [dim]), &device);
+        side.translation =
+            Some(Linear { weight: Param::from_tensor(weight), bias: Some(Param::from_tensor(bias)) });
+        self.config.check()?;
+        Ok(self)
     }
 
     /// Checks that a side accepts features of this dimension and provenance.

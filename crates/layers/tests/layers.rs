@@ -7,8 +7,8 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use safetensors::SafeTensors;
-use sail_core::AlignmentHead;
-use sail_layers::{Head, HeadConfig, ProjectorConfig};
+use sail_core::{AlignmentHead, Side};
+use sail_layers::{Head, HeadConfig, ProjectorConfig, SideConfig, WeightInit, WeightedCosine};
 
 const ROWS: usize = 3;
 const INPUT: usize = 5;
@@ -98,6 +98,64 @@ fn check(projector: ProjectorConfig, norm: bool, expected: impl Fn(&Weights, Mat
 #[test]
 fn linear() {
     check(ProjectorConfig::Linear {}, true, |w, x| w.linear("image.projector", &x));
+}
+
+/// The cosine of both sides is `sum_d w_d x_d y_d` of the unit rows `x` and `y`, for the weights of CSA.
+#[test]
+fn weighted_cosine() {
+    let side = |side| SideConfig::new(INPUT, ProjectorConfig::WeightedCosine { side });
+    let config = HeadConfig {
+        image: Some(side(Side::Image)),
+        text: Some(side(Side::Text)),
+        ..HeadConfig::new(INPUT, INPUT, DIM, ProjectorConfig::Linear {})
+    };
+    let device = Device::flex();
+    let head = Head::new(&config, 3, &device).unwrap();
+    // Weights that are not all ones, through the file.
+    let mut bytes = head.to_bytes().unwrap();
+    let roots: [f32; DIM - 2] = [0.9, 0.0];
+    for name in ["image.projector.weight", "text.projector.weight"] {
+        let (length, header) = SafeTensors::read_metadata(&bytes).unwrap();
+        let start = 8 + length + header.info(name).unwrap().data_offsets.0;
+        for (index, root) in roots.iter().enumerate() {
+            bytes[start + 4 * index..][..4].copy_from_slice(&root.to_le_bytes());
+        }
+    }
+    let head = Head::from_bytes(bytes.clone(), &device).unwrap();
+    let weights = Weights(SafeTensors::deserialize(&bytes).unwrap());
+    let unit = |side: &str| {
+        let normed = weights.layer_norm(&format!("{side}.norm"), &input());
+        let rows = weights.linear(&format!("{side}.projector.linear"), &normed);
+        let norm = |row: &Vec<f64>| row.iter().map(|x| x * x).sum::<f64>().sqrt();
+        rows.into_iter().map(|row| row.iter().map(|x| x / norm(&row)).collect()).collect::<Matrix>()
+    };
+    let flat: Vec<f32> = input().concat().iter().map(|&x| x as f32).collect();
+    let x = Tensor::<2>::from_data(TensorData::new(flat, [ROWS, INPUT]), &device);
+    let read = |x: Tensor<2>| -> Matrix {
+        x.into_data().iter::<f64>().collect::<Vec<_>>().chunks(DIM).map(<[f64]>::to_vec).collect()
+    };
+    let images = read(head.project_images(x.clone()).unwrap());
+    let texts = read(head.project_texts(x).unwrap());
+    let dot = |a: &Vec<f64>, b: &Vec<f64>| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    for (image, x) in images.iter().zip(unit("image")) {
+        assert!((dot(image, image) - 1.0).abs() < 1e-6, "{image:?}");
+        for (text, y) in texts.iter().zip(unit("text")) {
+            let terms = roots.iter().zip(x.iter().zip(y));
+            let expected: f64 = terms.map(|(root, (x, y))| f64::from(*root).powi(2) * x * y).sum();
+            assert!((dot(image, text) - expected).abs() < 1e-6, "{image:?}, {text:?}, expected {expected}");
+        }
+    }
+}
+
+#[test]
+fn weighted_cosine_has_finite_gradients() {
+    let device = Device::flex().autodiff();
+    let layer = WeightedCosine::new(INPUT, DIM, Side::Text, &mut WeightInit::new(0, 0, &device));
+    // With weights of one there is no complement, where the derivative of its root is infinite.
+    let x = Tensor::<2>::ones([ROWS, INPUT], &device).require_grad();
+    let gradients = layer.forward(x.clone()).slice([0..ROWS, 0..1]).sum().backward();
+    let gradient = x.grad(&gradients).unwrap();
+    assert!(gradient.into_data().iter::<f64>().all(f64::is_finite));
 }
 
 #[test]

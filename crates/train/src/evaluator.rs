@@ -51,6 +51,18 @@ where
     }
 }
 
+/// Computes the retrieval between the images and the first caption set of pairs, as [`HoldoutRetrieval`] does.
+///
+/// # Errors
+/// [`TrainError::Evaluation`] for features that cannot be read or that the head rejects, and without pairs.
+pub fn pair_retrieval<H: AlignmentHead>(head: &H, pairs: &Pairs) -> Result<Retrieval, TrainError> {
+    let image_rows: Vec<usize> = (0..pairs.len()).map(|pair| pairs.image_row(pair)).collect();
+    let (text_rows, text_to_image) = pairs.text_to_image(0);
+    let images = project_images(head, &**pairs.images(), &image_rows, ROWS)?;
+    let texts = project_texts(head, &**pairs.captions(0), &text_rows, ROWS)?;
+    Ok(retrieval(images, texts, &text_to_image, &BlockSize::default())?)
+}
+
 /// The default evaluator: retrieval between images and the first caption set of held-out pairs, and their loss. The
 /// score is the mean of R@1, R@5 and R@10 in both directions.
 pub struct HoldoutRetrieval {
@@ -64,15 +76,6 @@ impl HoldoutRetrieval {
     /// contrastive loss depends on the number of negatives.
     pub fn new(pairs: Pairs, loss: Arc<dyn ContrastiveLoss>, batch_size: usize) -> Self {
         Self { pairs, step: AlignmentStep::new(loss), batch_size }
-    }
-
-    fn retrieval<H: AlignmentHead>(&self, head: &H) -> Result<Retrieval, TrainError> {
-        let pairs = &self.pairs;
-        let image_rows: Vec<usize> = (0..pairs.len()).map(|pair| pairs.image_row(pair)).collect();
-        let (text_rows, text_to_image) = pairs.text_to_image(0);
-        let images = project_images(head, &**pairs.images(), &image_rows, ROWS)?;
-        let texts = project_texts(head, &**pairs.captions(0), &text_rows, ROWS)?;
-        Ok(retrieval(images, texts, &text_to_image, &BlockSize::default())?)
     }
 
     /// Returns the mean loss over the batches, or `None` for a single pair, which has no negatives.
@@ -95,7 +98,7 @@ impl HoldoutRetrieval {
 
 impl<H: AlignmentHead> Evaluator<H> for HoldoutRetrieval {
     fn evaluate(&mut self, head: &H) -> Result<Evaluation, Box<dyn Error + Send + Sync>> {
-        let retrieval = self.retrieval(head)?;
+        let retrieval = pair_retrieval(head, &self.pairs)?;
         Ok(Evaluation {
             score: mean_recall(&retrieval),
             metrics: BTreeMap::new(),

@@ -52,7 +52,7 @@ mod trainer;
 pub use batch::AlignmentBatch;
 pub use config::TrainConfig;
 pub use error::TrainError;
-pub use evaluator::{Evaluation, Evaluator, HoldoutRetrieval};
+pub use evaluator::{Evaluation, Evaluator, HoldoutRetrieval, pair_retrieval};
 pub use folder::RunFolder;
 pub use interrupter::Interrupter;
 pub use interval::Interval;

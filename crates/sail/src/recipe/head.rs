@@ -151,7 +151,7 @@ pub enum ProjectorKind {
 }
 
 impl ProjectorKind {
-    /// Returns the kind of a projector, or `None` for the identity, which has no parameters.
+    /// Returns the kind of a projector, or `None` for those that a training does not begin with.
     pub fn of(config: &ProjectorConfig) -> Option<Self> {
         match config {
             ProjectorConfig::Linear {} => Some(Self::Linear),
