@@ -7,7 +7,7 @@ use sail_vl::core::{Check, Dtype};
 use sail_vl::data::CaptionSampling;
 use sail_vl::losses::{Blocks, Direction, LossConfig, Normalization};
 use sail_vl::recipe::{HeadRecipe, ProjectorKind, ProjectorSettings, Recipe};
-use sail_vl::train::{Interval, OptimizerConfig, ParameterGroup, Schedule, TrainConfig};
+use sail_vl::train::{Interval, OptimizerConfig, ParameterGroup, Positives, Schedule, TrainConfig};
 
 use crate::choices::{Loss, Optimizer};
 use crate::error::CliError;
@@ -38,6 +38,10 @@ pub(crate) struct RecipeArgs {
     /// Captions of the first set that an epoch shows of an image: one at random, or all [default: random].
     #[arg(long, value_name = "SAMPLING", value_parser = named::<CaptionSampling>())]
     captions: Option<CaptionSampling>,
+    /// Texts of a batch that are positives of an image: those of its pair, or all of the same image, which occurs several
+    /// times with `--captions all` [default: pair].
+    #[arg(long, value_name = "TEXTS", value_parser = named::<Positives>())]
+    positives: Option<Positives>,
     /// How often an epoch shows the pairs of each source of `--images`, such as `1,0.5` for two.
     #[arg(long, value_name = "WEIGHTS", value_delimiter = ',')]
     source_weights: Vec<f64>,
@@ -220,6 +224,7 @@ impl RecipeArgs {
         set(&mut train.weight_decay, &self.weight_decay);
         set(&mut train.precision, &self.precision);
         set(&mut train.captions, &self.captions);
+        set(&mut train.positives, &self.positives);
         if !self.source_weights.is_empty() {
             train.source_weights.clone_from(&self.source_weights);
         }

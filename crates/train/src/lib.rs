@@ -38,6 +38,7 @@ mod optimizer;
 mod optimizer_config;
 mod outcome;
 mod parameters;
+mod positives;
 mod precision;
 #[cfg(feature = "progress")]
 mod progress;
@@ -63,6 +64,7 @@ pub use optimizer::optimizer;
 pub use optimizer_config::OptimizerConfig;
 pub use outcome::{Best, Finish, Outcome, Plan};
 pub use parameters::ParameterGroup;
+pub use positives::Positives;
 #[cfg(feature = "progress")]
 pub use progress::Progress;
 pub use record::{EvaluationRecord, History, PairStatistics, StepRecord, StepStatistics};

@@ -106,6 +106,7 @@ mod tests {
         let batch = |phase: f64| PairBatch {
             images: values(12, phase),
             texts: vec![values(8, phase + 1.0), values(8, phase + 2.0)],
+            image_rows: vec![0, 1, 2, 3],
             rows: 4,
         };
         let mixup = mixup(1.0, 3).unwrap();

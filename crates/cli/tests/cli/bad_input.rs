@@ -55,6 +55,8 @@ fn rejects_invalid_settings() {
         ("--projector residual-mlp --dropout 1", ["`dropout` is 1", "less than 1"]),
         ("--mixup 1000", ["`mixup` is 1000", "0.01 to 100"]),
         ("--patience 3", ["`patience`", "`holdout`"]),
+        ("--loss info-nce --positives image", ["groups", "`positives`"]),
+        ("--mixup 1 --positives image", ["`positives` is image", "`pair` with mixup"]),
         ("--loss info-nce --blocks sum", ["`--blocks`", "`--loss`"]),
     ] {
         lab.refuses(&changed(&train, change), 2, &words);
