@@ -94,6 +94,7 @@ fn main() -> Outcome<()> {
                 texts: (0..sets).map(|_| l2_normalize(random(rows, dim))).collect(),
                 log_scale: Tensor::from_floats([20f32.ln()], &device),
                 bias: Tensor::from_floats([-10.0], &device),
+                groups: None,
             };
             time(rounds(5)?, || {
                 std::hint::black_box(loss.gradients(batch.clone())?.value.into_data());

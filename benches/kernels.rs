@@ -48,6 +48,7 @@ fn losses() {
         texts: vec![l2_normalize(random(ROWS, DIM))],
         log_scale: Tensor::from_floats([20f32.ln()], &device),
         bias: Tensor::from_floats([-10.0], &device),
+        groups: None,
     };
     let losses: [(&str, &dyn ContrastiveLoss); 2] =
         [("loss/sigmoid", &SigmoidLoss::new()), ("loss/info_nce", &InfoNceLoss::new())];

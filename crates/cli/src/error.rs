@@ -4,7 +4,7 @@ use std::error::Error;
 use std::path::PathBuf;
 
 use sail_vl::SailError;
-use sail_vl::core::{ConfigError, FeatureError, HeadError, TowerError};
+use sail_vl::core::{ConfigError, FeatureError, HeadError, LossError, TowerError};
 use sail_vl::data::DataError;
 use sail_vl::device::DeviceError;
 use sail_vl::encoders::ModelError;
@@ -176,7 +176,8 @@ impl CliError {
                 | TrainError::Memory { .. }
                 | TrainError::Precision { .. }
                 | TrainError::UnknownMemory { .. }
-                | TrainError::Changed { .. },
+                | TrainError::Changed { .. }
+                | TrainError::Loss(LossError::Groups),
             ) => 2,
             Self::Extract(error) | Self::Merge(error) => match error {
                 ExtractError::EmptyPart { .. }

@@ -14,12 +14,13 @@ use crate::device_args::DeviceArgs;
 use crate::error::CliError;
 use crate::holdout::HoldoutArgs;
 use crate::inputs::{self, PairArgs};
+use crate::languages::{self, Images, Language, Scores};
 use crate::output::print;
 use crate::retrieval_report::{self, Embedded};
 use crate::score_tables::write_retrieval;
 
 /// Rows that go through the head at once.
-const MICRO_BATCH: usize = 4096;
+pub(crate) const MICRO_BATCH: usize = 4096;
 
 #[derive(Args)]
 pub(crate) struct RetrievalArgs {
@@ -28,6 +29,10 @@ pub(crate) struct RetrievalArgs {
     head: String,
     #[command(flatten)]
     pairs: PairArgs,
+    /// Captions of the same images in another language, such as de=german; repeat it for each language. Every language is
+    /// evaluated on the images that have a caption in it, and has a row in a table with `--texts`, the first.
+    #[arg(long, value_name = "NAME=FEATURES")]
+    language: Vec<Language>,
     #[command(flatten)]
     holdout: HoldoutArgs,
     /// Write an HTML report; `--json` then includes its galleries and similarities.
@@ -49,6 +54,8 @@ struct Reported<'a> {
     #[serde(flatten)]
     result: &'a Retrieval,
     pairing: &'a Pairing,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    languages: Vec<Scores>,
     #[serde(flatten)]
     shown: Option<retrieval_report::Shown>,
 }
@@ -65,6 +72,12 @@ pub(crate) fn run(args: &RetrievalArgs) -> Result<(), CliError> {
     let images = project_images(&head, &**pairs.images(), &image_rows, MICRO_BATCH)?;
     let texts = project_texts(&head, &**pairs.captions(0), &text_rows, MICRO_BATCH)?;
     let result = retrieval(images.clone(), texts.clone(), &text_to_image, &BlockSize::default())?;
+    let evaluated = Images { pairs: &pairs, rows: &image_rows, embeddings: &images };
+    let mut languages = languages::evaluate(&args.language, &args.pairs.verify, &head, &evaluated)?;
+    if !languages.is_empty() {
+        let first = Scores::new("texts", result.clone(), &text_to_image, image_rows.len(), pairs.pairing());
+        languages.insert(0, first);
+    }
     let mut shown = None;
     if let Some(path) = &args.report {
         let keys = |source: &dyn FeatureSource, rows: &[usize], spec: &str| {
@@ -84,16 +97,23 @@ pub(crate) fn run(args: &RetrievalArgs) -> Result<(), CliError> {
             .fact("pairs", pairs.pairing().to_string())
             .fact("head", &args.head)
             .fact("holdout", holdout);
-        let (report, values) =
+        let (mut report, values) =
             retrieval_report::report(facts, &result, &embedded, args.image_dir.as_deref())?;
+        if !languages.is_empty() {
+            report = report.section(languages::section(&languages));
+        }
         report.save(path)?;
         shown = Some(values);
     }
-    let reported = Reported { result: &result, pairing: pairs.pairing(), shown };
+    let reported = Reported { result: &result, pairing: pairs.pairing(), languages, shown };
     print(args.json, &reported, |out| {
         if !pairs.pairing().is_complete() {
             writeln!(out, "{}", pairs.pairing())?;
         }
-        write_retrieval(out, &result)
+        write_retrieval(out, &result)?;
+        match reported.languages.as_slice() {
+            [] => Ok(()),
+            languages => languages::write(out, languages),
+        }
     })
 }

@@ -1,4 +1,4 @@
-//! `sail train --sweep`: a run for every combination of values, ranked by their results.
+//! `sail train --sweep` and `--seeds`: a run for every combination of values, ranked by their results.
 
 use std::io::Write;
 use std::path::Path;
@@ -14,10 +14,11 @@ use serde_json::json;
 
 use crate::error::{CliError, chain};
 use crate::recipe_args::RecipeArgs;
+use crate::seeds::{SeedRun, Seeds, Summary};
 use crate::train_args::TrainArgs;
 use crate::train_report;
 use crate::train_run::{Executed, execute};
-use crate::{divergence, output};
+use crate::{divergence, output, seeds};
 
 /// Options that name data or files and cannot be swept.
 const FIXED: [&str; 7] =
@@ -31,16 +32,31 @@ struct Setting {
 
 impl Setting {
     fn name(&self) -> String {
-        let pairs: Vec<String> =
-            self.values.iter().map(|(option, value)| format!("{option}={value}")).collect();
-        pairs.join(",")
+        name(&self.values)
+    }
+
+    /// The values without the seed, which comes last.
+    fn without_seed(&self) -> &[(String, String)] {
+        match self.values.split_last() {
+            Some(((option, _), others)) if option == SEED => others,
+            _ => &self.values,
+        }
     }
 }
+
+/// The name of a combination of values.
+pub(crate) fn name(values: &[(String, String)]) -> String {
+    let pairs: Vec<String> = values.iter().map(|(option, value)| format!("{option}={value}")).collect();
+    pairs.join(",")
+}
+
+/// The option that `--seeds` sweeps over.
+const SEED: &str = "seed";
 
 pub(crate) fn run(args: &TrainArgs) -> Result<(), CliError> {
     let settings = settings(args)?;
     if settings.iter().any(|setting| setting.recipe.holdout == 0) {
-        return Err(CliError::Usage("`--sweep` needs a `--holdout` to rank the settings by".into()));
+        return Err(CliError::Usage("`--sweep` and `--seeds` need a `--holdout` to evaluate on".into()));
     }
     let out = Path::new(&args.out);
     if out.exists() && !args.resume {
@@ -98,6 +114,9 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), CliError> {
                 report = report.section(Section::new(heading).facts(facts));
             }
         }
+        if args.seeds.is_some() {
+            report = report.section(seeds::section(&found.seeds()));
+        }
         report.save(path)?;
     }
     print(args, &found)?;
@@ -120,6 +139,20 @@ struct Swept<'a> {
 }
 
 impl Swept<'_> {
+    /// The settings over their seeds, the highest mean first.
+    fn seeds(&self) -> Vec<Summary> {
+        let run = |(_, setting, outcome): &'_ (String, &'_ Setting, Outcome<Head>)| {
+            let evaluation = outcome.history.evaluations.last()?.clone();
+            Some((setting.without_seed().to_vec(), setting.recipe.train.seed, evaluation))
+        };
+        let runs: Vec<_> = self.done.iter().filter_map(run).collect();
+        let runs: Vec<SeedRun<'_>> = runs
+            .iter()
+            .map(|(setting, seed, evaluation)| SeedRun { setting, seed: *seed, evaluation })
+            .collect();
+        seeds::summarize(&runs)
+    }
+
     /// The error if no setting was trained.
     fn nothing(&self) -> CliError {
         let all = || self.diverged.iter().chain(&self.failed);
@@ -160,24 +193,38 @@ fn settings(args: &TrainArgs) -> Result<Vec<Setting>, CliError> {
             return Err(usage(format!("`{option}` is swept twice")));
         }
         named.push(option);
+        if option == SEED && args.seeds.is_some() {
+            return Err(usage("`--seeds` sweeps over the seeds as well".into()));
+        }
         let mut values: Vec<&str> = values.split(',').collect();
         let count = values.len();
         values.dedup();
         if values.len() != count || values.iter().any(|value| value.is_empty()) {
             return Err(usage("a value is empty or given twice".into()));
         }
-        combinations = combinations
-            .into_iter()
-            .flat_map(|before| {
-                values.iter().map(move |value| {
-                    let mut setting = before.clone();
-                    setting.push((option.to_owned(), (*value).to_owned()));
-                    setting
-                })
-            })
-            .collect();
+        combinations = combine(combinations, option, &values);
+    }
+    if let Some(Seeds(seeds)) = &args.seeds {
+        let values: Vec<String> = seeds.iter().map(u64::to_string).collect();
+        combinations = combine(combinations, SEED, &values);
     }
     combinations.into_iter().map(|values| setting(args, values)).collect()
+}
+
+/// Every combination with every value of one more option.
+fn combine(
+    combinations: Vec<Vec<(String, String)>>,
+    option: &str,
+    values: &[impl AsRef<str>],
+) -> Vec<Vec<(String, String)>> {
+    let extend = |before: Vec<(String, String)>| {
+        values.iter().map(move |value| {
+            let mut setting = before.clone();
+            setting.push((option.to_owned(), value.as_ref().to_owned()));
+            setting
+        })
+    };
+    combinations.into_iter().flat_map(extend).collect()
 }
 
 /// The recipe of the command line with some options replaced.
@@ -222,6 +269,10 @@ fn print(args: &TrainArgs, found: &Swept<'_>) -> Result<(), CliError> {
     let mut result = json!({
         "settings": settings, "best": done.first().map(|(name, ..)| head(name)), "pairing": pairing,
     });
+    let seeds = args.seeds.as_ref().map(|_| found.seeds());
+    if let Some(seeds) = &seeds {
+        result["seeds"] = json!(seeds);
+    }
     if args.report.is_some() {
         let runs: Vec<_> = done.iter().map(|(name, _, outcome)| (name.clone(), outcome)).collect();
         result["curves"] = train_report::curves(&runs);
@@ -255,6 +306,9 @@ fn print(args: &TrainArgs, found: &Swept<'_>) -> Result<(), CliError> {
             for (name, _, reason) in settings {
                 writeln!(out, "{name:<width$}{how}: {reason}")?;
             }
+        }
+        if let Some(seeds) = &seeds {
+            seeds::write(out, seeds)?;
         }
         match done.first() {
             Some((name, ..)) => writeln!(out, "best head: {}", head(name)),

@@ -13,7 +13,7 @@ use crate::train_run::{Executed, dry_run, execute};
 use crate::{sweep, train_report};
 
 pub(crate) fn run(args: &TrainArgs) -> Result<(), CliError> {
-    if !args.sweep.is_empty() {
+    if !args.sweep.is_empty() || args.seeds.is_some() {
         return sweep::run(args);
     }
     if args.dry_run {

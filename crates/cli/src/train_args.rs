@@ -11,6 +11,7 @@ use crate::device_args::DeviceListArgs;
 use crate::error::CliError;
 use crate::inputs::VerifyArgs;
 use crate::recipe_args::RecipeArgs;
+use crate::seeds::Seeds;
 
 #[derive(Args, Clone)]
 #[command(allow_negative_numbers = true)]
@@ -29,6 +30,10 @@ pub(crate) struct TrainArgs {
     /// a subfolder of `--out`, and the results are ranked.
     #[arg(long, value_name = "OPTION=VALUES")]
     pub(crate) sweep: Vec<String>,
+    /// Train with several seeds, such as 0..4 (0 to 3) or 0,3,7, each with a subfolder of `--out` as in a sweep: prints means
+    /// with 95% intervals, and which settings of a `--sweep` differ by more than their spread.
+    #[arg(long, value_name = "SEEDS", conflicts_with = "seed")]
+    pub(crate) seeds: Option<Seeds>,
     /// Write an HTML report; `--json` then includes the points of its curves.
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
@@ -36,7 +41,7 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "FOLDER")]
     pub(crate) tensorboard: Option<PathBuf>,
     /// Read the features, time one step, print the size of the training, and write nothing.
-    #[arg(long, conflicts_with = "sweep")]
+    #[arg(long, conflicts_with_all = ["sweep", "seeds"])]
     pub(crate) dry_run: bool,
 
     /// Rows that go through the head at once. A micro-batch saves memory, costs one more forward pass and computes the

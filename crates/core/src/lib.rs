@@ -45,7 +45,7 @@ pub use gather::{check_rows, gather_checked, gather_tensor};
 pub use head::{AlignmentHead, HeadError, Side};
 pub use image::RgbImage;
 pub use input::{ImagePreprocessor, InputError, Padding, PaddingSide, Pixels, TokenIds, Tokenizer};
-pub use loss::{ContrastiveLoss, EmbeddingBatch, LossError, LossGradients};
+pub use loss::{ContrastiveLoss, EmbeddingBatch, Groups, LossError, LossGradients};
 pub use named::{Named, parse_named};
 pub use normalize::l2_normalize;
 pub use pooling::{ImagePooling, PoolingError, TextPooling};

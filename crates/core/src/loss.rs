@@ -6,7 +6,8 @@ use burn::tensor::Tensor;
 
 use crate::{Dtype, LossStatistics};
 
-/// The input of a loss. Row `i` of the images and row `i` of every caption set are a positive pair.
+/// The input of a loss. Row `i` of the images and row `i` of every caption set are a positive pair, unless the batch has
+/// [`Groups`].
 #[derive(Debug, Clone)]
 pub struct EmbeddingBatch {
     /// L2-normalized image embeddings, `[batch, dim]`.
@@ -17,6 +18,39 @@ pub struct EmbeddingBatch {
     pub log_scale: Tensor<1>,
     /// The logit bias, `[1]`.
     pub bias: Tensor<1>,
+    /// The groups of the rows, which replace the rows as positives: for batches in which an image occurs several times, and
+    /// for those with several texts of an image in a caption set.
+    pub groups: Option<Groups>,
+}
+
+/// The group of every row of a batch. An image and a text are a positive pair if their groups are equal, whatever their
+/// rows. Images and texts may differ in number.
+///
+/// # Examples
+/// ```
+/// // Two images, of which the first has two texts.
+/// let groups = sail_core::Groups::new([0, 1], [0, 0, 1]);
+/// assert_eq!((groups.images.len(), groups.texts.len()), (2, 3));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Groups {
+    /// The group of every image.
+    pub images: Arc<[u32]>,
+    /// The group of every text, in all caption sets.
+    pub texts: Arc<[u32]>,
+}
+
+impl Groups {
+    /// Creates groups of images and texts.
+    pub fn new(images: impl Into<Arc<[u32]>>, texts: impl Into<Arc<[u32]>>) -> Self {
+        Self { images: images.into(), texts: texts.into() }
+    }
+
+    /// Creates groups of rows, each with an image and its texts.
+    pub fn of_rows(rows: impl Into<Arc<[u32]>>) -> Self {
+        let images = rows.into();
+        Self { texts: images.clone(), images }
+    }
 }
 
 /// The value of a loss and its gradients with respect to all inputs, without an autodiff graph.
@@ -26,7 +60,7 @@ pub struct LossGradients {
     pub value: Tensor<1>,
     /// `d value / d images`, `[batch, dim]`.
     pub images: Tensor<2>,
-    /// `d value / d texts`, `[batch, dim]` per caption set.
+    /// `d value / d texts`, in the shape of each caption set.
     pub texts: Vec<Tensor<2>>,
     /// `d value / d log_scale`, `[1]`.
     pub log_scale: Tensor<1>,
@@ -38,14 +72,27 @@ pub struct LossGradients {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LossError {
-    /// A caption set and the images have different shapes.
-    #[error("caption set {set} has shape {found:?}, expected {expected:?}, the shape of the images")]
+    /// A caption set does not have the shape of the images or, in a batch with groups, that of the first set.
+    #[error("caption set {set} has shape {found:?}, expected {expected:?}")]
     Shape {
         /// Index of the caption set.
         set: usize,
         /// Its shape.
         found: [usize; 2],
-        /// Shape of the images.
+        /// The expected shape.
+        expected: [usize; 2],
+    },
+    /// The loss does not support groups.
+    #[error(
+        "the loss knows one positive per row, not groups: train with `positives` set to `pair`, or with the sigmoid loss"
+    )]
+    Groups,
+    /// The number of groups is not the number of rows.
+    #[error("the batch has {found:?} groups of images and texts, expected {expected:?}, one for each row")]
+    GroupRows {
+        /// The numbers of groups of images and texts.
+        found: [usize; 2],
+        /// The numbers of rows of images and texts.
         expected: [usize; 2],
     },
     /// The loss does not support this number of caption sets.
@@ -87,6 +134,7 @@ pub trait ContrastiveLoss: Send + Sync {
             texts: batch.texts.into_iter().map(leaf).collect(),
             log_scale: leaf(batch.log_scale),
             bias: leaf(batch.bias),
+            groups: batch.groups,
         };
         let value = self.forward(leaves.clone())?;
         let gradients = value.backward();
@@ -144,10 +192,24 @@ impl EmbeddingBatch {
     /// Checks the shapes and returns the number of rows.
     ///
     /// # Errors
-    /// Returns [`LossError`] if there is no caption set, a caption set has another shape than the images, or the batch has
-    /// fewer than two rows.
+    /// Returns [`LossError`] if there is no caption set, a caption set has another shape than the images, the batch has
+    /// fewer than two rows, or it has groups.
     pub fn checked_rows(&self) -> Result<usize, LossError> {
-        let expected = self.images.dims();
+        let [rows, _] = self.checked_shape()?;
+        if self.groups.is_some() { Err(LossError::Groups) } else { Ok(rows) }
+    }
+
+    /// Checks the shapes of a batch that may have groups, and returns the number of images and that of the texts in a caption
+    /// set. Without groups both are equal.
+    ///
+    /// # Errors
+    /// As [`checked_rows`](Self::checked_rows), and [`LossError::GroupRows`] for another number of groups than rows.
+    pub fn checked_shape(&self) -> Result<[usize; 2], LossError> {
+        let [rows, dim] = self.images.dims();
+        let expected = match (&self.groups, self.texts.first()) {
+            (Some(_), Some(texts)) => [texts.dims()[0], dim],
+            _ => [rows, dim],
+        };
         if self.texts.is_empty() {
             return Err(LossError::CaptionSets { found: 0, expected: "at least 1" });
         }
@@ -157,9 +219,16 @@ impl EmbeddingBatch {
                 return Err(LossError::Shape { set, found, expected });
             }
         }
-        match expected[0] {
-            rows @ 2.. => Ok(rows),
-            found => Err(LossError::TooSmall { found }),
+        let shape = [rows, expected[0]];
+        if let Some(Groups { images, texts }) = &self.groups {
+            let found = [images.len(), texts.len()];
+            if found != shape {
+                return Err(LossError::GroupRows { found, expected: shape });
+            }
+        }
+        match shape {
+            [images, texts] if images >= 2 && texts >= 1 => Ok(shape),
+            [images, texts] => Err(LossError::TooSmall { found: images.min(texts) }),
         }
     }
 }

@@ -67,6 +67,8 @@ pub struct PairBatch {
     pub images: Vec<f32>,
     /// Caption features of each set, `[rows, caption dim]`, row-major.
     pub texts: Vec<Vec<f32>>,
+    /// The image row of each pair in its source. Pairs of one image have the same.
+    pub image_rows: Vec<u32>,
     /// Number of pairs.
     pub rows: usize,
 }
@@ -333,7 +335,8 @@ impl Pairs {
         let texts = (0..self.caption_sets())
             .map(|set| gather_checked_parallel(&*self.captions[set].source, &caption_rows(set)?))
             .collect::<Result<_, _>>()?;
-        Ok(PairBatch { images, texts, rows: pairs.len() })
+        let image_rows = rows.into_iter().map(|row| row as u32).collect();
+        Ok(PairBatch { images, texts, image_rows, rows: pairs.len() })
     }
 
     /// Samples a caption row for each pair.

@@ -13,8 +13,7 @@ pub enum CaptionSampling {
     /// One of them, sampled anew in every epoch: an epoch has as many samples as images.
     #[default]
     Random,
-    /// Each of them once: an epoch has as many samples as captions. Two captions of one image may meet in a batch, where
-    /// each is a negative of the other's image.
+    /// Each of them once: an epoch has as many samples as captions. Two captions of one image may meet in a batch.
     All,
 }
 
@@ -219,6 +218,7 @@ mod tests {
         let samples = Samples::new(pairs(), CaptionSampling::All, &[]).unwrap();
         let batch = epoch(&samples, 3);
         assert_eq!(batch.rows, 19);
+        assert!(batch.images.iter().zip(&batch.image_rows).all(|(image, row)| *image == *row as f32 + 1.0));
         let mut texts = batch.texts[0].clone();
         for (image, text) in batch.images.iter().zip(&texts) {
             assert_eq!((text / 10.0).floor(), *image);

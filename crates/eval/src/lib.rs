@@ -40,9 +40,11 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod block;
+mod chance_recall;
 mod cosines;
 mod error;
 mod groups;
+mod mean_interval;
 #[cfg(feature = "measures")]
 mod measures;
 mod pair_choice;
@@ -58,8 +60,10 @@ mod winoground;
 mod zero_shot;
 
 pub use block::BlockSize;
+pub use chance_recall::chance_recall;
 pub use cosines::cosines;
 pub use error::EvalError;
+pub use mean_interval::MeanInterval;
 #[cfg(feature = "measures")]
 pub use measures::{
     Asif, Cka, KMeansOptions, KnnOptions, LinearAligner, LinearProbe, LinearProbeOptions, Measured,

@@ -1,10 +1,11 @@
 //! The trained head: two sides and the logit scale.
 
-use burn::module::{Module, ModuleMapper, Param};
+use burn::module::Module;
 use burn::nn::{LayerNorm, LayerNormConfig, Linear};
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 use sail_core::{AlignmentHead, Check, ConfigError, HeadError, Provenance, Side, ensure};
 
+use crate::cast::Cast;
 use crate::products::Products;
 use crate::{HeadConfig, Holdout, LogitScale, Projector, SideConfig, Translation, WeightInit, linear};
 
@@ -19,16 +20,6 @@ pub struct HeadSide {
     dtype: FloatDType,
     #[module(skip)]
     products: Products,
-}
-
-/// Casts parameters within the graph, so that gradients reach the original parameters.
-struct Cast(FloatDType);
-
-impl ModuleMapper for Cast {
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let (id, tensor, mapper) = param.consume();
-        Param::from_mapped_value(id, tensor.cast(self.0), mapper)
-    }
 }
 
 impl HeadSide {
@@ -68,9 +59,13 @@ impl HeadSide {
             // Batch norm accumulates its statistics in the dtype of its parameters, and the complement of a weighted cosine is a
             // difference of nearly equal numbers.
             Projector::ShareLock(_) | Projector::WeightedCosine(_) => None,
-            projector => Some(match Products::on_cpu(dtype, device) {
-                Some(products) => Self { products, ..self.clone() },
-                None => {
+            projector => Some(match (Products::on_cpu(dtype, device), projector) {
+                (Some(products), _) => Self { products, ..self.clone() },
+                // It has norms of its own, and casts around them.
+                (None, Projector::ResidualMlp(layer)) => {
+                    Self { projector: Projector::ResidualMlp(layer.computing_in(dtype)), ..self.clone() }
+                }
+                (None, projector) => {
                     let projector = projector.clone().map(&mut Cast(dtype));
                     Self { projector, dtype, ..self.clone() }
                 }

@@ -21,6 +21,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod alignment;
+mod cast;
 mod config;
 mod file;
 mod gated_mlp;
@@ -33,6 +34,7 @@ mod mlp;
 mod products;
 mod projector;
 mod reference;
+mod residual_mlp;
 mod sharelock;
 mod weighted_cosine;
 
@@ -46,5 +48,6 @@ pub use logit_scale::LogitScale;
 pub use mlp::Mlp;
 pub use projector::{Projector, ProjectorConfig};
 pub use reference::ExportFormat;
+pub use residual_mlp::ResidualMlp;
 pub use sharelock::ShareLock;
 pub use weighted_cosine::WeightedCosine;

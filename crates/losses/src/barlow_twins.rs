@@ -42,6 +42,7 @@ const EPSILON: f64 = 1e-8;
 ///     texts: vec![embeddings],
 ///     log_scale: Tensor::zeros([1], &device),
 ///     bias: Tensor::zeros([1], &device),
+///     groups: None,
 /// };
 /// // Each column correlates with itself and anticorrelates with the other: C = [[1, -1], [-1, 1]].
 /// let loss = BarlowTwinsLoss::new().forward(batch)?.into_scalar::<f32>();

@@ -65,6 +65,7 @@ pub enum Direction {
 ///     texts: vec![embeddings],
 ///     log_scale: Tensor::zeros([1], &device),
 ///     bias: Tensor::zeros([1], &device),
+///     groups: None,
 /// };
 /// // The logit of the matching text is 1, that of the other text 0.
 /// let loss = InfoNceLoss::new().forward(batch)?.into_scalar::<f32>();
@@ -131,7 +132,7 @@ impl ContrastiveLoss for InfoNceLoss {
 
     fn gradients(&self, batch: EmbeddingBatch) -> Result<LossGradients, LossError> {
         let batch_rows = batch.checked_rows()?;
-        let EmbeddingBatch { images, texts, log_scale, bias } = batch;
+        let EmbeddingBatch { images, texts, log_scale, bias, .. } = batch;
         let divisor = batch_rows as f64 * texts.len() as f64;
         let scale = log_scale.exp().unsqueeze::<2>();
         let scaled = images.clone() * scale.clone();

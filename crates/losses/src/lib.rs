@@ -13,7 +13,8 @@
 //! - *Losses hold no parameters.* Logit scale and bias arrive with the batch, because they belong to the head, which
 //!   saves, clamps and optimises them.
 //! - *Extra positives are a property of the batch, not of the loss.* A batch has one or more caption sets, and each loss
-//!   documents its reduction over them; there is no separate multi-positive loss.
+//!   documents its reduction over them; a batch with [`Groups`](sail_core::Groups) has several positives in a row. There is no
+//!   separate multi-positive loss.
 //! - *Closed-form gradients, in tiles.* The sigmoid loss and InfoNCE override
 //!   [`gradients`](sail_core::ContrastiveLoss::gradients), which training calls: value and gradients tile by tile,
 //!   without a graph and without a `[batch, batch]` matrix, so memory grows with `batch * dim`. Their differentiable
@@ -34,6 +35,7 @@ mod diagonal;
 mod host;
 mod info_nce;
 mod logistic;
+mod positives;
 mod products;
 mod sigmoid;
 mod softmax;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::diagonal::flip_diagonal;
 use crate::logistic::{LogisticTerms, logistic_terms, softplus};
+use crate::positives::Positives;
 use crate::products::Products;
 use crate::statistics::sigmoid_statistics;
 use crate::tiles::{TILE_SIZE, accumulators, backpropagate, rows, tiles, workspace};
@@ -70,6 +71,10 @@ impl Named for Blocks {
 /// where `n` is `batch^2` or `batch` ([`Normalization`]). Each extra caption set adds a block of pairs with
 /// the images, whose positives are on its own diagonal ([`Blocks`]); captions are never compared with captions.
 ///
+/// In a batch with [`Groups`](sail_core::Groups) the positives of a block are all pairs of equal groups. Each of the `k`
+/// positives of an image has the weight `1 / k`, so every image counts as one positive, and `n` is
+/// `images * texts` or `images`.
+///
 /// From Zhai et al. 2023, "Sigmoid Loss for Language Image Pre-Training" (arXiv 2303.15343); divided by the
 /// pair count and with extra positives in Zhang et al. 2024, SAIL (arXiv 2412.04616).
 ///
@@ -77,7 +82,7 @@ impl Named for Blocks {
 /// `batch * dim`, not with `batch^2`. [`forward`](ContrastiveLoss::forward) materialises the whole matrix.
 ///
 /// # Shapes
-/// - images and each caption set: `[batch, dim]`, `batch` at least 2
+/// - images and each caption set: `[batch, dim]`, `batch` at least 2; with groups `[images, dim]` and `[texts, dim]`
 /// - value: `[1]`
 ///
 /// # Examples
@@ -93,6 +98,7 @@ impl Named for Blocks {
 ///     texts: vec![embeddings],
 ///     log_scale: Tensor::from_floats([20f32.ln()], &device),
 ///     bias: Tensor::from_floats([-10.0], &device),
+///     groups: None,
 /// };
 /// // The logits of positives are 10, those of negatives -10: the loss of every pair is ln(1 + exp(-10)).
 /// let loss = SigmoidLoss::new().gradients(batch)?.value.into_scalar::<f32>();
@@ -144,11 +150,10 @@ impl SigmoidLoss {
     }
 
     /// The divisor of the sum over the pairs of all blocks.
-    fn divisor(self, rows: usize, sets: usize) -> f64 {
-        let rows = rows as f64;
+    fn divisor(self, [rows, columns]: [usize; 2], sets: usize) -> f64 {
         let block = match self.normalization {
-            Normalization::PairCount => rows * rows,
-            Normalization::Batch => rows,
+            Normalization::PairCount => rows as f64 * columns as f64,
+            Normalization::Batch => rows as f64,
         };
         match self.blocks {
             Blocks::Mean => block * sets as f64,
@@ -159,34 +164,47 @@ impl SigmoidLoss {
 
 impl ContrastiveLoss for SigmoidLoss {
     fn forward(&self, batch: EmbeddingBatch) -> Result<Tensor<1>, LossError> {
-        let divisor = self.divisor(batch.checked_rows()?, batch.texts.len());
+        let shape = batch.checked_shape()?;
+        let divisor = self.divisor(shape, batch.texts.len());
         let images = batch.images * batch.log_scale.exp().unsqueeze();
-        let block = |texts| softplus(signed_logits(images.clone(), texts, batch.bias.clone())).sum();
+        let of_batch = Positives::new(batch.groups.as_ref());
+        let block = |texts: Tensor<2>| {
+            let logits = images.clone().matmul(texts.transpose()) + batch.bias.clone().unsqueeze();
+            match &of_batch {
+                Positives::Diagonal => softplus(flip_diagonal(logits)).sum(),
+                Positives::Groups { .. } => {
+                    let [labels, weights] = of_batch.dense(shape, &logits.device());
+                    (softplus(logits * labels) * weights).sum()
+                }
+            }
+        };
         let blocks = batch.texts.into_iter().map(block).collect();
         Ok(Tensor::cat(blocks, 0).sum() / divisor)
     }
 
     fn gradients(&self, batch: EmbeddingBatch) -> Result<LossGradients, LossError> {
-        let divisor = self.divisor(batch.checked_rows()?, batch.texts.len());
-        let EmbeddingBatch { images, texts, log_scale, bias } = batch;
+        let shape = batch.checked_shape()?;
+        let divisor = self.divisor(shape, batch.texts.len());
+        let positives = Positives::new(batch.groups.as_ref());
+        let EmbeddingBatch { images, texts, log_scale, bias, .. } = batch;
         let scale = log_scale.exp().unsqueeze::<2>();
         let scaled = images.clone() * scale.clone();
 
         let products = Products::new(self.precision, &images.device());
-        let tiles = tiles(images.dims()[0], self.tile_size);
+        let [row_tiles, column_tiles] = shape.map(|rows| tiles(rows, self.tile_size));
         let mut value = bias.zeros_like();
         let mut d_bias = bias.zeros_like();
-        let mut d_images = accumulators(&images, &tiles);
+        let mut d_images = accumulators(&images, &row_tiles);
         let mut d_texts = Vec::with_capacity(texts.len());
         for texts in texts {
-            let mut d_set = accumulators(&texts, &tiles);
-            for (r, row) in tiles.iter().enumerate() {
+            let mut d_set = accumulators(&texts, &column_tiles);
+            for (r, row) in row_tiles.iter().enumerate() {
                 let scaled = rows(&scaled, row);
-                for (c, column) in tiles.iter().enumerate() {
+                for (c, column) in column_tiles.iter().enumerate() {
                     let texts = rows(&texts, column);
                     let logits = products.matmul(scaled.clone(), texts.clone().transpose());
                     let LogisticTerms { loss, d_logits, d_bias: d_bias_of_tile } =
-                        logistic_terms(logits, &bias, r == c);
+                        logistic_terms(logits, &bias, positives.of_tile(row, column));
                     value = value + loss;
                     d_bias = d_bias + d_bias_of_tile;
                     backpropagate(
@@ -230,9 +248,4 @@ impl ContrastiveLoss for SigmoidLoss {
     fn workspace(&self, rows: usize, dim: usize, caption_sets: usize) -> Option<usize> {
         Some(workspace(self.tile_size, rows, dim, caption_sets))
     }
-}
-
-/// `-label * logit` of every pair, `[batch, batch]`, whose softplus is the loss of the pair.
-fn signed_logits(scaled_images: Tensor<2>, texts: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
-    flip_diagonal(scaled_images.matmul(texts.transpose()) + bias.unsqueeze())
 }

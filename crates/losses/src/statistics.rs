@@ -6,6 +6,7 @@ use sail_core::{EmbeddingBatch, LossError, LossStatistics};
 
 use crate::diagonal::{diagonal, with_diagonal};
 use crate::logistic::softplus;
+use crate::positives::{Positives, TilePositives, add_at, select, tensors};
 use crate::tiles::{rows, tiles};
 
 /// A logit with a softplus of 0 that counts as a correct negative, which excludes positives from the sums of negatives.
@@ -17,23 +18,36 @@ pub(crate) fn sigmoid_statistics(
     batch: EmbeddingBatch,
     tile_size: NonZeroUsize,
 ) -> Result<LossStatistics, LossError> {
-    let count = batch.checked_rows()? as f64;
+    let shape = batch.checked_shape()?;
     let sets = batch.texts.len() as f64;
-    let EmbeddingBatch { images, texts, log_scale, bias } = batch;
+    let of_batch = Positives::new(batch.groups.as_ref());
+    let EmbeddingBatch { images, texts, log_scale, bias, .. } = batch;
     let scaled = images * log_scale.exp().unsqueeze();
-    let tiles = tiles(scaled.dims()[0], tile_size);
+    let [row_tiles, column_tiles] = shape.map(|rows| tiles(rows, tile_size));
     let zero = || bias.zeros_like();
     let [mut positive_loss, mut negative_loss, mut true_positives, mut false_positives] =
         [zero(), zero(), zero(), zero()];
     for texts in &texts {
-        for (r, row) in tiles.iter().enumerate() {
+        for row in &row_tiles {
             let scaled = rows(&scaled, row);
-            for (c, column) in tiles.iter().enumerate() {
+            for column in &column_tiles {
                 let mut logits =
                     scaled.clone().matmul(rows(texts, column).transpose()) + bias.clone().unsqueeze();
-                if r == c {
-                    let positives = diagonal(logits.clone());
-                    logits = with_diagonal(logits, positives.full_like(EXCLUDED));
+                let positives = match of_batch.of_tile(row, column) {
+                    TilePositives::Diagonal => {
+                        let positives = diagonal(logits.clone());
+                        logits = with_diagonal(logits, positives.full_like(EXCLUDED));
+                        Some(positives)
+                    }
+                    TilePositives::Listed(listed) if listed.is_empty() => None,
+                    TilePositives::Listed(listed) => {
+                        let (indices, _) = tensors(&listed, &logits.device());
+                        let positives = select(&logits, &indices);
+                        logits = add_at(logits, &indices, -positives.clone() + EXCLUDED);
+                        Some(positives)
+                    }
+                };
+                if let Some(positives) = positives {
                     positive_loss = positive_loss + softplus(-positives.clone()).sum();
                     true_positives = true_positives + positives.greater_elem(0.0).float().sum();
                 }
@@ -42,7 +56,8 @@ pub(crate) fn sigmoid_statistics(
             }
         }
     }
-    let (positives, negatives) = (count * sets, count * (count - 1.0) * sets);
+    let count = of_batch.count(shape);
+    let [positives, negatives] = [count, shape[0] * shape[1] - count].map(|count| count as f64 * sets);
     Ok(LossStatistics {
         positive_loss: positive_loss / positives,
         negative_loss: negative_loss / negatives,
@@ -89,6 +104,7 @@ mod tests {
             texts: texts.iter().map(|texts| tensor(texts)).collect(),
             log_scale: Tensor::from_floats([(scale as f32).ln()], &device),
             bias: Tensor::from_floats([bias as f32], &device),
+            groups: None,
         };
         // Both kinds have correctly and incorrectly classified pairs.
         assert!((0..2).all(|kind| correct[kind] > 0.0 && correct[kind] < counts[kind]));

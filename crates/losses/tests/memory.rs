@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use burn::tensor::{Device, Distribution, Tensor};
-use sail_core::{ContrastiveLoss, EmbeddingBatch, l2_normalize};
+use sail_core::{ContrastiveLoss, EmbeddingBatch, Groups, l2_normalize};
 use sail_losses::{InfoNceLoss, SigmoidLoss};
 
 /// Peak resident memory of this process, in MiB.
@@ -23,11 +23,16 @@ fn memory_is_not_quadratic_in_the_batch_size() {
         texts: vec![random(), random()],
         log_scale: Tensor::from_floats([20f32.ln()], &device),
         bias: Tensor::from_floats([-10.0], &device),
+        groups: None,
     };
-    let losses: [&dyn ContrastiveLoss; 2] = [&SigmoidLoss::new(), &InfoNceLoss::new()];
-    for loss in losses {
+    // Every image occurs twice.
+    let groups = Groups::of_rows((0..rows as u32).map(|row| row / 2).collect::<Vec<_>>());
+    let grouped = EmbeddingBatch { groups: Some(groups), ..batch.clone() };
+    let cases: [(&dyn ContrastiveLoss, _); 3] =
+        [(&SigmoidLoss::new(), batch.clone()), (&InfoNceLoss::new(), batch), (&SigmoidLoss::new(), grouped)];
+    for (loss, batch) in cases {
         let before = peak();
-        let gradients = loss.gradients(batch.clone()).unwrap();
+        let gradients = loss.gradients(batch).unwrap();
         assert!(gradients.value.into_scalar::<f32>() > 0.0);
         // One matrix of all pairs takes 256 MiB.
         let grown = peak() - before;

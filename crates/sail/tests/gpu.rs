@@ -72,6 +72,7 @@ fn random([rows, dim, sets]: [usize; 3], scale: f32, bias: f32, device: &Device)
         images: moved(l2_normalize(images.clone())),
         log_scale: Tensor::from_floats([scale.ln()], device),
         bias: Tensor::from_floats([bias], device),
+        groups: None,
     }
 }
 
@@ -165,6 +166,7 @@ fn gradients_of_a_loss_near_zero_do_not_underflow() {
             texts: vec![embeddings],
             log_scale: Tensor::from_floats([40f32.ln()], device),
             bias: Tensor::from_floats([-20.0], device),
+            groups: None,
         }
     };
     compare("Sigmoid", &device, batch, [5e-5, 21.0 * 1e-7]);

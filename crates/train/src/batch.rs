@@ -1,6 +1,7 @@
 //! Batches of features, prefetched and moved to a device.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::Scope;
 
@@ -8,24 +9,34 @@ use burn::tensor::{Device, Tensor, TensorData};
 use sail_core::FeatureError;
 use sail_data::{BatchSampler, PairBatch, Samples};
 
-/// A batch of paired features on a device. Row `i` of the images belongs with row `i` of every caption set.
+use crate::Positives;
+use crate::mixup::Mixup;
+
+/// A batch of paired features on a device. Row `i` of the images belongs with row `i` of every caption set, and with the
+/// other rows of its group if there are groups.
 #[derive(Debug, Clone)]
 pub struct AlignmentBatch {
     /// Image features, `[batch, image_dim]`.
     pub images: Tensor<2>,
     /// Text features of each caption set, `[batch, text_dim]`.
     pub texts: Vec<Tensor<2>>,
+    /// The group of each row, such as its image, if rows of the same group are positives of each other.
+    pub groups: Option<Arc<[u32]>>,
 }
 
 impl AlignmentBatch {
     /// Moves a batch to a device.
-    pub fn new(batch: PairBatch, device: &Device) -> Self {
+    pub fn new(batch: PairBatch, positives: Positives, device: &Device) -> Self {
         let rows = batch.rows;
         let matrix = |values: Vec<f32>| {
             let dim = values.len() / rows.max(1);
             Tensor::from_data(TensorData::new(values, [rows, dim]), device)
         };
-        Self { images: matrix(batch.images), texts: batch.texts.into_iter().map(matrix).collect() }
+        let groups = match positives {
+            Positives::Pair => None,
+            Positives::Image => Some(batch.image_rows.into()),
+        };
+        Self { images: matrix(batch.images), texts: batch.texts.into_iter().map(matrix).collect(), groups }
     }
 
     /// Returns the number of pairs.
@@ -38,7 +49,7 @@ impl AlignmentBatch {
         self.len() == 0
     }
 
-    /// Returns a range of the pairs.
+    /// Returns the features of a range of the pairs.
     pub(crate) fn slice(&self, rows: Range<usize>) -> Self {
         self.map(|x| x.clone().slice(rows.clone()))
     }
@@ -49,29 +60,48 @@ impl AlignmentBatch {
     }
 
     fn map(&self, f: impl Fn(&Tensor<2>) -> Tensor<2>) -> Self {
-        Self { images: f(&self.images), texts: self.texts.iter().map(f).collect() }
+        Self { images: f(&self.images), texts: self.texts.iter().map(f).collect(), groups: None }
     }
 }
 
-/// Reads batches on a separate thread, up to `depth` batches ahead of the receiver.
-pub(crate) fn prefetch<'scope>(
-    scope: &'scope Scope<'scope, '_>,
-    samples: Samples,
-    sampler: BatchSampler,
-    steps: Range<usize>,
-    seed: u64,
-    depth: usize,
-) -> Receiver<Result<PairBatch, FeatureError>> {
-    let (sender, receiver) = sync_channel(depth);
-    scope.spawn(move || {
-        for step in steps {
-            let (epoch, step) = (step / sampler.steps_per_epoch(), step % sampler.steps_per_epoch());
-            let batch = samples.batch(&sampler.indices(epoch as u64, step), epoch as u64, seed);
-            // The receiver is dropped when the run stops early.
-            if sender.send(batch).is_err() {
-                return;
-            }
+/// The batch of every step, as a function of the step alone.
+pub(crate) struct Batches {
+    pub(crate) samples: Samples,
+    pub(crate) sampler: BatchSampler,
+    pub(crate) mixup: Option<Mixup>,
+    pub(crate) seed: u64,
+}
+
+impl Batches {
+    fn read(&self, step: usize) -> Result<PairBatch, FeatureError> {
+        let steps = self.sampler.steps_per_epoch();
+        let of = |sampler: &BatchSampler| {
+            let epoch = (step / steps) as u64;
+            self.samples.batch(&sampler.indices(epoch, step % steps), epoch, self.seed)
+        };
+        let batch = of(&self.sampler)?;
+        match &self.mixup {
+            Some(mixup) => Ok(mixup.mix(batch, &of(mixup.partners())?, step)),
+            None => Ok(batch),
         }
-    });
-    receiver
+    }
+
+    /// Reads batches on a separate thread, up to `depth` batches ahead of the receiver.
+    pub(crate) fn prefetch<'scope>(
+        self,
+        scope: &'scope Scope<'scope, '_>,
+        steps: Range<usize>,
+        depth: usize,
+    ) -> Receiver<Result<PairBatch, FeatureError>> {
+        let (sender, receiver) = sync_channel(depth);
+        scope.spawn(move || {
+            for step in steps {
+                // The receiver is dropped when the run stops early.
+                if sender.send(self.read(step)).is_err() {
+                    return;
+                }
+            }
+        });
+        receiver
+    }
 }

@@ -9,7 +9,7 @@ use sail_data::{BatchSampler, Pairs};
 use sail_eval::{BlockSize, Retrieval, project_images, project_texts, retrieval};
 
 use crate::record::mean_recall;
-use crate::{AlignmentBatch, AlignmentStep, TrainError};
+use crate::{AlignmentBatch, AlignmentStep, Positives, TrainError};
 
 /// Batch size of the head in an evaluation.
 const ROWS: usize = 1024;
@@ -90,7 +90,7 @@ impl HoldoutRetrieval {
         let mut sum = 0.0;
         for step in 0..sampler.steps_per_epoch() {
             let batch = self.pairs.batch(&sampler.indices(0, step), 0, 0)?;
-            sum += self.step.loss(head, AlignmentBatch::new(batch, &device))?;
+            sum += self.step.loss(head, AlignmentBatch::new(batch, Positives::Pair, &device))?;
         }
         Ok(Some(sum / sampler.steps_per_epoch() as f64))
     }

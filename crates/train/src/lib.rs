@@ -31,12 +31,14 @@ mod learning_rate;
 mod lion;
 mod loss_scale;
 mod memory;
+mod mixup;
 mod model;
 mod observer;
 mod optimizer;
 mod optimizer_config;
 mod outcome;
 mod parameters;
+mod positives;
 mod precision;
 #[cfg(feature = "progress")]
 mod progress;
@@ -62,6 +64,7 @@ pub use optimizer::optimizer;
 pub use optimizer_config::OptimizerConfig;
 pub use outcome::{Best, Finish, Outcome, Plan};
 pub use parameters::ParameterGroup;
+pub use positives::Positives;
 #[cfg(feature = "progress")]
 pub use progress::Progress;
 pub use record::{EvaluationRecord, History, PairStatistics, StepRecord, StepStatistics};

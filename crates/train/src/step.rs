@@ -6,7 +6,8 @@ use std::sync::Arc;
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, Tensor};
 use sail_core::{
-    AlignmentHead, ContrastiveLoss, Dtype, EmbeddingBatch, LossGradients, LossStatistics, Side, l2_normalize,
+    AlignmentHead, ContrastiveLoss, Dtype, EmbeddingBatch, Groups, LossGradients, LossStatistics, Side,
+    l2_normalize,
 };
 use sail_support::ranges;
 
@@ -28,7 +29,7 @@ use crate::{AlignmentBatch, TrainError, precision};
 /// let device = Device::flex().autodiff();
 /// let head = Head::new(&HeadConfig::new(12, 8, 16, ProjectorConfig::Linear {}), 0, &device)?;
 /// let random = |dim| Tensor::random([4, dim], Distribution::Default, &device);
-/// let batch = AlignmentBatch { images: random(12), texts: vec![random(8)] };
+/// let batch = AlignmentBatch { images: random(12), texts: vec![random(8)], groups: None };
 /// let step = AlignmentStep::new(Arc::new(SigmoidLoss::new())).gradients(&head, batch)?;
 /// assert!(step.loss.into_scalar::<f32>() > 0.0 && !step.gradients.is_empty());
 /// # Ok::<(), sail_train::TrainError>(())
@@ -130,9 +131,10 @@ impl AlignmentStep {
 
     /// Computes the loss of a batch without gradients.
     pub(crate) fn loss<H: AlignmentHead>(&self, head: &H, batch: AlignmentBatch) -> Result<f64, TrainError> {
+        let groups = batch.groups.clone().map(Groups::of_rows);
         let (images, texts) = self.embed(head, batch)?;
         let (log_scale, bias) = (head.log_scale(), head.bias());
-        let loss = self.loss.gradients(EmbeddingBatch { images, texts, log_scale, bias })?;
+        let loss = self.loss.gradients(EmbeddingBatch { images, texts, log_scale, bias, groups })?;
         Ok(f64::from(loss.value.try_into_scalar::<f32>()?))
     }
 
@@ -142,9 +144,10 @@ impl AlignmentStep {
         head: &H,
         batch: AlignmentBatch,
     ) -> Result<StepGradients, TrainError> {
+        let groups = batch.groups.clone();
         let (images, texts) = self.embed(head, batch)?;
         let leaves = texts.iter().map(|texts| texts.clone().inner()).collect();
-        let loss = self.loss_gradients(head, images.clone().inner(), leaves)?;
+        let loss = self.loss_gradients(head, images.clone().inner(), leaves, groups)?;
         let sum = logit_surrogate(head, &loss.scaled) + surrogate(images, loss.scaled.images.clone());
         let sum =
             texts.into_iter().zip(&loss.scaled.texts).fold(sum, |sum, (x, g)| sum + surrogate(x, g.clone()));
@@ -165,6 +168,7 @@ impl AlignmentStep {
         let home = head.log_scale().device().inner();
         let sets = batch.texts.len();
         let shares = self.shares(head, &batch, share, micro_batch);
+        let groups = batch.groups.clone();
         drop(batch);
 
         let (mut images, mut texts) = (Vec::new(), vec![Vec::new(); sets]);
@@ -178,7 +182,8 @@ impl AlignmentStep {
             shares.push(share);
         }
         let join = |parts| Tensor::cat(parts, 0);
-        let loss = self.loss_gradients(head, join(images), texts.into_iter().map(join).collect())?;
+        let texts = texts.into_iter().map(join).collect();
+        let loss = self.loss_gradients(head, join(images), texts, groups)?;
 
         let mut start = 0;
         let with_gradients = shares.into_iter().map(|share| {
@@ -234,9 +239,11 @@ impl AlignmentStep {
         head: &H,
         images: Tensor<2>,
         texts: Vec<Tensor<2>>,
+        groups: Option<Arc<[u32]>>,
     ) -> Result<EvaluatedLoss, TrainError> {
         let [log_scale, bias] = [head.log_scale(), head.bias()].map(Tensor::inner);
-        let batch = EmbeddingBatch { images, texts, log_scale, bias };
+        let groups = groups.map(Groups::of_rows);
+        let batch = EmbeddingBatch { images, texts, log_scale, bias, groups };
         let statistics = if self.statistics { self.loss.statistics(batch.clone())? } else { None };
         let gradients = self.loss.gradients(batch)?;
         let value = gradients.value.clone();

@@ -186,8 +186,8 @@ impl<'a, H: AlignmentHead> Trainer<'a, H> {
         let mut elapsed = Duration::ZERO;
         for _ in 0..2 {
             let start = Instant::now();
-            let batch =
-                AlignmentBatch::new(self.parts.pairs.batch(&indices, 0, self.parts.config.seed)?, &device);
+            let TrainConfig { seed, positives, .. } = self.parts.config;
+            let batch = AlignmentBatch::new(self.parts.pairs.batch(&indices, 0, seed)?, positives, &device);
             let found = self.step(&plan).gradients(&head, batch)?;
             found.loss.try_into_data()?;
             elapsed = start.elapsed();
@@ -250,8 +250,13 @@ impl<'a, H: AlignmentHead> Trainer<'a, H> {
         for device in [&device].into_iter().chain(&self.devices) {
             precision::check(self.parts.config.precision, device)?;
         }
-        let batch = self.parts.pairs.batch(&[0, 1], 0, self.parts.config.seed)?;
+        let TrainConfig { seed, positives, .. } = self.parts.config;
+        let batch = self.parts.pairs.batch(&[0, 1], 0, seed)?;
         let step = AlignmentStep::new(self.parts.loss.clone()).with_precision(self.parts.config.precision);
-        check_finite("the loss", step.loss(&self.parts.head.valid(), AlignmentBatch::new(batch, &device))?, 0)
+        check_finite(
+            "the loss",
+            step.loss(&self.parts.head.valid(), AlignmentBatch::new(batch, positives, &device))?,
+            0,
+        )
     }
 }

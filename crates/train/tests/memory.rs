@@ -37,7 +37,7 @@ fn micro_batches_store_neither_all_logits_nor_all_activations() {
     let device = Device::flex().autodiff();
     let rows = 8192;
     let random = || Tensor::<2>::random([rows, 16], Distribution::Normal(0.0, 1.0), &device);
-    let batch = AlignmentBatch { images: random(), texts: vec![random()] };
+    let batch = AlignmentBatch { images: random(), texts: vec![random()], groups: None };
     // 4,096 hidden values per row: 128 MiB per activation of the batch, of which autodiff would keep several.
     let config = HeadConfig::new(16, 16, 8, ProjectorConfig::Glu { width: 256 });
     let head = Head::new(&config, 0, &device).unwrap();

@@ -18,7 +18,7 @@ const ROWS: usize = 24;
 fn batch(rows: usize, caption_sets: usize, device: &Device) -> AlignmentBatch {
     device.seed(3);
     let random = |dim| Tensor::random([rows, dim], Distribution::Normal(0.0, 1.0), device);
-    AlignmentBatch { images: random(10), texts: (0..caption_sets).map(|_| random(6)).collect() }
+    AlignmentBatch { images: random(10), texts: (0..caption_sets).map(|_| random(6)).collect(), groups: None }
 }
 
 /// Compares the gradients of every parameter by the norm of their difference.
@@ -43,17 +43,24 @@ impl ModuleVisitor for Compare<'_> {
 #[test]
 fn gradients_equal_those_of_the_full_batch() {
     let device = Device::flex().autodiff();
-    let losses: [Arc<dyn ContrastiveLoss>; 2] = [Arc::new(SigmoidLoss::new()), Arc::new(InfoNceLoss::new())];
+    // With groups, every image occurs twice or three times.
+    let losses: [(Arc<dyn ContrastiveLoss>, u32); 3] = [
+        (Arc::new(SigmoidLoss::new()), 0),
+        (Arc::new(InfoNceLoss::new()), 0),
+        (Arc::new(SigmoidLoss::new()), 9),
+    ];
     for projector in [
         ProjectorConfig::Linear {},
         ProjectorConfig::MLP,
         ProjectorConfig::Glu { width: 2 },
         ProjectorConfig::SwiGlu { width: 2 },
+        ProjectorConfig::ResidualMlp { expansion: 2, depth: 2, dropout: 0.0 },
     ] {
         let head = Head::new(&HeadConfig::new(10, 6, 8, projector.clone()), 0, &device).unwrap();
-        for loss in &losses {
+        for (loss, groups) in &losses {
             for caption_sets in [1, 3] {
-                let batch = batch(ROWS, caption_sets, &device);
+                let groups = (*groups > 0).then(|| (0..ROWS as u32).map(|row| row % groups).collect());
+                let batch = AlignmentBatch { groups, ..batch(ROWS, caption_sets, &device) };
                 let step = |rows: Option<usize>, others: usize| {
                     let found = AlignmentStep::new(loss.clone())
                         .with_devices(vec![Device::flex(); others])
@@ -91,19 +98,23 @@ fn supports_a_side_without_parameters() {
 }
 
 #[test]
-fn rejects_micro_batches_with_batch_norm() {
+fn rejects_micro_batches_with_batch_norm_or_dropout() {
     let features = |dim: usize| {
         let values = (0..ROWS * dim).map(|i| (i as f32 * 0.37).sin()).collect();
         Arc::new(MatrixFeatures::new(dim, values).unwrap())
     };
-    let sharelock = ProjectorConfig::ShareLock { hidden: 8, layers: 2, dropout: 0.0 };
-    let head = Head::new(&HeadConfig::new(10, 6, 8, sharelock), 0, &Device::flex()).unwrap();
-    let trainer = |rows: usize| {
-        let config = TrainConfig::default().with_batch_size(ROWS).with_epochs(1);
-        let pairs = Pairs::new(features(10), vec![features(6)]).unwrap();
-        Trainer::new(config, head.clone(), Arc::new(SigmoidLoss::new()), pairs)
-            .micro_batch(NonZeroUsize::new(rows).unwrap())
-    };
-    assert!(matches!(trainer(8).check(), Err(TrainError::MicroBatch { rows: 8 })));
-    trainer(ROWS).check().unwrap();
+    for projector in [
+        ProjectorConfig::ShareLock { hidden: 8, layers: 2, dropout: 0.0 },
+        ProjectorConfig::ResidualMlp { expansion: 2, depth: 2, dropout: 0.1 },
+    ] {
+        let head = Head::new(&HeadConfig::new(10, 6, 8, projector), 0, &Device::flex()).unwrap();
+        let trainer = |rows: usize| {
+            let config = TrainConfig::default().with_batch_size(ROWS).with_epochs(1);
+            let pairs = Pairs::new(features(10), vec![features(6)]).unwrap();
+            Trainer::new(config, head.clone(), Arc::new(SigmoidLoss::new()), pairs)
+                .micro_batch(NonZeroUsize::new(rows).unwrap())
+        };
+        assert!(matches!(trainer(8).check(), Err(TrainError::MicroBatch { rows: 8 })));
+        trainer(ROWS).check().unwrap();
+    }
 }

@@ -60,7 +60,7 @@ fn gradients(head: &Head, loss: f32, precision: Dtype, micro_batch: Option<usize
         let values: Vec<f32> = (0..ROWS * dim).map(|i| (12f64.sqrt() * noise(i)) as f32).collect();
         Tensor::<1>::from_floats(values.as_slice(), &device).reshape([ROWS, dim])
     };
-    let batch = AlignmentBatch { images: features(10, 0.4), texts: vec![features(6, 0.7)] };
+    let batch = AlignmentBatch { images: features(10, 0.4), texts: vec![features(6, 0.7)], groups: None };
     let found = AlignmentStep::new(Arc::new(Times(loss)))
         .with_precision(precision)
         .with_micro_batch(micro_batch.and_then(NonZeroUsize::new))
@@ -87,6 +87,7 @@ fn gradients_match_f32_within_the_precision() {
         ProjectorConfig::MLP,
         ProjectorConfig::Glu { width: 2 },
         ProjectorConfig::SwiGlu { width: 2 },
+        ProjectorConfig::ResidualMlp { expansion: 2, depth: 2, dropout: 0.0 },
     ] {
         let head = head(projector.clone());
         let expected = gradients(&head, 1.0, Dtype::F32, None);

@@ -78,7 +78,9 @@ fn check(name: &str, projector: ProjectorConfig, caption_sets: usize, config: Tr
     let images = (images, image_dim);
     for (index, (rows, expected)) in rows.chunks(batches.shape()[1]).zip(losses).enumerate() {
         let texts = texts.iter().map(|texts| gather(texts, rows)).collect();
-        let found = step.gradients(&head, AlignmentBatch { images: gather(&images, rows), texts }).unwrap();
+        let found = step
+            .gradients(&head, AlignmentBatch { images: gather(&images, rows), texts, groups: None })
+            .unwrap();
         let loss = f64::from(found.loss.into_scalar::<f32>());
         head = optimizer.step(rate.at(index), head, found.gradients).clamp_parameters();
         let tolerance = if index == 0 { 1e-6 } else { 1e-3 };

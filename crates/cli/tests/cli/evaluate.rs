@@ -4,7 +4,7 @@ use sail_vl::core::Modality;
 use serde_json::Value;
 
 use crate::benchmark;
-use crate::lab::{IMAGE_DIM, Lab, TEXT_DIM, TRAIN, row};
+use crate::lab::{IMAGE_DIM, Lab, TEXT_DIM, TRAIN, key, row};
 
 /// Twelve classes of two images; the keys of the images begin with the folders of the classes.
 fn zero_shot(folders: [&str; 12], classes: [&str; 12]) -> (Lab, String) {
@@ -80,6 +80,48 @@ fn report_of_a_retrieval_shows_images_below_the_folder_only() {
     // No image at all is the wrong folder.
     std::fs::remove_file(lab.path("photos/a.png")).unwrap();
     lab.run(&format!("{eval} --image-dir photos")).failed(2, &["cannot show", "nor any other image"]);
+}
+
+#[test]
+fn languages_have_rows_with_their_chance_and_missing_captions() {
+    let lab = Lab::new(200);
+    lab.run(&format!("{TRAIN} --holdout 50 --epochs 8 --out run")).succeeded();
+    // Every second image has no caption in this language, and one caption has no image.
+    let rows = (0..201).filter(|item| item % 2 == 0);
+    let rows = rows.map(|item| (key(item), row(item, 1, TEXT_DIM)));
+    lab.store("german", Modality::Text, "language", rows);
+    // A caption of a training image only.
+    lab.store("foreign", Modality::Text, "language", [(key(0), row(0, 1, TEXT_DIM))]);
+    lab.store("other", Modality::Text, "another-model", [(key(0), row(0, 1, TEXT_DIM))]);
+    let eval = "eval retrieval --head run/head.safetensors --images images --texts texts --holdout";
+    let found =
+        lab.run(&format!("{eval} --language more=more --language de=german --json")).succeeded().json();
+    let [texts, more, german] = [0, 1, 2].map(|index| &found["languages"][index]);
+    assert_eq!(
+        (&texts["language"], &texts["i2t"], &texts["t2i"]),
+        (&"texts".into(), &found["i2t"], &found["t2i"])
+    );
+    assert_eq!(
+        (&more["n_images"], &more["n_texts"], &more["missing_images"]),
+        (&50.into(), &50.into(), &0.into())
+    );
+    assert_eq!(more["chance"]["t2i"]["r@1"], 2.0);
+    let (images, missing) =
+        (german["n_images"].as_u64().unwrap(), german["missing_images"].as_u64().unwrap());
+    assert!(images > 10 && missing > 10 && images + missing == 50, "{german}");
+    assert_eq!(german["pairing"]["captions"][0]["matched"], 100);
+
+    let text = lab.run(&format!("{eval} --language de=german --report out.html")).succeeded().out;
+    let line = text.lines().find(|line| line.starts_with("de ")).unwrap();
+    assert_eq!(line.split_whitespace().nth(2), Some(missing.to_string().as_str()), "{text}");
+    assert!(String::from_utf8(lab.read("out.html")).unwrap().contains("Languages"));
+    for (option, code, words) in [
+        ("--language german", 2, ["NAME=FEATURES", "de="]),
+        ("--language xx=foreign", 2, ["xx=foreign", "none of the 50 evaluated images"]),
+        ("--language xx=other", 1, ["another-model", "language"]),
+    ] {
+        lab.run(&format!("{eval} {option}")).failed(code, &words);
+    }
 }
 
 #[test]

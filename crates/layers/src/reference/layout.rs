@@ -66,7 +66,9 @@ impl Slots {
             ProjectorConfig::Linear {} | ProjectorConfig::Mlp { .. } | ProjectorConfig::Glu { .. } => true,
             ProjectorConfig::Identity {} => ours == "image",
             ProjectorConfig::ShareLock { .. } => ours == "text",
-            ProjectorConfig::SwiGlu { .. } | ProjectorConfig::WeightedCosine { .. } => false,
+            ProjectorConfig::SwiGlu { .. }
+            | ProjectorConfig::ResidualMlp { .. }
+            | ProjectorConfig::WeightedCosine { .. } => false,
         };
         if !has_projector {
             let name = projector.name();
@@ -93,6 +95,7 @@ impl Slots {
         match *projector {
             ProjectorConfig::Identity {}
             | ProjectorConfig::SwiGlu { .. }
+            | ProjectorConfig::ResidualMlp { .. }
             | ProjectorConfig::WeightedCosine { .. } => {}
             ProjectorConfig::Linear {} => linear("", "", [dim, input]),
             ProjectorConfig::Mlp { expansion } => {

@@ -9,6 +9,7 @@ use rayon::prelude::*;
 
 use super::terms::LogisticTerms;
 use crate::host::{LANES, modify, values};
+use crate::positives::TilePositives;
 use crate::vector_math::softplus_and_sigmoid;
 
 /// Logits per task: large enough to hide its overhead, small enough to spread a tile over the cores.
@@ -17,15 +18,20 @@ const CHUNK: usize = 1 << 14;
 const RUN: usize = 64 * LANES;
 
 /// See [`super::logistic_terms`].
-pub(super) fn logistic_terms(logits: Tensor<2>, bias: &Tensor<1>, positive_diagonal: bool) -> LogisticTerms {
+pub(super) fn logistic_terms(logits: Tensor<2>, bias: &Tensor<1>, positives: TilePositives) -> LogisticTerms {
     let device = logits.device();
     let bias = values(bias).first().copied().unwrap_or_default();
-    let ([loss, d_bias], d_logits) = modify(logits, |logits, [_, columns]| {
-        if positive_diagonal {
+    let ([loss, d_bias], d_logits) = modify(logits, |logits, shape| {
+        let positives = positives.listed(shape);
+        let mut reweighted = 0.0;
+        for &(index, weight) in &positives {
+            let logit = &mut logits[index as usize];
             // Flips the sign of `logit + bias`.
-            for logit in logits.iter_mut().step_by(columns + 1) {
-                *logit = -(*logit + bias) - bias;
+            let flipped = -(*logit + bias);
+            if weight != 1.0 {
+                reweighted += f64::from(weight - 1.0) * f64::from(softplus_and_sigmoid(flipped).0);
             }
+            *logit = flipped - bias;
         }
         let arch = Arch::new();
         let differentiate = |chunk: &mut [f32]| arch.dispatch(|| differentiate(chunk, bias));
@@ -34,13 +40,12 @@ pub(super) fn logistic_terms(logits: Tensor<2>, bias: &Tensor<1>, positive_diago
             [a + b, c + d]
         });
         let mut flipped = 0.0;
-        if positive_diagonal {
-            for gradient in logits.iter_mut().step_by(columns + 1) {
-                *gradient = -*gradient;
-                flipped += f64::from(*gradient);
-            }
+        for &(index, weight) in &positives {
+            let gradient = &mut logits[index as usize];
+            flipped += f64::from(*gradient) * (1.0 + f64::from(weight));
+            *gradient *= -weight;
         }
-        [sums[0], sums[1] + 2.0 * flipped]
+        [sums[0] + reweighted, sums[1] - flipped]
     });
     let scalar = |x: f64| Tensor::from_data([x as f32], &device);
     LogisticTerms { loss: scalar(loss), d_logits, d_bias: scalar(d_bias) }

@@ -6,19 +6,39 @@ use burn::tensor::activation::relu;
 use super::terms::LogisticTerms;
 use crate::artanh::ARTANH;
 use crate::diagonal::flip_diagonal;
+use crate::positives::{TilePositives, add_at, select, tensors};
 
 /// See [`super::logistic_terms`].
-pub(super) fn logistic_terms(logits: Tensor<2>, bias: &Tensor<1>, positive_diagonal: bool) -> LogisticTerms {
+pub(super) fn logistic_terms(logits: Tensor<2>, bias: &Tensor<1>, positives: TilePositives) -> LogisticTerms {
     // A positive's loss is the softplus of its negated logit. Subtracting the logit from the softplus instead would
     // cancel the digits of a small loss.
-    let flip = |x| if positive_diagonal { flip_diagonal(x) } else { x };
-    let x = flip(logits + bias.clone().unsqueeze());
+    let logits = logits + bias.clone().unsqueeze();
+    match positives {
+        TilePositives::Diagonal => {
+            let LogisticTerms { loss, d_logits, .. } = negatives(flip_diagonal(logits));
+            let d_logits = flip_diagonal(d_logits);
+            LogisticTerms { loss, d_bias: d_logits.clone().sum(), d_logits }
+        }
+        TilePositives::Listed(listed) if listed.is_empty() => negatives(logits),
+        TilePositives::Listed(listed) => {
+            let (indices, weights) = tensors(&listed, &logits.device());
+            let of = select(&logits, &indices);
+            let LogisticTerms { loss, d_logits, .. } = negatives(add_at(logits, &indices, of.clone() * -2.0));
+            let reweighted = (softplus(-of) * (weights.clone() - 1.0)).sum();
+            let flipped = select(&d_logits, &indices) * (weights + 1.0);
+            let d_logits = add_at(d_logits, &indices, -flipped);
+            LogisticTerms { loss: loss + reweighted, d_bias: d_logits.clone().sum(), d_logits }
+        }
+    }
+}
+
+/// The terms of a tile whose pairs are all negatives, by their logits including the bias.
+fn negatives(x: Tensor<2>) -> LogisticTerms {
     let e = x.clone().abs().neg().exp();
     // Two sums: few tiles are live at a time, and small terms do not round beside large ones.
     let loss = relu(x.clone()).sum() + log1p(e.clone()).sum();
     let sigmoid = e.clone().mask_fill(x.greater_equal_elem(0.0), 1.0) / (e + 1.0);
-    let d_logits = flip(sigmoid);
-    LogisticTerms { loss, d_bias: d_logits.clone().sum(), d_logits }
+    LogisticTerms { loss, d_bias: sigmoid.clone().sum(), d_logits: sigmoid }
 }
 
 /// `log(1 + exp(x))`, differentiable, with a small relative error for every `x`.
@@ -70,11 +90,11 @@ mod tests {
         assert_close(x.grad(&gradients).unwrap(), wide().map(sigmoid_of));
 
         let zero = Tensor::from_data([0f32], &cpu);
-        let terms = logistic_terms(Tensor::from_data(data(), &cpu), &zero, false);
+        let terms = logistic_terms(Tensor::from_data(data(), &cpu), &zero, TilePositives::NONE);
         assert_close(terms.d_logits, wide().map(sigmoid_of));
         for &logit in &logits {
             let one = Tensor::<2>::from_floats([[logit]], &cpu);
-            let terms = logistic_terms(one, &zero, true);
+            let terms = logistic_terms(one, &zero, TilePositives::Diagonal);
             assert_close(terms.loss.unsqueeze(), std::iter::once(softplus_of(-f64::from(logit))));
         }
     }

@@ -3,6 +3,7 @@
 
 mod contract;
 mod gradients;
+mod groups;
 mod oracle;
 mod reference;
 mod values;

@@ -40,6 +40,7 @@ impl Batch {
             texts: self.texts.iter().map(|x| tensor(x, shape)).collect(),
             log_scale: tensor(&[self.log_scale], [1]),
             bias: tensor(&[self.bias], [1]),
+            groups: None,
         }
     }
 

@@ -43,6 +43,7 @@ impl Fixture {
             texts: (0..sets).map(|k| self.take_tensor(&format!("{case}/texts.{k}"))).collect(),
             log_scale: self.take_tensor(&format!("{case}/log_scale")),
             bias: self.take_tensor(&format!("{case}/bias")),
+            groups: None,
         }
     }
 }
@@ -117,6 +118,7 @@ fn the_initial_loss_matches_pytorch_to_single_precision() {
         texts: vec![fixture.take_tensor("first/texts.0")],
         log_scale: Tensor::from_floats([20f32.ln()], &device),
         bias: Tensor::from_floats([-10.0], &device),
+        groups: None,
     };
     let loss = LossConfig::default().build().unwrap();
     let forward = floats(loss.forward(batch.clone()).unwrap());

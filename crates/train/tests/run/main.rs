@@ -4,6 +4,7 @@
 mod controls;
 mod evaluation;
 mod finite;
+mod positives;
 mod resume;
 
 use std::path::Path;
