@@ -23,8 +23,8 @@ use crate::{labels, probe_report};
 #[derive(Args)]
 #[command(allow_negative_numbers = true)]
 pub(crate) struct ProbeArgs {
-    /// Image features of an encoder, FEATURES or NAME=FEATURES; repeat it for each encoder. The stores in a folder of stores,
-    /// such as one for each layer, are candidates of which the best is selected for each pair.
+    /// Image features of an encoder, FEATURES or NAME=FEATURES; repeat it for each encoder. The stores or
+    /// safetensors files in a folder, such as one for each layer, are candidates of which the best is selected for each pair.
     #[arg(long, value_name = "FEATURES", required = true)]
     images: Vec<String>,
     /// Text features of an encoder, FEATURES or NAME=FEATURES, or a folder of stores; repeat it for each encoder.
@@ -190,32 +190,34 @@ fn open(specs: &[String], modality: Modality, verify: &VerifyArgs) -> Result<Vec
         let set = |name: String, spec: &str| {
             Ok::<_, CliError>(NamedFeatures { name, source: verify.open(spec, modality)? })
         };
-        let candidates = match stores_in(Path::new(spec)) {
-            stores if stores.is_empty() => vec![set(name.clone(), spec)?],
-            stores => stores.into_iter().map(|(name, path)| set(name, &path)).collect::<Result<_, _>>()?,
+        let candidates = match sets_in(Path::new(spec)) {
+            sets if sets.is_empty() => vec![set(name.clone(), spec)?],
+            sets => sets.into_iter().map(|(name, path)| set(name, &path)).collect::<Result<_, _>>()?,
         };
         Ok(EncoderFeatures { name, candidates })
     };
     named.into_iter().map(open).collect()
 }
 
-/// The subfolders of a folder of stores, by name; none if it is no such folder. Subfolders that are no stores are included, so
-/// that an unfinished store is an error.
-fn stores_in(folder: &Path) -> Vec<(String, String)> {
+/// The names and paths of the sets in a folder of sets, by name: subfolders and safetensors files; none if it is no such folder.
+/// Subfolders that are no stores are included, so that an unfinished store is an error.
+fn sets_in(folder: &Path) -> Vec<(String, String)> {
     let is_store =
         |folder: &Path| ["manifest.json", "partial.json"].iter().any(|file| folder.join(file).exists());
     let Ok(entries) = folder.read_dir() else { return Vec::new() };
     if is_store(folder) {
         return Vec::new();
     }
-    let subfolders = entries.flatten().filter(|entry| entry.path().is_dir()).filter_map(|entry| {
-        let name = entry.file_name().into_string().ok()?;
-        let path = entry.path().into_os_string().into_string().ok()?;
-        (!name.starts_with('.')).then_some((name, path))
-    });
-    let mut subfolders: Vec<(String, String)> = subfolders.collect();
-    subfolders.sort();
-    if subfolders.iter().any(|(_, path)| is_store(Path::new(path))) { subfolders } else { Vec::new() }
+    let is_file = |path: &Path| path.extension().is_some_and(|extension| extension == "safetensors");
+    let set = |path: PathBuf| {
+        let name = if path.is_dir() { path.file_name() } else { path.file_stem().filter(|_| is_file(&path)) };
+        let name = name?.to_str()?.to_owned();
+        (!name.starts_with('.')).then_some((name, path.into_os_string().into_string().ok()?))
+    };
+    let mut sets: Vec<(String, String)> = entries.flatten().filter_map(|entry| set(entry.path())).collect();
+    sets.sort();
+    let any = sets.iter().map(|(_, path)| Path::new(path)).any(|path| is_file(path) || is_store(path));
+    if any { sets } else { Vec::new() }
 }
 
 pub(crate) fn run(args: &ProbeArgs) -> Result<(), CliError> {
