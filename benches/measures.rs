@@ -4,6 +4,7 @@
 //! cargo bench --bench measures -- knn TRAIN QUERIES DIM [ROUNDS]
 //! cargo bench --bench measures -- mutual ROWS FIRST_DIM SECOND_DIM [ROUNDS]
 //! cargo bench --bench measures -- cka ROWS FIRST_DIM SECOND_DIM [ROUNDS]
+//! cargo bench --bench measures -- kmeans ROWS CLUSTERS DIM [ROUNDS]
 //! ```
 //! Each prints `{"seconds": [...]}`, one value per round. `benches/measures_reference.py` is the scikit-learn
 //! reference for `knn`.
@@ -13,7 +14,9 @@ use std::error::Error;
 use std::time::Instant;
 
 use sail_vl::burn::tensor::{Device, Distribution, Tensor};
-use sail_vl::eval::{BlockSize, KnnOptions, Permutations, cka, knn_classify, mutual_knn};
+use sail_vl::eval::{
+    BlockSize, KMeansOptions, KnnOptions, Permutations, cka, k_means, knn_classify, mutual_knn,
+};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -21,6 +24,13 @@ const CLASSES: usize = 1000;
 
 fn rows(count: usize, dim: usize) -> Tensor<2> {
     Tensor::random([count, dim], Distribution::Normal(0.0, 1.0), &Device::flex())
+}
+
+/// Rows around as many centres as there are clusters, with noise that is as large as the centres.
+fn clustered(count: usize, clusters: usize, dim: usize) -> Tensor<2> {
+    let per_cluster = count.div_ceil(clusters);
+    let centres = rows(clusters, dim).repeat_dim(0, per_cluster).slice(0..count);
+    centres + rows(count, dim)
 }
 
 fn time(rounds: usize, mut work: impl FnMut() -> Outcome<()>) -> Outcome<()> {
@@ -60,8 +70,15 @@ fn main() -> Outcome<()> {
                 Ok(())
             })
         }
+        (Some("kmeans"), [count, clusters, dim, rounds @ ..]) => {
+            let rows = clustered(*count, *clusters, *dim);
+            time(rounds.first().copied().unwrap_or(1), || {
+                k_means(rows.clone(), &KMeansOptions::new(*clusters)).map(drop)?;
+                Ok(())
+            })
+        }
         // `cargo bench` runs every bench without arguments.
         (None, _) => Ok(()),
-        _ => Err("expected knn, mutual or cka and its sizes, see benches/measures.rs".into()),
+        _ => Err("expected knn, mutual, cka or kmeans and its sizes, see benches/measures.rs".into()),
     }
 }

@@ -4,14 +4,19 @@ use std::io::Write;
 
 use clap::Args;
 use sail_vl::burn::tensor::{Device, Tensor};
-use sail_vl::core::{FeatureSource, Modality, gather_tensor};
+use sail_vl::core::{FeatureSource, Modality, Side, gather_tensor};
+use sail_vl::eval::{BlockSize, Calibrated, Neighbourhoods, neighbourhoods, project_images};
 use sail_vl::probe::{Labelled, LabelledConfig};
 
 use crate::device_args::DeviceArgs;
 use crate::error::CliError;
+use crate::head_spec::HeadSpec;
 use crate::inputs::VerifyArgs;
 use crate::labels;
 use crate::output::print;
+
+/// Rows that go through the head at once.
+const MICRO_BATCH: usize = 1024;
 
 #[derive(Args)]
 pub(crate) struct FeaturesArgs {
@@ -37,9 +42,19 @@ pub(crate) struct FeaturesArgs {
     /// Seed of the k-means initialization and of the random classes.
     #[arg(long, default_value_t = 42)]
     seed: u64,
-    /// Number of random class assignments that the chance level of NMI is estimated from.
-    #[arg(long, default_value_t = 20)]
+    /// Number of random class assignments that the measures are calibrated by; 0 for none, else at least 1 / alpha - 1.
+    #[arg(long, default_value_t = 200)]
     permutations: usize,
+    /// Significance level of the calibration.
+    #[arg(long, default_value_t = 0.05)]
+    alpha: f64,
+    /// Also measure how well this head keeps the neighbours of the test images: trustworthiness and continuity. A head file or
+    /// the name of a published pair.
+    #[arg(long, value_name = "HEAD")]
+    head: Option<String>,
+    /// Number of neighbours of trustworthiness and continuity.
+    #[arg(long, default_value_t = 10, value_name = "K", requires = "head")]
+    map_k: usize,
     #[command(flatten)]
     verify: VerifyArgs,
     #[command(flatten)]
@@ -62,25 +77,56 @@ pub(crate) fn run(args: &FeaturesArgs) -> Result<(), CliError> {
             (train_labels, test_labels, classes)
         }
     };
-    let config =
-        LabelledConfig { knn_k: args.knn_k, l2: args.l2, permutations: args.permutations, seed: args.seed };
+    let FeaturesArgs { knn_k, l2, permutations, alpha, seed, .. } = *args;
+    let config = LabelledConfig { knn_k, l2, permutations, alpha, seed };
+    let map = args.head.as_deref().map(|head| map(args, head, &*test, &device)).transpose()?;
     let (train_rows, test_rows) = (read(&args.train, &*train, &device)?, read(&args.test, &*test, &device)?);
     let result = Labelled::measure(train_rows, &train_labels, test_rows, &test_labels, classes, &config)?;
     let mut json = serde_json::to_value(&result)?;
+    if let Some(map) = &map {
+        json["map"] = serde_json::to_value(map)?;
+    }
     json["n_train"] = train_labels.len().into();
     json["n_test"] = test_labels.len().into();
     json["n_classes"] = classes.into();
     print(args.json, &json, |out| {
         let (train, test) = (train_labels.len(), test_labels.len());
         writeln!(out, "{train} training images, {test} test images, {classes} classes")?;
-        writeln!(out, "k-NN                 {:>7.2}", result.knn)?;
-        writeln!(out, "linear probing       {:>7.2}", result.linear)?;
-        writeln!(out, "most frequent class  {:>7.2}", result.majority)?;
-        writeln!(out, "silhouette           {:>7.3}", result.silhouette)?;
-        let chance = result.nmi.chance.map_or(String::new(), |chance| format!("  (chance {chance:.3})"));
-        writeln!(out, "k-means NMI          {:>7.3}{chance}", result.nmi.value)?;
-        writeln!(out, "k-means ARI          {:>7.3}", result.ari)
+        let calibrated = result.calibrated.as_ref();
+        let mut line = |name: &str, value: f64, decimals: usize, of: Option<&Calibrated>| {
+            let p = of.and_then(|of| Some((of.p_value?, of.is_above_chance()?))).map(|(p, above)| {
+                let chance = if above { "" } else { ", no more than chance" };
+                format!("  (p = {p:.3}{chance})")
+            });
+            writeln!(out, "{name:<20} {value:>7.decimals$}{}", p.unwrap_or_default())
+        };
+        line("k-NN", result.knn, 2, calibrated.map(|of| &of.knn))?;
+        line("linear probing", result.linear, 2, calibrated.map(|of| &of.linear))?;
+        line("most frequent class", result.majority, 2, None)?;
+        line("silhouette", result.silhouette, 3, calibrated.map(|of| &of.silhouette))?;
+        line("k-means NMI", result.nmi.value, 3, Some(&result.nmi))?;
+        line("k-means ARI", result.ari, 3, calibrated.map(|of| &of.ari))?;
+        if let Some(map) = &map {
+            line("trustworthiness", map.trustworthiness, 3, None)?;
+            line("continuity", map.continuity, 3, None)?;
+        }
+        Ok(())
     })
+}
+
+/// How well a head keeps the neighbours of image features.
+fn map(
+    args: &FeaturesArgs,
+    head: &str,
+    images: &dyn FeatureSource,
+    device: &Device,
+) -> Result<Neighbourhoods, CliError> {
+    let head = HeadSpec::parse(head).load(device)?;
+    head.accepts(Side::Image, images.dim(), images.provenance())?;
+    let rows: Vec<usize> = (0..images.rows()).collect();
+    let embeddings = project_images(&head, images, &rows, MICRO_BATCH)?;
+    let features = read(&args.test, images, device)?;
+    Ok(neighbourhoods(features, embeddings, args.map_k, &BlockSize::SEARCH)?)
 }
 
 /// Returns the classes of both by the folders in their keys, and the number of classes; the training images define

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use sail_vl::core::{Check, Modality};
 use sail_vl::data::{Matched, Unmatched, same_features};
-use sail_vl::probe::{Grid, NamedFeatures, Probe, ProbeConfig, Progress, probe};
+use sail_vl::probe::{EncoderFeatures, Grid, NamedFeatures, Probe, ProbeConfig, Progress, probe};
 use sail_vl::train::{Interrupter, RunFolder, TrainError};
 use serde::{Deserialize, Serialize};
 
@@ -23,10 +23,11 @@ use crate::{labels, probe_report};
 #[derive(Args)]
 #[command(allow_negative_numbers = true)]
 pub(crate) struct ProbeArgs {
-    /// Image features of an encoder, FEATURES or NAME=FEATURES; repeat it for each encoder.
+    /// Image features of an encoder, FEATURES or NAME=FEATURES; repeat it for each encoder. The stores or
+    /// safetensors files in a folder, such as one for each layer, are candidates of which the best is selected for each pair.
     #[arg(long, value_name = "FEATURES", required = true)]
     images: Vec<String>,
-    /// Text features of an encoder, FEATURES or NAME=FEATURES; repeat it for each encoder.
+    /// Text features of an encoder, FEATURES or NAME=FEATURES, or a folder of stores; repeat it for each encoder.
     #[arg(long, value_name = "FEATURES", required = true)]
     texts: Vec<String>,
     /// Classes of the images, for k-NN, linear probing and clustering: an integer tensor with a class for each row of
@@ -78,9 +79,13 @@ pub(crate) struct ProbeArgs {
     /// Regularization of CCA and ridge regression, relative to the mean variance of a column.
     #[arg(long, default_value_t = 0.1)]
     regularization: f64,
-    /// Number of random pairings that the chance levels are estimated from; 0 for none.
-    #[arg(long, default_value_t = 20)]
+    /// Number of random pairings that the measures are calibrated by; 0 for none, else at least 1 / alpha - 1. For CKA and
+    /// CCA each takes about as long as their value, for mutual k-NN next to nothing.
+    #[arg(long, default_value_t = 200)]
     permutations: usize,
+    /// Significance level of the calibration: the share of unrelated encoders whose score is above 0.
+    #[arg(long, default_value_t = 0.05)]
+    alpha: f64,
     /// Number of bootstrap samples of the held-out pairs that the intervals are computed from.
     #[arg(long, default_value_t = 1000)]
     resamples: usize,
@@ -100,6 +105,9 @@ struct Recorded {
     #[serde(default, skip_serializing_if = "is_default")]
     unmatched: Unmatched,
     rows: usize,
+    /// The sets of all encoders, if an encoder has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sets: Option<Vec<String>>,
     /// How many rows of every set are used, if some are not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     matched: Option<Vec<Matched>>,
@@ -149,6 +157,7 @@ impl ProbeArgs {
             knn_k: self.knn_k,
             regularization: self.regularization,
             permutations: self.permutations,
+            alpha: self.alpha,
             resamples: self.resamples,
             rows: self.rows,
             ..config
@@ -168,7 +177,7 @@ fn named(spec: &str) -> (String, &str) {
     (tensor.map(str::to_owned).or_else(stem).unwrap_or_else(|| spec.to_owned()), spec)
 }
 
-fn open(specs: &[String], modality: Modality, verify: &VerifyArgs) -> Result<Vec<NamedFeatures>, CliError> {
+fn open(specs: &[String], modality: Modality, verify: &VerifyArgs) -> Result<Vec<EncoderFeatures>, CliError> {
     let mut names = HashSet::new();
     let named: Vec<(String, &str)> = specs.iter().map(|spec| named(spec)).collect();
     for (name, spec) in &named {
@@ -177,9 +186,38 @@ fn open(specs: &[String], modality: Modality, verify: &VerifyArgs) -> Result<Vec
             return Err(CliError::Usage(message));
         }
     }
-    let open =
-        |(name, spec): (String, &str)| Ok(NamedFeatures { name, source: verify.open(spec, modality)? });
+    let open = |(name, spec): (String, &str)| {
+        let set = |name: String, spec: &str| {
+            Ok::<_, CliError>(NamedFeatures { name, source: verify.open(spec, modality)? })
+        };
+        let candidates = match sets_in(Path::new(spec)) {
+            sets if sets.is_empty() => vec![set(name.clone(), spec)?],
+            sets => sets.into_iter().map(|(name, path)| set(name, &path)).collect::<Result<_, _>>()?,
+        };
+        Ok(EncoderFeatures { name, candidates })
+    };
     named.into_iter().map(open).collect()
+}
+
+/// The names and paths of the sets in a folder of sets, by name: subfolders and safetensors files; none if it is no such folder.
+/// Subfolders that are no stores are included, so that an unfinished store is an error.
+fn sets_in(folder: &Path) -> Vec<(String, String)> {
+    let is_store =
+        |folder: &Path| ["manifest.json", "partial.json"].iter().any(|file| folder.join(file).exists());
+    let Ok(entries) = folder.read_dir() else { return Vec::new() };
+    if is_store(folder) {
+        return Vec::new();
+    }
+    let is_file = |path: &Path| path.extension().is_some_and(|extension| extension == "safetensors");
+    let set = |path: PathBuf| {
+        let name = if path.is_dir() { path.file_name() } else { path.file_stem().filter(|_| is_file(&path)) };
+        let name = name?.to_str()?.to_owned();
+        (!name.starts_with('.')).then_some((name, path.into_os_string().into_string().ok()?))
+    };
+    let mut sets: Vec<(String, String)> = entries.flatten().filter_map(|entry| set(entry.path())).collect();
+    sets.sort();
+    let any = sets.iter().map(|(_, path)| Path::new(path)).any(|path| is_file(path) || is_store(path));
+    if any { sets } else { Vec::new() }
 }
 
 pub(crate) fn run(args: &ProbeArgs) -> Result<(), CliError> {
@@ -193,9 +231,11 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<(), CliError> {
     };
     let images = open(&args.images, Modality::Image, &args.verify)?;
     let texts = open(&args.texts, Modality::Text, &args.verify)?;
-    let classes = args.labels.as_ref().map(|spec| labels::read(spec, &args.images[0], &*images[0].source));
+    let first = &images[0].candidates[0].source;
+    let classes = args.labels.as_ref().map(|spec| labels::read(spec, &args.images[0], &**first));
     let unmatched = args.unmatched.unmatched.unwrap_or_default();
-    let grid = Grid::join(images, texts, classes.transpose()?, unmatched)?;
+    let several = images.iter().chain(&texts).any(|encoder| encoder.candidates.len() > 1);
+    let grid = Grid::search(images, texts, classes.transpose()?, unmatched)?;
     warn_of_dropped_rows(&grid);
     let config = args.config(grid.len());
     config.check()?;
@@ -205,6 +245,7 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<(), CliError> {
         labels: args.labels.clone(),
         unmatched,
         rows: grid.len(),
+        sets: several.then(|| grid.names().map(str::to_owned).collect()),
         matched: Some(grid.matched()).filter(|sets| !sets.iter().all(|set| set.is_complete())),
         probe: config.clone(),
     };
@@ -259,8 +300,8 @@ fn write_tables(out: &mut impl Write, found: &Probe) -> io::Result<()> {
     let width = |names: &mut dyn Iterator<Item = &String>| {
         names.map(|name| name.chars().count()).max().unwrap_or(0).max(6) + 2
     };
-    let images = width(&mut found.images.iter().map(|set| &set.name));
-    let texts = width(&mut found.texts.iter().map(|set| &set.name));
+    let images = width(&mut found.pairs.iter().map(|pair| &pair.images));
+    let texts = width(&mut found.pairs.iter().map(|pair| &pair.texts));
     writeln!(
         out,
         "{} training pairs, {} held out; score: mean R@10 of trained linear layers",
@@ -268,21 +309,51 @@ fn write_tables(out: &mut impl Write, found: &Probe) -> io::Result<()> {
     )?;
     writeln!(
         out,
-        "{:<images$}{:<texts$}{:>6}  {:<14}{:>13}{:>8}{:>6}{:>7}{:>6}{:>6}",
-        "images", "texts", "score", "95% interval", "mutual k-NN", "chance", "CKA", "ridge", "CCA", "ASIF"
+        "{:<images$}{:<texts$}{:>6}  {:<14}{:>13}{:>12}{:>8}{:>6}{:>7}{:>6}{:>6}",
+        "images",
+        "texts",
+        "score",
+        "95% interval",
+        "mutual k-NN",
+        "calibrated",
+        "p",
+        "CKA",
+        "ridge",
+        "CCA",
+        "ASIF"
     )?;
     for pair in probe_report::ranked(found) {
         let interval = format!("{:5.1} to {:5.1}", pair.interval.low, pair.interval.high);
         let [ridge, cca, asif] = probe_report::closed_form(pair);
+        let [_, score, p] = probe_report::calibrated(&pair.measures.mutual_knn);
         writeln!(
             out,
-            "{:<images$}{:<texts$}{:>6.1}  {interval:<14}{:>13.3}{:>8}{:>6.3}{ridge:>7.1}{cca:>6.1}{asif:>6.1}",
+            "{:<images$}{:<texts$}{:>6.1}  {interval:<14}{:>13.3}{score:>12}{p:>8}{:>6.3}{ridge:>7.1}{cca:>6.1}{asif:>6.1}",
             pair.images,
             pair.texts,
             pair.score,
             pair.measures.mutual_knn.value,
-            pair.measures.mutual_knn.chance.map_or("-".to_owned(), |chance| format!("{chance:.3}")),
             pair.measures.cka.debiased.value,
+        )?;
+    }
+    for pair in &found.pairs {
+        if let Some(search) = &pair.search {
+            writeln!(
+                out,
+                "{} with {}: {} with {}, the highest mutual k-NN of {}",
+                pair.images,
+                pair.texts,
+                search.images,
+                search.texts,
+                search.mutual_knn.len()
+            )?;
+        }
+    }
+    for [measure, above, highest, p, differences] in probe_report::significance(found) {
+        writeln!(
+            out,
+            "{measure}: {above} pairs above chance, highest {highest} (p = {p} as the highest of all), {differences} \
+             differences more than chance"
         )?;
     }
     for set in found.images.iter().chain(&found.texts) {

@@ -1,7 +1,7 @@
 //! The HTML report of a probe.
 
-use sail_vl::eval::{Interval, Measured, Retrieval};
-use sail_vl::probe::{Basis, PairResult, Predictor, Probe, ProbeConfig};
+use sail_vl::eval::{Calibrated, Interval, Retrieval};
+use sail_vl::probe::{Basis, GridSignificance, Labelled, Maps, PairResult, Predictor, Probe, ProbeConfig};
 use sail_vl::report::{Facts, LineChart, Matrix, Report, Section, Table};
 
 /// Returns the pairs, best first.
@@ -45,8 +45,8 @@ pub(crate) fn correlation(value: Option<f64>, interval: Option<Interval>) -> Str
 pub(crate) fn report(found: &Probe, config: &ProbeConfig, labelled: bool) -> Report {
     let mut report = Report::new("Which encoders align?").subtitle(format!(
         "{} image and {} text encoders on the same {} pairs, {} of them held out.",
-        found.images.len(),
-        found.texts.len(),
+        encoders(found).len(),
+        texts_of(found),
         found.train_pairs + found.holdout,
         found.holdout
     ));
@@ -68,6 +68,9 @@ pub(crate) fn report(found: &Probe, config: &ProbeConfig, labelled: bool) -> Rep
         );
     }
     report = report.section(scores(found)).section(before(found));
+    if found.pairs.iter().any(|pair| pair.search.is_some()) {
+        report = report.section(searches(found));
+    }
     if labelled {
         report = report.section(by_class(found));
     }
@@ -92,56 +95,157 @@ fn scores(found: &Probe) -> Section {
     let table = table
         .higher_is_better(["score", "R@1 to text", "R@1 to image"])
         .caption("In percent. Intervals come from resampling the held-out pairs.");
+    let mut maps = Table::new([
+        "images",
+        "texts",
+        "trustworthiness, images",
+        "continuity, images",
+        "trustworthiness, texts",
+        "continuity, texts",
+    ]);
+    for pair in ranked(found) {
+        let Some(Maps { images, texts }) = pair.maps else { continue };
+        let values = [images.trustworthiness, images.continuity, texts.trustworthiness, texts.continuity];
+        let names = [pair.images.clone(), pair.texts.clone()];
+        maps = maps.row(names.into_iter().chain(values.map(|value| format!("{value:.3}"))));
+    }
+    let maps = maps.caption(
+        "Whether neighbours of embeddings are neighbours of their features (trustworthiness) and the other way round \
+         (continuity), 0 to 1, on the held-out pairs.",
+    );
     let mut section = Section::new("Alignment scores")
         .text(
             "For each pair a linear layer was trained on either side, and retrieval was evaluated on the held-out \
              images and captions. The score is the mean recall at 10 of both directions.",
         )
         .table(table);
-    if found.images.len() > 1 && found.texts.len() > 1 {
-        let mut matrix = Matrix::new(found.texts.iter().map(|set| set.name.as_str())).corner("score");
-        for (set, row) in found.images.iter().zip(found.pairs.chunks(found.texts.len())) {
-            matrix = matrix.row(&set.name, row.iter().map(|pair| (10.0 * pair.score).round() / 10.0));
+    if found.pairs.iter().any(|pair| pair.maps.is_some()) {
+        section = section.table(maps);
+    }
+    let encoders = encoders(found);
+    if encoders.len() > 1 && texts_of(found) > 1 {
+        let texts = encoders[0].1.iter().map(|pair| pair.texts.as_str());
+        let mut matrix = Matrix::new(texts).corner("score");
+        for (name, row) in encoders {
+            matrix = matrix.row(name, row.iter().map(|pair| (10.0 * pair.score).round() / 10.0));
         }
         section = section.matrix(matrix.caption("Image encoders down, text encoders across."));
     }
     section
 }
 
-/// Formats a measure with its chance level.
-fn with_chance(measured: &Measured) -> String {
-    match measured.chance {
-        // Without a negative zero.
-        Some(chance) => format!("{:.3} ({:.3})", measured.value, (1000.0 * chance).round() / 1000.0 + 0.0),
-        None => format!("{:.3}", measured.value),
-    }
+/// The image encoders, each with its pairs.
+fn encoders(found: &Probe) -> Vec<(&str, &[PairResult])> {
+    let pairs = found.pairs.chunk_by(|a, b| a.images == b.images);
+    pairs.map(|pairs| (pairs[0].images.as_str(), pairs)).collect()
+}
+
+/// The number of text encoders.
+fn texts_of(found: &Probe) -> usize {
+    encoders(found).first().map_or(0, |(_, pairs)| pairs.len())
+}
+
+/// Formats a number, or a dash.
+fn or_dash(value: Option<f64>) -> String {
+    value.map_or("-".to_owned(), |value| format!("{value:.3}"))
+}
+
+/// Formats a value, its calibrated score, which is a dash for no more than chance, and its p-value.
+pub(crate) fn calibrated(of: &Calibrated) -> [String; 3] {
+    let score = of.score.filter(|_| of.is_above_chance() == Some(true));
+    // Without a negative zero.
+    let value = (1000.0 * of.value).round() / 1000.0 + 0.0;
+    [format!("{value:.3}"), or_dash(score), or_dash(of.p_value)]
+}
+
+/// For each measure: its name, the pairs above chance, the highest value, its p-value, and the differences that are more than
+/// chance.
+pub(crate) fn significance(found: &Probe) -> Vec<[String; 5]> {
+    let Some(significance) = &found.significance else { return Vec::new() };
+    let measures =
+        [("mutual k-NN", &significance.mutual_knn), ("CKA", &significance.cka), ("CCA", &significance.cca)];
+    let row = |(name, grid): (&str, &Option<GridSignificance>)| {
+        let GridSignificance { maximum, differences: counts, .. } = grid.as_ref()?;
+        Some([
+            name.to_owned(),
+            format!("{} of {}", counts.above_chance, counts.cells),
+            format!("{:.3}", maximum.value),
+            or_dash(maximum.p_value),
+            format!("{} of {}", counts.surviving, counts.differences),
+        ])
+    };
+    measures.into_iter().filter_map(row).collect()
 }
 
 fn before(found: &Probe) -> Section {
-    let mut table =
-        Table::new(["images", "texts", "mutual k-NN", "CKA", "CCA", "ridge R@10", "CCA R@10", "ASIF R@10"]);
+    let mut columns = vec!["images".to_owned(), "texts".to_owned()];
+    let tested = found.significance.is_some();
+    for measure in ["mutual k-NN", "CKA", "CCA"] {
+        columns.push(measure.to_owned());
+        if tested {
+            columns.extend([format!("{measure}, calibrated"), format!("{measure}, p")]);
+        }
+    }
+    let mut table = Table::new(columns);
+    let mut aligners = Table::new(["images", "texts", "ridge R@10", "CCA R@10", "ASIF R@10"]);
     for pair in ranked(found) {
-        let [ridge, cca, asif] = closed_form(pair);
-        table = table.row([
-            pair.images.clone(),
-            pair.texts.clone(),
-            with_chance(&pair.measures.mutual_knn),
-            with_chance(&pair.measures.cka.debiased),
-            with_chance(&pair.measures.cca),
-            format!("{ridge:.1}"),
-            format!("{cca:.1}"),
-            format!("{asif:.1}"),
-        ]);
+        let names = [pair.images.clone(), pair.texts.clone()];
+        let measures = &pair.measures;
+        let cells = [&measures.mutual_knn, &measures.cka.debiased, &measures.cca].map(calibrated);
+        let shown = if tested { 3 } else { 1 };
+        table = table.row(names.iter().chain(cells.iter().flat_map(|cells| &cells[..shown])));
+        let recalls = closed_form(pair).map(|recall| format!("{recall:.1}"));
+        aligners = aligners.row(names.into_iter().chain(recalls));
+    }
+    let aligners = aligners
+        .higher_is_better(["ridge R@10", "CCA R@10", "ASIF R@10"])
+        .caption("Retrieval with closed-form aligners, which need no training.");
+    let Some(significance) = &found.significance else {
+        let text = "The similarity of the frozen features, from 0 to 1. Without permutations it is not known how much \
+                    of it is chance.";
+        let table = table.caption("Ordered by the scores.");
+        return Section::new("Before training").text(text).table(table).table(aligners);
+    };
+    let (alpha, permutations) = (significance.alpha, significance.permutations);
+    let mut grid =
+        Table::new(["measure", "pairs above chance", "highest", "p as the highest of all", "differences"]);
+    for row in self::significance(found) {
+        grid = grid.row(row);
     }
     Section::new("Before training")
+        .text(format!(
+            "The similarity of the frozen features, from 0 to 1; how much of it is more than chance, where 0 is the \
+             value that a share of {alpha} of {permutations} random pairings of the images and captions exceeds, and 1 \
+             the highest possible value; and the share of pairings, the true one included, with at least this value."
+        ))
+        .table(table.caption(
+            "Ordered by the scores. A dash in place of a calibrated value: no more than chance. A pair that was searched \
+             has p-values for mutual k-NN only.",
+        ))
         .text(
-            "The similarity of the frozen features, from 0 to 1, with the chance level in brackets: the same measure \
-             with images and captions paired at random. The last three columns are retrieval with closed-form \
-             aligners, which need no training.",
+            "All pairs are compared with the same random pairings. The highest value is compared with the highest value \
+             of each of them. A difference between two pairs counts if it is larger than any two pairs differ by chance.",
         )
-        .table(
-            table.higher_is_better(["ridge R@10", "CCA R@10", "ASIF R@10"]).caption("Ordered by the scores."),
-        )
+        .table(grid.caption(format!("Pairs above chance, and differences that are more than chance, at {alpha}.")))
+        .table(aligners)
+}
+
+fn searches(found: &Probe) -> Section {
+    let mut section = Section::new("Selected layers").text(
+        "Of the candidates of an encoder, such as its layers, those with the highest mutual k-NN were selected for each \
+         pair. The p-value of a pair is that of its highest value.",
+    );
+    for pair in ranked(found) {
+        let Some(search) = &pair.search else { continue };
+        let mut matrix = Matrix::new(search.text_candidates.iter().map(String::as_str)).corner("mutual k-NN");
+        let rows = search.mutual_knn.chunks(search.text_candidates.len().max(1));
+        for (name, row) in search.image_candidates.iter().zip(rows) {
+            matrix = matrix.row(name, row.iter().map(|value| (1000.0 * value).round() / 1000.0));
+        }
+        section =
+            section.matrix(matrix.caption(format!("Selected: {} with {}.", search.images, search.texts)));
+    }
+    section
 }
 
 fn by_class(found: &Probe) -> Section {
@@ -153,11 +257,14 @@ fn by_class(found: &Probe) -> Section {
         "linear probing",
         "most frequent class",
         "silhouette",
-        "NMI (chance)",
+        "NMI",
+        "NMI, calibrated",
+        "no more than chance",
     ]);
     let sides = [("images", &found.images), ("texts", &found.texts)];
     for (side, set) in sides.into_iter().flat_map(|(side, sets)| sets.iter().map(move |set| (side, set))) {
         if let Some(labelled) = &set.labelled {
+            let [nmi, nmi_calibrated, _] = calibrated(&labelled.nmi);
             table = table.row([
                 set.name.clone(),
                 side.to_owned(),
@@ -166,7 +273,9 @@ fn by_class(found: &Probe) -> Section {
                 format!("{:.1}", labelled.linear),
                 format!("{:.1}", labelled.majority),
                 format!("{:.3}", labelled.silhouette),
-                with_chance(&labelled.nmi),
+                nmi,
+                nmi_calibrated,
+                by_chance(labelled),
             ]);
         }
     }
@@ -176,6 +285,19 @@ fn by_class(found: &Probe) -> Section {
              classes of the images.",
         )
         .table(table.higher_is_better(["k-NN", "linear probing"]).caption("Accuracies in percent, on held-out rows."))
+}
+
+/// The names of the measures by class that random classes could have.
+fn by_chance(labelled: &Labelled) -> String {
+    let Some(calibrated) = &labelled.calibrated else { return String::new() };
+    let measures = [
+        ("k-NN", &calibrated.knn),
+        ("linear probing", &calibrated.linear),
+        ("silhouette", &calibrated.silhouette),
+        ("NMI", &labelled.nmi),
+    ];
+    let names = measures.iter().filter(|(_, of)| of.is_above_chance() == Some(false)).map(|(name, _)| *name);
+    names.collect::<Vec<_>>().join(", ")
 }
 
 fn prediction(found: &Probe) -> Section {
@@ -198,11 +320,9 @@ fn prediction(found: &Probe) -> Section {
         let title = format!("{}: r = {:.2}", name_of(predictor), predictor.pearson.unwrap_or(f64::NAN));
         let mut chart = LineChart::new(title, name_of(predictor), "score, percent").scatter();
         // A series for each image encoder, a point for each text encoder.
-        let width = found.texts.len();
-        for (index, set) in found.images.iter().enumerate() {
-            let points = (index * width..(index + 1) * width)
-                .map(|pair| (predictor.values[pair], found.pairs[pair].score));
-            chart = chart.series(&set.name, points);
+        let mut values = predictor.values.iter();
+        for (name, pairs) in encoders(found) {
+            chart = chart.series(name, values.by_ref().copied().zip(pairs.iter().map(|pair| pair.score)));
         }
         chart
     });
@@ -235,6 +355,7 @@ fn settings(found: &Probe, config: &ProbeConfig) -> Section {
             .fact("ridge", config.regularization.to_string())
             .fact("linear probing", format!("l2 = {}", config.l2))
             .fact("permutations", config.permutations.to_string())
+            .fact("significance level", config.alpha.to_string())
             .fact("bootstrap samples", config.resamples.to_string()),
     )
 }

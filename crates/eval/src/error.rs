@@ -113,6 +113,12 @@ pub enum EvalError {
         /// What the rows are.
         what: &'static str,
     },
+    /// A value of a measure that is not finite.
+    #[error("a measure is {value}, expected a finite number: check the features")]
+    Undefined {
+        /// NaN or an infinity.
+        value: f64,
+    },
     /// A fit whose loss is not finite.
     #[error("the fit of the {what} diverged: increase its penalty")]
     Diverged {

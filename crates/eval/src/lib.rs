@@ -14,7 +14,9 @@
 //!
 //! | question | function | result |
 //! |---|---|---|
-//! | do two encoders have the same neighbours, the same similarities? | `mutual_knn`, `cka`, `cca` | `Measured`, with a chance level |
+//! | do two encoders have the same neighbours, the same similarities? | `mutual_knn`, `cka`, `cca` | `Measured` |
+//! | is that more than chance, also for the best of many? | `Measured::calibrate`, `Measured::maximum`, `Differences` | `Calibrated` |
+//! | does a head keep the neighbours of its features? | `neighbourhoods` | `Neighbourhoods` |
 //! | do features cluster by class? | `knn_classify`, `silhouette`, `k_means` with `normalized_mutual_information` | predictions, a score |
 //! | are classes linearly separable? | `LinearProbe` | predictions |
 //! | how good is an alignment without training? | `ridge_aligner`, `cca_aligner`, `Asif` | embeddings for [`retrieval`] |
@@ -66,9 +68,10 @@ pub use error::EvalError;
 pub use mean_interval::MeanInterval;
 #[cfg(feature = "measures")]
 pub use measures::{
-    Asif, Cka, KMeansOptions, KnnOptions, LinearAligner, LinearProbe, LinearProbeOptions, Measured,
-    Permutations, Vote, accuracy, adjusted_rand_index, cca, cca_aligner, cka, k_means, knn_classify,
-    mutual_knn, normalized_mutual_information, ridge_aligner, silhouette,
+    Asif, Calibrated, Cka, Differences, KMeansOptions, KnnOptions, LinearAligner, LinearProbe,
+    LinearProbeOptions, Measured, Neighbourhoods, Neighbours, Permutations, Vote, accuracy,
+    adjusted_rand_index, cca, cca_aligner, cka, cka_and_cca, k_means, knn_classify, mutual_knn,
+    neighbourhoods, normalized_mutual_information, ridge_aligner, silhouette, silhouette_test,
 };
 pub use pair_choice::{GroupAccuracy, group_accuracy, prefers_true_caption, statements_pick_images};
 pub use project::{project_images, project_texts};

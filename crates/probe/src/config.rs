@@ -1,6 +1,7 @@
 //! The configuration of a probe.
 
 use sail_core::{Check, ConfigError, ensure};
+use sail_eval::Permutations;
 use sail_train::{Interval, OptimizerConfig, TrainConfig};
 use serde::{Deserialize, Serialize};
 
@@ -38,12 +39,20 @@ pub struct ProbeConfig {
     pub regularization: f64,
     /// L2 penalty of linear probing.
     pub l2: f64,
-    /// Number of random pairings that estimate the chance level of measures.
+    /// Number of random pairings that measures are calibrated by: 0 for none, or at least `1 / alpha - 1`.
     pub permutations: usize,
+    /// Significance level of the calibration, above 0 and below 1.
+    #[serde(default = "default_alpha")]
+    pub alpha: f64,
     /// Number of bootstrap samples of the held-out pairs; at least 1.
     pub resamples: usize,
     /// Maximum number of training pairs for the measures before training, at least 20. Larger sets are sampled.
     pub rows: usize,
+}
+
+/// The level of the paper on null calibration (arXiv 2602.14486), also for configurations of earlier versions.
+fn default_alpha() -> f64 {
+    0.05
 }
 
 impl Default for ProbeConfig {
@@ -63,7 +72,8 @@ impl Default for ProbeConfig {
             knn_k: 20,
             regularization: 0.1,
             l2: 1e-2,
-            permutations: 20,
+            permutations: 200,
+            alpha: default_alpha(),
             resamples: 1000,
             rows: 50_000,
         }
@@ -80,6 +90,7 @@ impl Check for ProbeConfig {
         let valid = self.regularization > 0.0 && self.regularization.is_finite();
         ensure(valid, "regularization", self.regularization, "a finite value above 0")?;
         ensure(self.l2 >= 0.0 && self.l2.is_finite(), "l2", self.l2, "a finite value of at least 0")?;
+        Permutations { count: self.permutations, seed: self.seed }.check_level(self.alpha)?;
         ensure(self.resamples > 0, "resamples", self.resamples, "at least 1")?;
         ensure(self.rows >= 20, "rows", self.rows, "at least 20")
     }

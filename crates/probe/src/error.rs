@@ -20,6 +20,12 @@ pub enum ProbeError {
         /// `image` or `text`.
         what: &'static str,
     },
+    /// An encoder without features.
+    #[error("no features of the encoder `{name}`, expected at least one candidate")]
+    NoCandidate {
+        /// The encoder.
+        name: String,
+    },
     /// Two sets with the same name.
     #[error("two sets of features are named `{name}`, expected unique names")]
     Name {

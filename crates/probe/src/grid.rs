@@ -1,6 +1,7 @@
 //! Features of the same pairs by several encoders.
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
@@ -16,6 +17,23 @@ pub struct NamedFeatures {
     pub name: String,
     /// The features.
     pub source: Arc<dyn FeatureSource>,
+}
+
+/// The features of one encoder: one set, or several candidates of which the probe selects one for each pair of encoders.
+///
+/// Candidates are the layers, poolings or image sizes of an encoder.
+#[derive(Clone)]
+pub struct EncoderFeatures {
+    /// Name of the encoder.
+    pub name: String,
+    /// Its sets, at least one. The name of a candidate is the part after that of the encoder, such as `layer-6`.
+    pub candidates: Vec<NamedFeatures>,
+}
+
+impl From<NamedFeatures> for EncoderFeatures {
+    fn from(features: NamedFeatures) -> Self {
+        Self { name: features.name.clone(), candidates: vec![features] }
+    }
 }
 
 /// The features of several vision encoders and several text encoders for the same pairs.
@@ -37,9 +55,19 @@ pub struct NamedFeatures {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Grid {
+    /// The sets of all image encoders.
     pub(crate) images: Vec<ImageSet>,
+    /// The sets of all text encoders.
     pub(crate) texts: Vec<TextSet>,
+    pub(crate) image_encoders: Vec<Encoder>,
+    pub(crate) text_encoders: Vec<Encoder>,
     pub(crate) labels: Option<Labels>,
+}
+
+/// An encoder and the indices of its sets.
+pub(crate) struct Encoder {
+    pub(crate) name: String,
+    pub(crate) sets: Range<usize>,
 }
 
 pub(crate) struct ImageSet {
@@ -96,10 +124,26 @@ impl Grid {
         labels: Option<Vec<usize>>,
         unmatched: Unmatched,
     ) -> Result<Self, ProbeError> {
-        let first = images.first().ok_or(ProbeError::Empty { what: "image" })?.clone();
-        if texts.is_empty() {
-            return Err(ProbeError::Empty { what: "text" });
-        }
+        let encoders = |sets: Vec<NamedFeatures>| sets.into_iter().map(Into::into).collect();
+        Self::search(encoders(images), encoders(texts), labels, unmatched)
+    }
+
+    /// Joins the sets of encoders like [`join`](Grid::join), some of which have several candidates.
+    ///
+    /// For each pair of encoders the probe selects the candidates with the highest mutual k-NN. Its p-value and its calibrated
+    /// score are those of the search: the highest value of the random pairings is what it is compared with.
+    ///
+    /// # Errors
+    /// Those of [`join`](Grid::join), and if an encoder has no candidate.
+    pub fn search(
+        images: Vec<EncoderFeatures>,
+        texts: Vec<EncoderFeatures>,
+        labels: Option<Vec<usize>>,
+        unmatched: Unmatched,
+    ) -> Result<Self, ProbeError> {
+        let (images, image_encoders) = sets_of(images, "image")?;
+        let (texts, text_encoders) = sets_of(texts, "text")?;
+        let first = images[0].clone();
         for sets in [&images, &texts] {
             let mut names = HashSet::new();
             if let Some(set) = sets.iter().find(|set| !names.insert(&set.name)) {
@@ -149,7 +193,7 @@ impl Grid {
                 Labels { of_pair: common.iter().map(|&row| of_row[row]).collect(), classes }
             }),
         };
-        let grid = Self { images, texts, labels };
+        let grid = Self { images, texts, image_encoders, text_encoders, labels };
         let mut sets = grid.names().zip(grid.matched());
         if let Some((name, matched)) = sets.find(|(_, matched)| !unmatched.allows(*matched)) {
             return Err(ProbeError::Unmatched { name: name.to_owned(), matched });
@@ -210,6 +254,27 @@ impl Grid {
         let rows: Vec<usize> = pairs.iter().map(|&pair| images.rows[pair]).collect();
         Ok(joined.of_image_rows(&rows)?)
     }
+}
+
+/// The sets of the encoders of one side, with names that begin with that of their encoder.
+fn sets_of(
+    encoders: Vec<EncoderFeatures>,
+    what: &'static str,
+) -> Result<(Vec<NamedFeatures>, Vec<Encoder>), ProbeError> {
+    let (mut sets, mut of_encoders) = (Vec::new(), Vec::new());
+    for EncoderFeatures { name, candidates } in encoders {
+        if candidates.is_empty() {
+            return Err(ProbeError::NoCandidate { name });
+        }
+        let start = sets.len();
+        let several = candidates.len() > 1;
+        sets.extend(candidates.into_iter().map(|set| match several {
+            true => NamedFeatures { name: format!("{name}/{}", set.name), ..set },
+            false => NamedFeatures { name: name.clone(), ..set },
+        }));
+        of_encoders.push(Encoder { name, sets: start..sets.len() });
+    }
+    if sets.is_empty() { Err(ProbeError::Empty { what }) } else { Ok((sets, of_encoders)) }
 }
 
 /// The rows of the first images that are in a pair with every set.

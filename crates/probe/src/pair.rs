@@ -1,12 +1,12 @@
-//! One pair of encoders: measures, closed-form aligners, and training.
+//! One pair of encoders: closed-form aligners and training.
 
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
 use sail_core::AlignmentHead;
 use sail_eval::{
-    Asif, BlockSize, Cka, EvalError, Measured, Permutations, Retrieval, RetrievalRanks, cca, cca_aligner,
-    cka, mutual_knn, ridge_aligner,
+    Asif, BlockSize, EvalError, Neighbourhoods, Retrieval, RetrievalRanks, cca_aligner, neighbourhoods,
+    ridge_aligner,
 };
 use sail_layers::{Head, HeadConfig, ProjectorConfig};
 use sail_losses::SigmoidLoss;
@@ -17,15 +17,13 @@ use crate::grid::{Grid, Split};
 use crate::hits::Hits;
 use crate::{ProbeConfig, ProbeError};
 
-/// Similarity of the unaligned features of a pair of encoders, on training pairs.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct PairMeasures {
-    /// Mutual k-nearest neighbours.
-    pub mutual_knn: Measured,
-    /// Centred kernel alignment (CKA).
-    pub cka: Cka,
-    /// Mean squared canonical correlation.
-    pub cca: Measured,
+/// How well the trained linear layers keep the neighbours of the features, on the held-out pairs.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Maps {
+    /// Image features and their embeddings.
+    pub images: Neighbourhoods,
+    /// Text features and their embeddings.
+    pub texts: Neighbourhoods,
 }
 
 /// Retrieval on the held-out pairs with closed-form aligners.
@@ -42,13 +40,14 @@ pub struct Aligners {
 /// All results of a pair, with the hits behind the scores.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct PairHits {
-    pub(crate) measures: PairMeasures,
     pub(crate) aligners: Aligners,
     pub(crate) trained: Retrieval,
     pub(crate) ridge_hits: Hits,
     pub(crate) cca_hits: Hits,
     pub(crate) asif_hits: Hits,
     pub(crate) trained_hits: Hits,
+    #[serde(default)]
+    pub(crate) maps: Option<Maps>,
 }
 
 /// Maximum number of ASIF's anchors, which is the dimension of its embeddings.
@@ -56,7 +55,7 @@ const ANCHORS: usize = 4096;
 /// Exponent of ASIF's similarities, from its paper.
 const POWER: i32 = 8;
 
-/// Returns `None` if the training was interrupted.
+/// Aligns an image set and a text set. Returns `None` if the training was interrupted.
 pub(crate) fn run(
     grid: &Grid,
     [image, text]: [usize; 2],
@@ -73,7 +72,6 @@ pub(crate) fn run(
     let texts = text_set.read_first(&split.measured, device)?;
     let holdout_images = image_set.read(&split.holdout, device)?;
     let (holdout_texts, positions) = text_set.read_all(&split.holdout, device)?;
-    let measures = measure(images.clone(), texts.clone(), config).map_err(failed)?;
     let evaluate = |images: Tensor<2>, texts: Tensor<2>| {
         let ranks = RetrievalRanks::new(images, texts, &positions, &BlockSize::default())?;
         Ok::<_, EvalError>((ranks.scores()?, Hits::of_ranks(&ranks, &positions)))
@@ -116,18 +114,19 @@ pub(crate) fn run(
     }
     // Already in inference mode.
     let head = outcome.head;
-    let (trained, trained_hits) =
-        evaluate(head.project_images(holdout_images)?, head.project_texts(holdout_texts)?).map_err(failed)?;
+    let embeddings =
+        [head.project_images(holdout_images.clone())?, head.project_texts(holdout_texts.clone())?];
+    let map =
+        |features, embeddings| neighbourhoods(features, embeddings, config.mutual_k, &BlockSize::SEARCH);
+    let maps = match 2 * config.mutual_k < split.holdout.len() {
+        true => Some(Maps {
+            images: map(holdout_images, embeddings[0].clone()).map_err(failed)?,
+            texts: map(holdout_texts, embeddings[1].clone()).map_err(failed)?,
+        }),
+        false => None,
+    };
+    let [images, texts] = embeddings;
+    let (trained, trained_hits) = evaluate(images, texts).map_err(failed)?;
     let aligners = Aligners { ridge, cca, asif };
-    Ok(Some(PairHits { measures, aligners, trained, ridge_hits, cca_hits, asif_hits, trained_hits }))
-}
-
-fn measure(images: Tensor<2>, texts: Tensor<2>, config: &ProbeConfig) -> Result<PairMeasures, EvalError> {
-    let permutations = Permutations { count: config.permutations, seed: config.seed };
-    let (k, block) = (config.mutual_k, BlockSize::SEARCH);
-    Ok(PairMeasures {
-        mutual_knn: mutual_knn(images.clone(), texts.clone(), k, &permutations, &block)?,
-        cka: cka(images.clone(), texts.clone(), &permutations)?,
-        cca: cca(images, texts, config.regularization, &permutations)?,
-    })
+    Ok(Some(PairHits { aligners, trained, ridge_hits, cca_hits, asif_hits, trained_hits, maps }))
 }

@@ -19,7 +19,7 @@ pub struct Progress<'a> {
     pub part: &'a str,
     /// Number of finished parts.
     pub done: usize,
-    /// Number of parts: every labelled set and every pair.
+    /// Number of parts: every labelled set, and the measures and the training of every pair.
     pub parts: usize,
 }
 
@@ -64,6 +64,12 @@ impl<'a> Parts<'a> {
         };
         self.done += 1;
         Ok(part)
+    }
+
+    /// The error of a part whose content is not that of this probe.
+    pub(crate) fn damaged(&self, file: &str, reason: &str) -> ProbeError {
+        let path = self.folder.map_or_else(|| file.into(), |folder| folder.file(file));
+        ProbeError::Damaged { path, reason: reason.to_owned() }
     }
 }
 

@@ -4,8 +4,9 @@ use burn::tensor::{Device, Tensor};
 use sail_core::Check;
 use sail_train::{Interrupter, RunFolder};
 
-use crate::grid::{Grid, Labels, Split};
+use crate::grid::{Encoder, Grid, Labels, Split};
 use crate::labelled::{self, LabelledConfig, LabelledHits};
+use crate::measures::{Measurer, PairMeasured};
 use crate::pair::{self, PairHits};
 use crate::parts::{Parts, Progress};
 use crate::result::Probe;
@@ -50,7 +51,7 @@ pub fn probe(
     let train = config.train.clone().with_batch_size(batch_size);
     let config = &ProbeConfig { train, ..config.clone() };
     let labelled_sets = if grid.labels.is_some() { grid.images.len() + grid.texts.len() } else { 0 };
-    let mut parts = Parts::new(folder, interrupter, labelled_sets + grid.images.len() * grid.texts.len());
+    let mut parts = Parts::new(folder, interrupter, labelled_sets + 2 * pairs_of(grid).count());
 
     let mut labelled: [Vec<LabelledHits>; 2] = [Vec::new(), Vec::new()];
     if let Some(labels) = &grid.labels {
@@ -69,16 +70,35 @@ pub fn probe(
             labelled[1].push(parts.run(&format!("texts-{index}.json"), compute)?);
         }
     }
-    let mut pairs: Vec<PairHits> = Vec::new();
-    for (image, images) in grid.images.iter().enumerate() {
-        for (text, texts) in grid.texts.iter().enumerate() {
-            observe(parts.progress(&format!("{} with {}", images.features.name, texts.features.name)));
-            let compute = || pair::run(grid, [image, text], &split, config, device, interrupter);
-            pairs.push(parts.run(&format!("pair-{image}-{text}.json"), compute)?);
+    // Measures have files of their own: those of earlier versions hold no null distributions, and are computed again.
+    let mut measurer = Measurer::new(grid, &split, config, device);
+    let mut measured: Vec<PairMeasured> = Vec::new();
+    for ([image, text], encoders) in pairs_of(grid) {
+        observe(parts.progress(&format!("measures of {} with {}", encoders[0].name, encoders[1].name)));
+        let file = format!("measures-{image}-{text}.json");
+        let part = parts.run(&file, || measurer.measure(encoders).map(Some))?;
+        if !part.is_of(encoders) {
+            return Err(parts.damaged(&file, "the candidates are others"));
         }
+        measured.push(part);
+    }
+    let mut pairs: Vec<PairHits> = Vec::new();
+    for (([image, text], encoders), measured) in pairs_of(grid).zip(&measured) {
+        observe(parts.progress(&format!("{} with {}", encoders[0].name, encoders[1].name)));
+        let selected = measured.selected(encoders);
+        let compute = || pair::run(grid, selected, &split, config, device, interrupter);
+        pairs.push(parts.run(&format!("pair-{image}-{text}.json"), compute)?);
     }
     observe(parts.progress("correlations"));
-    summarize(grid, &split, config, labelled, &pairs)
+    summarize(grid, &split, config, labelled, &measured, &pairs)
+}
+
+/// Every image encoder with every text encoder, and their indices; texts vary fastest.
+pub(crate) fn pairs_of(grid: &Grid) -> impl Iterator<Item = ([usize; 2], [&Encoder; 2])> {
+    grid.image_encoders.iter().enumerate().flat_map(|(image, images)| {
+        let texts = grid.text_encoders.iter().enumerate();
+        texts.map(move |(text, texts)| ([image, text], [images, texts]))
+    })
 }
 
 /// The measures by class of one set; `read` returns the features of pairs.
@@ -90,8 +110,8 @@ fn measure_classes(
     config: &ProbeConfig,
 ) -> Result<LabelledHits, ProbeError> {
     let labels_of = |pairs: &[usize]| pairs.iter().map(|&pair| labels.of_pair[pair]).collect::<Vec<_>>();
-    let ProbeConfig { knn_k, l2, permutations, seed, .. } = *config;
-    let config = LabelledConfig { knn_k, l2, permutations, seed };
+    let ProbeConfig { knn_k, l2, permutations, alpha, seed, .. } = *config;
+    let config = LabelledConfig { knn_k, l2, permutations, alpha, seed };
     let (train, holdout) = (read(&split.measured)?, read(&split.holdout)?);
     let (train_labels, holdout_labels) = (labels_of(&split.measured), labels_of(&split.holdout));
     labelled::measure(train, &train_labels, holdout, &holdout_labels, labels.classes, &config)

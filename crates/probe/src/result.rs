@@ -1,9 +1,9 @@
 //! The result of a probe.
 
-use sail_eval::{Interval, Retrieval};
+use sail_eval::{Calibrated, Differences, Interval, Retrieval};
 use serde::{Deserialize, Serialize};
 
-use crate::{Aligners, Labelled, PairMeasures, Predictor};
+use crate::{Aligners, Labelled, Maps, PairMeasures, Predictor, Search};
 
 /// The result of a probe.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,13 +20,45 @@ pub struct Probe {
     pub images: Vec<FeatureSet>,
     /// The text features.
     pub texts: Vec<FeatureSet>,
-    /// Every image set with every text set; texts vary fastest.
+    /// Every image encoder with every text encoder; texts vary fastest.
     pub pairs: Vec<PairResult>,
+    /// How much of the measures of the pairs is more than chance; `None` without permutations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub significance: Option<Significance>,
     /// Values known before training, with their correlations with the scores.
     pub predictors: Vec<Predictor>,
 }
 
-/// The features of one encoder.
+/// How much of the measures of all pairs is more than chance. Pairs without a null distribution are left out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Significance {
+    /// Significance level.
+    pub alpha: f64,
+    /// Number of permutations, the same for all pairs and measures.
+    pub permutations: usize,
+    /// Mutual k-nearest neighbours.
+    pub mutual_knn: Option<GridSignificance>,
+    /// Debiased CKA.
+    pub cka: Option<GridSignificance>,
+    /// Mean squared canonical correlation.
+    pub cca: Option<GridSignificance>,
+}
+
+/// How much of one measure of all pairs is more than chance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GridSignificance {
+    /// Image features of the pair with the highest value.
+    pub images: String,
+    /// Text features of the pair with the highest value.
+    pub texts: String,
+    /// The highest value, calibrated as the highest of all pairs.
+    pub maximum: Calibrated,
+    /// The numbers of pairs above chance and of differences that chance does not explain.
+    #[serde(flatten)]
+    pub differences: Differences,
+}
+
+/// One set of features, of an encoder or a candidate of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FeatureSet {
     /// Name of the set.
@@ -42,10 +74,13 @@ pub struct FeatureSet {
 /// The result of one pair of encoders.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PairResult {
-    /// Name of the image features.
+    /// Name of the image encoder.
     pub images: String,
-    /// Name of the text features.
+    /// Name of the text encoder.
     pub texts: String,
+    /// The search among the candidates of the encoders, if there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<Search>,
     /// The alignment score: the mean of R@10 in both directions on the held-out pairs, in percent, with linear layers
     /// trained on the other pairs.
     pub score: f64,
@@ -57,6 +92,10 @@ pub struct PairResult {
     pub measures: PairMeasures,
     /// Retrieval with closed-form aligners.
     pub aligners: Aligners,
+    /// Trustworthiness and continuity of the trained layers for the `k` of mutual k-NN; `None` if the held-out pairs are no more
+    /// than `2 k`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maps: Option<Maps>,
 }
 
 impl Probe {

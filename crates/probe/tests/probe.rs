@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use sail_core::FeatureSource;
-use sail_data::{MatrixFeatures, Pairs};
-use sail_probe::{Grid, NamedFeatures, Probe, ProbeConfig, ProbeError, Progress, probe};
+use sail_data::{MatrixFeatures, Pairs, Unmatched};
+use sail_probe::{EncoderFeatures, Grid, NamedFeatures, Probe, ProbeConfig, ProbeError, Progress, probe};
 use sail_train::{Interrupter, OptimizerConfig, RunFolder, TrainConfig};
 
 const PAIRS: usize = 60;
@@ -43,7 +43,8 @@ fn config() -> ProbeConfig {
         holdout: 20,
         dim: 8,
         train: ProbeConfig::default().train.with_epochs(60).with_learning_rate(1e-2),
-        permutations: 3,
+        permutations: 19,
+        mutual_k: 5,
         resamples: 20,
         ..ProbeConfig::default()
     }
@@ -95,11 +96,13 @@ fn observers_see_every_part_before_it_starts() {
         "seeing by class",
         "blind by class",
         "texts by class",
+        "measures of seeing with texts",
+        "measures of blind with texts",
         "seeing with texts",
         "blind with texts",
         "correlations",
     ];
-    let expected: Vec<_> = parts.iter().enumerate().map(|(done, part)| (part.to_string(), done, 5)).collect();
+    let expected: Vec<_> = parts.iter().enumerate().map(|(done, part)| (part.to_string(), done, 7)).collect();
     assert_eq!(seen, expected);
 }
 
@@ -121,8 +124,15 @@ fn an_interrupted_probe_resumes_from_its_finished_parts() {
             interrupter.stop();
         }
     });
-    assert!(matches!(interrupted, Err(ProbeError::Interrupted { done: 4, parts: 5 })), "{interrupted:?}");
-    let finished = ["images-0.json", "images-1.json", "pair-0-0.json", "texts-0.json"];
+    assert!(matches!(interrupted, Err(ProbeError::Interrupted { done: 6, parts: 7 })), "{interrupted:?}");
+    let finished = [
+        "images-0.json",
+        "images-1.json",
+        "measures-0-0.json",
+        "measures-1-0.json",
+        "pair-0-0.json",
+        "texts-0.json",
+    ];
     assert_eq!(files(&path), finished);
     drop(folder);
 
@@ -132,7 +142,7 @@ fn an_interrupted_probe_resumes_from_its_finished_parts() {
     let folder = RunFolder::resume(&path, &config()).unwrap();
     assert_eq!(run(Some(&folder), &Interrupter::new(), |_| ()).unwrap(), uninterrupted());
     assert_eq!((contents(), modified()), before);
-    assert_eq!(files(&path).len(), 5);
+    assert_eq!(files(&path).len(), 7);
 
     // A complete probe computes nothing, so an interruption has no effect.
     let interrupter = Interrupter::new();
@@ -145,7 +155,7 @@ fn an_interrupted_probe_without_a_folder_is_an_error() {
     let interrupter = Interrupter::new();
     interrupter.stop();
     let error = run(None, &interrupter, |_| ()).unwrap_err();
-    assert_eq!(error.to_string(), "interrupted after 0 of 5 parts");
+    assert_eq!(error.to_string(), "interrupted after 0 of 7 parts");
 }
 
 #[test]
@@ -154,6 +164,12 @@ fn a_corrupt_part_file_is_an_error_that_names_it() {
     let path = parent.path().join("probe");
     let folder = RunFolder::create(&path, &config()).unwrap();
     let expected = run(Some(&folder), &Interrupter::new(), |_| ()).unwrap();
+    let measures = path.join("measures-1-0.json");
+    let whole = fs::read_to_string(&measures).unwrap();
+    fs::write(&measures, whole.replace("\"best\":0", "\"best\":1")).unwrap();
+    let error = run(Some(&folder), &Interrupter::new(), |_| ()).unwrap_err();
+    assert!(matches!(&error, ProbeError::Damaged { path, .. } if *path == measures), "{error}");
+    fs::write(&measures, whole).unwrap();
     let part = path.join("pair-1-0.json");
     let whole = fs::read(&part).unwrap();
     for corrupt in [&whole[..whole.len() / 2], b"", b"{}", b"null", b"\xff\x00"] {
@@ -165,6 +181,121 @@ fn a_corrupt_part_file_is_an_error_that_names_it() {
     }
     fs::remove_file(&part).unwrap();
     assert_eq!(run(Some(&folder), &Interrupter::new(), |_| ()).unwrap(), expected);
+}
+
+/// Results of earlier versions: measures in the files of pairs, without null distributions, and fewer measures by class.
+#[test]
+fn parts_of_earlier_versions_are_read_and_their_measures_calibrated() {
+    let parent = tempfile::tempdir().unwrap();
+    let path = parent.path().join("probe");
+    let folder = RunFolder::create(&path, &config()).unwrap();
+    let expected = run(Some(&folder), &Interrupter::new(), |_| ()).unwrap();
+    let edit = |file: &str, edit: &dyn Fn(&mut serde_json::Value)| {
+        let file = path.join(file);
+        let mut part = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+        edit(&mut part);
+        fs::write(file, part.to_string()).unwrap();
+    };
+    for pair in ["0-0", "1-0"] {
+        fs::remove_file(path.join(format!("measures-{pair}.json"))).unwrap();
+        edit(&format!("pair-{pair}.json"), &|part| {
+            let old = serde_json::json!({"value": 0.5, "chance": 0.1, "chance_max": 0.2, "p_value": 0.25});
+            part["measures"] = serde_json::json!({
+                "mutual_knn": old, "cka": {"biased": 0.7, "debiased": old}, "cca": old,
+            });
+            part.as_object_mut().unwrap().remove("maps");
+        });
+    }
+    edit("images-0.json", &|part| {
+        part["measures"].as_object_mut().unwrap().remove("calibrated");
+        for field in ["threshold", "score"] {
+            part["measures"]["nmi"].as_object_mut().unwrap().remove(field);
+        }
+    });
+    let found = run(Some(&folder), &Interrupter::new(), |_| ()).unwrap();
+    for (found, expected) in found.pairs.iter().zip(&expected.pairs) {
+        assert_eq!((found.score, &found.measures), (expected.score, &expected.measures));
+        assert!(found.maps.is_none() && expected.maps.is_some());
+    }
+    assert_eq!(found.significance, expected.significance);
+    let labelled = found.images[0].labelled.as_ref().unwrap();
+    assert!(labelled.calibrated.is_none() && labelled.nmi.p_value.is_some() && labelled.nmi.score.is_none());
+}
+
+#[test]
+fn the_grid_says_what_is_more_than_chance() {
+    let found = uninterrupted();
+    let significance = found.significance.as_ref().unwrap();
+    assert_eq!((significance.alpha, significance.permutations), (0.05, 19));
+    let [seeing, blind] = &found.pairs[..] else { panic!("{:?}", found.pairs) };
+    for (grid, of) in [
+        (&significance.mutual_knn, [&seeing.measures.mutual_knn, &blind.measures.mutual_knn]),
+        (&significance.cka, [&seeing.measures.cka.debiased, &blind.measures.cka.debiased]),
+        (&significance.cca, [&seeing.measures.cca, &blind.measures.cca]),
+    ] {
+        let grid = grid.as_ref().unwrap();
+        assert_eq!((grid.images.as_str(), grid.texts.as_str()), ("seeing", "texts"));
+        assert_eq!((grid.maximum.value, grid.maximum.p_value), (of[0].value, Some(0.05)));
+        assert!(of[0].score > Some(0.2) && of[1].p_value > Some(0.05), "{of:?}");
+        let counts = &grid.differences;
+        assert_eq!(
+            (counts.cells, counts.above_chance, counts.differences, counts.surviving),
+            (2, 1, 1, 1),
+            "{grid:?}"
+        );
+    }
+    let labelled = |set: usize| found.images[set].labelled.as_ref().unwrap().calibrated.unwrap();
+    assert_eq!(
+        (labelled(0).linear.p_value, labelled(0).linear.value),
+        (Some(0.05), found.images[0].labelled.as_ref().unwrap().linear)
+    );
+    assert!(labelled(1).silhouette.p_value > Some(0.05), "{:?}", labelled(1));
+    assert_eq!(probe_without_permutations().significance, None);
+}
+
+fn probe_without_permutations() -> Probe {
+    let config = ProbeConfig { permutations: 0, ..config() };
+    probe(&grid(), &config, &Device::flex(), None, &Interrupter::new(), |_| ()).unwrap()
+}
+
+#[test]
+fn the_best_candidate_of_an_encoder_is_selected_and_calibrated_as_the_best() {
+    let candidate = |name: &str, seed| set(name, PAIRS, |r, c| noise(seed, r, c));
+    let deep = EncoderFeatures {
+        name: "deep".to_owned(),
+        candidates: vec![candidate("layer-1", 2), candidate("layer-2", 1), candidate("layer-3", 4)],
+    };
+    let lost = EncoderFeatures {
+        name: "lost".to_owned(),
+        candidates: vec![candidate("layer-1", 5), candidate("layer-2", 6)],
+    };
+    let texts = set("texts", PAIRS, |r, c| noise(1, r, DIM - 1 - c) + 0.1 * noise(3, r, c));
+    let labels = (0..PAIRS).map(|row| usize::from(noise(1, row, 0) > 0.0)).collect();
+    let grid = Grid::search(vec![deep, lost], vec![texts.into()], Some(labels), Unmatched::Error).unwrap();
+    let found = probe(&grid, &config(), &Device::flex(), None, &Interrupter::new(), |_| ()).unwrap();
+    assert_eq!(found.pairs.len(), 2);
+    assert_eq!(found.images.len(), 5);
+    assert_eq!(found.images[1].name, "deep/layer-2");
+    let [deep, lost] = &found.pairs[..] else { panic!("{:?}", found.pairs) };
+    let search = deep.search.as_ref().unwrap();
+    assert_eq!((search.images.as_str(), search.texts.as_str()), ("deep/layer-2", "texts"));
+    assert_eq!((search.image_candidates.len(), search.text_candidates.len()), (3, 1));
+    assert_eq!(search.mutual_knn[1], deep.measures.mutual_knn.value);
+    // The results are those of the selected layer alone.
+    let alone = uninterrupted();
+    assert_eq!((deep.score, &deep.aligners), (alone.pairs[0].score, &alone.pairs[0].aligners));
+    assert_eq!(deep.measures.mutual_knn.value, alone.pairs[0].measures.mutual_knn.value);
+    // The threshold is that of the highest of three.
+    assert!(deep.measures.mutual_knn.threshold > alone.pairs[0].measures.mutual_knn.threshold);
+    assert_eq!(deep.measures.mutual_knn.p_value, Some(0.05));
+    assert!(lost.measures.mutual_knn.p_value > Some(0.05), "{lost:?}");
+    // Selected by another measure, CKA has a value only.
+    assert_eq!((deep.measures.cka.debiased.p_value, found.significance.unwrap().cka), (None, None));
+
+    let none = EncoderFeatures { name: "empty".to_owned(), candidates: vec![] };
+    let text = EncoderFeatures::from(set("texts", PAIRS, |_, _| 1.0));
+    let error = Grid::search(vec![none], vec![text], None, Unmatched::Error).err().unwrap();
+    assert!(matches!(error, ProbeError::NoCandidate { ref name } if name == "empty"), "{error}");
 }
 
 /// Its similarities with all anchors are negative.

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::lab::{IMAGE_DIM, Lab, Ran, TEXT_DIM, TRAIN, key, matrix, mix, row};
 
 const PROBE: &str = "probe --images images --images noise --texts texts --texts more --holdout 60 --dim 32 --batch 60 \
-                     --epochs 15 --lr 1e-3 --permutations 5 --resamples 50 --seed 3";
+                     --epochs 15 --lr 1e-3 --permutations 19 --resamples 50 --seed 3";
 
 /// A lab with informative image features, and with noise.
 fn lab() -> Lab {
@@ -37,13 +37,15 @@ fn probe_tells_informative_features_from_noise() {
         let mutual = &pair["measures"]["mutual_knn"];
         // By chance, ten of sixty are in the first ten.
         assert_eq!(float(&pair["score"]) > 40.0, informative, "{pair}");
-        assert_eq!(float(&mutual["value"]) > 1.5 * float(&mutual["chance"]), informative, "{pair}");
+        assert_eq!(float(&mutual["score"]) > 0.05, informative, "{pair}");
+        assert_eq!(float(&mutual["p_value"]) <= 0.05, informative, "{pair}");
+        assert!(float(&pair["maps"]["images"]["trustworthiness"]) > 0.5, "{pair}");
         assert_eq!(float(&pair["aligners"]["ridge"]["i2t"]["r@10"]) > 40.0, informative, "{pair}");
         let [low, high] = ["low", "high"].map(|end| float(&pair["interval"][end]));
         assert!(low <= float(&pair["score"]) && float(&pair["score"]) <= high);
     }
     let mutual = &found["predictors"][0];
-    assert_eq!(mutual["name"], "mutual k-NN above chance");
+    assert_eq!(mutual["name"], "mutual k-NN, calibrated");
     assert!(float(&mutual["pearson"]) > 0.9, "{mutual}");
     let page = String::from_utf8(lab.read("report.html")).unwrap();
     assert!(page.contains("Which encoders align?") && page.contains("What predicts the score"));
@@ -64,6 +66,48 @@ fn probe_tells_informative_features_from_noise() {
 
     let text = lab.run(PROBE).succeeded();
     assert!(text.out.starts_with("180 training pairs, 60 held out"), "{}", text.out);
+    // Both pairs with noise differ from both without.
+    let significance = &found["significance"]["mutual_knn"];
+    let counts = ["cells", "above_chance", "differences"].map(|name| &significance[name]);
+    assert_eq!(counts, [4, 2, 6].map(Value::from).each_ref());
+    assert!(float(&significance["surviving"]) >= 4.0, "{significance}");
+    assert_eq!(significance["maximum"]["p_value"], 0.05);
+    let surviving = format!("{} of 6 differences more than chance", significance["surviving"]);
+    assert!(text.out.contains("mutual k-NN: 2 of 4 pairs above chance") && text.out.contains(&surviving));
+    assert!(page.contains("pairs above chance") && page.contains("2 of 4"));
+    lab.refuses(
+        &PROBE.replace("--permutations 19", "--permutations 18"),
+        2,
+        &["permutations", "at least 19"],
+    );
+    lab.refuses(&format!("{PROBE} --alpha 1"), 2, &["alpha"]);
+}
+
+/// The stores in a folder are candidates of one encoder.
+#[test]
+fn probe_selects_the_best_store_of_a_folder() {
+    let lab = lab();
+    std::fs::create_dir(lab.path("layers")).unwrap();
+    for (from, to) in [("noise", "layers/early"), ("images", "layers/late")] {
+        std::fs::rename(lab.path(from), lab.path(to)).unwrap();
+    }
+    let probe = PROBE.replace("--images images --images noise", "--images layers");
+    let found = lab.run(&format!("{probe} --report report.html --out probe --json")).json();
+    for pair in found["pairs"].as_array().unwrap() {
+        assert_eq!((&pair["images"], &pair["search"]["images"]), (&"layers".into(), &"layers/late".into()));
+        assert_eq!(pair["search"]["image_candidates"], Value::from(vec!["layers/early", "layers/late"]));
+        assert_eq!(pair["measures"]["mutual_knn"]["p_value"], 0.05);
+        assert_eq!(pair["measures"]["cka"]["debiased"]["p_value"], Value::Null);
+    }
+    let page = String::from_utf8(lab.read("report.html")).unwrap();
+    assert!(page.contains("Selected: layers/late with texts"));
+    let text = lab.run(&format!("{probe} --out probe --resume")).succeeded();
+    assert!(text.out.contains("layers with texts: layers/late with texts, the highest mutual k-NN of 2"));
+    // Another candidate is another probe, and what is no store is an error.
+    std::fs::rename(lab.path("layers/early"), lab.path("layers/first")).unwrap();
+    lab.refuses(&format!("{probe} --out probe --resume"), 2, &["sets"]);
+    std::fs::create_dir(lab.path("layers/unfinished")).unwrap();
+    lab.refuses(&probe, 1, &["unfinished"]);
 }
 
 #[test]
@@ -147,6 +191,18 @@ fn classifies_features_by_the_folders_of_their_keys() {
     in_folders(&lab, "other", 0..60, 9);
     lab.refuses("eval features --train train --test other", 2, &["class", "has no image in train"]);
     lab.refuses("eval features --train train --test test --knn-k 0", 2, &["`k` is 0"]);
+    assert_eq!(float(&found["calibrated"]["knn"]["p_value"]), 1.0 / 201.0);
+    assert!(text.out.contains("(p = 0.005)"), "{}", text.out);
+
+    // How well a head keeps neighbours.
+    let pairs = Lab::new(120);
+    pairs.run(&format!("{TRAIN} --epochs 2 --out run")).succeeded();
+    pairs.labels("labels.safetensors", &(0..120).map(|item| item % 3).collect::<Vec<_>>());
+    let labels = "--train-labels labels.safetensors:labels --test-labels labels.safetensors:labels";
+    let eval = format!("eval features --train images --test images {labels} --head run/head.safetensors");
+    let map = &pairs.run(&format!("{eval} --json")).json()["map"];
+    assert!(float(&map["trustworthiness"]) > 0.6 && float(&map["continuity"]) > 0.6, "{map}");
+    pairs.refuses(&format!("{eval} --map-k 60"), 2, &["`k` is 60", "half"]);
 }
 
 const SWEEP: &str = "--holdout 50 --epochs 4 --sweep lr=1e-3,1e-5 --sweep width=1,2 --out swept";

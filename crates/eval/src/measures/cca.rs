@@ -4,9 +4,12 @@ use burn::tensor::Tensor;
 use faer::Mat;
 use sail_core::ensure;
 
-use super::chance::{Measured, Permutations};
+use super::calibration::Measured;
+use super::centred::CentredRows;
+use super::cka::{Cka, CkaTerms};
 use super::linear_aligner::{Affine, LinearAligner};
 use super::moments::{Covariance, centred, check_pairs, cross};
+use super::permutations::Permutations;
 use crate::EvalError;
 use crate::unit_rows::UnitRows;
 
@@ -31,7 +34,7 @@ use crate::unit_rows::UnitRows;
 /// use burn::tensor::{Device, Tensor};
 /// use sail_eval::{Permutations, cca};
 /// let rows = Tensor::<2>::from_floats([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.5], [0.3, -1.0], [1.0, 1.0]], &Device::flex());
-/// let found = cca(rows.clone(), rows, 0.0, &Permutations::default())?;
+/// let found = cca(rows.clone(), rows, 0.0, &Permutations::NONE)?;
 /// assert!((found.value - 1.0).abs() < 1e-6);
 /// # Ok::<(), sail_eval::EvalError>(())
 /// ```
@@ -42,11 +45,49 @@ pub fn cca(
     permutations: &Permutations,
 ) -> Result<Measured, EvalError> {
     let pair = Whitened::new(first, second, ["first row", "second row"], regularization)?;
-    let smaller = pair.first.dim().min(pair.second.dim()) as f64;
-    let measure = |order: Option<&[usize]>| Ok(pair.correlation(order)?.squared_norm_l2() / smaller);
+    let [first, second] = [CentredRows::new(&pair.first)?, CentredRows::new(&pair.second)?];
+    let measure = |order: Option<&[usize]>| Ok(pair.mean_squared_correlation(first.cross(&second, order)?));
     permutations.test(measure(None)?, pair.first.len(), |order| measure(Some(order)))
 }
 
+/// Computes [`cka`](crate::cka) and [`cca`] of the same pairs, which share the products of the rows: for many permutations in
+/// half the time of both.
+///
+/// # Errors
+/// Those of both.
+///
+/// # Examples
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use sail_eval::{Permutations, cka_and_cca};
+/// let rows = Tensor::<2>::from_floats([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.5], [0.3, -1.0], [1.0, 1.0]], &Device::flex());
+/// let (cka, cca) = cka_and_cca(rows.clone(), rows, 0.0, &Permutations { count: 3, seed: 0 })?;
+/// assert!((cka.debiased.value - 1.0).abs() < 1e-6 && (cca.value - 1.0).abs() < 1e-6);
+/// assert_eq!((cka.debiased.null.len(), cca.null.len()), (3, 3));
+/// # Ok::<(), sail_eval::EvalError>(())
+/// ```
+pub fn cka_and_cca(
+    first: Tensor<2>,
+    second: Tensor<2>,
+    regularization: f64,
+    permutations: &Permutations,
+) -> Result<(Cka, Measured), EvalError> {
+    let whats = ["first row", "second row"];
+    let pair = Whitened::new(first, second, whats, regularization)?;
+    check_pairs(&pair.first, &pair.second, 4)?;
+    let [first, second] = [CentredRows::new(&pair.first)?, CentredRows::new(&pair.second)?];
+    let terms = CkaTerms::new([&first, &second], whats)?;
+    let measure = |order: Option<&[usize]>| {
+        let cross = first.cross(&second, order)?;
+        let [biased, debiased] = terms.of(&cross, order);
+        Ok::<_, EvalError>((biased, debiased, pair.mean_squared_correlation(cross)))
+    };
+    let (biased, cka, cca) = measure(None)?;
+    let permuted = permutations.each(pair.first.len(), |order| measure(Some(order)))?;
+    let (cka_null, cca_null) = permuted.into_iter().map(|(_, cka, cca)| (cka, cca)).unzip();
+    let debiased = Measured { value: cka, null: cka_null }.finite()?;
+    Ok((Cka { biased, debiased }, Measured { value: cca, null: cca_null }.finite()?))
+}
 /// Fits linear maps to the `rank` directions in which paired rows correlate most, each scaled by its correlation.
 ///
 /// For unit rows `x` and `y` with means `m` and covariances `Cx = Lx Lx^T` and `Cy = Ly Ly^T`, regularised as in
@@ -83,7 +124,7 @@ pub fn cca_aligner(
         rank,
         format_args!("1 to {max_rank}, the smaller dimension"),
     )?;
-    let svd = pair.correlation(None)?.thin_svd().map_err(|_| EvalError::Singular { what: "image" })?;
+    let svd = pair.correlation()?.thin_svd().map_err(|_| EvalError::Singular { what: "image" })?;
     let scale = svd.S().column_vector();
     let weighted = |m: faer::MatRef<'_, f64>| -> Mat<f64> {
         Mat::from_fn(m.nrows(), rank, |row, column| m[(row, column)] * scale[column])
@@ -118,11 +159,19 @@ impl Whitened {
     }
 
     /// `Lx^-1 Cxy Ly^-T`, whose singular values are the canonical correlations.
-    fn correlation(&self, order: Option<&[usize]>) -> Result<Mat<f64>, EvalError> {
+    fn correlation(&self) -> Result<Mat<f64>, EvalError> {
         let [x, y] = &self.covariances;
         let n = self.first.len() as f64;
-        let covariance = centred(cross(&self.first, &self.second, order)?, n, &x.mean, &y.mean);
+        let covariance = centred(cross(&self.first, &self.second)?, n, &x.mean, &y.mean);
         Ok(y.whiten(x.whiten(covariance).transpose().to_owned()).transpose().to_owned())
+    }
+
+    /// The measure of [`cca`] from the products of centred rows.
+    fn mean_squared_correlation(&self, cross: Mat<f64>) -> f64 {
+        let [x, y] = &self.covariances;
+        let n = self.first.len() as f64;
+        let whitened = y.whiten(x.whiten(cross).transpose().to_owned());
+        whitened.squared_norm_l2() / (n * n * self.first.dim().min(self.second.dim()) as f64)
     }
 }
 

@@ -1,21 +1,33 @@
 //! Centred kernel alignment.
 
 use burn::tensor::Tensor;
+use faer::Mat;
 use serde::{Deserialize, Serialize};
 
-use super::chance::{Measured, Permutations};
-use super::moments::{check_pairs, cross};
+use super::calibration::{Calibrated, Measured};
+use super::centred::CentredRows;
+use super::moments::check_pairs;
+use super::permutations::Permutations;
 use crate::EvalError;
-use crate::groups::group_sums;
 use crate::unit_rows::UnitRows;
 
 /// Two estimates of centred kernel alignment with linear kernels.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Cka {
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Cka<M = Measured> {
     /// The usual estimate, in 0 to 1, whose upward bias grows with the number of dimensions per row.
     pub biased: f64,
-    /// The estimate from unbiased HSIC, at most 1 and about 0 for unrelated rows, with its chance level.
-    pub debiased: Measured,
+    /// The estimate from unbiased HSIC, at most 1 and about 0 for unrelated rows.
+    pub debiased: M,
+}
+
+impl Cka {
+    /// Calibrates the debiased estimate at the significance level `alpha`.
+    ///
+    /// # Errors
+    /// Those of [`Measured::calibrate`].
+    pub fn calibrate(&self, alpha: f64) -> Result<Cka<Calibrated>, EvalError> {
+        Ok(Cka { biased: self.biased, debiased: self.debiased.calibrate(alpha, 1.0)? })
+    }
 }
 
 /// Computes the centred kernel alignment of paired rows (Kornblith et al. 2019, arXiv 1905.00414), the similarity of their
@@ -25,9 +37,9 @@ pub struct Cka {
 /// where HSIC is `tr(K H L H)`, `H` the centring matrix, in the biased estimate, and in the debiased one the unbiased
 /// estimator of Song et al. (2012, equation 5; used for CKA by Nguyen et al. 2021, arXiv 2010.15327).
 ///
-/// The kernels are not materialised: everything is computed from `X^T Y`, `X^T X` and `Y^T Y`, in f64 and in blocks of
-/// rows. Memory beyond the features is that of these matrices; time is linear in the number of rows, for every
-/// permutation.
+/// The kernels are not materialised: everything is computed from `X^T Y`, `X^T X` and `Y^T Y` of centred rows, which changes
+/// neither estimate. Blocks of rows are multiplied in f32 on the device of the features and summed in f64. Memory beyond the
+/// features is a centred copy of them and these matrices; time is linear in the number of rows, for every permutation.
 ///
 /// # Shapes
 /// - first: `[n, first_dim]`
@@ -43,7 +55,7 @@ pub struct Cka {
 /// use sail_eval::{Permutations, cka};
 /// let rows = Tensor::<2>::from_floats([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.5], [0.3, -1.0], [1.0, 1.0]], &Device::flex());
 /// let turned = rows.clone().flip([1]); // a rotation and a reflection change no similarity
-/// let found = cka(rows, turned, &Permutations::default())?;
+/// let found = cka(rows, turned, &Permutations::NONE)?;
 /// assert!((found.biased - 1.0).abs() < 1e-6 && (found.debiased.value - 1.0).abs() < 1e-6);
 /// # Ok::<(), sail_eval::EvalError>(())
 /// ```
@@ -51,84 +63,57 @@ pub fn cka(first: Tensor<2>, second: Tensor<2>, permutations: &Permutations) -> 
     let first = UnitRows::new(first, "first row")?;
     let second = UnitRows::new(second, "second row")?;
     check_pairs(&first, &second, 4)?;
-    let sums = [group_sums(&first, 1, |_| 0)?, group_sums(&second, 1, |_| 0)?];
-    let self_products = [
-        Products::new(&first, &first, None, &sums[0], &sums[0])?,
-        Products::new(&second, &second, None, &sums[1], &sums[1])?,
-    ];
-    let joint = |order: Option<&[usize]>| Products::new(&first, &second, order, &sums[0], &sums[1]);
-    let scale = |hsic: fn(&Products) -> f64, (products, what): (&Products, &'static str)| {
-        // Rounding error for rows that are all equal.
-        let hsic = hsic(products);
-        if hsic > 1e-12 { Ok(hsic) } else { Err(EvalError::Constant { what }) }
-    };
     let whats = [first.what(), second.what()];
-    let biased_scale = scale(Products::biased, (&self_products[0], whats[0]))?
-        * scale(Products::biased, (&self_products[1], whats[1]))?;
-    let debiased_scale = scale(Products::unbiased, (&self_products[0], whats[0]))?
-        * scale(Products::unbiased, (&self_products[1], whats[1]))?;
-    let paired = joint(None)?;
-    let debiased = |products: &Products| products.unbiased() / debiased_scale.sqrt();
-    Ok(Cka {
-        biased: paired.biased() / biased_scale.sqrt(),
-        debiased: permutations
-            .test(debiased(&paired), first.len(), |order| Ok(debiased(&joint(Some(order))?)))?,
-    })
+    let [first, second] = [CentredRows::new(&first)?, CentredRows::new(&second)?];
+    let terms = CkaTerms::new([&first, &second], whats)?;
+    let [biased, debiased] = terms.of(&first.cross(&second, None)?, None);
+    let permuted = |order: &[usize]| Ok(terms.of(&first.cross(&second, Some(order))?, Some(order))[1]);
+    Ok(Cka { biased, debiased: permutations.test(debiased, first.squares.len(), permuted)? })
 }
 
-/// The terms of both estimators of HSIC. Rows have unit length, so the diagonals of the kernels are ones.
-struct Products {
-    n: f64,
-    /// `tr(K L) = |X^T Y|^2`.
-    trace: f64,
-    /// `1^T K 1`.
-    first_total: f64,
-    /// `1^T L 1`.
-    second_total: f64,
-    /// `1^T K L 1`.
-    joint_total: f64,
+/// What CKA needs beside the products of the pairs.
+pub(super) struct CkaTerms<'a> {
+    squares: [&'a [f64]; 2],
+    /// `sqrt(HSIC(K, K) HSIC(L, L))`, biased and debiased.
+    scales: [f64; 2],
 }
 
-impl Products {
-    fn new(
-        first: &UnitRows,
-        second: &UnitRows,
-        order: Option<&[usize]>,
-        first_sum: &[f64],
-        second_sum: &[f64],
-    ) -> Result<Self, EvalError> {
-        let cross = cross(first, second, order)?;
-        let joint_total = (0..second_sum.len())
-            .map(|column| {
-                let inner: f64 = first_sum.iter().enumerate().map(|(row, a)| a * cross[(row, column)]).sum();
-                inner * second_sum[column]
-            })
-            .sum();
-        let square = |sum: &[f64]| sum.iter().map(|value| value * value).sum();
-        Ok(Self {
-            n: first.len() as f64,
-            trace: cross.squared_norm_l2(),
-            first_total: square(first_sum),
-            second_total: square(second_sum),
-            joint_total,
-        })
+impl<'a> CkaTerms<'a> {
+    /// `whats` name a row of each side in errors.
+    pub(super) fn new(sides: [&'a CentredRows; 2], whats: [&'static str; 2]) -> Result<Self, EvalError> {
+        let mut scales = [1.0f64; 2];
+        for (side, what) in sides.into_iter().zip(whats) {
+            let found = hsic(&side.cross(side, None)?, [&side.squares, &side.squares], None);
+            for (scale, hsic) in scales.iter_mut().zip(found) {
+                // Rounding error for rows that are all equal.
+                if hsic <= 1e-12 {
+                    return Err(EvalError::Constant { what });
+                }
+                *scale *= hsic.sqrt();
+            }
+        }
+        Ok(Self { squares: sides.map(|side| side.squares.as_slice()), scales })
     }
 
-    /// `tr(K H L H) / n^2`.
-    fn biased(&self) -> f64 {
-        let centred = self.trace - 2.0 * self.joint_total / self.n
-            + self.first_total * self.second_total / (self.n * self.n);
-        centred / (self.n * self.n)
+    /// The biased and the debiased estimate from `X^T Y`, with row `i` of the first set paired with row `order[i]` of the
+    /// second.
+    pub(super) fn of(&self, cross: &Mat<f64>, order: Option<&[usize]>) -> [f64; 2] {
+        let [biased, debiased] = hsic(cross, self.squares, order);
+        [biased / self.scales[0], debiased / self.scales[1]]
     }
+}
 
-    /// The unbiased estimator, on kernels without their diagonals.
-    fn unbiased(&self) -> f64 {
-        let n = self.n;
-        let (first_total, second_total) = (self.first_total - n, self.second_total - n);
-        // (K1 - 1) . (L1 - 1)
-        let joint_total = self.joint_total - self.first_total - self.second_total + n;
-        let hsic = (self.trace - n) + first_total * second_total / ((n - 1.0) * (n - 2.0))
-            - 2.0 * joint_total / (n - 2.0);
-        hsic / (n * (n - 3.0))
-    }
+/// Both estimates of HSIC of centred rows. Neither changes by centring: the rows of `H K H` add up to zero, and the unbiased
+/// estimator is invariant to what is added to whole rows and columns of a kernel.
+fn hsic(cross: &Mat<f64>, [first, second]: [&[f64]; 2], order: Option<&[usize]>) -> [f64; 2] {
+    let n = first.len() as f64;
+    let trace = cross.squared_norm_l2();
+    // The diagonals of the kernels, which the unbiased estimator leaves out. So the rows of the kernels add up to minus these.
+    let diagonal: f64 = match order {
+        Some(order) => first.iter().zip(order).map(|(a, &row)| a * second[row]).sum(),
+        None => first.iter().zip(second).map(|(a, b)| a * b).sum(),
+    };
+    let totals = first.iter().sum::<f64>() * second.iter().sum::<f64>();
+    let unbiased = trace - diagonal + totals / ((n - 1.0) * (n - 2.0)) - 2.0 * diagonal / (n - 2.0);
+    [trace / (n * n), unbiased / (n * (n - 3.0))]
 }

@@ -2,13 +2,14 @@
 
 use burn::tensor::Tensor;
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
+use rand_chacha::rand_core::SeedableRng;
 use rayon::prelude::*;
 use sail_core::ensure;
 use sail_support::ranges;
 
+use super::k_means_plus_plus::k_means_plus_plus;
 use crate::groups::group_sums;
-use crate::unit_rows::{UnitRows, product};
+use crate::unit_rows::{UnitRows, product_transposed};
 use crate::{BlockSize, EvalError};
 
 /// Options of [`k_means`].
@@ -16,16 +17,17 @@ use crate::{BlockSize, EvalError};
 pub struct KMeansOptions {
     /// Number of clusters, 1 to the number of rows.
     pub clusters: usize,
-    /// Number of restarts, at least 1; the best result is returned.
+    /// Number of initialisations, at least 1. The one whose clusters are best after two iterations is continued.
     pub restarts: usize,
-    /// Maximum number of iterations per restart, at least 1.
+    /// Maximum number of iterations, at least 1. Fewer if the clusters stay the same, or the mean distance decreases by less
+    /// than one part in 10,000.
     pub iterations: usize,
     /// Seed of the initial centres.
     pub seed: u64,
 }
 
 impl KMeansOptions {
-    /// Creates options with 4 restarts of at most 100 iterations.
+    /// Creates options with 4 initialisations and at most 100 iterations.
     pub fn new(clusters: usize) -> Self {
         Self { clusters, restarts: 4, iterations: 100, seed: 0 }
     }
@@ -33,6 +35,9 @@ impl KMeansOptions {
 
 /// Clusters rows by spherical k-means (Dhillon and Modha 2001), which assigns each row to the cluster whose mean direction
 /// has the highest cosine, with the initialisation of k-means++ (Arthur and Vassilvitskii 2007).
+///
+/// The result depends on the rows and the options only, not on the number of threads. Memory beyond the features is that of the
+/// centres and a few blocks.
 ///
 /// The agreement of clusters with classes, by [`normalized_mutual_information`](crate::normalized_mutual_information) or
 /// [`adjusted_rand_index`](crate::adjusted_rand_index), measures how well the features cluster.
@@ -61,24 +66,46 @@ pub fn k_means(rows: Tensor<2>, options: &KMeansOptions) -> Result<Vec<usize>, E
     ensure(options.restarts > 0, "restarts", options.restarts, "at least 1")?;
     ensure(options.iterations > 0, "iterations", options.iterations, "at least 1")?;
     let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
-    let mut best = Assignment { cluster: Vec::new(), score: Vec::new() };
+    let early = EARLY.min(options.iterations);
+    let mut best: Option<Run> = None;
     for _ in 0..options.restarts {
-        let mut centres = initialize(&rows, clusters, &mut rng)?;
-        let mut found = assign(&rows, &centres)?;
-        for _ in 0..options.iterations {
-            centres = means(&rows, &found, clusters)?;
-            let next = assign(&rows, &centres)?;
-            let converged = next.cluster == found.cluster;
-            found = next;
-            if converged {
-                break;
-            }
-        }
-        if best.cluster.is_empty() || found.total() > best.total() {
-            best = found;
+        let centres = k_means_plus_plus(&rows, clusters, &mut rng)?;
+        let mut run = Run { found: assign(&rows, &centres)?, converged: false };
+        run.iterate(&rows, clusters, early)?;
+        if best.as_ref().is_none_or(|best| run.found.total() > best.found.total()) {
+            best = Some(run);
         }
     }
-    Ok(best.cluster)
+    let Some(mut best) = best else { return Ok(Vec::new()) };
+    best.iterate(&rows, clusters, options.iterations - early)?;
+    Ok(best.found.cluster)
+}
+
+/// Iterations before initialisations are compared.
+const EARLY: usize = 2;
+/// Relative decrease of the mean squared distance below which iterations end.
+const TOLERANCE: f64 = 1e-4;
+
+struct Run {
+    found: Assignment,
+    converged: bool,
+}
+
+impl Run {
+    fn iterate(&mut self, rows: &UnitRows, clusters: usize, iterations: usize) -> Result<(), EvalError> {
+        for _ in 0..iterations {
+            if self.converged {
+                break;
+            }
+            let next = assign(rows, &means(rows, &self.found, clusters)?)?;
+            let distance = |found: &Assignment| rows.len() as f64 - found.total();
+            let decrease = distance(&self.found) - distance(&next);
+            self.converged =
+                next.cluster == self.found.cluster || decrease < TOLERANCE * distance(&self.found);
+            self.found = next;
+        }
+        Ok(())
+    }
 }
 
 /// The cluster of every row and its cosine with it.
@@ -95,10 +122,10 @@ impl Assignment {
 
 fn assign(rows: &UnitRows, centres: &[f32]) -> Result<Assignment, EvalError> {
     let width = centres.len() / rows.dim();
-    let centres = rows.upload(centres.to_vec());
+    let centres = rows.upload_transposed(centres);
     let mut found = Assignment { cluster: Vec::new(), score: Vec::new() };
-    for range in ranges(rows.len(), BlockSize::default().rows) {
-        let mut cosines = product(&rows.upload(rows.read(range)?), &centres)?;
+    for range in ranges(rows.len(), BlockSize::SEARCH.rows) {
+        let mut cosines = product_transposed(&rows.upload(rows.read(range)?), &centres)?;
         let best = |cosines: &[f32]| {
             // The first of several equal cosines.
             cosines.iter().enumerate().fold((0, f32::NEG_INFINITY), |best, (cluster, &cosine)| {
@@ -130,33 +157,6 @@ fn means(rows: &UnitRows, found: &Assignment, clusters: usize) -> Result<Vec<f32
             }
             _ => centres.extend(sum.iter().map(|value| (value / norm) as f32)),
         }
-    }
-    Ok(centres)
-}
-
-/// k-means++: draws rows with probabilities proportional to their squared distance from the nearest centre.
-fn initialize(rows: &UnitRows, clusters: usize, rng: &mut ChaCha8Rng) -> Result<Vec<f32>, EvalError> {
-    let mut unit = || (rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
-    let mut distance = vec![1.0f64; rows.len()];
-    let mut centres = Vec::with_capacity(clusters * rows.dim());
-    for drawn in 0..clusters {
-        let total: f64 = distance.iter().sum();
-        let mut left = unit() * total;
-        // Without any distance left, every row equals a centre.
-        let row = distance.iter().position(|distance| {
-            left -= distance;
-            left < 0.0
-        });
-        let centre = rows.gather(&[row.unwrap_or(drawn)])?;
-        let tensor = rows.upload(centre.clone());
-        for range in ranges(rows.len(), BlockSize::default().rows) {
-            let mut cosines = product(&rows.upload(rows.read(range.clone())?), &tensor)?;
-            for (distance, cosine) in distance[range].iter_mut().zip(cosines.values()?) {
-                let found = (2.0 - 2.0 * f64::from(*cosine)).max(0.0);
-                *distance = if drawn == 0 { found } else { distance.min(found) };
-            }
-        }
-        centres.extend(centre);
     }
     Ok(centres)
 }

@@ -6,10 +6,12 @@ use sail_support::ranges;
 
 use crate::EvalError;
 use crate::groups::group_sums;
-use crate::unit_rows::UnitRows;
+use crate::unit_rows::{UnitRows, dot};
 
 /// Rows per block.
 const ROWS: usize = 2048;
+/// Limit of the variance of equal unit rows, which is rounding error, about 1e-15.
+const ROUNDING: f64 = 1e-12;
 
 /// Fails unless both sets have the same number of rows, at least `min`.
 pub(crate) fn check_pairs(first: &UnitRows, second: &UnitRows, min: usize) -> Result<(), EvalError> {
@@ -29,20 +31,12 @@ fn widen(rows: &[f32], dim: usize) -> Mat<f64> {
     Mat::from_fn(height, dim, |row, column| f64::from(rows[row * dim + column]))
 }
 
-/// `sum_i a_i b_i^T`. With an order, row `i` of the first set is paired with row `order[i]` of the second.
-pub(crate) fn cross(
-    first: &UnitRows,
-    second: &UnitRows,
-    order: Option<&[usize]>,
-) -> Result<Mat<f64>, EvalError> {
+/// `sum_i a_i b_i^T`.
+pub(crate) fn cross(first: &UnitRows, second: &UnitRows) -> Result<Mat<f64>, EvalError> {
     let mut sum = Mat::zeros(first.dim(), second.dim());
     for range in ranges(first.len(), ROWS) {
         let a = widen(&first.read(range.clone())?, first.dim());
-        let b = match order {
-            Some(order) => second.gather(&order[range])?,
-            None => second.read(range)?,
-        };
-        let b = widen(&b, second.dim());
+        let b = widen(&second.read(range)?, second.dim());
         matmul(&mut sum, Accum::Add, a.transpose(), &b, 1.0, get_global_parallelism());
     }
     Ok(sum)
@@ -52,6 +46,19 @@ pub(crate) fn cross(
 pub(crate) fn mean(rows: &UnitRows) -> Result<Vec<f64>, EvalError> {
     let n = rows.len() as f64;
     Ok(group_sums(rows, 1, |_| 0)?.into_iter().map(|sum| sum / n).collect())
+}
+
+/// Fails if all rows have the same direction.
+pub(crate) fn check_varied(rows: &UnitRows) -> Result<(), EvalError> {
+    let (n, mut squares, mut sum) = (rows.len() as f64, 0.0, vec![0.0; rows.dim()]);
+    for range in ranges(rows.len(), ROWS) {
+        for row in rows.read(range)?.chunks_exact(rows.dim()) {
+            squares += dot(row, row);
+            sum.iter_mut().zip(row).for_each(|(sum, &value)| *sum += f64::from(value));
+        }
+    }
+    let variance = (squares - sum.iter().map(|sum| sum * sum).sum::<f64>() / n) / n;
+    if variance <= ROUNDING { Err(EvalError::Constant { what: rows.what() }) } else { Ok(()) }
 }
 
 /// Mean and factorised, regularised covariance of one set.
@@ -66,11 +73,10 @@ impl Covariance {
     pub(crate) fn new(rows: &UnitRows, regularization: f64) -> Result<Self, EvalError> {
         let n = rows.len() as f64;
         let mean = mean(rows)?;
-        let mut covariance = centred(cross(rows, rows, None)?, n, &mean, &mean);
+        let mut covariance = centred(cross(rows, rows)?, n, &mean, &mean);
         let dim = rows.dim();
         let variance = (0..dim).map(|column| covariance[(column, column)]).sum::<f64>() / dim as f64;
-        // The variance of equal unit rows is rounding error, about 1e-15.
-        if variance * dim as f64 <= 1e-12 {
+        if variance * dim as f64 <= ROUNDING {
             return Err(EvalError::Constant { what: rows.what() });
         }
         for column in 0..dim {

@@ -43,7 +43,7 @@ pub fn ridge_aligner(
     let n = images.len() as f64;
     let covariance = Covariance::new(&images, regularization)?;
     let text_mean = mean(&texts)?;
-    let cross = centred(cross(&images, &texts, None)?, n, &covariance.mean, &text_mean);
+    let cross = centred(cross(&images, &texts)?, n, &covariance.mean, &text_mean);
     let map = covariance.unwhiten(covariance.whiten(cross));
     Ok(LinearAligner::new(Affine::new(&covariance.mean, Some(&map)), Affine::new(&text_mean, None)))
 }

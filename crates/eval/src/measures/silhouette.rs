@@ -4,8 +4,10 @@ use burn::tensor::Tensor;
 use rayon::prelude::*;
 use sail_support::ranges;
 
+use super::calibration::Measured;
+use super::permutations::Permutations;
 use crate::groups::{count_classes, group_sums};
-use crate::unit_rows::{UnitRows, product};
+use crate::unit_rows::{UnitRows, product_transposed};
 use crate::{BlockSize, EvalError};
 
 /// Computes the mean silhouette of labelled rows by cosine distance (Rousseeuw 1987): `(b - a) / max(a, b)` for each row,
@@ -30,27 +32,49 @@ use crate::{BlockSize, EvalError};
 /// # Ok::<(), sail_eval::EvalError>(())
 /// ```
 pub fn silhouette(rows: Tensor<2>, labels: &[usize], n_classes: usize) -> Result<f64, EvalError> {
+    Ok(silhouette_test(rows, labels, n_classes, &Permutations::NONE)?.value)
+}
+
+/// Computes [`silhouette`], also for permuted labels. A permutation takes as long as the value.
+///
+/// # Errors
+/// Those of [`silhouette`].
+pub fn silhouette_test(
+    rows: Tensor<2>,
+    labels: &[usize],
+    n_classes: usize,
+    permutations: &Permutations,
+) -> Result<Measured, EvalError> {
     let rows = UnitRows::new(rows, "row")?;
     let counts = count_classes(labels, n_classes, rows.len(), "row")?;
     let occurring = counts.iter().filter(|&&count| count > 0).count();
     if occurring < 2 {
         return Err(EvalError::TooFew { what: "occurring class", found: occurring, expected: 2 });
     }
-    let block = BlockSize::default().rows;
-    let sums = group_sums(&rows, n_classes, |row| labels[row])?;
-    let classes = sums.chunks_exact(rows.dim()).zip(&counts);
+    permutations.test(mean_silhouette(&rows, labels, &counts)?, rows.len(), |order| {
+        let labels: Vec<usize> = order.iter().map(|&row| labels[row]).collect();
+        mean_silhouette(&rows, &labels, &counts)
+    })
+}
+
+fn mean_silhouette(rows: &UnitRows, labels: &[usize], counts: &[usize]) -> Result<f64, EvalError> {
+    let n_classes = counts.len();
+    let sums = group_sums(rows, n_classes, |row| labels[row])?;
+    let classes = sums.chunks_exact(rows.dim()).zip(counts);
     let means =
         classes.flat_map(|(sum, &count)| sum.iter().map(move |sum| (sum / count.max(1) as f64) as f32));
-    let means = rows.upload(means.collect());
+    let means = rows.upload_transposed(&means.collect::<Vec<_>>());
     let mut total = 0.0;
-    for range in ranges(rows.len(), block) {
-        let mut cosines = product(&rows.upload(rows.read(range.clone())?), &means)?;
-        total += cosines
+    for range in ranges(rows.len(), BlockSize::default().rows) {
+        let mut cosines = product_transposed(&rows.upload(rows.read(range.clone())?), &means)?;
+        let of_rows: Vec<f64> = cosines
             .values()?
             .par_chunks_exact(n_classes)
             .zip(&labels[range])
-            .map(|(cosines, &label)| of_row(cosines, label, &counts))
-            .sum::<f64>();
+            .map(|(cosines, &label)| of_row(cosines, label, counts))
+            .collect();
+        // In order, so that the sum does not depend on the number of threads.
+        total += of_rows.iter().sum::<f64>();
     }
     Ok(total / rows.len() as f64)
 }
