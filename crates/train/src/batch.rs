@@ -8,6 +8,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 use sail_core::FeatureError;
 use sail_data::{BatchSampler, PairBatch, Samples};
 
+use crate::unpaired::UnpairedSampler;
+
 /// A batch of paired features on a device. Row `i` of the images belongs with row `i` of every caption set.
 #[derive(Debug, Clone)]
 pub struct AlignmentBatch {
@@ -53,20 +55,64 @@ impl AlignmentBatch {
     }
 }
 
+/// The rows of a step: pairs, and images and texts that are not paired, for the auxiliary losses that need them.
+#[derive(Debug, Clone)]
+pub struct StepBatch {
+    /// The pairs.
+    pub pairs: AlignmentBatch,
+    /// As many images and texts, in one caption set, whose rows do not belong together.
+    pub unpaired: Option<AlignmentBatch>,
+}
+
+impl StepBatch {
+    /// The pairs, and what is unpaired.
+    pub(crate) fn parts(self) -> Vec<AlignmentBatch> {
+        [Some(self.pairs), self.unpaired].into_iter().flatten().collect()
+    }
+}
+
+impl From<AlignmentBatch> for StepBatch {
+    fn from(pairs: AlignmentBatch) -> Self {
+        Self { pairs, unpaired: None }
+    }
+}
+
+/// The features of a step in host memory.
+pub(crate) struct StepFeatures {
+    pub(crate) pairs: PairBatch,
+    pub(crate) unpaired: Option<PairBatch>,
+}
+
+impl StepFeatures {
+    /// Moves the features to a device.
+    pub(crate) fn to_device(self, device: &Device) -> StepBatch {
+        StepBatch {
+            pairs: AlignmentBatch::new(self.pairs, device),
+            unpaired: self.unpaired.map(|batch| AlignmentBatch::new(batch, device)),
+        }
+    }
+}
+
 /// Reads batches on a separate thread, up to `depth` batches ahead of the receiver.
 pub(crate) fn prefetch<'scope>(
     scope: &'scope Scope<'scope, '_>,
     samples: Samples,
     sampler: BatchSampler,
+    unpaired: Option<UnpairedSampler>,
     steps: Range<usize>,
     seed: u64,
     depth: usize,
-) -> Receiver<Result<PairBatch, FeatureError>> {
+) -> Receiver<Result<StepFeatures, FeatureError>> {
     let (sender, receiver) = sync_channel(depth);
     scope.spawn(move || {
-        for step in steps {
+        let read = |step: usize| {
+            let unpaired = unpaired.as_ref().map(|sampler| sampler.batch(step)).transpose()?;
             let (epoch, step) = (step / sampler.steps_per_epoch(), step % sampler.steps_per_epoch());
-            let batch = samples.batch(&sampler.indices(epoch as u64, step), epoch as u64, seed);
+            let pairs = samples.batch(&sampler.indices(epoch as u64, step), epoch as u64, seed)?;
+            Ok(StepFeatures { pairs, unpaired })
+        };
+        for step in steps {
+            let batch = read(step);
             // The receiver is dropped when the run stops early.
             if sender.send(batch).is_err() {
                 return;

@@ -87,7 +87,8 @@ impl HoldoutRetrieval {
         let mut sum = 0.0;
         for step in 0..sampler.steps_per_epoch() {
             let batch = self.pairs.batch(&sampler.indices(0, step), 0, 0)?;
-            sum += self.step.loss(head, AlignmentBatch::new(batch, &device))?;
+            let (loss, _) = self.step.losses(head, AlignmentBatch::new(batch, &device))?;
+            sum += loss;
         }
         Ok(Some(sum / sampler.steps_per_epoch() as f64))
     }
