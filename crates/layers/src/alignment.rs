@@ -56,8 +56,10 @@ impl AlignmentHead for Head {
     fn activations(&self, side: Side) -> Option<usize> {
         // LayerNorm keeps the deviations, their squares and the normalised values; l2_normalize as much of the output.
         let of_side = |side: &SideConfig| {
-            let norm = if side.norm { 6 * side.input } else { 0 };
-            norm + side.projector.activations(side.input, self.config.dim) + 5 * self.config.dim
+            let input = side.projected();
+            let translation = if side.translation.is_some() { side.input + 2 * input } else { 0 };
+            let norm = if side.norm { 6 * input } else { 0 };
+            translation + norm + side.projector.activations(input, self.config.dim) + 5 * self.config.dim
         };
         Some(self.side(side).map_or(0, of_side))
     }

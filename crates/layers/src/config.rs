@@ -1,6 +1,6 @@
 //! The configuration of a head.
 
-use sail_core::{Check, ConfigError, Provenance, ensure};
+use sail_core::{Check, ConfigError, Provenance, Side, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::ProjectorConfig;
@@ -10,6 +10,17 @@ const MAX_DIM: usize = 1 << 20;
 
 /// More weights per side are assumed to come from an invalid file; the paper's largest side has 302 M.
 const MAX_WEIGHTS: u128 = 1 << 36;
+
+/// A linear map in front of a side, from the features of one backbone to the feature space of another.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Translation {
+    /// Dimension of the features of the other backbone, which the norm and the projector take.
+    pub dim: usize,
+    /// The other backbone, if known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<Provenance>,
+}
 
 /// One side of a head.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,33 +35,53 @@ pub struct SideConfig {
     /// The backbone that the side was trained on, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trained_on: Option<Provenance>,
+    /// A linear map of the features in front of the norm, if they are translated into the space of another backbone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub translation: Option<Translation>,
 }
 
 impl SideConfig {
     /// Creates a side with a LayerNorm, or without one for the identity, which leaves the features unchanged.
     pub fn new(input: usize, projector: ProjectorConfig) -> Self {
         let norm = projector != ProjectorConfig::Identity {};
-        Self { input, norm, projector, trained_on: None }
+        Self { input, norm, projector, trained_on: None, translation: None }
     }
 
     fn check(&self, dim: usize) -> Result<(), ConfigError> {
         ensure((1..=MAX_DIM).contains(&self.input), "input", self.input, format!("1 to {MAX_DIM}"))?;
+        if let Some(Translation { dim, .. }) = &self.translation {
+            ensure((1..=MAX_DIM).contains(dim), "translation", dim, format!("1 to {MAX_DIM}"))?;
+        }
         self.projector.check()?;
         if self.projector == (ProjectorConfig::Identity {}) {
             let expected = format!("{dim}, the head's `dim`: the projector is the identity");
-            ensure(self.input == dim, "input", self.input, expected)?;
+            ensure(self.projected() == dim, "input", self.projected(), expected)?;
+        }
+        if matches!(self.projector, ProjectorConfig::WeightedCosine { .. }) {
+            ensure(dim > 2, "dim", dim, "at least 3: `weighted-cosine` has two dimensions beside its own")?;
         }
         let weights = self.weights(dim);
         let expected = format!("at most {MAX_WEIGHTS}");
         ensure(weights <= MAX_WEIGHTS, self.projector.name(), format!("{weights} weights"), expected)
     }
 
+    /// The dimension of the features that the norm and the projector take.
+    pub(crate) fn projected(&self) -> usize {
+        self.translation.as_ref().map_or(self.input, |translation| translation.dim)
+    }
+
     /// The number of parameters of the side's matrices.
     fn weights(&self, dim: usize) -> u128 {
-        let (input, dim) = (self.input as u128, dim as u128);
+        let translation = self.translation.as_ref().map_or(0, |to| self.input as u128 * to.dim as u128);
+        translation.saturating_add(self.projector_weights(dim))
+    }
+
+    fn projector_weights(&self, dim: usize) -> u128 {
+        let (input, dim) = (self.projected() as u128, dim as u128);
         match self.projector {
             ProjectorConfig::Identity {} => 0,
             ProjectorConfig::Linear {} => input * dim,
+            ProjectorConfig::WeightedCosine { .. } => input * dim.saturating_sub(2),
             ProjectorConfig::Mlp { expansion } => expansion as u128 * input * (input + dim),
             ProjectorConfig::Glu { width } | ProjectorConfig::SwiGlu { width } => {
                 width as u128 * input * (2 * input + dim)
@@ -107,6 +138,18 @@ impl HeadConfig {
         }
     }
 
+    /// The first version of the file format that has all parts of the configuration.
+    pub(crate) fn version(&self) -> u32 {
+        let of_side = |side: &SideConfig| {
+            let to = side.translation.as_ref().and_then(|translation| translation.to.as_ref());
+            let backbones = side.trained_on.iter().chain(to).map(Provenance::version);
+            let weighted = matches!(side.projector, ProjectorConfig::WeightedCosine { .. });
+            let newest = if weighted || side.translation.is_some() { 3 } else { 1 };
+            backbones.max().unwrap_or(1).max(newest)
+        };
+        self.image.iter().chain(&self.text).map(of_side).max().unwrap_or(1)
+    }
+
     /// The size of the head's matrices in bytes, a lower bound of the size of its file.
     pub(crate) fn weight_bytes(&self) -> u128 {
         let sides = self.image.iter().chain(&self.text);
@@ -118,8 +161,12 @@ impl Check for HeadConfig {
     fn check(&self) -> Result<(), ConfigError> {
         ensure((1..=MAX_DIM).contains(&self.dim), "dim", self.dim, format!("1 to {MAX_DIM}"))?;
         ensure(self.image.is_some() || self.text.is_some(), "image", "missing", "at least one side")?;
-        for side in self.image.iter().chain(&self.text) {
+        for (place, side) in [(Side::Image, &self.image), (Side::Text, &self.text)] {
+            let Some(side) = side else { continue };
             side.check(self.dim)?;
+            if let ProjectorConfig::WeightedCosine { side: found } = side.projector {
+                ensure(found == place, "side", found, format!("{place}, where the layer is"))?;
+            }
         }
         let scale = self.initial_scale;
         ensure(

@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use burn_store::{ApplyError, BurnToPyTorchAdapter, ModuleSnapshot, PyTorchToBurnAdapter, SafetensorsStore};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
-use sail_core::{AlignmentHead, Check, HeadError, Provenance};
+use sail_core::{AlignmentHead, Check, HeadError};
 use sail_support::{read_bounded, stand_in, write_atomic};
 use serde::{Deserialize, Serialize};
 
@@ -17,8 +17,9 @@ use crate::{Head, HeadConfig, Holdout};
 /// always serialise to the same bytes.
 const METADATA: &str = "sail_head";
 
-/// The newest version of the format. In version 1, the provenances have a line of text in the place of the settings.
-const VERSION: u32 = 2;
+/// The newest version of the format. In version 1, the provenances have a line of text in the place of the settings; version 3
+/// added weighted cosines and translations.
+const VERSION: u32 = 3;
 
 /// Maximum length of a file; the paper's largest head has 2.4 GB.
 const MAX_BYTES: u64 = 64 << 30;
@@ -47,11 +48,9 @@ fn store(bytes: Option<Vec<u8>>) -> SafetensorsStore {
 
 pub(crate) fn to_bytes(head: &Head) -> Result<Vec<u8>, HeadError> {
     let (config, holdout) = (head.config().clone(), head.holdout().cloned());
-    let trained_on =
-        [&config.image, &config.text].into_iter().flatten().filter_map(|side| side.trained_on.as_ref());
-    // A head without settings and holdout stays the file that earlier releases read.
-    let newest = holdout.is_some().then_some(VERSION);
-    let version = trained_on.map(Provenance::version).chain(newest).max().unwrap_or(1);
+    // A head without newer parts stays the file that earlier releases read.
+    let holdout_version = if holdout.is_some() { 2 } else { 1 };
+    let version = config.version().max(holdout_version);
     let description = Description { version, config, holdout };
     let json = serde_json::to_string(&description).map_err(format)?;
     let mut store = store(None).metadata(METADATA, json);
@@ -64,7 +63,7 @@ pub(crate) fn assemble(
     config: &HeadConfig,
     tensors: &[(String, Vec<usize>, Vec<u8>)],
 ) -> Result<Vec<u8>, HeadError> {
-    let description = Description { version: 1, config: config.clone(), holdout: None };
+    let description = Description { version: config.version(), config: config.clone(), holdout: None };
     let json = serde_json::to_string(&description).map_err(format)?;
     let mut views = Vec::with_capacity(tensors.len());
     for (name, shape, bytes) in tensors {
@@ -86,6 +85,34 @@ impl Head {
         let bytes = self.to_bytes()?;
         write_atomic(path, |out| out.write_all(&bytes))
             .map_err(|source| HeadError::Io { path: path.to_owned(), source })
+    }
+
+    /// Creates a head with the given tensors, with the names and the layout of its [file](Head::save).
+    ///
+    /// # Shapes
+    /// - weights: name, shape and values in row-major order, such as `image.projector.weight` with `[dim, input]`
+    ///
+    /// # Errors
+    /// [`HeadError::Config`] if the configuration is invalid, and [`HeadError::Tensors`] with every tensor that is missing,
+    /// unexpected, not finite or has the wrong shape.
+    ///
+    /// # Examples
+    /// ```
+    /// use burn::tensor::Device;
+    /// use sail_layers::{Head, HeadConfig, ProjectorConfig};
+    /// let error = Head::from_weights(&HeadConfig::new(8, 6, 4, ProjectorConfig::Linear {}), vec![], &Device::flex());
+    /// assert!(error.unwrap_err().to_string().starts_with("the tensors of the head"));
+    /// ```
+    pub fn from_weights(
+        config: &HeadConfig,
+        weights: Vec<(String, Vec<usize>, Vec<f32>)>,
+        device: &Device,
+    ) -> Result<Self, HeadError> {
+        config.check()?;
+        let bytes = |values: Vec<f32>| values.into_iter().flat_map(f32::to_le_bytes).collect();
+        let tensors: Vec<_> =
+            weights.into_iter().map(|(name, shape, values)| (name, shape, bytes(values))).collect();
+        Self::from_bytes(assemble(config, &tensors)?, device)
     }
 
     /// Loads a head from a file written by [`save`](Head::save).

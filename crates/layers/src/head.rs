@@ -1,15 +1,16 @@
 //! The trained head: two sides and the logit scale.
 
 use burn::module::{Module, ModuleMapper, Param};
-use burn::nn::{LayerNorm, LayerNormConfig};
+use burn::nn::{LayerNorm, LayerNormConfig, Linear};
 use burn::tensor::{Device, FloatDType, Tensor};
 use sail_core::{AlignmentHead, Check, ConfigError, HeadError, Provenance, Side};
 
-use crate::{HeadConfig, Holdout, LogitScale, Projector, SideConfig, WeightInit};
+use crate::{HeadConfig, Holdout, LogitScale, Projector, SideConfig, WeightInit, linear};
 
-/// One side of a head: LayerNorm (optional) and projector.
+/// One side of a head: translation (optional), LayerNorm (optional) and projector.
 #[derive(Module, Debug)]
 pub struct HeadSide {
+    translation: Option<Linear>,
     norm: Option<LayerNorm>,
     projector: Projector,
     /// The dtype that the projector computes in.
@@ -29,9 +30,11 @@ impl ModuleMapper for Cast {
 
 impl HeadSide {
     fn new(config: &SideConfig, dim: usize, init: &mut WeightInit) -> Self {
+        let input = config.projected();
         Self {
-            norm: config.norm.then(|| LayerNormConfig::new(config.input).init(init.device())),
-            projector: config.projector.init(config.input, dim, init),
+            translation: config.translation.is_some().then(|| linear(config.input, input, init)),
+            norm: config.norm.then(|| LayerNormConfig::new(input).init(init.device())),
+            projector: config.projector.init(input, dim, init),
             dtype: FloatDType::F32,
         }
     }
@@ -42,6 +45,10 @@ impl HeadSide {
     /// - features: `[batch, input]`
     /// - output: `[batch, dim]`, not normalised
     pub fn forward(&self, features: Tensor<2>) -> Tensor<2> {
+        let features = match &self.translation {
+            Some(translation) => translation.forward(features),
+            None => features,
+        };
         let features = match &self.norm {
             Some(norm) => norm.forward(features),
             None => features,
@@ -49,15 +56,16 @@ impl HeadSide {
         self.projector.forward(features.cast(self.dtype)).cast(FloatDType::F32)
     }
 
-    /// Returns a copy whose projector computes in `dtype`. The norm stays in f32: a mean of squares may overflow f16.
+    /// Returns a copy whose projector computes in `dtype`. The translation and the norm stay in f32: a mean of squares may overflow f16.
     pub(crate) fn computing_in(&self, dtype: FloatDType) -> Option<Self> {
         match &self.projector {
             Projector::Identity(_) => Some(self.clone()),
-            // Batch norm accumulates its statistics in the dtype of its parameters.
-            Projector::ShareLock(_) => None,
+            // Batch norm accumulates its statistics in the dtype of its parameters, and the complement of a weighted cosine is a
+            // difference of nearly equal numbers.
+            Projector::ShareLock(_) | Projector::WeightedCosine(_) => None,
             projector => {
                 let projector = projector.clone().map(&mut Cast(dtype));
-                Some(Self { norm: self.norm.clone(), projector, dtype })
+                Some(Self { projector, dtype, ..self.clone() })
             }
         }
     }

@@ -33,8 +33,9 @@ mod mlp;
 mod projector;
 mod reference;
 mod sharelock;
+mod weighted_cosine;
 
-pub use config::{HeadConfig, SideConfig};
+pub use config::{HeadConfig, SideConfig, Translation};
 pub use gated_mlp::{GateActivation, GatedMlp};
 pub use head::{Head, HeadSide};
 pub use holdout::Holdout;
@@ -45,3 +46,4 @@ pub use mlp::Mlp;
 pub use projector::{Projector, ProjectorConfig};
 pub use reference::ExportFormat;
 pub use sharelock::ShareLock;
+pub use weighted_cosine::WeightedCosine;

@@ -3,10 +3,10 @@
 use burn::module::Module;
 use burn::nn::{Identity, Linear};
 use burn::tensor::Tensor;
-use sail_core::{Check, ConfigError, ensure};
+use sail_core::{Check, ConfigError, Side, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::{GateActivation, GatedMlp, Mlp, ShareLock, WeightInit, linear};
+use crate::{GateActivation, GatedMlp, Mlp, ShareLock, WeightInit, WeightedCosine, linear};
 
 /// The layer of one side of a head.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,6 +41,12 @@ pub enum ProjectorConfig {
         /// Dropout probability, 0 to 1; 0.2 in its paper.
         dropout: f64,
     },
+    /// A linear layer whose outputs are weighted in the cosine: the layer of CSA. The other side of the head must have one too.
+    #[serde(rename = "weighted-cosine")]
+    WeightedCosine {
+        /// The side of the head that the layer is on.
+        side: Side,
+    },
 }
 
 impl ProjectorConfig {
@@ -60,6 +66,7 @@ impl ProjectorConfig {
             Self::Glu { .. } => "glu",
             Self::SwiGlu { .. } => "swiglu",
             Self::ShareLock { .. } => "sharelock",
+            Self::WeightedCosine { .. } => "weighted-cosine",
         }
     }
 
@@ -73,6 +80,7 @@ impl ProjectorConfig {
             Self::Mlp { expansion } => ends + 8 * expansion * d_input,
             Self::Glu { width } | Self::SwiGlu { width } => ends + 6 * width * d_input,
             Self::ShareLock { hidden, layers, .. } => ends + 12 * hidden * layers,
+            Self::WeightedCosine { .. } => ends + 8 * d_output,
         }
     }
 
@@ -91,6 +99,9 @@ impl ProjectorConfig {
             Self::ShareLock { hidden, layers, dropout } => {
                 Projector::ShareLock(ShareLock::new(d_input, d_output, hidden, layers, dropout, init))
             }
+            Self::WeightedCosine { side } => {
+                Projector::WeightedCosine(WeightedCosine::new(d_input, d_output, side, init))
+            }
         }
     }
 }
@@ -99,7 +110,7 @@ impl Check for ProjectorConfig {
     fn check(&self) -> Result<(), ConfigError> {
         let positive = |field, value: usize| ensure(value > 0, field, value, "at least 1");
         match *self {
-            Self::Identity {} | Self::Linear {} => Ok(()),
+            Self::Identity {} | Self::Linear {} | Self::WeightedCosine { .. } => Ok(()),
             Self::Mlp { expansion } => positive("expansion", expansion),
             Self::Glu { width } | Self::SwiGlu { width } => positive("width", width),
             Self::ShareLock { hidden, layers, dropout } => {
@@ -130,6 +141,8 @@ pub enum Projector {
     SwiGlu(GatedMlp),
     /// See [`ProjectorConfig::ShareLock`].
     ShareLock(ShareLock),
+    /// See [`ProjectorConfig::WeightedCosine`].
+    WeightedCosine(WeightedCosine),
 }
 
 impl Projector {
@@ -145,6 +158,7 @@ impl Projector {
             Self::Mlp(layer) => layer.forward(x),
             Self::Glu(layer) | Self::SwiGlu(layer) => layer.forward(x),
             Self::ShareLock(layer) => layer.forward(x),
+            Self::WeightedCosine(layer) => layer.forward(x),
         }
     }
 }

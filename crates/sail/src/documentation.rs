@@ -26,6 +26,7 @@ pages! {
     EvalCrate "../../../crates/eval/README.md"
     ExtractCrate "../../../crates/extract/README.md"
     FetchCrate "../../../crates/fetch/README.md"
+    FitCrate "../../../crates/fit/README.md"
     HubCrate "../../../crates/hub/README.md"
     LayersCrate "../../../crates/layers/README.md"
     LossesCrate "../../../crates/losses/README.md"

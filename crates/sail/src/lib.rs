@@ -13,6 +13,7 @@
 //! | [`losses`] | sigmoid loss with one or more caption sets, InfoNCE, Barlow Twins |
 //! | [`data`] | embedding stores, pairing, splits, batches |
 //! | [`extract`] | extraction of features from images and captions into embedding stores |
+//! | [`fit`] | heads in closed form |
 //! | [`train`] | the [`Trainer`](train::Trainer) |
 //! | [`recipe`] | a training run as a configuration file |
 //! | [`eval`] | retrieval, zero-shot classification, segmentation, similarity measures of two encoders |
@@ -34,6 +35,7 @@ pub use sail_eval as eval;
 pub use sail_extract as extract;
 #[cfg(feature = "url")]
 pub use sail_fetch as fetch;
+pub use sail_fit as fit;
 pub use sail_hub as hub;
 pub use sail_layers as layers;
 pub use sail_losses as losses;

@@ -58,12 +58,15 @@ impl Slots {
         let &SideConfig { input, norm, ref projector, .. } = side;
         let refuse =
             |reason: String| Err(HeadError::Export { reason: format!("its {ours} side has {reason}") });
+        if side.translation.is_some() {
+            return refuse("a translation, which the reference implementation does not have".to_owned());
+        }
         let is_identity = *projector == ProjectorConfig::Identity {};
         let has_projector = match projector {
             ProjectorConfig::Linear {} | ProjectorConfig::Mlp { .. } | ProjectorConfig::Glu { .. } => true,
             ProjectorConfig::Identity {} => ours == "image",
             ProjectorConfig::ShareLock { .. } => ours == "text",
-            ProjectorConfig::SwiGlu { .. } => false,
+            ProjectorConfig::SwiGlu { .. } | ProjectorConfig::WeightedCosine { .. } => false,
         };
         if !has_projector {
             let name = projector.name();
@@ -88,7 +91,9 @@ impl Slots {
             self.linear(&format!("{ours}{own}"), &format!("{theirs}{other}"), shape);
         };
         match *projector {
-            ProjectorConfig::Identity {} | ProjectorConfig::SwiGlu { .. } => {}
+            ProjectorConfig::Identity {}
+            | ProjectorConfig::SwiGlu { .. }
+            | ProjectorConfig::WeightedCosine { .. } => {}
             ProjectorConfig::Linear {} => linear("", "", [dim, input]),
             ProjectorConfig::Mlp { expansion } => {
                 linear(".hidden", ".proj.0", [expansion * input, input]);

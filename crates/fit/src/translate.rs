@@ -1,0 +1,1 @@
+//! Translation of one image encoder into the space of another.
