@@ -84,9 +84,10 @@ impl Klot {
         self
     }
 
-    /// Returns the loss for training with a teacher: a head whose embeddings define `K*`.
-    pub fn with_teacher<T>(self, teacher: T) -> KlotLoss<T> {
-        KlotLoss { klot: self, teacher }
+    /// Returns the loss for training with a teacher: a head whose embeddings define `K*`. `name` identifies it; a run can only
+    /// be resumed with a teacher of the same name.
+    pub fn with_teacher<T>(self, teacher: T, name: impl Into<String>) -> KlotLoss<T> {
+        KlotLoss { klot: self, teacher, name: name.into() }
     }
 
     /// Computes the divergence and its gradients for images and texts of the student, `[batch, dim]` each, and of the teacher,
@@ -147,6 +148,7 @@ impl Check for Klot {
 pub struct KlotLoss<T> {
     klot: Klot,
     teacher: T,
+    name: String,
 }
 
 impl<T: AlignmentHead + Sync> AuxiliaryLoss for KlotLoss<T> {
@@ -184,6 +186,6 @@ impl<T: AlignmentHead + Sync> AuxiliaryLoss for KlotLoss<T> {
 
     fn describe(&self) -> String {
         let Klot { student, teacher, .. } = &self.klot;
-        format!("klot {student:?} teacher {teacher:?}")
+        format!("klot, student {student:?}, teacher {} {teacher:?}", self.name)
     }
 }

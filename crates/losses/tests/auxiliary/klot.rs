@@ -124,7 +124,7 @@ fn the_teacher_projects_the_features() {
     let teacher_images = embeddings(teacher.project_images(image_features).unwrap());
     let teacher_texts = embeddings(teacher.project_texts(text_features[0].clone()).unwrap());
     let expected = divergence(&plan(&teacher_images, &teacher_texts, 0.3), &plan(&images, &texts, 0.2));
-    let loss = klot(0.2, 0.3).with_teacher(teacher);
+    let loss = klot(0.2, 0.3).with_teacher(teacher, "linear");
     assert_close(&floats(loss.gradients(&batch(5)).unwrap().value), &[expected], 1e-4, "value");
     assert!(matches!(loss.gradients(&batch(6)), Err(AuxiliaryError::Teacher(_))));
 }
