@@ -10,6 +10,10 @@ use serde::{Deserialize, Serialize};
 use crate::softmax::{LogSumExp, log_sum_exp};
 use crate::tiles::{TILE_SIZE, rows, tiles};
 
+/// Factor of the updates while they shrink. It more than halves the number of iterations (Thibault et al. 2017, arXiv
+/// 1711.01851).
+const RELAXATION: f64 = 1.5;
+
 /// The settings of Sinkhorn's iterations.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -26,7 +30,7 @@ pub struct Sinkhorn {
 
 impl Default for Sinkhorn {
     fn default() -> Self {
-        Self { epsilon: 0.05, tolerance: 1e-3, max_iterations: 2000 }
+        Self { epsilon: 0.05, tolerance: 1e-2, max_iterations: 1000 }
     }
 }
 
@@ -68,8 +72,9 @@ impl Check for Sinkhorn {
 /// ```
 ///
 /// It has the form `log P_ij = K_ij / epsilon + u_i + v_j`. Sinkhorn's iterations (Cuturi 2013, arXiv 1306.0895) make the
-/// sums of rows and of columns equal to one in turn. Only the potentials `u` and `v` are stored; the tiles of `K` are
-/// computed again in every iteration, and those of the plan on demand, so that memory grows with the number of rows.
+/// sums of rows and of columns equal to one in turn; the updates are relaxed. Only the potentials `u` and `v` are stored, and
+/// `K` if it is a single tile: further tiles are computed again in every iteration, and those of the plan on demand, so that
+/// memory grows with the number of rows.
 ///
 /// # Examples
 /// ```
@@ -93,6 +98,8 @@ pub struct TransportPlan {
     row_potentials: Tensor<2>,
     /// The potentials `v`, `[1, rows]`.
     column_potentials: Tensor<2>,
+    /// The similarities divided by epsilon, if they are one tile.
+    single_tile: Option<Tensor<2>>,
     iterations: usize,
 }
 
@@ -118,23 +125,32 @@ impl TransportPlan {
             columns,
             row_potentials: Tensor::zeros([count, 1], &device),
             column_potentials: Tensor::zeros([1, count], &device),
+            single_tile: None,
             iterations: 0,
         };
         let tiles = tiles(count, tile_size);
+        if let [tile] = &tiles[..] {
+            plan.single_tile = Some(plan.similarity(tile, tile));
+        }
         let mut deviation = f64::INFINITY;
+        let mut relaxation = 1.0;
         while plan.iterations < max_iterations {
-            plan.row_potentials = plan.row_potentials(&tiles);
+            let updated = plan.row_potentials(&tiles);
+            plan.row_potentials = relaxed(plan.row_potentials, updated, relaxation);
             let updated = plan.column_potentials(&tiles);
             // The sums of the columns before the update.
-            let sums = (plan.column_potentials - updated.clone()).exp();
-            plan.column_potentials = updated;
-            plan.iterations += 1;
+            let sums = (plan.column_potentials.clone() - updated.clone()).exp();
             let mean = (sums - 1.0).abs().mean().try_into_scalar::<f32>();
-            deviation = f64::from(mean.map_err(|error| AuxiliaryError::Device(Box::new(error)))?);
+            let mean = f64::from(mean.map_err(|error| AuxiliaryError::Device(Box::new(error)))?);
+            plan.iterations += 1;
             // NaN comes from the embeddings and shows in the value of the loss.
-            if deviation <= tolerance || deviation.is_nan() {
+            if mean <= tolerance || mean.is_nan() {
+                plan.column_potentials = updated;
                 return Ok(plan);
             }
+            relaxation = if mean < deviation { RELAXATION } else { 1.0 };
+            deviation = mean;
+            plan.column_potentials = relaxed(plan.column_potentials, updated, relaxation);
         }
         Err(AuxiliaryError::NotConverged { epsilon, iterations: max_iterations, deviation, tolerance })
     }
@@ -156,6 +172,9 @@ impl TransportPlan {
     }
 
     fn similarity(&self, row: &Range<usize>, column: &Range<usize>) -> Tensor<2> {
+        if let Some(tile) = &self.single_tile {
+            return tile.clone().slice([row.clone(), column.clone()]);
+        }
         rows(&self.scaled, row).matmul(rows(&self.columns, column).transpose())
     }
 
@@ -177,6 +196,11 @@ impl TransportPlan {
         let of_column = |column| reduce(tiles.iter().map(|row| log_sum_exp(with_rows(row, column), 0)));
         Tensor::cat(tiles.iter().filter_map(of_column).collect(), 1)
     }
+}
+
+/// Moves potentials towards their update, or beyond it.
+fn relaxed(potentials: Tensor<2>, updated: Tensor<2>, relaxation: f64) -> Tensor<2> {
+    (updated - potentials.clone()) * relaxation + potentials
 }
 
 /// The potentials from the normalisers of tiles.

@@ -14,6 +14,7 @@ pages! {
     Recipes "../../../docs/recipes.md"
     Encode "../../../docs/guide/encode.md"
     Train "../../../docs/guide/train.md"
+    FewPairs "../../../docs/guide/few-pairs.md"
     Evaluate "../../../docs/guide/evaluate.md"
     Probe "../../../docs/guide/probe.md"
     Segment "../../../docs/guide/segment.md"
