@@ -58,6 +58,7 @@ mod train_args;
 mod train_report;
 mod train_run;
 #[cfg(feature = "url")]
+mod unpaired_args;
 mod url_args;
 mod zero_shot;
 

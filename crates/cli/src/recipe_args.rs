@@ -6,13 +6,14 @@ use clap::Args;
 use sail_vl::core::{Check, Dtype};
 use sail_vl::data::CaptionSampling;
 use sail_vl::losses::{Blocks, Direction, LossConfig, Normalization};
-use sail_vl::recipe::{HeadRecipe, ProjectorKind, ProjectorSettings, Recipe};
+use sail_vl::recipe::{HeadRecipe, ProjectorKind, ProjectorSettings, Recipe, StructureRecipe};
 use sail_vl::train::{Interval, OptimizerConfig, ParameterGroup, Positives, Schedule, TrainConfig};
 
 use crate::choices::{Loss, Optimizer};
 use crate::error::CliError;
 use crate::inputs::UnmatchedArgs;
 use crate::named::{named, named_or};
+use crate::unpaired_args::UnpairedArgs;
 
 /// Each option replaces one setting of the recipe, so none has a default of its own.
 // Negative numbers are parsed as values, to be rejected with a message about the value.
@@ -81,6 +82,13 @@ pub(crate) struct RecipeArgs {
     /// Reduction of the sigmoid loss over the sets of captions [default: mean].
     #[arg(long, value_parser = named::<Blocks>())]
     blocks: Option<Blocks>,
+
+    /// Keep the neighborhoods of the features: add the STRUCTURE regularizer with this weight, 1 level and temperature 0.05
+    /// unless given.
+    #[arg(long, value_name = "WEIGHT[:LEVELS[:TEMPERATURE]]")]
+    structure: Option<StructureRecipe>,
+    #[command(flatten)]
+    unpaired: UnpairedArgs,
 
     /// Batch size [default: 32768].
     #[arg(long, value_name = "ROWS")]
@@ -166,6 +174,8 @@ impl RecipeArgs {
         set(&mut recipe.holdout, &self.holdout);
         recipe.head = self.head(recipe.head)?;
         recipe.loss = self.loss(recipe.loss)?;
+        recipe.structure = self.structure.or(recipe.structure);
+        self.unpaired.set(&mut recipe.unpaired)?;
         recipe.train = self.train(recipe.train)?;
         recipe.check()?;
         Ok(recipe)

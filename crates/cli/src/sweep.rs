@@ -21,8 +21,17 @@ use crate::train_run::{Executed, execute};
 use crate::{divergence, output, seeds};
 
 /// Options that name data or files and cannot be swept.
-const FIXED: [&str; 7] =
-    ["config", "images", "texts", "extra-texts", "unmatched", "source-weights", "holdout"];
+const FIXED: [&str; 9] = [
+    "config",
+    "images",
+    "texts",
+    "extra-texts",
+    "unmatched",
+    "source-weights",
+    "holdout",
+    "unpaired-images",
+    "unpaired-texts",
+];
 
 /// One combination of values, and the recipe of its run.
 struct Setting {

@@ -16,6 +16,7 @@
 //!
 //! This crate contains no model, no loss, no choice of backend or device, and no I/O.
 
+mod auxiliary;
 mod check;
 mod dense;
 mod dtype;
@@ -34,6 +35,9 @@ mod quantization;
 mod statistics;
 mod tower;
 
+pub use auxiliary::{
+    AuxiliaryBatch, AuxiliaryError, AuxiliaryGradients, AuxiliaryLoss, AuxiliaryRows, FeatureSizes,
+};
 pub use check::{Check, ConfigError, ensure};
 pub use dense::{Attention, DenseOptions, Layer};
 pub use dtype::Dtype;

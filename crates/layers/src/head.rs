@@ -1,6 +1,6 @@
 //! The trained head: two sides and the logit scale.
 
-use burn::module::Module;
+use burn::module::{Module, Param};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear};
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 use sail_core::{AlignmentHead, Check, ConfigError, HeadError, Provenance, Side, ensure};

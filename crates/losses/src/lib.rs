@@ -9,6 +9,13 @@
 //! All implement [`ContrastiveLoss`](sail_core::ContrastiveLoss), as can a loss of another crate; [`LossConfig`] selects
 //! one of them in a configuration file.
 //!
+//! Two losses are added to one of these, with a weight ([`AuxiliaryLoss`](sail_core::AuxiliaryLoss)):
+//!
+//! | loss | what it keeps | paper |
+//! |---|---|---|
+//! | [`Structure`] | the neighborhoods that the features of the batch have | Gröger et al. 2025 |
+//! | [`Klot`] | which images and texts match for a teacher, among images and texts that are not paired | Roschmann et al. 2026 |
+//!
 //! # Design
 //! - *Losses hold no parameters.* Logit scale and bias arrive with the batch, because they belong to the head, which
 //!   saves, clamps and optimises them.
@@ -34,19 +41,25 @@ mod diagonal;
 #[cfg(feature = "flex")]
 mod host;
 mod info_nce;
+mod klot;
 mod logistic;
 mod positives;
 mod products;
 mod sigmoid;
 mod softmax;
 mod statistics;
+mod structure;
 #[cfg(all(test, feature = "flex"))]
 mod testing;
 mod tiles;
+mod transport;
 #[cfg(feature = "flex")]
 mod vector_math;
 
 pub use barlow_twins::BarlowTwinsLoss;
 pub use config::LossConfig;
 pub use info_nce::{Direction, InfoNceLoss};
+pub use klot::{Klot, KlotLoss};
 pub use sigmoid::{Blocks, Normalization, SigmoidLoss};
+pub use structure::Structure;
+pub use transport::{Sinkhorn, TransportPlan};

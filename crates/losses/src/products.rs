@@ -28,6 +28,14 @@ impl Products {
         }
     }
 
+    /// Products in f32.
+    pub(crate) fn f32() -> Self {
+        Self {
+            #[cfg(feature = "flex")]
+            bf16: None,
+        }
+    }
+
     pub(crate) fn matmul(self, lhs: Tensor<2>, rhs: Tensor<2>) -> Tensor<2> {
         #[cfg(feature = "flex")]
         if let Some(products) = self.bf16 {

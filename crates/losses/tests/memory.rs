@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 use burn::tensor::{Device, Distribution, Tensor};
-use sail_core::{ContrastiveLoss, EmbeddingBatch, Groups, l2_normalize};
-use sail_losses::{InfoNceLoss, SigmoidLoss};
+use sail_core::{AuxiliaryBatch, AuxiliaryLoss, ContrastiveLoss, EmbeddingBatch, Groups, l2_normalize};
+use sail_losses::{InfoNceLoss, Klot, SigmoidLoss, Sinkhorn, Structure};
 
 /// Peak resident memory of this process, in MiB.
 fn peak() -> usize {
@@ -37,5 +37,30 @@ fn memory_is_not_quadratic_in_the_batch_size() {
         // One matrix of all pairs takes 256 MiB.
         let grown = peak() - before;
         assert!(grown < 128, "{grown} MiB");
+    }
+
+    // Nor are the transport plans of KLOT.
+    let before = peak();
+    let klot = Klot::new(Sinkhorn::new(0.5), Sinkhorn::new(0.3));
+    let found = klot.gradients([random(), random()], [random(), random()]).unwrap();
+    assert!(found.value.into_scalar::<f32>() > 0.0);
+    let grown = peak() - before;
+    assert!(grown < 128, "{grown} MiB");
+
+    // Nor the powers of STRUCTURE's matrices, of which one takes 64 MiB for 4,096 rows.
+    let random = || l2_normalize(Tensor::random([4096, 8], Distribution::Normal(0.0, 1.0), &device));
+    let (features, embeddings) = (random(), random());
+    let batch = AuxiliaryBatch {
+        image_features: features.clone(),
+        text_features: vec![features],
+        images: embeddings.clone(),
+        texts: vec![embeddings],
+    };
+    for levels in [1, 2] {
+        let before = peak();
+        let structure = Structure::default().with_levels(levels).with_block_rows(64);
+        assert!(structure.gradients(&batch).unwrap().value.into_scalar::<f32>() > 0.0);
+        let grown = peak() - before;
+        assert!(grown < 48, "{grown} MiB");
     }
 }

@@ -15,6 +15,7 @@ pages! {
     Encode "../../../docs/guide/encode.md"
     Train "../../../docs/guide/train.md"
     Fit "../../../docs/guide/fit.md"
+    FewPairs "../../../docs/guide/few-pairs.md"
     Evaluate "../../../docs/guide/evaluate.md"
     Probe "../../../docs/guide/probe.md"
     Segment "../../../docs/guide/segment.md"

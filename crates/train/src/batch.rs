@@ -11,6 +11,7 @@ use sail_data::{BatchSampler, PairBatch, Samples};
 
 use crate::Positives;
 use crate::mixup::Mixup;
+use crate::unpaired::UnpairedSampler;
 
 /// A batch of paired features on a device. Row `i` of the images belongs with row `i` of every caption set, and with the
 /// other rows of its group if there are groups.
@@ -64,26 +65,67 @@ impl AlignmentBatch {
     }
 }
 
+/// The rows of a step: pairs, and images and texts that are not paired, for the auxiliary losses that need them.
+#[derive(Debug, Clone)]
+pub struct StepBatch {
+    /// The pairs.
+    pub pairs: AlignmentBatch,
+    /// As many images and texts, in one caption set, whose rows do not belong together.
+    pub unpaired: Option<AlignmentBatch>,
+}
+
+impl StepBatch {
+    /// The pairs, and what is unpaired.
+    pub(crate) fn parts(self) -> Vec<AlignmentBatch> {
+        [Some(self.pairs), self.unpaired].into_iter().flatten().collect()
+    }
+}
+
+impl From<AlignmentBatch> for StepBatch {
+    fn from(pairs: AlignmentBatch) -> Self {
+        Self { pairs, unpaired: None }
+    }
+}
+
+/// The features of a step in host memory.
+pub(crate) struct StepFeatures {
+    pub(crate) pairs: PairBatch,
+    pub(crate) unpaired: Option<PairBatch>,
+}
+
+impl StepFeatures {
+    /// Moves the features to a device.
+    pub(crate) fn to_device(self, positives: Positives, device: &Device) -> StepBatch {
+        StepBatch {
+            pairs: AlignmentBatch::new(self.pairs, positives, device),
+            unpaired: self.unpaired.map(|batch| AlignmentBatch::new(batch, Positives::Pair, device)),
+        }
+    }
+}
+
 /// The batch of every step, as a function of the step alone.
 pub(crate) struct Batches {
     pub(crate) samples: Samples,
     pub(crate) sampler: BatchSampler,
+    pub(crate) unpaired: Option<UnpairedSampler>,
     pub(crate) mixup: Option<Mixup>,
     pub(crate) seed: u64,
 }
 
 impl Batches {
-    fn read(&self, step: usize) -> Result<PairBatch, FeatureError> {
+    fn read(&self, step: usize) -> Result<StepFeatures, FeatureError> {
         let steps = self.sampler.steps_per_epoch();
         let of = |sampler: &BatchSampler| {
             let epoch = (step / steps) as u64;
             self.samples.batch(&sampler.indices(epoch, step % steps), epoch, self.seed)
         };
-        let batch = of(&self.sampler)?;
-        match &self.mixup {
-            Some(mixup) => Ok(mixup.mix(batch, &of(mixup.partners())?, step)),
-            None => Ok(batch),
-        }
+        let unpaired = self.unpaired.as_ref().map(|sampler| sampler.batch(step)).transpose()?;
+        let pairs = of(&self.sampler)?;
+        let pairs = match &self.mixup {
+            Some(mixup) => mixup.mix(pairs, &of(mixup.partners())?, step),
+            None => pairs,
+        };
+        Ok(StepFeatures { pairs, unpaired })
     }
 
     /// Reads batches on a separate thread, up to `depth` batches ahead of the receiver.
@@ -92,7 +134,7 @@ impl Batches {
         scope: &'scope Scope<'scope, '_>,
         steps: Range<usize>,
         depth: usize,
-    ) -> Receiver<Result<PairBatch, FeatureError>> {
+    ) -> Receiver<Result<StepFeatures, FeatureError>> {
         let (sender, receiver) = sync_channel(depth);
         scope.spawn(move || {
             for step in steps {

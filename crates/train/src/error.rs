@@ -23,6 +23,20 @@ pub enum TrainError {
     /// The loss does not accept the batch.
     #[error("cannot compute the loss")]
     Loss(#[from] LossError),
+    /// An auxiliary loss cannot be computed.
+    #[error("cannot compute the auxiliary loss")]
+    Auxiliary(#[from] sail_core::AuxiliaryError),
+    /// An auxiliary loss needs images and texts that are not paired.
+    #[error(
+        "the loss `{name}` is computed on unpaired images and texts, and there are none: add them to the run"
+    )]
+    NoUnpaired {
+        /// The name of the loss.
+        name: String,
+    },
+    /// There are unpaired images and texts, and no loss that is computed on them.
+    #[error("no loss is computed on the unpaired images and texts: add such a loss, or leave them out")]
+    UnusedUnpaired,
     /// The holdout cannot be evaluated.
     #[error("cannot evaluate the holdout")]
     Evaluation(#[from] sail_eval::EvalError),

@@ -90,7 +90,9 @@ impl HoldoutRetrieval {
         let mut sum = 0.0;
         for step in 0..sampler.steps_per_epoch() {
             let batch = self.pairs.batch(&sampler.indices(0, step), 0, 0)?;
-            sum += self.step.loss(head, AlignmentBatch::new(batch, Positives::Pair, &device))?;
+            let batch = AlignmentBatch::new(batch, Positives::Pair, &device);
+            let (loss, _) = self.step.losses(head, batch)?;
+            sum += loss;
         }
         Ok(Some(sum / sampler.steps_per_epoch() as f64))
     }

@@ -228,7 +228,7 @@ mod tests {
         let mut folder = RunFolder::create(&path, &json!({})).unwrap();
         let line = r#"{"step":0,"epoch":0,"loss":0.5,"learning_rate":1e-4,"scale":20.0,"bias":-10.0}"#;
         let step: crate::StepRecord = serde_json::from_str(line).unwrap();
-        folder.record(&Record::Step(step)).unwrap();
+        folder.record(&Record::Step(step.clone())).unwrap();
         let length = folder.sync_metrics().unwrap();
         folder.metrics.write_all(b"{\"step\":1,\"ep").unwrap();
         drop(folder);

@@ -9,13 +9,14 @@
 //!   The step remains that of the full batch, and its memory grows only with the embeddings of the batch.
 //! - **Resumable.** With a [`RunFolder`], a killed run can be resumed and ends in the same head as an uninterrupted
 //!   run, byte for byte on the same device. A checkpoint records the settings, the loss and the keys of its run.
-//! - **Extensible.** An [`Evaluator`] scores the head, an [`Observer`] receives events and the head, and a
+//! - **Extensible.** An [`Auxiliary`] loss is added to the contrastive loss, on the pairs or on [`Unpaired`] rows. An [`Evaluator`] scores the head, an [`Observer`] receives events and the head, and a
 //!   [`ParameterGroup`] has a separate learning rate and weight decay, or is frozen.
 //!
 //! The training loop uses burn's `ModuleOptimizer`. A step consists of [`AlignmentStep::gradients`], the optimizer
 //! update, and clamping of the logit scale.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod auxiliary;
 mod batch;
 mod checkpoint;
 mod config;
@@ -50,8 +51,10 @@ mod step;
 #[cfg(feature = "tensorboard")]
 mod tensorboard;
 mod trainer;
+mod unpaired;
 
-pub use batch::AlignmentBatch;
+pub use auxiliary::Auxiliary;
+pub use batch::{AlignmentBatch, StepBatch};
 pub use config::TrainConfig;
 pub use error::TrainError;
 pub use evaluator::{Evaluation, Evaluator, HoldoutRetrieval, pair_retrieval};
@@ -73,3 +76,4 @@ pub use step::{AlignmentStep, StepGradients};
 #[cfg(feature = "tensorboard")]
 pub use tensorboard::TensorBoard;
 pub use trainer::Trainer;
+pub use unpaired::Unpaired;

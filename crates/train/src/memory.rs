@@ -4,10 +4,10 @@ use std::num::NonZeroUsize;
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use sail_core::{AlignmentHead, ContrastiveLoss, Side};
+use sail_core::{AlignmentHead, AuxiliaryRows, ContrastiveLoss, FeatureSizes, Side};
 use sail_data::Pairs;
 
-use crate::{TrainConfig, TrainError};
+use crate::{Auxiliary, TrainConfig, TrainError, Unpaired};
 
 /// Minimum micro-batch size for a memory budget. Below it, reading the weights takes longer than the computation.
 const LEAST_ROWS: usize = 64;
@@ -28,8 +28,17 @@ pub(crate) enum Division {
 }
 
 /// Returns the number of batches to prefetch in addition to the one being read.
-pub(crate) fn read_ahead(pairs: &Pairs, batch: usize) -> usize {
-    if batch.saturating_mul(row_values(pairs)).saturating_mul(4) <= SMALL_BATCH { 2 } else { 0 }
+pub(crate) fn read_ahead(pairs: &Pairs, batch: usize, unpaired: Option<&Unpaired>) -> usize {
+    if batch_values(pairs, batch, unpaired).saturating_mul(4) <= SMALL_BATCH { 2 } else { 0 }
+}
+
+/// Returns the number of values of the features of a step.
+fn batch_values(pairs: &Pairs, batch: usize, unpaired: Option<&Unpaired>) -> usize {
+    let unpaired = unpaired.map_or(0, |unpaired| {
+        let [images, texts] = unpaired.dims();
+        unpaired.batch_size().saturating_mul(images + texts)
+    });
+    batch.saturating_mul(row_values(pairs)).saturating_add(unpaired)
 }
 
 /// Returns the number of values per pair.
@@ -41,13 +50,14 @@ fn row_values(pairs: &Pairs) -> usize {
 /// An estimate of the memory of a step, in bytes. It is computed in floating point to avoid overflow.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct StepMemory {
+    /// Pairs, or unpaired rows if these are more.
     batch: usize,
     /// Independent of the micro-batch size: weights, optimizer, batches, embeddings, the loss.
     fixed: f64,
     /// Per row, with one side of the head in the graph.
     row: f64,
-    /// Per row, with both sides and all caption sets in one graph.
-    whole_row: f64,
+    /// With all rows, both sides and all caption sets in one graph.
+    whole: f64,
 }
 
 impl StepMemory {
@@ -56,6 +66,8 @@ impl StepMemory {
         head: &H,
         loss: &dyn ContrastiveLoss,
         pairs: &Pairs,
+        auxiliary: &[Auxiliary],
+        unpaired: Option<&Unpaired>,
     ) -> Result<Self, TrainError> {
         let (batch, sets) = (config.batch_size, pairs.caption_sets());
         let two_rows = Tensor::zeros([2, pairs.images().dim()], &head.log_scale().device().inner());
@@ -69,26 +81,35 @@ impl StepMemory {
         // Weights, gradients of a micro-batch, accumulated gradients, moments of the optimizer, and the moving average.
         let copies = 3 + config.optimizer.moments() + usize::from(config.ema_decay.is_some());
         let weights = Module::num_params(head) as f64 * copies as f64;
-        let in_flight = 2 + read_ahead(pairs, batch) + usize::from(config.mixup > 0.0);
-        let batches = batch as f64 * row_values(pairs) as f64 * in_flight as f64;
-        // The embeddings of the micro-batches, and their concatenation.
-        let embeddings = batch as f64 * dim as f64 * (sets + 2) as f64;
-        Ok(Self {
-            batch,
-            fixed: 4.0 * (weights + batches + embeddings + loss as f64),
-            row: 4.0 * image.max(text),
-            whole_row: 4.0 * (image + text * sets as f64),
-        })
-    }
-
-    fn whole(&self) -> f64 {
-        self.fixed + self.whole_row * self.batch as f64
+        let mut in_flight = 2 + read_ahead(pairs, batch, unpaired);
+        in_flight += usize::from(config.mixup > 0.0) + usize::from(!auxiliary.is_empty());
+        let batches = batch_values(pairs, batch, unpaired) as f64 * in_flight as f64;
+        let unpaired_rows = unpaired.map_or(0, Unpaired::batch_size);
+        // The embeddings of the micro-batches, and their concatenation; those of unpaired rows with their gradients.
+        let embeddings = dim as f64 * (batch as f64 * (sets + 2) as f64 + unpaired_rows as f64 * 5.0);
+        // One auxiliary loss is computed at a time; the loss before it only leaves its gradients.
+        let mut largest = loss as f64;
+        for term in auxiliary {
+            let (rows, [image_dim, text_dim], caption_sets) = match (term.loss().rows(), unpaired) {
+                (AuxiliaryRows::Unpaired, Some(unpaired)) => (unpaired_rows, unpaired.dims(), 1),
+                _ => (batch, [pairs.images().dim(), pairs.captions(0).dim()], sets),
+            };
+            let sizes = FeatureSizes { image_dim, text_dim, caption_sets };
+            let found = term.loss().workspace(rows, dim, sizes);
+            let found = found.ok_or(TrainError::UnknownMemory { part: "an auxiliary loss" })?;
+            let gradients = batch as f64 * dim as f64 * (sets + 1) as f64;
+            largest = largest.max(found as f64 + gradients);
+        }
+        let row = 4.0 * image.max(text);
+        let fixed = 4.0 * (weights + batches + embeddings + largest);
+        let graph = (image + text * sets as f64) * batch as f64 + (image + text) * unpaired_rows as f64;
+        Ok(Self { batch: batch.max(unpaired_rows), fixed, row, whole: fixed + 4.0 * graph })
     }
 
     /// Returns the estimate for a micro-batch size, in bytes.
     pub(crate) fn bytes(&self, micro_batch: Option<NonZeroUsize>) -> u64 {
         match micro_batch {
-            None => self.whole() as u64,
+            None => self.whole as u64,
             Some(rows) => (self.fixed + self.row * rows.get() as f64) as u64,
         }
     }
@@ -99,11 +120,11 @@ impl StepMemory {
         budget: u64,
         divisible: bool,
     ) -> Result<Option<NonZeroUsize>, TrainError> {
-        if self.whole() <= budget as f64 {
+        if self.whole <= budget as f64 {
             return Ok(None);
         }
         let least_rows = LEAST_ROWS.min(self.batch);
-        let least = if divisible { self.fixed + self.row * least_rows as f64 } else { self.whole() };
+        let least = if divisible { self.fixed + self.row * least_rows as f64 } else { self.whole };
         if least > budget as f64 {
             return Err(TrainError::Memory { budget, least: least.ceil() as u64 });
         }
@@ -118,7 +139,7 @@ mod tests {
 
     #[test]
     fn chooses_the_largest_micro_batch_within_the_budget() {
-        let memory = StepMemory { batch: 1000, fixed: 1e6, row: 1e3, whole_row: 2e3 };
+        let memory = StepMemory { batch: 1000, fixed: 1e6, row: 1e3, whole: 3e6 };
         let rows = |budget, divisible| memory.micro_batch(budget, divisible);
         assert!(matches!(rows(3_000_000, true), Ok(None)));
         assert_eq!(rows(2_999_999, true).ok().flatten().map(NonZeroUsize::get), Some(1000));

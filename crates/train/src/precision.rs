@@ -4,10 +4,11 @@
 //! therefore multiplied by a power of two that scales the largest to 1/16, and divided again in f32, so that the tiny
 //! gradients of a large batch do not underflow.
 
-use burn::tensor::{DType, Device, Tensor};
-use sail_core::{AlignmentHead, Dtype, LossGradients};
+use burn::tensor::{DType, Device};
+use sail_core::{AlignmentHead, Dtype};
 
 use crate::TrainError;
+use crate::gradient_cache::Embeddings;
 
 /// Binary exponent of the largest gradient that enters an f16 layer: far below f16's 65,504, because a weight's
 /// gradient is a sum over rows, and far above its smallest value, 2^-24.
@@ -32,28 +33,13 @@ pub(crate) fn cast<H: AlignmentHead>(head: &H, precision: Dtype) -> Result<H, Tr
 }
 
 /// Returns the power of two that scales the largest gradient of the embeddings into the range of f16.
-pub(crate) fn loss_scale(loss: &LossGradients) -> Result<f32, TrainError> {
+pub(crate) fn loss_scale(gradients: &[Embeddings]) -> Result<f32, TrainError> {
     let mut largest = 0f32;
-    for gradient in loss.texts.iter().chain([&loss.images]) {
+    for gradient in gradients.iter().flat_map(|(images, texts)| texts.iter().chain([images])) {
         largest = largest.max(gradient.clone().abs().max().try_into_scalar::<f32>()?);
     }
     if !largest.is_normal() {
         return Ok(1.0);
     }
     Ok((LARGEST_EXPONENT - largest.log2().floor()).clamp(-100.0, 100.0).exp2())
-}
-
-/// Scales the gradients of a loss, but not its value.
-pub(crate) fn scaled(loss: LossGradients, scale: f32) -> LossGradients {
-    if scale == 1.0 {
-        return loss;
-    }
-    let times = |x: Tensor<2>| x * scale;
-    LossGradients {
-        value: loss.value,
-        images: times(loss.images),
-        texts: loss.texts.into_iter().map(times).collect(),
-        log_scale: loss.log_scale * scale,
-        bias: loss.bias * scale,
-    }
 }

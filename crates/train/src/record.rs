@@ -6,15 +6,18 @@ use sail_eval::Retrieval;
 use serde::{Deserialize, Serialize};
 
 /// One optimizer step.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct StepRecord {
     /// The step, counted from 0.
     pub step: usize,
     /// The epoch, counted from 0.
     pub epoch: usize,
-    /// The loss before the step.
+    /// The loss before the step, without the auxiliary losses.
     pub loss: f64,
+    /// The auxiliary losses before the step by name, without their weights.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub auxiliary: BTreeMap<String, f64>,
     /// The learning rate of the step.
     pub learning_rate: f64,
     /// The logit scale before the step, `exp(log_scale)`.
@@ -163,6 +166,7 @@ mod tests {
                     step: 0,
                     epoch: 0,
                     loss: 0.5,
+                    auxiliary: BTreeMap::from([("klot".to_owned(), 0.25)]),
                     learning_rate: 1e-4,
                     scale: 20.0,
                     bias: -10.0,
@@ -170,7 +174,7 @@ mod tests {
                     skipped: true,
                     statistics,
                 };
-                let line = serde_json::to_string(&Record::Step(step)).unwrap();
+                let line = serde_json::to_string(&Record::Step(step.clone())).unwrap();
                 assert_eq!(serde_json::from_str::<Record>(&line).unwrap(), Record::Step(step), "{line}");
             }
         }

@@ -1,5 +1,6 @@
 //! The training loop.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
@@ -7,10 +8,10 @@ use std::time::{Duration, Instant};
 use burn::module::ParamId;
 use burn::tensor::{Device, Tensor};
 use sail_core::{AlignmentHead, ContrastiveLoss, Dtype, FeatureError, LossStatistics};
-use sail_data::{BatchSampler, PairBatch, Pairs, Samples};
+use sail_data::{BatchSampler, Pairs, Samples};
 use serde_json::Value;
 
-use crate::batch::Batches;
+use crate::batch::{Batches, StepFeatures};
 use crate::checkpoint::{self, Checkpoint, Progress};
 use crate::ema::Ema;
 use crate::memory::read_ahead;
@@ -19,10 +20,11 @@ use crate::model::{Model, check_finite};
 use crate::parameters::parameters;
 use crate::record::Record;
 use crate::signature::{differences, signature};
+use crate::unpaired::UnpairedSampler;
 use crate::{
-    AlignmentBatch, AlignmentStep, Best, EvaluationRecord, Evaluator, Event, Finish, History, Interrupter,
+    AlignmentStep, Auxiliary, Best, EvaluationRecord, Evaluator, Event, Finish, History, Interrupter,
     LearningRate, Observer, Outcome, PairStatistics, Plan, RunFolder, StepGradients, StepRecord,
-    StepStatistics, TrainConfig, TrainError, gradients, optimizer,
+    StepStatistics, TrainConfig, TrainError, Unpaired, gradients, optimizer,
 };
 
 /// Separates the dropout of adjacent seeds, which would otherwise equal that of adjacent steps.
@@ -34,6 +36,8 @@ pub(crate) struct RunParts<'a, H: AlignmentHead> {
     pub(crate) head: H,
     pub(crate) loss: Arc<dyn ContrastiveLoss>,
     pub(crate) pairs: Pairs,
+    pub(crate) auxiliary: Vec<Auxiliary>,
+    pub(crate) unpaired: Option<Unpaired>,
     pub(crate) evaluator: Option<Box<dyn Evaluator<H> + 'a>>,
     pub(crate) folder: Option<RunFolder>,
     pub(crate) checkpoint_every: Duration,
@@ -48,6 +52,7 @@ pub(crate) struct Run<'a, H: AlignmentHead> {
     plan: Plan,
     samples: Samples,
     sampler: BatchSampler,
+    unpaired: Option<UnpairedSampler>,
     rate: LearningRate,
     signature: Value,
     frozen: Vec<ParamId>,
@@ -73,11 +78,19 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
         sampler: BatchSampler,
     ) -> Result<(Self, Model<H>), TrainError> {
         let config = &parts.config;
+        let unpaired = parts.unpaired.as_ref().map(|unpaired| unpaired.sampler(config.seed)).transpose()?;
         let device = parts.head.log_scale().device().inner().autodiff();
         let head = parts.head.clone().fork(&device).train();
         // The signature reads every key, so it is only computed for runs with checkpoints.
         let signature = match &parts.folder {
-            Some(_) => signature(config, &*parts.loss, &head, &parts.pairs)?,
+            Some(_) => signature(
+                config,
+                &*parts.loss,
+                &head,
+                &parts.pairs,
+                &parts.auxiliary,
+                parts.unpaired.as_ref(),
+            )?,
             None => Value::Null,
         };
         let path = parts.folder.as_ref().filter(|folder| folder.resumed()).map(|folder| folder.checkpoint());
@@ -125,6 +138,7 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
             plan,
             samples,
             sampler,
+            unpaired,
             signature,
             frozen,
             device,
@@ -147,10 +161,11 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
         let result = std::thread::scope(|scope| {
             let config = &self.parts.config;
             let range = start..if self.progress.stopped { start } else { steps };
-            let depth = read_ahead(&self.parts.pairs, config.batch_size);
+            let depth = read_ahead(&self.parts.pairs, config.batch_size, self.parts.unpaired.as_ref());
             let batches = Batches {
                 samples: self.samples.clone(),
                 sampler: self.sampler.clone(),
+                unpaired: self.unpaired.clone(),
                 mixup: Mixup::new(config.mixup, &self.sampler, config.seed),
                 seed: config.seed,
             };
@@ -186,7 +201,7 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
     fn train(
         &mut self,
         mut model: Model<H>,
-        batches: Receiver<Result<PairBatch, FeatureError>>,
+        batches: Receiver<Result<StepFeatures, FeatureError>>,
     ) -> Result<(Model<H>, Finish), TrainError> {
         for batch in batches {
             let interrupted = self.parts.interrupter.is_stopped();
@@ -216,17 +231,20 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
     }
 
     /// Performs one step and records it.
-    fn take_step(&mut self, mut model: Model<H>, batch: PairBatch) -> Result<Model<H>, TrainError> {
+    fn take_step(&mut self, mut model: Model<H>, batch: StepFeatures) -> Result<Model<H>, TrainError> {
         let (step, config) = (self.progress.steps, &self.parts.config);
         // Seeds dropout by the step, so that a resumed run draws the same values.
         self.device.seed(config.seed.wrapping_mul(SPREAD).wrapping_add(step as u64));
         let statistics = self.is_due_after(config.statistics_every, step + 1);
-        let batch = AlignmentBatch::new(batch, config.positives, &self.device);
+        let batch = batch.to_device(config.positives, &self.device);
         let computation =
             self.step.clone().with_loss_scale(self.progress.loss_scale.factor()).with_statistics(statistics);
         let mut found = computation.gradients(&model.head, batch)?;
         let read = self.read(&model, &mut found)?;
         check_finite("the loss", read.loss, step)?;
+        for value in read.auxiliary.values() {
+            check_finite("an auxiliary loss", *value, step)?;
+        }
 
         let rate = self.rate.at(step);
         let skipped = !read.gradient_norm.is_finite();
@@ -251,6 +269,7 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
             step,
             epoch: step / self.plan.steps_per_epoch,
             loss: read.loss,
+            auxiliary: read.auxiliary,
             learning_rate: rate,
             scale: read.log_scale.exp(),
             bias: read.bias,
@@ -268,6 +287,14 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
         gradients::drop_frozen(&mut found.gradients, head, &self.frozen);
         let norm = gradients::norm(&mut found.gradients, head, &device);
         let mut values = vec![found.loss.clone(), head.log_scale().inner(), head.bias().inner(), norm];
+        let names: Vec<String> = found
+            .auxiliary
+            .drain(..)
+            .map(|(name, value)| {
+                values.push(value);
+                name
+            })
+            .collect();
         if let Some(LossStatistics { positive_loss, negative_loss, positive_accuracy, negative_accuracy }) =
             found.statistics.take()
         {
@@ -275,17 +302,19 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
         }
         let values: Vec<f64> = Tensor::cat(values, 0).try_into_data()?.iter::<f64>().collect();
         let value = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
+        let statistics = 4 + names.len();
         Ok(Read {
             loss: value(0),
             log_scale: value(1),
             bias: value(2),
             gradient_norm: value(3) * f64::from(found.unscale),
-            pairs: (values.len() > 4).then(|| PairStatistics {
-                positive_loss: value(4),
-                negative_loss: value(5),
-                positive_accuracy: value(6),
-                negative_accuracy: value(7),
+            pairs: (values.len() > statistics).then(|| PairStatistics {
+                positive_loss: value(statistics),
+                negative_loss: value(statistics + 1),
+                positive_accuracy: value(statistics + 2),
+                negative_accuracy: value(statistics + 3),
             }),
+            auxiliary: names.into_iter().enumerate().map(|(index, name)| (name, value(4 + index))).collect(),
         })
     }
 
@@ -402,5 +431,6 @@ struct Read {
     log_scale: f64,
     bias: f64,
     gradient_norm: f64,
+    auxiliary: BTreeMap<String, f64>,
     pairs: Option<PairStatistics>,
 }

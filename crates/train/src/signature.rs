@@ -5,7 +5,7 @@ use sail_data::Pairs;
 use serde_json::{Map, Value, json};
 
 use crate::parameters::parameters;
-use crate::{TrainConfig, TrainError};
+use crate::{Auxiliary, TrainConfig, TrainError, Unpaired};
 
 /// Settings that do not affect the weights and may change when a run is resumed.
 const FREE: [&str; 3] = ["evaluate_every", "keep_every", "statistics_every"];
@@ -17,6 +17,8 @@ pub(crate) fn signature<H: AlignmentHead>(
     loss: &dyn ContrastiveLoss,
     head: &H,
     pairs: &Pairs,
+    auxiliary: &[Auxiliary],
+    unpaired: Option<&Unpaired>,
 ) -> Result<Value, TrainError> {
     let mut settings =
         serde_json::to_value(config).map_err(|error| TrainError::Signature(error.to_string()))?;
@@ -26,9 +28,15 @@ pub(crate) fn signature<H: AlignmentHead>(
     let head: Map<String, Value> =
         parameters(head).into_iter().map(|parameter| (parameter.path, parameter.shape.into())).collect();
     let keys = pairs.fingerprint()?;
-    Ok(
-        json!({"settings": settings, "loss": loss.describe(), "head": head, "pairs": pairs.len(), "keys": keys}),
-    )
+    let mut signature = json!({"settings": settings, "loss": loss.describe(), "head": head, "pairs": pairs.len(), "keys": keys});
+    // Absent without them, as in the checkpoints of earlier versions.
+    if !auxiliary.is_empty() {
+        signature["auxiliary"] = auxiliary.iter().map(Auxiliary::describe).collect();
+    }
+    if let Some(unpaired) = unpaired {
+        signature["unpaired"] = unpaired.signature()?;
+    }
+    Ok(signature)
 }
 
 /// Lists the fields in which two JSON values differ, each as `path (this, now that)`.

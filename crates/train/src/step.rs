@@ -6,14 +6,14 @@ use std::sync::Arc;
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, Tensor};
 use sail_core::{
-    AlignmentHead, ContrastiveLoss, Dtype, EmbeddingBatch, Groups, LossGradients, LossStatistics, Side,
-    l2_normalize,
+    AlignmentHead, AuxiliaryBatch, AuxiliaryRows, ContrastiveLoss, Dtype, EmbeddingBatch, Groups,
+    LossStatistics, Side, l2_normalize,
 };
 use sail_support::ranges;
 
 use crate::gradient_cache::{Embeddings, Share, on_each, project, surrogate};
-use crate::precision::{loss_scale, scaled};
-use crate::{AlignmentBatch, TrainError, precision};
+use crate::precision::loss_scale;
+use crate::{AlignmentBatch, Auxiliary, StepBatch, TrainError, precision};
 
 /// Computes the gradient of a loss with respect to the parameters of a head: in one pass, in micro-batches, or on
 /// several devices, with the same result up to rounding.
@@ -37,6 +37,7 @@ use crate::{AlignmentBatch, TrainError, precision};
 #[derive(Clone)]
 pub struct AlignmentStep {
     loss: Arc<dyn ContrastiveLoss>,
+    auxiliary: Vec<Auxiliary>,
     micro_batch: Option<NonZeroUsize>,
     precision: Dtype,
     devices: Vec<Device>,
@@ -51,8 +52,10 @@ pub struct StepGradients {
     pub gradients: GradientsParams,
     /// Inverse of the loss scale, which prevents underflow in f16; 1 for other dtypes.
     pub unscale: f32,
-    /// The loss before the update, `[1]`.
+    /// The loss before the update, `[1]`, without the auxiliary losses.
     pub loss: Tensor<1>,
+    /// Name and value, `[1]` and without its weight, of every auxiliary loss.
+    pub auxiliary: Vec<(String, Tensor<1>)>,
     /// Statistics of positives and negatives, if requested and supported by the loss.
     pub statistics: Option<LossStatistics>,
 }
@@ -62,12 +65,20 @@ impl AlignmentStep {
     pub fn new(loss: Arc<dyn ContrastiveLoss>) -> Self {
         Self {
             loss,
+            auxiliary: Vec::new(),
             micro_batch: None,
             precision: Dtype::F32,
             devices: Vec::new(),
             loss_scale: 1.0,
             statistics: false,
         }
+    }
+
+    /// Sets the losses that are added to the contrastive loss.
+    #[must_use]
+    pub fn with_auxiliary(mut self, auxiliary: Vec<Auxiliary>) -> Self {
+        self.auxiliary = auxiliary;
+        self
     }
 
     /// Sets the micro-batch size; see [`Trainer::micro_batch`](crate::Trainer::micro_batch).
@@ -108,49 +119,56 @@ impl AlignmentStep {
         self
     }
 
-    /// Computes the gradient of the loss of a batch.
+    /// Computes the gradient of the loss of a batch, and of the auxiliary losses.
     ///
     /// # Errors
-    /// Returns [`TrainError`] if the head or the loss does not accept the batch, or the head cannot be split into
-    /// micro-batches.
+    /// Returns [`TrainError`] if the head or a loss does not accept the batch, an auxiliary loss needs unpaired rows that the
+    /// batch does not have, or the head cannot be split into micro-batches.
     pub fn gradients<H: AlignmentHead>(
         &self,
         head: &H,
-        batch: AlignmentBatch,
+        batch: impl Into<StepBatch>,
     ) -> Result<StepGradients, TrainError> {
-        let rows = batch.len().max(1);
-        let at_least_one = |rows| NonZeroUsize::new(rows).unwrap_or(NonZeroUsize::MIN);
-        let share = at_least_one(rows.div_ceil(1 + self.devices.len()));
-        let micro_batch = self.micro_batch.unwrap_or(share).min(share);
-        if micro_batch.get() < rows {
-            self.divided(head, batch, share, micro_batch)
+        let parts = batch.into().parts();
+        let rows = parts.iter().map(AlignmentBatch::len).max().unwrap_or(0).max(1);
+        let share = rows.div_ceil(1 + self.devices.len());
+        let micro_batch = self.micro_batch.map_or(share, |rows| rows.get().min(share));
+        if micro_batch < rows {
+            self.divided(head, parts, NonZeroUsize::new(micro_batch).unwrap_or(NonZeroUsize::MIN))
         } else {
-            self.undivided(head, batch)
+            self.undivided(head, parts)
         }
     }
 
-    /// Computes the loss of a batch without gradients.
-    pub(crate) fn loss<H: AlignmentHead>(&self, head: &H, batch: AlignmentBatch) -> Result<f64, TrainError> {
-        let groups = batch.groups.clone().map(Groups::of_rows);
-        let (images, texts) = self.embed(head, batch)?;
-        let (log_scale, bias) = (head.log_scale(), head.bias());
-        let loss = self.loss.gradients(EmbeddingBatch { images, texts, log_scale, bias, groups })?;
-        Ok(f64::from(loss.value.try_into_scalar::<f32>()?))
+    /// Computes the losses of a batch without gradients: the contrastive loss, and the name and value of each other.
+    pub(crate) fn losses<H: AlignmentHead>(
+        &self,
+        head: &H,
+        batch: impl Into<StepBatch>,
+    ) -> Result<(f64, Vec<(String, f64)>), TrainError> {
+        let parts = batch.into().parts();
+        let embedded = parts.iter().map(|part| self.embed(head, part.clone())).collect::<Result<_, _>>()?;
+        let found = self.evaluate(head, &parts, embedded, groups_of(&parts))?;
+        let read = |value: Tensor<1>| Ok::<_, TrainError>(f64::from(value.try_into_scalar::<f32>()?));
+        let auxiliary = found.auxiliary.into_iter().map(|(name, value)| Ok((name, read(value)?)));
+        Ok((read(found.value)?, auxiliary.collect::<Result<_, TrainError>>()?))
     }
 
     /// Computes the gradients with one graph over the whole batch.
     fn undivided<H: AlignmentHead>(
         &self,
         head: &H,
-        batch: AlignmentBatch,
+        parts: Vec<AlignmentBatch>,
     ) -> Result<StepGradients, TrainError> {
-        let groups = batch.groups.clone();
-        let (images, texts) = self.embed(head, batch)?;
-        let leaves = texts.iter().map(|texts| texts.clone().inner()).collect();
-        let loss = self.loss_gradients(head, images.clone().inner(), leaves, groups)?;
-        let sum = logit_surrogate(head, &loss.scaled) + surrogate(images, loss.scaled.images.clone());
-        let sum =
-            texts.into_iter().zip(&loss.scaled.texts).fold(sum, |sum, (x, g)| sum + surrogate(x, g.clone()));
+        let embedded: Vec<Embeddings> =
+            parts.iter().map(|part| self.embed(head, part.clone())).collect::<Result<_, _>>()?;
+        let leaves = embedded.iter().map(|part| map(part, |x| x.clone().inner())).collect();
+        let loss = self.evaluate(head, &parts, leaves, groups_of(&parts))?;
+        let mut sum = logit_surrogate(head, &loss);
+        for ((images, texts), (d_images, d_texts)) in embedded.into_iter().zip(&loss.gradients) {
+            sum = sum + surrogate(images, d_images.clone());
+            sum = texts.into_iter().zip(d_texts).fold(sum, |sum, (x, g)| sum + surrogate(x, g.clone()));
+        }
         Ok(loss.step(GradientsParams::from_grads(sum.backward(), head)))
     }
 
@@ -158,60 +176,56 @@ impl AlignmentStep {
     fn divided<H: AlignmentHead>(
         &self,
         head: &H,
-        batch: AlignmentBatch,
-        share: NonZeroUsize,
+        parts: Vec<AlignmentBatch>,
         micro_batch: NonZeroUsize,
     ) -> Result<StepGradients, TrainError> {
         if !head.rows_are_independent() {
             return Err(TrainError::MicroBatch { rows: micro_batch.get() });
         }
         let home = head.log_scale().device().inner();
-        let sets = batch.texts.len();
-        let shares = self.shares(head, &batch, share, micro_batch);
-        let groups = batch.groups.clone();
-        drop(batch);
-
-        let (mut images, mut texts) = (Vec::new(), vec![Vec::new(); sets]);
-        let embedded = on_each(shares, |share| Ok((share.embed()?, share)))?;
-        let mut shares = Vec::with_capacity(embedded.len());
-        for ((of_images, of_texts), share) in embedded {
-            images.push(of_images.to_device(&home));
-            for (set, of_set) in texts.iter_mut().zip(of_texts) {
-                set.push(of_set.to_device(&home));
-            }
-            shares.push(share);
+        let shares: Vec<_> = parts.iter().map(|part| self.shares(head, part, micro_batch)).collect();
+        let groups = groups_of(&parts);
+        // Only auxiliary losses read the features again.
+        let parts = if self.auxiliary.is_empty() { Vec::new() } else { parts };
+        let (mut embeddings, mut divided) = (Vec::new(), Vec::new());
+        for shares in shares {
+            let (joined, shares) = embed_shares(shares, &home)?;
+            embeddings.push(joined);
+            divided.push(shares);
         }
-        let join = |parts| Tensor::cat(parts, 0);
-        let texts = texts.into_iter().map(join).collect();
-        let loss = self.loss_gradients(head, join(images), texts, groups)?;
+        let loss = self.evaluate(head, &parts, embeddings, groups)?;
 
-        let mut start = 0;
-        let with_gradients = shares.into_iter().map(|share| {
-            let range = start..start + share.rows();
-            start = range.end;
-            let part = |x: &Tensor<2>| x.clone().slice(range.clone()).to_device(&share.device());
-            let gradients = (part(&loss.scaled.images), loss.scaled.texts.iter().map(part).collect());
-            (share, gradients)
-        });
         let mut sum = GradientsAccumulator::new();
-        let logit = logit_surrogate(head, &loss.scaled).backward();
+        let logit = logit_surrogate(head, &loss).backward();
         sum.accumulate(head, GradientsParams::from_grads(logit, head));
-        for gradients in on_each(with_gradients.collect(), |(share, gradients)| share.backward(gradients))? {
-            sum.accumulate(head, gradients.to_device(&home, head));
+        for (shares, gradients) in divided.into_iter().zip(&loss.gradients) {
+            let mut start = 0;
+            let with_gradients = shares.into_iter().map(|share| {
+                let range = start..start + share.rows();
+                start = range.end;
+                let part = |x: &Tensor<2>| x.clone().slice(range.clone()).to_device(&share.device());
+                let gradients = map(gradients, part);
+                (share, gradients)
+            });
+            for gradients in
+                on_each(with_gradients.collect(), |(share, gradients)| share.backward(gradients))?
+            {
+                sum.accumulate(head, gradients.to_device(&home, head));
+            }
         }
         Ok(loss.step(sum.grads()))
     }
 
-    /// Splits the batch. The first share stays on its device; the others move to the other devices with a copy of the
+    /// Splits the rows evenly. The first share stays on its device; the others move to the other devices with a copy of the
     /// head.
     fn shares<H: AlignmentHead>(
         &self,
         head: &H,
         batch: &AlignmentBatch,
-        rows: NonZeroUsize,
         micro_batch: NonZeroUsize,
     ) -> Vec<Share<H>> {
-        let shares = ranges(batch.len(), rows.get()).enumerate().map(|(index, range)| {
+        let rows = batch.len().div_ceil(1 + self.devices.len()).max(1);
+        let shares = ranges(batch.len(), rows).enumerate().map(|(index, range)| {
             let part = batch.slice(range);
             let (head, part) = match index.checked_sub(1).and_then(|other| self.devices.get(other)) {
                 None => (head.clone(), part),
@@ -233,25 +247,60 @@ impl AlignmentStep {
         Ok((unit(Side::Image, batch.images)?, texts.collect::<Result<_, _>>()?))
     }
 
-    /// Computes the gradients of the loss at the embeddings, without a graph.
-    fn loss_gradients<H: AlignmentHead>(
+    /// Computes all losses and their gradients at the embeddings of each part of the batch, the pairs first, without a graph.
+    fn evaluate<H: AlignmentHead>(
         &self,
         head: &H,
-        images: Tensor<2>,
-        texts: Vec<Tensor<2>>,
+        parts: &[AlignmentBatch],
+        embeddings: Vec<Embeddings>,
         groups: Option<Arc<[u32]>>,
     ) -> Result<EvaluatedLoss, TrainError> {
-        let [log_scale, bias] = [head.log_scale(), head.bias()].map(Tensor::inner);
+        let [log_scale, bias] = [head.log_scale(), head.bias()].map(Tensor::without_autodiff);
+        let (images, texts) = embeddings[0].clone();
         let groups = groups.map(Groups::of_rows);
         let batch = EmbeddingBatch { images, texts, log_scale, bias, groups };
         let statistics = if self.statistics { self.loss.statistics(batch.clone())? } else { None };
-        let gradients = self.loss.gradients(batch)?;
-        let value = gradients.value.clone();
+        let found = self.loss.gradients(batch)?;
+        let mut gradients = vec![(found.images, found.texts)];
+        gradients.extend(embeddings.iter().skip(1).map(|part| map(part, Tensor::zeros_like)));
+        let mut auxiliary = Vec::with_capacity(self.auxiliary.len());
+        for term in &self.auxiliary {
+            let part = match term.loss().rows() {
+                AuxiliaryRows::Pairs => 0,
+                AuxiliaryRows::Unpaired => 1,
+            };
+            let (Some(features), Some((images, texts)), Some((d_images, d_texts))) =
+                (parts.get(part), embeddings.get(part), gradients.get_mut(part))
+            else {
+                return Err(TrainError::NoUnpaired { name: term.loss().name().to_owned() });
+            };
+            let (image_features, text_features) =
+                map(&(features.images.clone(), features.texts.clone()), |x| x.clone().without_autodiff());
+            let (images, texts) = (images.clone(), texts.clone());
+            let found =
+                term.loss().gradients(&AuxiliaryBatch { image_features, text_features, images, texts })?;
+            d_images.inplace(|sum| sum + found.images * term.weight());
+            for (sum, gradient) in d_texts.iter_mut().zip(found.texts) {
+                sum.inplace(|sum| sum + gradient * term.weight());
+            }
+            auxiliary.push((term.loss().name().to_owned(), found.value));
+        }
         let scale = match self.precision {
             Dtype::F16 => loss_scale(&gradients)? * self.loss_scale,
             _ => 1.0,
         };
-        Ok(EvaluatedLoss { value, statistics, scaled: scaled(gradients, scale), unscale: scale.recip() })
+        if scale != 1.0 {
+            gradients = gradients.iter().map(|part| map(part, |x| x.clone() * scale)).collect();
+        }
+        Ok(EvaluatedLoss {
+            value: found.value,
+            auxiliary,
+            statistics,
+            gradients,
+            log_scale: found.log_scale * scale,
+            bias: found.bias * scale,
+            unscale: scale.recip(),
+        })
     }
 }
 
@@ -259,6 +308,7 @@ impl std::fmt::Debug for AlignmentStep {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("AlignmentStep")
             .field("loss", &self.loss.describe())
+            .field("auxiliary", &self.auxiliary)
             .field("micro_batch", &self.micro_batch)
             .field("precision", &self.precision)
             .field("devices", &self.devices)
@@ -266,22 +316,55 @@ impl std::fmt::Debug for AlignmentStep {
     }
 }
 
+/// The losses of a batch, and their gradients multiplied by the loss scale.
 struct EvaluatedLoss {
     value: Tensor<1>,
+    auxiliary: Vec<(String, Tensor<1>)>,
     statistics: Option<LossStatistics>,
-    scaled: LossGradients,
+    /// With respect to the embeddings of each part of the batch.
+    gradients: Vec<Embeddings>,
+    log_scale: Tensor<1>,
+    bias: Tensor<1>,
     unscale: f32,
 }
 
 impl EvaluatedLoss {
     fn step(self, gradients: GradientsParams) -> StepGradients {
-        let Self { value, statistics, unscale, .. } = self;
-        StepGradients { gradients, unscale, loss: value, statistics }
+        let Self { value, auxiliary, statistics, unscale, .. } = self;
+        StepGradients { gradients, unscale, loss: value, auxiliary, statistics }
     }
 }
 
+/// Returns the groups of the pairs.
+fn groups_of(parts: &[AlignmentBatch]) -> Option<Arc<[u32]>> {
+    parts.first()?.groups.clone()
+}
+
 /// Returns a scalar with the same gradient with respect to the logit scale and bias as the loss.
-fn logit_surrogate<H: AlignmentHead>(head: &H, loss: &LossGradients) -> Tensor<1> {
+fn logit_surrogate<H: AlignmentHead>(head: &H, loss: &EvaluatedLoss) -> Tensor<1> {
     head.log_scale() * Tensor::from_inner(loss.log_scale.clone())
         + head.bias() * Tensor::from_inner(loss.bias.clone())
+}
+
+fn map((images, texts): &Embeddings, f: impl Fn(&Tensor<2>) -> Tensor<2>) -> Embeddings {
+    (f(images), texts.iter().map(f).collect())
+}
+
+/// Embeds the shares of a batch concurrently, and joins the embeddings on a device.
+fn embed_shares<H: AlignmentHead>(
+    shares: Vec<Share<H>>,
+    home: &Device,
+) -> Result<(Embeddings, Vec<Share<H>>), TrainError> {
+    let (mut images, mut texts) = (Vec::new(), Vec::<Vec<_>>::new());
+    let mut embedded = Vec::with_capacity(shares.len());
+    for ((of_images, of_texts), share) in on_each(shares, |share| Ok((share.embed()?, share)))? {
+        images.push(of_images.to_device(home));
+        texts.resize(of_texts.len(), Vec::new());
+        for (set, of_set) in texts.iter_mut().zip(of_texts) {
+            set.push(of_set.to_device(home));
+        }
+        embedded.push(share);
+    }
+    let join = |parts| Tensor::cat(parts, 0);
+    Ok(((join(images), texts.into_iter().map(join).collect()), embedded))
 }

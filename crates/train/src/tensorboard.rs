@@ -58,7 +58,9 @@ impl TensorBoard {
             ("system/pairs_per_second", statistics.map(|found| found.pairs_per_second)),
             ("system/memory_bytes", statistics.and_then(|found| found.memory).map(|bytes| bytes as f64)),
         ];
-        self.write(record.step, values.map(|(tag, value)| (tag.to_owned(), value)));
+        let auxiliary = record.auxiliary.iter().map(|(name, value)| (format!("train/{name}"), Some(*value)));
+        let values = values.into_iter().map(|(tag, value)| (tag.to_owned(), value));
+        self.write(record.step, values.chain(auxiliary));
     }
 
     fn evaluation(&mut self, record: &EvaluationRecord) {

@@ -9,13 +9,15 @@ use burn::tensor::Device;
 use sail_core::{AlignmentHead, Check, ContrastiveLoss};
 use sail_data::{BatchSampler, Pairs, Samples};
 
+use crate::batch::StepFeatures;
 use crate::memory::{Division, StepMemory};
 use crate::model::check_finite;
 use crate::parameters::check_groups;
 use crate::run::{Run, RunParts};
+use crate::unpaired::UnpairedSampler;
 use crate::{
-    AlignmentBatch, AlignmentStep, Evaluator, HoldoutRetrieval, Interrupter, Observer, Outcome, Plan,
-    RunFolder, TrainConfig, TrainError, precision,
+    AlignmentStep, Auxiliary, Evaluator, HoldoutRetrieval, Interrupter, Observer, Outcome, Plan, RunFolder,
+    TrainConfig, TrainError, Unpaired, auxiliary, precision,
 };
 
 /// Trains a head.
@@ -56,6 +58,8 @@ impl<'a, H: AlignmentHead> Trainer<'a, H> {
             head,
             loss,
             pairs,
+            auxiliary: Vec::new(),
+            unpaired: None,
             evaluator: None,
             folder: None,
             checkpoint_every: Duration::from_secs(60),
@@ -71,6 +75,22 @@ impl<'a, H: AlignmentHead> Trainer<'a, H> {
         let (loss, batch_size) = (self.parts.loss.clone(), self.parts.config.batch_size);
         let holdout = (!pairs.is_empty()).then(|| HoldoutRetrieval::new(pairs, loss, batch_size));
         self.parts.evaluator = holdout.map(|evaluator| Box::new(evaluator) as _);
+        self
+    }
+
+    /// Adds a loss to the contrastive loss: a regularizer of the pairs, or a loss on [`unpaired`](Trainer::unpaired) rows.
+    ///
+    /// Its value is recorded in every [`StepRecord`](crate::StepRecord) under its name. The loss of the holdout does not
+    /// include it.
+    pub fn auxiliary(mut self, auxiliary: Auxiliary) -> Self {
+        self.parts.auxiliary.push(auxiliary);
+        self
+    }
+
+    /// Sets images and texts that are not paired. Every step projects a batch of them, for the auxiliary losses that are
+    /// computed on such rows.
+    pub fn unpaired(mut self, unpaired: Unpaired) -> Self {
+        self.parts.unpaired = Some(unpaired);
         self
     }
 
@@ -156,6 +176,7 @@ impl<'a, H: AlignmentHead> Trainer<'a, H> {
         let TrainConfig { epochs, batch_size, seed, .. } = self.parts.config;
         self.parts.config.check()?;
         check_groups(&self.parts.head, &self.parts.config.parameter_groups)?;
+        auxiliary::check(&self.parts.auxiliary, self.parts.unpaired.is_some())?;
         let TrainConfig { captions, source_weights, .. } = &self.parts.config;
         let samples = Samples::new(self.parts.pairs.clone(), *captions, source_weights)?;
         let sampler = BatchSampler::new(samples.len(), batch_size, seed)?;
@@ -183,11 +204,14 @@ impl<'a, H: AlignmentHead> Trainer<'a, H> {
         let device = self.parts.head.log_scale().device().inner().autodiff();
         let head = self.parts.head.clone().fork(&device).train();
         let indices: Vec<usize> = (0..rows).collect();
+        let unpaired = self.unpaired_batches()?;
         let mut elapsed = Duration::ZERO;
         for _ in 0..2 {
             let start = Instant::now();
             let TrainConfig { seed, positives, .. } = self.parts.config;
-            let batch = AlignmentBatch::new(self.parts.pairs.batch(&indices, 0, seed)?, positives, &device);
+            let pairs = self.parts.pairs.batch(&indices, 0, seed)?;
+            let unpaired = unpaired.as_ref().map(|sampler| sampler.batch(0)).transpose()?;
+            let batch = StepFeatures { pairs, unpaired }.to_device(positives, &device);
             let found = self.step(&plan).gradients(&head, batch)?;
             found.loss.try_into_data()?;
             elapsed = start.elapsed();
@@ -217,6 +241,7 @@ impl<'a, H: AlignmentHead> Trainer<'a, H> {
 
     fn step(&self, plan: &Plan) -> AlignmentStep {
         AlignmentStep::new(self.parts.loss.clone())
+            .with_auxiliary(self.parts.auxiliary.clone())
             .with_micro_batch(plan.micro_batch)
             .with_precision(self.parts.config.precision)
             .with_devices(self.devices.clone())
@@ -228,8 +253,9 @@ impl<'a, H: AlignmentHead> Trainer<'a, H> {
         if !self.devices.is_empty() && !divisible {
             return Err(TrainError::MicroBatch { rows: batch_size.div_ceil(1 + self.devices.len()) });
         }
-        let memory =
-            StepMemory::new(&self.parts.config, &self.parts.head, &*self.parts.loss, &self.parts.pairs);
+        let RunParts { config, head, loss, pairs, auxiliary, unpaired, .. } = &self.parts;
+        let memory = StepMemory::new(config, head, &**loss, pairs, auxiliary, unpaired.as_ref());
+        let batch_size = batch_size.max(unpaired.as_ref().map_or(0, Unpaired::batch_size));
         let rows = match self.division {
             Division::Whole => None,
             Division::MicroBatch(rows) if rows.get() >= batch_size => None,
@@ -251,12 +277,18 @@ impl<'a, H: AlignmentHead> Trainer<'a, H> {
             precision::check(self.parts.config.precision, device)?;
         }
         let TrainConfig { seed, positives, .. } = self.parts.config;
-        let batch = self.parts.pairs.batch(&[0, 1], 0, seed)?;
-        let step = AlignmentStep::new(self.parts.loss.clone()).with_precision(self.parts.config.precision);
-        check_finite(
-            "the loss",
-            step.loss(&self.parts.head.valid(), AlignmentBatch::new(batch, positives, &device))?,
-            0,
-        )
+        let pairs = self.parts.pairs.batch(&[0, 1], 0, seed)?;
+        let unpaired = self.unpaired_batches()?.map(|sampler| sampler.first_two()).transpose()?;
+        let batch = StepFeatures { pairs, unpaired }.to_device(positives, &device);
+        let step = AlignmentStep::new(self.parts.loss.clone())
+            .with_auxiliary(self.parts.auxiliary.clone())
+            .with_precision(self.parts.config.precision);
+        let (loss, auxiliary) = step.losses(&self.parts.head.valid(), batch)?;
+        check_finite("the loss", loss, 0)?;
+        auxiliary.into_iter().try_for_each(|(_, value)| check_finite("an auxiliary loss", value, 0))
+    }
+
+    fn unpaired_batches(&self) -> Result<Option<UnpairedSampler>, TrainError> {
+        self.parts.unpaired.as_ref().map(|unpaired| unpaired.sampler(self.parts.config.seed)).transpose()
     }
 }

@@ -7,11 +7,14 @@ use std::sync::Arc;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Distribution, Tensor};
-use sail_core::ContrastiveLoss;
+use sail_core::{
+    AlignmentHead, AuxiliaryBatch, AuxiliaryError, AuxiliaryGradients, AuxiliaryLoss, AuxiliaryRows,
+    ContrastiveLoss, l2_normalize,
+};
 use sail_data::{MatrixFeatures, Pairs};
 use sail_layers::{Head, HeadConfig, ProjectorConfig, SideConfig};
-use sail_losses::{InfoNceLoss, SigmoidLoss};
-use sail_train::{AlignmentBatch, AlignmentStep, TrainConfig, TrainError, Trainer};
+use sail_losses::{InfoNceLoss, Klot, SigmoidLoss, Sinkhorn, Structure};
+use sail_train::{AlignmentBatch, AlignmentStep, Auxiliary, StepBatch, TrainConfig, TrainError, Trainer};
 
 const ROWS: usize = 24;
 
@@ -81,6 +84,106 @@ fn gradients_equal_those_of_the_full_batch() {
                 }
             }
         }
+    }
+}
+
+/// The pairs, and twice as many unpaired rows.
+fn step_batch(device: &Device) -> StepBatch {
+    StepBatch { pairs: batch(ROWS, 2, device), unpaired: Some(batch(2 * ROWS, 1, device)) }
+}
+
+#[test]
+fn gradients_of_auxiliary_losses_equal_those_of_the_full_batch() {
+    let device = Device::flex().autodiff();
+    let config = HeadConfig::new(10, 6, 8, ProjectorConfig::Glu { width: 2 });
+    let head = Head::new(&config, 0, &device).unwrap();
+    let teacher = Head::new(&config, 1, &Device::flex()).unwrap();
+    let klot = Klot::new(Sinkhorn::new(0.1), Sinkhorn::new(0.1)).with_teacher(teacher, "random");
+    let terms = vec![Auxiliary::new(Structure::default().with_levels(2), 0.5), Auxiliary::new(klot, 0.25)];
+    let step = |rows: Option<usize>, others: usize| {
+        AlignmentStep::new(Arc::new(SigmoidLoss::new()))
+            .with_auxiliary(terms.clone())
+            .with_devices(vec![Device::flex(); others])
+            .with_micro_batch(rows.and_then(NonZeroUsize::new))
+            .gradients(&head, step_batch(&device))
+            .unwrap()
+    };
+    let values = |auxiliary: Vec<(String, Tensor<1>)>| {
+        auxiliary.into_iter().map(|(name, value)| (name, value.into_scalar::<f32>())).collect::<Vec<_>>()
+    };
+    let whole = step(None, 0);
+    let whole_values = values(whole.auxiliary);
+    assert_eq!(whole_values.iter().map(|(name, _)| &name[..]).collect::<Vec<_>>(), ["structure", "klot"]);
+    // Between the numbers of pairs and of unpaired rows as well.
+    for (rows, others) in [(Some(1), 0), (Some(7), 0), (Some(ROWS + 5), 0), (None, 1), (Some(5), 2)] {
+        let found = step(rows, others);
+        let mut compare = Compare { found: &found.gradients, expected: &whole.gradients, parameters: 0 };
+        head.visit(&mut compare);
+        assert!(compare.parameters >= 4);
+        for ((_, found), (_, expected)) in values(found.auxiliary).into_iter().zip(&whole_values) {
+            assert!((found / expected - 1.0).abs() < 1e-4, "{found}, expected {expected}");
+        }
+    }
+    let without = AlignmentStep::new(Arc::new(SigmoidLoss::new()))
+        .with_auxiliary(terms.clone())
+        .gradients(&head, batch(ROWS, 2, &device));
+    assert!(matches!(without, Err(TrainError::NoUnpaired { name }) if name == "klot"));
+}
+
+/// `sum(embeddings * direction)` on some rows, whose gradient is the direction.
+struct Toward(AuxiliaryRows, Tensor<2>);
+
+impl AuxiliaryLoss for Toward {
+    fn name(&self) -> &str {
+        "toward"
+    }
+
+    fn rows(&self) -> AuxiliaryRows {
+        self.0
+    }
+
+    fn gradients(&self, batch: &AuxiliaryBatch) -> Result<AuxiliaryGradients, AuxiliaryError> {
+        let rows = batch.checked_rows()?;
+        let direction = self.1.clone().slice([0..rows]);
+        Ok(AuxiliaryGradients {
+            value: (batch.images.clone() * direction.clone()).sum(),
+            images: direction,
+            texts: batch.texts.iter().map(Tensor::zeros_like).collect(),
+        })
+    }
+
+    fn describe(&self) -> String {
+        "toward".to_owned()
+    }
+}
+
+#[test]
+fn auxiliary_losses_are_added_with_their_weight() {
+    let device = Device::flex().autodiff();
+    let head = Head::new(&HeadConfig::new(10, 6, 8, ProjectorConfig::Linear {}), 0, &device).unwrap();
+    let direction = Tensor::<2>::random([2 * ROWS, 8], Distribution::Default, &Device::flex());
+    let images = |rows| match rows {
+        AuxiliaryRows::Pairs => step_batch(&device).pairs.images,
+        AuxiliaryRows::Unpaired => step_batch(&device).unpaired.unwrap().images,
+    };
+    let sigmoid = || AlignmentStep::new(Arc::new(SigmoidLoss::new()));
+    for rows in [AuxiliaryRows::Pairs, AuxiliaryRows::Unpaired] {
+        let found = sigmoid()
+            .with_auxiliary(vec![Auxiliary::new(Toward(rows, direction.clone()), 0.3)])
+            .gradients(&head, step_batch(&device))
+            .unwrap()
+            .gradients;
+        let embeddings = l2_normalize(head.project_images(images(rows)).unwrap());
+        let [count, _] = embeddings.dims();
+        let value = (embeddings * Tensor::from_inner(direction.clone().slice([0..count]))).sum() * 0.3;
+        let term = GradientsParams::from_grads(value.backward(), &head);
+        let mut sum = burn::optim::GradientsAccumulator::new();
+        sum.accumulate(&head, sigmoid().gradients(&head, step_batch(&device)).unwrap().gradients);
+        sum.accumulate(&head, term);
+        let expected = sum.grads();
+        let mut compare = Compare { found: &found, expected: &expected, parameters: 0 };
+        head.visit(&mut compare);
+        assert!(compare.parameters >= 4);
     }
 }
 

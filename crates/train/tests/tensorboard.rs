@@ -9,8 +9,8 @@ use std::sync::Arc;
 use burn::tensor::Device;
 use sail_data::{MatrixFeatures, Pairs};
 use sail_layers::{Head, HeadConfig, ProjectorConfig};
-use sail_losses::SigmoidLoss;
-use sail_train::{Interval, TensorBoard, TrainConfig, Trainer};
+use sail_losses::{SigmoidLoss, Structure};
+use sail_train::{Auxiliary, Interval, TensorBoard, TrainConfig, Trainer};
 use tfrecord::EventIter;
 use tfrecord::protobuf::event::What;
 use tfrecord::protobuf::summary::value::Value;
@@ -45,6 +45,7 @@ fn events_match_the_history() {
         .with_evaluate_every(Interval::epochs(2))
         .with_statistics_every(Interval::steps(2));
     let outcome = Trainer::new(config, head, Arc::new(SigmoidLoss::new()), split.train)
+        .auxiliary(Auxiliary::new(Structure::default(), 1.0))
         .holdout(split.holdout)
         .observer(TensorBoard::create(folder.path()).unwrap())
         .run()
@@ -57,6 +58,7 @@ fn events_match_the_history() {
     for step in &outcome.history.steps {
         let at = step.step as i64;
         assert_eq!(found["train/loss"][&at], step.loss as f32);
+        assert_eq!(found["train/structure"][&at], step.auxiliary["structure"] as f32);
         assert_eq!(found["train/learning_rate"][&at], step.learning_rate as f32);
         assert_eq!(found["train/gradient_norm"][&at], step.gradient_norm.unwrap() as f32);
         let pairs = step.statistics.and_then(|statistics| statistics.pairs);

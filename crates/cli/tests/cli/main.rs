@@ -10,6 +10,7 @@ mod docs;
 mod encode;
 mod encode_sources;
 mod evaluate;
+mod few_pairs;
 mod fit;
 mod head;
 mod holdout;

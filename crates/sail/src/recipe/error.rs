@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use sail_core::{ConfigError, FeatureError, HeadError, Modality};
 use sail_data::DataError;
+use sail_fit::FitError;
+use sail_layers::Holdout;
+use sail_train::TrainError;
 
 /// An error from reading a recipe or preparing its run.
 #[derive(Debug, thiserror::Error)]
@@ -99,5 +102,38 @@ pub enum RecipeError {
         /// Why.
         #[source]
         source: HeadError,
+    },
+    /// The unpaired features are not those of the encoders of the pairs.
+    #[error("cannot use the unpaired features {spec} with the pairs")]
+    Unpaired {
+        /// The features, as specified in the recipe.
+        spec: String,
+        /// Why.
+        #[source]
+        source: HeadError,
+    },
+    /// The unpaired rows cannot be used.
+    #[error("cannot use the unpaired features")]
+    UnpairedRows(#[from] TrainError),
+    /// The teacher is for features of other encoders.
+    #[error("the teacher does not fit the features of the pairs")]
+    Teacher(#[source] HeadError),
+    /// The teacher cannot be fitted to the pairs.
+    #[error("cannot fit the teacher to the training pairs")]
+    Fit(#[from] FitError),
+    /// The teacher may have been fitted to pairs that this run holds out.
+    #[error(
+        "the teacher {path} holds out {}, expected the {} pairs that this run holds out: what it learned from these pairs would \
+         show in their scores; fit it to the same pairs with `--holdout {} --seed {}`, or name a method as the teacher",
+        found.as_ref().map_or("no pairs".to_owned(), |found| format!("other pairs ({} of seed {})", found.rows, found.seed)),
+        expected.rows, expected.rows, expected.seed
+    )]
+    TeacherHoldout {
+        /// The head file.
+        path: PathBuf,
+        /// The holdout of the teacher, if its file has one.
+        found: Option<Holdout>,
+        /// The holdout of the run.
+        expected: Holdout,
     },
 }

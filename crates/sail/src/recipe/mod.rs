@@ -3,6 +3,8 @@
 mod error;
 mod head;
 mod prepared;
+mod structure;
+mod unpaired;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,6 +20,8 @@ use serde::{Deserialize, Serialize};
 pub use error::RecipeError;
 pub use head::{HeadRecipe, ProjectorKind, ProjectorSettings};
 pub use prepared::PreparedRun;
+pub use structure::StructureRecipe;
+pub use unpaired::{Teacher, UnpairedRecipe};
 
 /// Configuration of a training run: features, holdout, head, loss and training settings.
 ///
@@ -80,6 +84,12 @@ pub struct Recipe {
     /// The loss.
     #[serde(default)]
     pub loss: LossConfig,
+    /// A regularizer of the pairs that is added to the loss.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub structure: Option<StructureRecipe>,
+    /// Images and texts that are not paired, and the loss on them that is added.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unpaired: Option<UnpairedRecipe>,
     /// The training settings. The seed also determines the initial weights and the holdout.
     #[serde(default)]
     pub train: TrainConfig,
@@ -102,6 +112,8 @@ impl Recipe {
             holdout: 0,
             head: HeadRecipe::default(),
             loss: LossConfig::default(),
+            structure: None,
+            unpaired: None,
             train: TrainConfig::default(),
         }
     }
@@ -138,6 +150,20 @@ impl Recipe {
     #[must_use]
     pub fn with_loss(mut self, loss: LossConfig) -> Self {
         self.loss = loss;
+        self
+    }
+
+    /// Sets the regularizer of the pairs.
+    #[must_use]
+    pub fn with_structure(mut self, structure: impl Into<Option<StructureRecipe>>) -> Self {
+        self.structure = structure.into();
+        self
+    }
+
+    /// Sets the images and texts that are not paired, and the loss on them.
+    #[must_use]
+    pub fn with_unpaired(mut self, unpaired: impl Into<Option<UnpairedRecipe>>) -> Self {
+        self.unpaired = unpaired.into();
         self
     }
 
@@ -231,6 +257,9 @@ impl Recipe {
         for (spec, found) in recipe.extra_texts.iter_mut().zip(&found.extra_texts) {
             adopt(spec, found);
         }
+        if let (Some(unpaired), Some(found)) = (&mut recipe.unpaired, &found.unpaired) {
+            unpaired.adopt(found);
+        }
         if let (HeadRecipe::Trained { from }, HeadRecipe::Trained { from: found }) =
             (&mut recipe.head, &found.head)
             && resolve(from) == resolve(found)
@@ -263,7 +292,13 @@ impl Recipe {
         for spec in &self.extra_texts {
             captions.push(open(spec, Modality::Text)?);
         }
-        Ok(PreparedRun::new(self, images, captions, device)?)
+        let unpaired = match &self.unpaired {
+            Some(UnpairedRecipe { images, texts, .. }) => {
+                Some([open(images, Modality::Image)? as _, open(texts, Modality::Text)? as _])
+            }
+            None => None,
+        };
+        Ok(PreparedRun::new(self, images, captions, unpaired, device)?)
     }
 
     /// Pairs the features of the recipe.
@@ -303,6 +338,8 @@ impl Check for Recipe {
         self.train.check()?;
         self.loss.check()?;
         self.head.check()?;
+        self.structure.as_ref().map_or(Ok(()), Check::check)?;
+        self.unpaired.as_ref().map_or(Ok(()), Check::check)?;
         let evaluated = self.train.patience.is_none() || self.holdout > 0;
         ensure(evaluated, "patience", "set", "a `holdout` of at least 1 to evaluate")
     }
@@ -348,6 +385,7 @@ pub fn open_checked(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sail_fit::FitConfig;
     use sail_layers::ProjectorConfig;
 
     fn recipe() -> Recipe {
@@ -357,7 +395,10 @@ mod tests {
 
     #[test]
     fn round_trips_through_toml_and_json() {
-        let recipe = recipe().with_train(TrainConfig::default().with_max_gradient_norm(1.0).with_patience(3));
+        let recipe = recipe()
+            .with_structure(StructureRecipe::new(2.0).with_levels(2))
+            .with_unpaired(UnpairedRecipe::new("c", "d", 0.5).with_batch_size(64))
+            .with_train(TrainConfig::default().with_max_gradient_norm(1.0).with_patience(3));
         assert_eq!(Recipe::from_toml(&recipe.to_toml().unwrap()).unwrap(), recipe);
         assert_eq!(Recipe::from_json(&serde_json::to_string(&recipe).unwrap()).unwrap(), recipe);
         let shortest = Recipe::from_toml("images = 'a'\ntexts = 'b'").unwrap();
@@ -377,6 +418,25 @@ mod tests {
         let found = Recipe::from_json(json).unwrap();
         assert_eq!((found.rows, found.train.batch_size), (Some(1376), 370));
         assert!(matches!(found.head, HeadRecipe::Config(ref config) if config.dim == 512));
+    }
+
+    #[test]
+    fn a_teacher_is_a_method_or_a_file() {
+        let teacher = |text: &str| {
+            let text = format!(
+                "images = 'a'\ntexts = 'b'\n[unpaired]\nimages = 'c'\ntexts = 'd'\nweight = 1.0\nteacher = {text}"
+            );
+            Recipe::from_toml(&text).map(|recipe| recipe.unpaired.unwrap().teacher)
+        };
+        assert_eq!(teacher("'procrustes'").unwrap(), Teacher::Fit(FitConfig::PROCRUSTES));
+        let settings = FitConfig::Cca { dim: Some(64), regularization: None };
+        assert_eq!(teacher("{ method = 'cca', dim = 64 }").unwrap(), Teacher::Fit(settings));
+        assert_eq!(teacher("{ from = 'h' }").unwrap(), Teacher::Head { from: "h".into() });
+        for (text, named) in [("'lda'", "lda"), ("{ from = 'h', dim = 3 }", "dim"), ("{ dim = 3 }", "method")]
+        {
+            let error = teacher(text).unwrap_err().to_string();
+            assert!(error.contains(named), "{error}");
+        }
     }
 
     #[test]

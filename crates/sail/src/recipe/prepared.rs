@@ -7,9 +7,9 @@ use burn::tensor::Device;
 use sail_core::{ContrastiveLoss, FeatureSource};
 use sail_data::{Pairing, Samples, Split};
 use sail_layers::{Head, Holdout};
-use sail_train::{RunFolder, TrainError, Trainer};
+use sail_train::{Auxiliary, RunFolder, TrainError, Trainer, Unpaired};
 
-use super::{HeadRecipe, Recipe, RecipeError};
+use super::{HeadRecipe, Recipe, RecipeError, StructureRecipe};
 
 /// A run that is ready to start: the pairs, the head and the loss of a [`Recipe`].
 ///
@@ -30,6 +30,8 @@ pub struct PreparedRun {
     split: Split,
     head: Head,
     loss: Arc<dyn ContrastiveLoss>,
+    auxiliary: Vec<Auxiliary>,
+    unpaired: Option<Unpaired>,
 }
 
 impl PreparedRun {
@@ -37,6 +39,7 @@ impl PreparedRun {
         recipe: &Recipe,
         images: Arc<dyn FeatureSource>,
         captions: Vec<Arc<dyn FeatureSource>>,
+        unpaired: Option<[Arc<dyn FeatureSource>; 2]>,
         device: &Device,
     ) -> Result<Self, RecipeError> {
         let seed = recipe.train.seed;
@@ -60,6 +63,14 @@ impl PreparedRun {
             );
             resolved.train.batch_size = all;
         }
+        let mut auxiliary: Vec<Auxiliary> = recipe.structure.iter().map(StructureRecipe::build).collect();
+        let mut rows = None;
+        if let (Some(settings), Some(sources)) = (&mut resolved.unpaired, unpaired) {
+            let (unpaired, loss) = settings.build(recipe, sources, &split, &head, device)?;
+            settings.batch_size = Some(unpaired.batch_size());
+            auxiliary.push(loss);
+            rows = Some(unpaired);
+        }
         let holdout = Holdout { rows: recipe.holdout, seed, keys_sha256: split.holdout_sha256.clone() };
         if let Some(earlier) = head.holdout().filter(|earlier| holdout.rows > 0 && **earlier != holdout) {
             tracing::warn!(
@@ -70,7 +81,8 @@ impl PreparedRun {
             );
         }
         let head = head.with_holdout(Some(holdout));
-        Ok(Self { recipe: resolved, split, head, loss: recipe.loss.build()?.into() })
+        let loss = recipe.loss.build()?.into();
+        Ok(Self { recipe: resolved, split, head, loss, auxiliary, unpaired: rows })
     }
 
     /// Returns the recipe as written to the `config.json` of the run: with the number of pairs and the dimensions of the head
@@ -113,7 +125,12 @@ impl PreparedRun {
     /// Returns a trainer for the training pairs that evaluates on the holdout. Folder, observers, devices and memory
     /// budget can be added to it.
     pub fn trainer(self) -> Trainer<'static, Head> {
-        let Self { recipe, split, head, loss } = self;
-        Trainer::new(recipe.train, head, loss, split.train).holdout(split.holdout)
+        let Self { recipe, split, head, loss, auxiliary, unpaired } = self;
+        let trainer = Trainer::new(recipe.train, head, loss, split.train).holdout(split.holdout);
+        let trainer = auxiliary.into_iter().fold(trainer, Trainer::auxiliary);
+        match unpaired {
+            Some(unpaired) => trainer.unpaired(unpaired),
+            None => trainer,
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! What a run does beside its steps.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod auxiliary;
 mod controls;
 mod evaluation;
 mod finite;
