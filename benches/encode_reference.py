@@ -54,7 +54,8 @@ def text(args):
     torch.set_num_threads(args.threads)
     model = SentenceTransformer(str(args.folder), device="cpu")
     captions = args.captions.read_text(encoding="utf-8").splitlines()
-    best(args.rounds, len(captions), lambda: model.encode(captions, batch_size=args.batch, show_progress_bar=False))
+    with torch.autocast("cpu", torch.bfloat16, enabled=args.bf16):
+        best(args.rounds, len(captions), lambda: model.encode(captions, batch_size=args.batch, show_progress_bar=False))
 
 
 def photo(seed, width=640, height=480):
@@ -133,7 +134,9 @@ def main():
     added.add_argument("batch", type=int)
     added.add_argument("size", type=int)
     added.add_argument("--bf16", action="store_true", help="compute under bfloat16 autocast")
-    command("text", text, "folder", "captions").add_argument("--batch", type=int, default=32)
+    added = command("text", text, "folder", "captions")
+    added.add_argument("--batch", type=int, default=32)
+    added.add_argument("--bf16", action="store_true", help="compute under bfloat16 autocast")
     command("preprocess", preprocess, "folder")
     args = parser.parse_args()
     args.run(args)

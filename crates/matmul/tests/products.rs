@@ -1,8 +1,20 @@
 //! Products against sums in f64 of the rounded inputs.
 
+use std::io::Write;
+
 use half::bf16;
 use proptest::prelude::*;
 use sail_matmul::{Bf16Products, MatmulError, Matrix};
+
+/// The products of this CPU, or `None`, with a message, if it has no instructions for bf16.
+fn products() -> Option<Bf16Products> {
+    let products = Bf16Products::detect();
+    if products.is_none() {
+        // Not `eprintln`, whose output the test harness captures.
+        writeln!(std::io::stderr(), "skipped: this CPU has no instructions for bf16").unwrap();
+    }
+    products
+}
 
 /// A layout of a matrix: by rows, by columns, or with gaps.
 #[derive(Debug, Clone, Copy)]
@@ -82,7 +94,7 @@ proptest! {
         layouts in prop::array::uniform2(prop_oneof![Just(Layout::Rows), Just(Layout::Columns), Just(Layout::Gaps)]),
         seed: u64,
     ) {
-        let Some(products) = Bf16Products::detect() else { return Ok(()) };
+        let Some(products) = products() else { return Ok(()) };
         let lhs = Owned::new([rows, depth], layouts[0], seed);
         let rhs = Owned::new([depth, columns], layouts[1], seed ^ 1);
         let mut product = multiply(products, &lhs, &rhs);
@@ -96,7 +108,7 @@ proptest! {
 
 #[test]
 fn products_over_several_tasks_and_groups_of_columns() {
-    let Some(products) = Bf16Products::detect() else { return };
+    let Some(products) = products() else { return };
     let lhs = Owned::new([401, 403], Layout::Columns, 1);
     let rhs = Owned::new([403, 1100], Layout::Rows, 2);
     check(&lhs, &rhs, None, &multiply(products, &lhs, &rhs));
@@ -104,7 +116,7 @@ fn products_over_several_tasks_and_groups_of_columns() {
 
 #[test]
 fn a_row_does_not_depend_on_other_rows_columns_layouts_and_threads() {
-    let Some(products) = Bf16Products::detect() else { return };
+    let Some(products) = products() else { return };
     let (rows, depth, columns) = (131, 997, 150);
     let lhs = Owned::new([rows, depth], Layout::Rows, 3);
     let rhs = Owned::new([depth, columns], Layout::Rows, 4);
@@ -129,7 +141,7 @@ fn a_row_does_not_depend_on_other_rows_columns_layouts_and_threads() {
 
 #[test]
 fn values_are_rounded_to_nearest_with_ties_to_even() {
-    let Some(products) = Bf16Products::detect() else { return };
+    let Some(products) = products() else { return };
     let inputs = [1.0 + 1.0 / 256.0, 1.0 + 3.0 / 256.0, -1.0 - 1.0 / 256.0, 3.4e38, f32::INFINITY, 0.0];
     for x in inputs {
         let mut product = [f32::NAN];
@@ -150,7 +162,7 @@ fn shapes_are_checked() {
     let overflow = Matrix::with_strides(&[0.0; 5], [usize::MAX, 2], [usize::MAX, 1]);
     assert!(matches!(overflow, Err(MatmulError::Length { .. })));
     assert!(Matrix::new(&[], [0, 7]).is_ok());
-    let Some(products) = Bf16Products::detect() else { return };
+    let Some(products) = products() else { return };
     let a = Matrix::new(&[0.0; 6], [2, 3]).unwrap();
     let packed = products.pack(a);
     let wrong = products.multiply(a, &packed, &mut [0.0; 6]);

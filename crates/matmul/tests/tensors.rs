@@ -1,7 +1,19 @@
 //! Products of burn's tensors against burn's own products of rounded inputs.
 
+use std::io::Write;
+
 use burn::tensor::{DType, Device, Distribution, Tensor};
 use sail_matmul::Bf16Products;
+
+/// The products of this CPU, or `None`, with a message, if it has no instructions for bf16.
+fn products() -> Option<Bf16Products> {
+    let products = Bf16Products::detect();
+    if products.is_none() {
+        // Not `eprintln`, whose output the test harness captures.
+        writeln!(std::io::stderr(), "skipped: this CPU has no instructions for bf16").unwrap();
+    }
+    products
+}
 
 /// Values that bf16 represents, so that products are exact up to the sums.
 fn rounded(shape: [usize; 2], device: &Device) -> Tensor<2> {
@@ -17,7 +29,7 @@ fn assert_close(found: Tensor<2>, expected: Tensor<2>) {
 
 #[test]
 fn views_are_multiplied_without_a_copy() {
-    let Some(products) = Bf16Products::detect() else { return };
+    let Some(products) = products() else { return };
     let device = Device::flex();
     let a = rounded([40, 70], &device);
     let b = rounded([90, 64], &device);
@@ -32,7 +44,7 @@ fn views_are_multiplied_without_a_copy() {
 
 #[test]
 fn gradients_are_products_of_rounded_values() {
-    let Some(products) = Bf16Products::detect() else { return };
+    let Some(products) = products() else { return };
     let device = Device::flex().autodiff();
     let [x, weight, direction] = [[33, 50], [50, 41], [33, 41]].map(|shape| rounded(shape, &device));
     let [x, weight] = [x, weight].map(Tensor::require_grad);
@@ -58,7 +70,7 @@ fn gradients_are_products_of_rounded_values() {
 
 #[test]
 fn inputs_are_rounded_and_other_dtypes_are_left_to_burn() {
-    let Some(products) = Bf16Products::detect() else { return };
+    let Some(products) = products() else { return };
     let device = Device::flex();
     let [a, b] = [[20, 30], [30, 10]].map(|shape| Tensor::<2>::random(shape, Distribution::Default, &device));
     let round = |x: &Tensor<2>| x.clone().cast(DType::BF16).cast(DType::F32);
@@ -73,7 +85,7 @@ fn inputs_are_rounded_and_other_dtypes_are_left_to_burn() {
 
 #[test]
 fn packed_weights_give_the_same_product() {
-    let Some(products) = Bf16Products::detect() else { return };
+    let Some(products) = products() else { return };
     let device = Device::flex();
     let [x, weight] =
         [[7, 500], [500, 33]].map(|shape| Tensor::<2>::random(shape, Distribution::Default, &device));

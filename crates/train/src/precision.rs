@@ -6,6 +6,8 @@
 
 use burn::tensor::{DType, Device};
 use sail_core::{AlignmentHead, Dtype};
+use sail_matmul::Bf16Products;
+use sail_support::cpu::is_cpu;
 
 use crate::TrainError;
 use crate::gradient_cache::Embeddings;
@@ -16,6 +18,9 @@ const LARGEST_EXPONENT: f32 = -4.0;
 
 /// Checks that the device supports `precision`.
 pub(crate) fn check(precision: Dtype, device: &Device) -> Result<(), TrainError> {
+    if precision == Dtype::BF16 && is_cpu(device) && Bf16Products::detect().is_none() {
+        tracing::warn!("this CPU has no instructions for bf16: training in f32");
+    }
     if device.supports_dtype(DType::from(precision)) {
         return Ok(());
     }

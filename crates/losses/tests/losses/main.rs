@@ -5,6 +5,7 @@ mod contract;
 mod gradients;
 mod groups;
 mod oracle;
+mod precision;
 mod reference;
 mod values;
 
