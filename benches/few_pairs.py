@@ -43,14 +43,13 @@ def grid(command, *options):
 # A training set is one batch; an epoch is a step.
 TRAIN = "train --batch 1024 --dim 512"
 LINEAR = f"{TRAIN} --projector linear"
-RATES = ["--lr 3e-4", "--lr 1e-3"]
 STEPS = ["--epochs 50", "--epochs 100"]
 
 # The name of a method, and the settings to choose from: commands of `sail`, without features, seed and output.
 # {unpaired-images} and {unpaired-texts} are stores of what is not a training or test pair.
 METHODS = {
-    "SAIL, linear": grid(LINEAR, RATES, STEPS, ["--weight-decay 1e-4", "--weight-decay 1"]),
-    "SAIL, GLU": grid(f"{TRAIN} --projector glu --width 1", ["--lr 1e-4", "--lr 3e-4"], STEPS),
+    "SAIL, linear": grid(LINEAR, ["--lr 3e-4", "--lr 1e-3", "--lr 3e-3"], STEPS, ["--weight-decay 1e-4", "--weight-decay 1"]),
+    "SAIL, GLU": grid(f"{TRAIN} --projector glu --width 1", ["--lr 1e-4", "--lr 3e-4", "--lr 1e-3"], STEPS),
 }
 
 
