@@ -6,7 +6,7 @@ use clap::Args;
 use sail_vl::core::{Check, Dtype};
 use sail_vl::data::CaptionSampling;
 use sail_vl::losses::{Blocks, Direction, LossConfig, Normalization};
-use sail_vl::recipe::{HeadRecipe, ProjectorKind, Recipe};
+use sail_vl::recipe::{HeadRecipe, ProjectorKind, ProjectorSettings, Recipe};
 use sail_vl::train::{Interval, OptimizerConfig, ParameterGroup, Schedule, TrainConfig};
 
 use crate::choices::{Loss, Optimizer};
@@ -41,6 +41,10 @@ pub(crate) struct RecipeArgs {
     /// How often an epoch shows the pairs of each source of `--images`, such as `1,0.5` for two.
     #[arg(long, value_name = "WEIGHTS", value_delimiter = ',')]
     source_weights: Vec<f64>,
+    /// Mix the features of pairs with a coefficient from Beta(ALPHA, ALPHA) in every step, FuseMix; 1 in its paper
+    /// [default: 0, off].
+    #[arg(long, value_name = "ALPHA")]
+    mixup: Option<f64>,
     /// Number of pairs that are held out of training and evaluated [default: 0].
     #[arg(long, value_name = "ROWS")]
     holdout: Option<usize>,
@@ -48,14 +52,20 @@ pub(crate) struct RecipeArgs {
     /// Projector on both sides; `sharelock` is an MLP on the text side, with image features as they are [default: glu].
     #[arg(long, alias = "head", value_name = "KIND", value_parser = named::<ProjectorKind>())]
     projector: Option<ProjectorKind>,
-    /// Hidden width of the projector as a multiple of the feature dimension [default: 8, or 4 for `mlp`].
+    /// Hidden width of the projector as a multiple of the feature dimension [default: 8, or 4 for `mlp` and `residual-mlp`].
     #[arg(long)]
     width: Option<usize>,
+    /// Number of blocks of `residual-mlp` [default: 4].
+    #[arg(long, value_name = "BLOCKS")]
+    depth: Option<usize>,
+    /// Dropout probability of `residual-mlp` and `sharelock` [default: 0.6 and 0.2].
+    #[arg(long, value_name = "PROBABILITY")]
+    dropout: Option<f64>,
     /// Dimension of the shared embedding space [default: 1024].
     #[arg(long)]
     dim: Option<usize>,
     /// Start from a trained head instead of random weights.
-    #[arg(long, value_name = "HEAD", conflicts_with_all = ["projector", "width", "dim"])]
+    #[arg(long, value_name = "HEAD", conflicts_with_all = ["projector", "width", "depth", "dropout", "dim"])]
     warm_start: Option<PathBuf>,
 
     /// Loss function [default: sigmoid].
@@ -161,20 +171,19 @@ impl RecipeArgs {
         if let Some(from) = &self.warm_start {
             return Ok(HeadRecipe::Trained { from: from.clone() });
         }
-        if self.projector.is_none() && self.width.is_none() && self.dim.is_none() {
+        let settings = ProjectorSettings { width: self.width, depth: self.depth, dropout: self.dropout };
+        if self.projector.is_none() && settings.is_empty() && self.dim.is_none() {
             return Ok(head);
         }
         let HeadRecipe::Layers { mut projector, mut dim } = head else {
-            let message = "`--projector`, `--width` and `--dim` cannot change the head of this `--config`, which states \
+            let message = "the options of the head, such as `--projector` and `--dim`, cannot change the head of this `--config`, which states \
                            both of its sides: edit the file";
             return Err(CliError::Usage(message.into()));
         };
-        if let Some(kind) = self.projector.or_else(|| self.width.and(ProjectorKind::of(&projector))) {
-            if self.width.is_some() && matches!(kind, ProjectorKind::Linear | ProjectorKind::ShareLock) {
-                return Err(CliError::Usage("`--width` has no meaning for this `--projector`".into()));
-            }
-            projector = kind.config(self.width)?;
+        if let Some(kind) = self.projector {
+            projector = kind.config();
         }
+        projector = settings.apply(projector)?;
         set(&mut dim, &self.dim);
         Ok(HeadRecipe::Layers { projector, dim })
     }
@@ -214,6 +223,7 @@ impl RecipeArgs {
         if !self.source_weights.is_empty() {
             train.source_weights.clone_from(&self.source_weights);
         }
+        set(&mut train.mixup, &self.mixup);
         set(&mut train.seed, &self.seed);
         set(&mut train.evaluate_every, &self.evaluate_every);
         set(&mut train.keep_every, &self.keep_every);

@@ -38,6 +38,13 @@ impl BatchSampler {
         Ok(Self { rows, batch, seed })
     }
 
+    /// Returns the sampler of the same number of batches in the order of another seed.
+    #[must_use]
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
     /// Returns the number of batches in an epoch, at least 1.
     pub fn steps_per_epoch(&self) -> usize {
         self.rows / self.batch
@@ -65,6 +72,7 @@ mod tests {
         assert_eq!([sampler.indices(0, 0), sampler.indices(0, 1)], [[0, 7, 4, 3], [8, 5, 9, 2]]);
         assert_eq!([sampler.indices(1, 0), sampler.indices(1, 1)], [[9, 1, 0, 8], [2, 4, 3, 7]]);
         assert_eq!(sampler.indices(0, 3), sampler.indices(1, 1));
+        assert_eq!(sampler.with_seed(9), BatchSampler::new(10, 4, 9).unwrap());
     }
 
     #[test]

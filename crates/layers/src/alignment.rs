@@ -42,7 +42,11 @@ impl AlignmentHead for Head {
 
     fn rows_are_independent(&self) -> bool {
         let sides = self.config.image.iter().chain(&self.config.text);
-        !sides.into_iter().any(|side| matches!(side.projector, ProjectorConfig::ShareLock { .. }))
+        !sides.into_iter().any(|side| match side.projector {
+            ProjectorConfig::ShareLock { .. } => true,
+            ProjectorConfig::ResidualMlp { dropout, .. } => dropout > 0.0,
+            _ => false,
+        })
     }
 
     fn computing_in(&self, dtype: FloatDType) -> Option<Self> {

@@ -27,9 +27,10 @@ pub struct SideConfig {
 }
 
 impl SideConfig {
-    /// Creates a side with a LayerNorm, or without one for the identity, which leaves the features unchanged.
+    /// Creates a side with a LayerNorm, or without one for the identity, which leaves the features unchanged, and for the
+    /// residual perceptron, whose blocks begin with one.
     pub fn new(input: usize, projector: ProjectorConfig) -> Self {
-        let norm = projector != ProjectorConfig::Identity {};
+        let norm = !matches!(projector, ProjectorConfig::Identity {} | ProjectorConfig::ResidualMlp { .. });
         Self { input, norm, projector, trained_on: None }
     }
 
@@ -54,6 +55,10 @@ impl SideConfig {
             ProjectorConfig::Mlp { expansion } => expansion as u128 * input * (input + dim),
             ProjectorConfig::Glu { width } | ProjectorConfig::SwiGlu { width } => {
                 width as u128 * input * (2 * input + dim)
+            }
+            ProjectorConfig::ResidualMlp { expansion, depth, .. } => {
+                (2 * expansion as u128).saturating_mul(depth as u128).saturating_mul(input * input)
+                    + input * dim
             }
             ProjectorConfig::ShareLock { layers: 1, .. } => input * dim,
             ProjectorConfig::ShareLock { hidden, layers, .. } => {
@@ -156,6 +161,14 @@ mod tests {
         assert!(message(with(ProjectorConfig::Identity {})).contains("expected 4"));
         let dropout = ProjectorConfig::ShareLock { hidden: 8, layers: 2, dropout: f64::NAN };
         assert!(message(with(dropout)).starts_with("`dropout` is NaN"));
+        let residual = |expansion, depth, dropout| {
+            message(with(ProjectorConfig::ResidualMlp { expansion, depth, dropout }))
+        };
+        assert!(residual(0, 4, 0.0).starts_with("`expansion` is 0"));
+        assert_eq!(residual(4, 0, 0.0), "`depth` is 0, expected 1 to 256");
+        assert!(residual(4, usize::MAX, 0.0).starts_with("`depth`"));
+        assert!(residual(usize::MAX, 4, 0.0).contains("weights"));
+        assert!(residual(4, 4, 1.0).starts_with("`dropout` is 1"));
         assert!(message(HeadConfig { initial_scale: -1.0, ..valid.clone() }).starts_with("`initial_scale`"));
         assert!(message(HeadConfig { max_scale: f64::INFINITY, ..valid.clone() }).starts_with("`max_scale`"));
         assert!(

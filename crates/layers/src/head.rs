@@ -1,10 +1,11 @@
 //! The trained head: two sides and the logit scale.
 
-use burn::module::{Module, ModuleMapper, Param};
+use burn::module::Module;
 use burn::nn::{LayerNorm, LayerNormConfig};
 use burn::tensor::{Device, FloatDType, Tensor};
 use sail_core::{AlignmentHead, Check, ConfigError, HeadError, Provenance, Side};
 
+use crate::cast::Cast;
 use crate::{HeadConfig, Holdout, LogitScale, Projector, SideConfig, WeightInit};
 
 /// One side of a head: LayerNorm (optional) and projector.
@@ -15,16 +16,6 @@ pub struct HeadSide {
     /// The dtype that the projector computes in.
     #[module(skip)]
     dtype: FloatDType,
-}
-
-/// Casts parameters within the graph, so that gradients reach the original parameters.
-struct Cast(FloatDType);
-
-impl ModuleMapper for Cast {
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let (id, tensor, mapper) = param.consume();
-        Param::from_mapped_value(id, tensor.cast(self.0), mapper)
-    }
 }
 
 impl HeadSide {
@@ -55,6 +46,10 @@ impl HeadSide {
             Projector::Identity(_) => Some(self.clone()),
             // Batch norm accumulates its statistics in the dtype of its parameters.
             Projector::ShareLock(_) => None,
+            // It has norms of its own, and casts around them.
+            Projector::ResidualMlp(layer) => {
+                Some(Self { projector: Projector::ResidualMlp(layer.computing_in(dtype)), ..self.clone() })
+            }
             projector => {
                 let projector = projector.clone().map(&mut Cast(dtype));
                 Some(Self { norm: self.norm.clone(), projector, dtype })

@@ -21,6 +21,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod alignment;
+mod cast;
 mod config;
 mod file;
 mod gated_mlp;
@@ -32,6 +33,7 @@ mod logit_scale;
 mod mlp;
 mod projector;
 mod reference;
+mod residual_mlp;
 mod sharelock;
 
 pub use config::{HeadConfig, SideConfig};
@@ -44,4 +46,5 @@ pub use logit_scale::LogitScale;
 pub use mlp::Mlp;
 pub use projector::{Projector, ProjectorConfig};
 pub use reference::ExportFormat;
+pub use residual_mlp::ResidualMlp;
 pub use sharelock::ShareLock;

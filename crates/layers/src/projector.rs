@@ -6,7 +6,10 @@ use burn::tensor::Tensor;
 use sail_core::{Check, ConfigError, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::{GateActivation, GatedMlp, Mlp, ShareLock, WeightInit, linear};
+use crate::{GateActivation, GatedMlp, Mlp, ResidualMlp, ShareLock, WeightInit, linear};
+
+/// Deeper residual perceptrons are assumed to come from an invalid file.
+const MAX_DEPTH: usize = 256;
 
 /// The layer of one side of a head.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,6 +35,16 @@ pub enum ProjectorConfig {
         /// Hidden width as a multiple of the input.
         width: usize,
     },
+    /// The residual perceptron of FuseMix.
+    #[serde(rename = "residual-mlp")]
+    ResidualMlp {
+        /// Hidden width of a block as a multiple of the input; 4 in its paper.
+        expansion: usize,
+        /// Number of blocks; 4 in its paper.
+        depth: usize,
+        /// Dropout probability, 0 to 1; 0.6 in its paper.
+        dropout: f64,
+    },
     /// The deep perceptron of ShareLock.
     ShareLock {
         /// Hidden width; 4096 in its paper.
@@ -48,6 +61,8 @@ impl ProjectorConfig {
     pub const MLP: Self = Self::Mlp { expansion: 4 };
     /// SAIL's gated perceptron with the width of the paper.
     pub const GLU: Self = Self::Glu { width: 8 };
+    /// The residual perceptron with the sizes of FuseMix's paper.
+    pub const RESIDUAL_MLP: Self = Self::ResidualMlp { expansion: 4, depth: 4, dropout: 0.6 };
     /// The perceptron of ShareLock with the sizes of its paper.
     pub const SHARELOCK: Self = Self::ShareLock { hidden: 4096, layers: 4, dropout: 0.2 };
 
@@ -59,6 +74,7 @@ impl ProjectorConfig {
             Self::Mlp { .. } => "mlp",
             Self::Glu { .. } => "glu",
             Self::SwiGlu { .. } => "swiglu",
+            Self::ResidualMlp { .. } => "residual-mlp",
             Self::ShareLock { .. } => "sharelock",
         }
     }
@@ -72,6 +88,10 @@ impl ProjectorConfig {
             Self::Linear {} => ends,
             Self::Mlp { expansion } => ends + 8 * expansion * d_input,
             Self::Glu { width } | Self::SwiGlu { width } => ends + 6 * width * d_input,
+            // Norm, residual sum, and the hidden layer with its mask.
+            Self::ResidualMlp { expansion, depth, .. } => {
+                ends + 6 * d_input + depth * (8 + 12 * expansion) * d_input
+            }
             Self::ShareLock { hidden, layers, .. } => ends + 12 * hidden * layers,
         }
     }
@@ -88,6 +108,9 @@ impl ProjectorConfig {
             Self::SwiGlu { width } => {
                 Projector::SwiGlu(GatedMlp::new(d_input, d_output, width, GateActivation::Silu, init))
             }
+            Self::ResidualMlp { expansion, depth, dropout } => {
+                Projector::ResidualMlp(ResidualMlp::new(d_input, d_output, expansion, depth, dropout, init))
+            }
             Self::ShareLock { hidden, layers, dropout } => {
                 Projector::ShareLock(ShareLock::new(d_input, d_output, hidden, layers, dropout, init))
             }
@@ -102,13 +125,22 @@ impl Check for ProjectorConfig {
             Self::Identity {} | Self::Linear {} => Ok(()),
             Self::Mlp { expansion } => positive("expansion", expansion),
             Self::Glu { width } | Self::SwiGlu { width } => positive("width", width),
+            Self::ResidualMlp { expansion, depth, dropout } => {
+                positive("expansion", expansion)?;
+                ensure((1..=MAX_DEPTH).contains(&depth), "depth", depth, format!("1 to {MAX_DEPTH}"))?;
+                check_dropout(dropout)
+            }
             Self::ShareLock { hidden, layers, dropout } => {
                 positive("hidden", hidden)?;
                 positive("layers", layers)?;
-                ensure((0.0..1.0).contains(&dropout), "dropout", dropout, "at least 0 and less than 1")
+                check_dropout(dropout)
             }
         }
     }
+}
+
+fn check_dropout(dropout: f64) -> Result<(), ConfigError> {
+    ensure((0.0..1.0).contains(&dropout), "dropout", dropout, "at least 0 and less than 1")
 }
 
 /// A layer that maps the features of one backbone into the shared embedding space.
@@ -128,6 +160,8 @@ pub enum Projector {
     Glu(GatedMlp),
     /// See [`ProjectorConfig::SwiGlu`].
     SwiGlu(GatedMlp),
+    /// See [`ProjectorConfig::ResidualMlp`].
+    ResidualMlp(ResidualMlp),
     /// See [`ProjectorConfig::ShareLock`].
     ShareLock(ShareLock),
 }
@@ -144,6 +178,7 @@ impl Projector {
             Self::Linear(layer) => layer.forward(x),
             Self::Mlp(layer) => layer.forward(x),
             Self::Glu(layer) | Self::SwiGlu(layer) => layer.forward(x),
+            Self::ResidualMlp(layer) => layer.forward(x),
             Self::ShareLock(layer) => layer.forward(x),
         }
     }

@@ -76,6 +76,7 @@ fn heads_round_trip_byte_for_byte() {
         ProjectorConfig::Glu { width: 3 },
         ProjectorConfig::SwiGlu { width: 2 },
         ProjectorConfig::ShareLock { hidden: 8, layers: 3, dropout: 0.2 },
+        ProjectorConfig::ResidualMlp { expansion: 2, depth: 3, dropout: 0.6 },
     ] {
         let config = HeadConfig::new(8, 6, 4, projector);
         let head = Head::new(&config, 1, &Device::flex()).unwrap();

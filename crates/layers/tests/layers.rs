@@ -204,6 +204,19 @@ fn swiglu() {
 }
 
 #[test]
+fn residual_mlp_in_inference() {
+    let projector = ProjectorConfig::ResidualMlp { expansion: 2, depth: 3, dropout: 0.6 };
+    check(projector, false, |w, x| {
+        let x = (0..3).fold(x, |x, block| {
+            let name = |part: &str| format!("image.projector.blocks.{block}.{part}");
+            let hidden = map(w.linear(&name("hidden"), &w.layer_norm(&name("norm"), &x)), gelu);
+            zip(x, w.linear(&name("output"), &hidden), |a, b| a + b)
+        });
+        w.linear("image.projector.output", &w.layer_norm("image.projector.norm", &x))
+    });
+}
+
+#[test]
 fn sharelock_in_inference() {
     let projector = ProjectorConfig::ShareLock { hidden: 6, layers: 3, dropout: 0.5 };
     check(projector, true, |w, x| {
@@ -224,11 +237,15 @@ fn sharelock_in_inference() {
 #[test]
 fn batch_norm_and_dropout_are_active_in_training_only() {
     let device = Device::flex().autodiff();
-    let projector = ProjectorConfig::ShareLock { hidden: 64, layers: 2, dropout: 0.5 };
-    let head = Head::new(&HeadConfig::new(INPUT, INPUT, DIM, projector), 0, &device).unwrap();
-    let x = Tensor::<2>::random([8, INPUT], burn::tensor::Distribution::Normal(0.0, 1.0), &device);
-    let run = |head: &Head, x: Tensor<2>| head.project_images(x).unwrap().into_data();
-    assert_ne!(run(&head, x.clone()), run(&head, x.clone()));
-    let valid = burn::module::Module::valid(&head);
-    assert_eq!(run(&valid, x.clone().inner()), run(&valid, x.inner()));
+    for projector in [
+        ProjectorConfig::ShareLock { hidden: 64, layers: 2, dropout: 0.5 },
+        ProjectorConfig::ResidualMlp { expansion: 4, depth: 1, dropout: 0.5 },
+    ] {
+        let head = Head::new(&HeadConfig::new(INPUT, INPUT, DIM, projector), 0, &device).unwrap();
+        let x = Tensor::<2>::random([8, INPUT], burn::tensor::Distribution::Normal(0.0, 1.0), &device);
+        let run = |head: &Head, x: Tensor<2>| head.project_images(x).unwrap().into_data();
+        assert_ne!(run(&head, x.clone()), run(&head, x.clone()));
+        let valid = burn::module::Module::valid(&head);
+        assert_eq!(run(&valid, x.clone().inner()), run(&valid, x.inner()));
+    }
 }

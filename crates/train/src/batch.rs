@@ -8,6 +8,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 use sail_core::FeatureError;
 use sail_data::{BatchSampler, PairBatch, Samples};
 
+use crate::mixup::Mixup;
+
 /// A batch of paired features on a device. Row `i` of the images belongs with row `i` of every caption set.
 #[derive(Debug, Clone)]
 pub struct AlignmentBatch {
@@ -53,25 +55,44 @@ impl AlignmentBatch {
     }
 }
 
-/// Reads batches on a separate thread, up to `depth` batches ahead of the receiver.
-pub(crate) fn prefetch<'scope>(
-    scope: &'scope Scope<'scope, '_>,
-    samples: Samples,
-    sampler: BatchSampler,
-    steps: Range<usize>,
-    seed: u64,
-    depth: usize,
-) -> Receiver<Result<PairBatch, FeatureError>> {
-    let (sender, receiver) = sync_channel(depth);
-    scope.spawn(move || {
-        for step in steps {
-            let (epoch, step) = (step / sampler.steps_per_epoch(), step % sampler.steps_per_epoch());
-            let batch = samples.batch(&sampler.indices(epoch as u64, step), epoch as u64, seed);
-            // The receiver is dropped when the run stops early.
-            if sender.send(batch).is_err() {
-                return;
-            }
+/// The batch of every step, as a function of the step alone.
+pub(crate) struct Batches {
+    pub(crate) samples: Samples,
+    pub(crate) sampler: BatchSampler,
+    pub(crate) mixup: Option<Mixup>,
+    pub(crate) seed: u64,
+}
+
+impl Batches {
+    fn read(&self, step: usize) -> Result<PairBatch, FeatureError> {
+        let steps = self.sampler.steps_per_epoch();
+        let of = |sampler: &BatchSampler| {
+            let epoch = (step / steps) as u64;
+            self.samples.batch(&sampler.indices(epoch, step % steps), epoch, self.seed)
+        };
+        let batch = of(&self.sampler)?;
+        match &self.mixup {
+            Some(mixup) => Ok(mixup.mix(batch, &of(mixup.partners())?, step)),
+            None => Ok(batch),
         }
-    });
-    receiver
+    }
+
+    /// Reads batches on a separate thread, up to `depth` batches ahead of the receiver.
+    pub(crate) fn prefetch<'scope>(
+        self,
+        scope: &'scope Scope<'scope, '_>,
+        steps: Range<usize>,
+        depth: usize,
+    ) -> Receiver<Result<PairBatch, FeatureError>> {
+        let (sender, receiver) = sync_channel(depth);
+        scope.spawn(move || {
+            for step in steps {
+                // The receiver is dropped when the run stops early.
+                if sender.send(self.read(step)).is_err() {
+                    return;
+                }
+            }
+        });
+        receiver
+    }
 }

@@ -31,6 +31,7 @@ mod learning_rate;
 mod lion;
 mod loss_scale;
 mod memory;
+mod mixup;
 mod model;
 mod observer;
 mod optimizer;

@@ -69,7 +69,8 @@ impl StepMemory {
         // Weights, gradients of a micro-batch, accumulated gradients, moments of the optimizer, and the moving average.
         let copies = 3 + config.optimizer.moments() + usize::from(config.ema_decay.is_some());
         let weights = Module::num_params(head) as f64 * copies as f64;
-        let batches = batch as f64 * row_values(pairs) as f64 * (2 + read_ahead(pairs, batch)) as f64;
+        let in_flight = 2 + read_ahead(pairs, batch) + usize::from(config.mixup > 0.0);
+        let batches = batch as f64 * row_values(pairs) as f64 * in_flight as f64;
         // The embeddings of the micro-batches, and their concatenation.
         let embeddings = batch as f64 * dim as f64 * (sets + 2) as f64;
         Ok(Self {

@@ -10,9 +10,11 @@ use sail_core::{AlignmentHead, ContrastiveLoss, Dtype, FeatureError, LossStatist
 use sail_data::{BatchSampler, PairBatch, Pairs, Samples};
 use serde_json::Value;
 
+use crate::batch::Batches;
 use crate::checkpoint::{self, Checkpoint, Progress};
 use crate::ema::Ema;
 use crate::memory::read_ahead;
+use crate::mixup::Mixup;
 use crate::model::{Model, check_finite};
 use crate::parameters::parameters;
 use crate::record::Record;
@@ -20,7 +22,7 @@ use crate::signature::{differences, signature};
 use crate::{
     AlignmentBatch, AlignmentStep, Best, EvaluationRecord, Evaluator, Event, Finish, History, Interrupter,
     LearningRate, Observer, Outcome, PairStatistics, Plan, RunFolder, StepGradients, StepRecord,
-    StepStatistics, TrainConfig, TrainError, batch, gradients, optimizer,
+    StepStatistics, TrainConfig, TrainError, gradients, optimizer,
 };
 
 /// Separates the dropout of adjacent seeds, which would otherwise equal that of adjacent steps.
@@ -143,11 +145,16 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
         self.notify(Event::Started { start, steps, steps_per_epoch, parameters, micro_batch }, &model);
 
         let result = std::thread::scope(|scope| {
-            let (samples, config) = (self.samples.clone(), &self.parts.config);
+            let config = &self.parts.config;
             let range = start..if self.progress.stopped { start } else { steps };
             let depth = read_ahead(&self.parts.pairs, config.batch_size);
-            let batches = batch::prefetch(scope, samples, self.sampler.clone(), range, config.seed, depth);
-            self.train(model, batches)
+            let batches = Batches {
+                samples: self.samples.clone(),
+                sampler: self.sampler.clone(),
+                mixup: Mixup::new(config.mixup, &self.sampler, config.seed),
+                seed: config.seed,
+            };
+            self.train(model, batches.prefetch(scope, range, depth))
         });
         if result.is_err()
             && self.progress.steps == 0

@@ -49,6 +49,7 @@ fn gradients_equal_those_of_the_full_batch() {
         ProjectorConfig::MLP,
         ProjectorConfig::Glu { width: 2 },
         ProjectorConfig::SwiGlu { width: 2 },
+        ProjectorConfig::ResidualMlp { expansion: 2, depth: 2, dropout: 0.0 },
     ] {
         let head = Head::new(&HeadConfig::new(10, 6, 8, projector.clone()), 0, &device).unwrap();
         for loss in &losses {
@@ -91,19 +92,23 @@ fn supports_a_side_without_parameters() {
 }
 
 #[test]
-fn rejects_micro_batches_with_batch_norm() {
+fn rejects_micro_batches_with_batch_norm_or_dropout() {
     let features = |dim: usize| {
         let values = (0..ROWS * dim).map(|i| (i as f32 * 0.37).sin()).collect();
         Arc::new(MatrixFeatures::new(dim, values).unwrap())
     };
-    let sharelock = ProjectorConfig::ShareLock { hidden: 8, layers: 2, dropout: 0.0 };
-    let head = Head::new(&HeadConfig::new(10, 6, 8, sharelock), 0, &Device::flex()).unwrap();
-    let trainer = |rows: usize| {
-        let config = TrainConfig::default().with_batch_size(ROWS).with_epochs(1);
-        let pairs = Pairs::new(features(10), vec![features(6)]).unwrap();
-        Trainer::new(config, head.clone(), Arc::new(SigmoidLoss::new()), pairs)
-            .micro_batch(NonZeroUsize::new(rows).unwrap())
-    };
-    assert!(matches!(trainer(8).check(), Err(TrainError::MicroBatch { rows: 8 })));
-    trainer(ROWS).check().unwrap();
+    for projector in [
+        ProjectorConfig::ShareLock { hidden: 8, layers: 2, dropout: 0.0 },
+        ProjectorConfig::ResidualMlp { expansion: 2, depth: 2, dropout: 0.1 },
+    ] {
+        let head = Head::new(&HeadConfig::new(10, 6, 8, projector), 0, &Device::flex()).unwrap();
+        let trainer = |rows: usize| {
+            let config = TrainConfig::default().with_batch_size(ROWS).with_epochs(1);
+            let pairs = Pairs::new(features(10), vec![features(6)]).unwrap();
+            Trainer::new(config, head.clone(), Arc::new(SigmoidLoss::new()), pairs)
+                .micro_batch(NonZeroUsize::new(rows).unwrap())
+        };
+        assert!(matches!(trainer(8).check(), Err(TrainError::MicroBatch { rows: 8 })));
+        trainer(ROWS).check().unwrap();
+    }
 }

@@ -87,6 +87,7 @@ fn gradients_match_f32_within_the_precision() {
         ProjectorConfig::MLP,
         ProjectorConfig::Glu { width: 2 },
         ProjectorConfig::SwiGlu { width: 2 },
+        ProjectorConfig::ResidualMlp { expansion: 2, depth: 2, dropout: 0.0 },
     ] {
         let head = head(projector.clone());
         let expected = gradients(&head, 1.0, Dtype::F32, None);

@@ -50,7 +50,10 @@ fn rejects_invalid_settings() {
         ("--device cpu:one", ["`cpu:one`", "an index or `cpu`"]),
         ("--device cpu,cpu:1", ["`cpu:1` not found", "one of cpu"]),
         ("--device flex:1", ["`flex:1` not found", "one of cpu"]),
-        ("--projector sharelock", ["`--width`", "`--projector`"]),
+        ("--projector sharelock", ["`width`", "`projector`"]),
+        ("--depth 2", ["`depth` is 2", "`projector`"]),
+        ("--projector residual-mlp --dropout 1", ["`dropout` is 1", "less than 1"]),
+        ("--mixup 1000", ["`mixup` is 1000", "0.01 to 100"]),
         ("--patience 3", ["`patience`", "`holdout`"]),
         ("--loss info-nce --blocks sum", ["`--blocks`", "`--loss`"]),
     ] {

@@ -63,7 +63,7 @@ impl Slots {
             ProjectorConfig::Linear {} | ProjectorConfig::Mlp { .. } | ProjectorConfig::Glu { .. } => true,
             ProjectorConfig::Identity {} => ours == "image",
             ProjectorConfig::ShareLock { .. } => ours == "text",
-            ProjectorConfig::SwiGlu { .. } => false,
+            ProjectorConfig::SwiGlu { .. } | ProjectorConfig::ResidualMlp { .. } => false,
         };
         if !has_projector {
             let name = projector.name();
@@ -88,7 +88,9 @@ impl Slots {
             self.linear(&format!("{ours}{own}"), &format!("{theirs}{other}"), shape);
         };
         match *projector {
-            ProjectorConfig::Identity {} | ProjectorConfig::SwiGlu { .. } => {}
+            ProjectorConfig::Identity {}
+            | ProjectorConfig::SwiGlu { .. }
+            | ProjectorConfig::ResidualMlp { .. } => {}
             ProjectorConfig::Linear {} => linear("", "", [dim, input]),
             ProjectorConfig::Mlp { expansion } => {
                 linear(".hidden", ".proj.0", [expansion * input, input]);

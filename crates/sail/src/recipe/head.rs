@@ -1,5 +1,6 @@
 //! The head of a recipe. Its feature dimensions are resolved when the features are opened.
 
+use std::fmt::Display;
 use std::path::PathBuf;
 
 use burn::tensor::Device;
@@ -146,6 +147,8 @@ pub enum ProjectorKind {
     Glu,
     /// [`ProjectorConfig::SwiGlu`].
     SwiGlu,
+    /// [`ProjectorConfig::ResidualMlp`].
+    ResidualMlp,
     /// [`ProjectorConfig::ShareLock`].
     ShareLock,
 }
@@ -158,33 +161,101 @@ impl ProjectorKind {
             ProjectorConfig::Mlp { .. } => Some(Self::Mlp),
             ProjectorConfig::Glu { .. } => Some(Self::Glu),
             ProjectorConfig::SwiGlu { .. } => Some(Self::SwiGlu),
+            ProjectorConfig::ResidualMlp { .. } => Some(Self::ResidualMlp),
             ProjectorConfig::ShareLock { .. } => Some(Self::ShareLock),
             _ => None,
         }
     }
 
-    /// Returns the projector with the given width multiplier, or with that of its paper for `None`.
-    ///
-    /// # Errors
-    /// Returns [`ConfigError`] if the width is out of range or the projector has no width.
-    pub fn config(self, width: Option<usize>) -> Result<ProjectorConfig, ConfigError> {
-        let config = match self {
+    /// Returns the projector with the sizes of its paper.
+    pub fn config(self) -> ProjectorConfig {
+        match self {
             Self::Linear => ProjectorConfig::Linear {},
-            Self::Mlp => ProjectorConfig::Mlp { expansion: width.unwrap_or(4) },
-            Self::Glu => ProjectorConfig::Glu { width: width.unwrap_or(8) },
-            Self::SwiGlu => ProjectorConfig::SwiGlu { width: width.unwrap_or(8) },
+            Self::Mlp => ProjectorConfig::MLP,
+            Self::Glu => ProjectorConfig::GLU,
+            Self::SwiGlu => ProjectorConfig::SwiGlu { width: 8 },
+            Self::ResidualMlp => ProjectorConfig::RESIDUAL_MLP,
             Self::ShareLock => ProjectorConfig::SHARELOCK,
-        };
-        if let Some(width) = width.filter(|_| matches!(self, Self::Linear | Self::ShareLock)) {
-            ensure(false, "width", width, format!("no value: a {self} projector has no width"))?;
         }
-        config.check()?;
-        Ok(config)
     }
 }
 
+/// Changes to the settings of a projector; `None` keeps a setting.
+///
+/// # Examples
+/// ```
+/// use sail_vl::layers::ProjectorConfig;
+/// use sail_vl::recipe::{ProjectorKind, ProjectorSettings};
+/// let settings = ProjectorSettings { width: Some(2), ..ProjectorSettings::default() };
+/// assert_eq!(settings.apply(ProjectorKind::Glu.config())?, ProjectorConfig::Glu { width: 2 });
+/// assert!(settings.apply(ProjectorKind::Linear.config()).is_err());
+/// # Ok::<(), sail_vl::core::ConfigError>(())
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct ProjectorSettings {
+    /// Hidden width as a multiple of the input.
+    pub width: Option<usize>,
+    /// Number of residual blocks.
+    pub depth: Option<usize>,
+    /// Dropout probability.
+    pub dropout: Option<f64>,
+}
+
+impl ProjectorSettings {
+    /// Returns whether nothing is changed.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Returns the projector with the changed settings.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if a setting is out of range or the projector does not have it.
+    pub fn apply(self, mut projector: ProjectorConfig) -> Result<ProjectorConfig, ConfigError> {
+        let kind = projector.name();
+        let (mut width, mut depth, mut dropout) = (None, None, None);
+        match &mut projector {
+            ProjectorConfig::Mlp { expansion: own }
+            | ProjectorConfig::Glu { width: own }
+            | ProjectorConfig::SwiGlu { width: own } => width = Some(own),
+            ProjectorConfig::ResidualMlp { expansion, depth: blocks, dropout: probability } => {
+                (width, depth, dropout) = (Some(expansion), Some(blocks), Some(probability));
+            }
+            ProjectorConfig::ShareLock { dropout: probability, .. } => dropout = Some(probability),
+            _ => {}
+        }
+        change("width", kind, width, self.width)?;
+        change("depth", kind, depth, self.depth)?;
+        change("dropout", kind, dropout, self.dropout)?;
+        projector.check()?;
+        Ok(projector)
+    }
+}
+
+fn change<T: Display>(
+    name: &str,
+    kind: &str,
+    own: Option<&mut T>,
+    value: Option<T>,
+) -> Result<(), ConfigError> {
+    match (own, value) {
+        (Some(own), Some(value)) => *own = value,
+        (None, Some(value)) => {
+            ensure(
+                false,
+                name,
+                value,
+                format!("no value: `{kind}` has no {name}; choose another `projector`"),
+            )?;
+        }
+        (_, None) => {}
+    }
+    Ok(())
+}
+
 impl Named for ProjectorKind {
-    const ALL: &'static [Self] = &[Self::Linear, Self::Mlp, Self::Glu, Self::SwiGlu, Self::ShareLock];
+    const ALL: &'static [Self] =
+        &[Self::Linear, Self::Mlp, Self::Glu, Self::SwiGlu, Self::ResidualMlp, Self::ShareLock];
 
     fn name(self) -> &'static str {
         match self {
@@ -192,6 +263,7 @@ impl Named for ProjectorKind {
             Self::Mlp => "mlp",
             Self::Glu => "glu",
             Self::SwiGlu => "swiglu",
+            Self::ResidualMlp => "residual-mlp",
             Self::ShareLock => "sharelock",
         }
     }

@@ -16,7 +16,7 @@ use sail_train::{RunFolder, TrainConfig, TrainError};
 use serde::{Deserialize, Serialize};
 
 pub use error::RecipeError;
-pub use head::{HeadRecipe, ProjectorKind};
+pub use head::{HeadRecipe, ProjectorKind, ProjectorSettings};
 pub use prepared::PreparedRun;
 
 /// Configuration of a training run: features, holdout, head, loss and training settings.

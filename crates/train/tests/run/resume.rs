@@ -18,6 +18,7 @@ fn an_interrupted_run_resumes_to_the_same_head() {
         ("lion", with_all_state()),
         ("adamw", with_all_state().with_optimizer(OptimizerConfig::ADAMW).with_schedule(Schedule::Linear)),
         ("f16", config().with_precision(Dtype::F16)),
+        ("mixup", config().with_mixup(1.0)),
     ] {
         let expected = trainer(config.clone()).run().unwrap();
         for at in [1, 7, 13] {
@@ -37,6 +38,15 @@ fn an_interrupted_run_resumes_to_the_same_head() {
             assert_eq!(std::fs::read(path.join("head.safetensors")).unwrap(), bytes(&expected.head));
         }
     }
+}
+
+#[test]
+fn mixup_of_zero_is_no_mixup() {
+    let run = |config| bytes(&trainer(config).run().unwrap().head);
+    let expected = run(config());
+    assert!(run(config().with_mixup(0.0)) == expected);
+    assert!(run(config().with_mixup(1.0)) != expected);
+    assert_eq!(serde_json::to_value(config().with_mixup(0.0)).unwrap().get("mixup"), None);
 }
 
 #[test]
