@@ -45,11 +45,16 @@ TRAIN = "train --batch 1024 --dim 512"
 LINEAR = f"{TRAIN} --projector linear"
 STEPS = ["--epochs 50", "--epochs 100"]
 
-# The name of a method, and the settings to choose from: commands of `sail`, without features, seed and output.
-# {unpaired-images} and {unpaired-texts} are stores of what is not a training or test pair.
+# The name of a method, and the settings to choose from: commands of `sail`, without features, seed and output. Commands that are
+# joined by `&&` follow each other. {head} is the head of the one before; {unpaired-images} and {unpaired-texts} are stores of
+# what is not a training or test pair.
 METHODS = {
     "SAIL, linear": grid(LINEAR, ["--lr 3e-4", "--lr 1e-3", "--lr 3e-3"], STEPS, ["--weight-decay 1e-4", "--weight-decay 1"]),
     "SAIL, GLU": grid(f"{TRAIN} --projector glu --width 1", ["--lr 1e-4", "--lr 3e-4", "--lr 1e-3"], STEPS),
+    "FuseMix, linear": grid(f"{LINEAR} --mixup 1 --lr 1e-3", ["--epochs 100", "--epochs 200"]),
+    "FuseMix, residual MLP": grid(
+        f"{TRAIN} --projector residual-mlp --depth 1 --width 1 --mixup 1 --loss info-nce", ["--lr 3e-4", "--lr 1e-3"], STEPS
+    ),
 }
 
 
@@ -133,16 +138,19 @@ def run(cell, splits, sail):
         "{unpaired-images}": lambda: chosen.store(encoder, "unpaired", size, seed),
         "{unpaired-texts}": lambda: chosen.store("texts", "unpaired", size, seed),
     }
-    words = [unpaired[word]() if word in unpaired else word for word in cell["command"].split()]
     pairs = lambda *part: ["--images", chosen.store(encoder, *part), "--texts", chosen.store("texts", *part)]
+    head, seconds = None, 0.0
     with tempfile.TemporaryDirectory() as folder:
-        # `fit` writes a file, `train` a folder.
-        out = Path(folder) / ("head.safetensors" if words[0] == "fit" else "run")
-        seeded = [] if words[0] == "fit" else ["--seed", seed]
-        trained = sail(*words, *pairs("train", size, seed), *seeded, "--out", out)
+        for stage, text in enumerate(cell["command"].split(" && ")):
+            words = [unpaired[word]() if word in unpaired else head if word == "{head}" else word for word in text.split()]
+            # `fit` writes a file, `train` a folder.
+            fit = words[0] == "fit"
+            out = Path(folder) / (f"{stage}.safetensors" if fit else f"{stage}")
+            trained = sail(*words, *pairs("train", size, seed), *([] if fit else ["--seed", seed]), "--out", out)
+            head, seconds = trained["head"], seconds + trained.get("seconds", 0.0)
         part = ("test",) if cell["split"] == "test" else ("validation", None, seed)
-        scores = sail("eval", "retrieval", "--head", trained.get("head", out), *pairs(*part))
-    return {**cell, "i2t": scores["i2t"], "t2i": scores["t2i"], "seconds": round(trained.get("seconds", 0.0), 2)}
+        scores = sail("eval", "retrieval", "--head", head, *pairs(*part))
+    return {**cell, "i2t": scores["i2t"], "t2i": scores["t2i"], "seconds": round(seconds, 2)}
 
 
 def mean_recall(cell):
