@@ -37,12 +37,13 @@ TUNING_SIZE, VALIDATION = 250, 300
 
 def grid(command, *options):
     """All combinations of the options that a method is tuned over, appended to its command."""
-    return [" ".join([command, *chosen]) for chosen in product(*options)]
+    return [" ".join(filter(None, [command, *chosen])) for chosen in product(*options)]
 
 
 # A training set is one batch; an epoch is a step.
 TRAIN = "train --batch 1024 --dim 512"
 LINEAR = f"{TRAIN} --projector linear"
+REGULARIZATION = ["", "--regularization 0.1", "--regularization 1"]
 STEPS = ["--epochs 50", "--epochs 100"]
 
 # The name of a method, and the settings to choose from: commands of `sail`, without features, seed and output. Commands that are
@@ -51,6 +52,14 @@ STEPS = ["--epochs 50", "--epochs 100"]
 METHODS = {
     "SAIL, linear": grid(LINEAR, ["--lr 3e-4", "--lr 1e-3", "--lr 3e-3"], STEPS, ["--weight-decay 1e-4", "--weight-decay 1"]),
     "SAIL, GLU": grid(f"{TRAIN} --projector glu --width 1", ["--lr 1e-4", "--lr 3e-4", "--lr 1e-3"], STEPS),
+    "Procrustes": grid("fit procrustes", ["", "--dim 100", "--dim 200"]),
+    "CCA": grid("fit cca", ["", "--dim 100"], REGULARIZATION),
+    "CSA": grid("fit csa", ["", "--dim 100"], REGULARIZATION),
+    "Ridge": grid("fit ridge", ["--direction image-to-text", "--direction text-to-image"], REGULARIZATION),
+    "CCA, then SAIL": grid(
+        "fit cca --regularization 1 && train --warm-start {head} --batch 1024",
+        ["--lr 1e-5", "--lr 3e-5", "--lr 1e-4"], STEPS,
+    ),
     "FuseMix, linear": grid(f"{LINEAR} --mixup 1 --lr 1e-3", ["--epochs 100", "--epochs 200"]),
     "FuseMix, residual MLP": grid(
         f"{TRAIN} --projector residual-mlp --depth 1 --width 1 --mixup 1 --loss info-nce", ["--lr 3e-4", "--lr 1e-3"], STEPS
@@ -144,10 +153,9 @@ def run(cell, splits, sail):
         for stage, text in enumerate(cell["command"].split(" && ")):
             words = [unpaired[word]() if word in unpaired else head if word == "{head}" else word for word in text.split()]
             # `fit` writes a file, `train` a folder.
-            fit = words[0] == "fit"
-            out = Path(folder) / (f"{stage}.safetensors" if fit else f"{stage}")
-            trained = sail(*words, *pairs("train", size, seed), *([] if fit else ["--seed", seed]), "--out", out)
-            head, seconds = trained["head"], seconds + trained.get("seconds", 0.0)
+            out = Path(folder) / (f"{stage}.safetensors" if words[0] == "fit" else f"{stage}")
+            made = sail(*words, *pairs("train", size, seed), "--seed", seed, "--out", out)
+            head, seconds = made["head"], seconds + made["seconds"]
         part = ("test",) if cell["split"] == "test" else ("validation", None, seed)
         scores = sail("eval", "retrieval", "--head", head, *pairs(*part))
     return {**cell, "i2t": scores["i2t"], "t2i": scores["t2i"], "seconds": round(seconds, 2)}
