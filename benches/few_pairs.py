@@ -2,7 +2,7 @@
 
     python benches/few_pairs_data.py [--work target/few-pairs]
     python benches/few_pairs.py      [--work target/few-pairs] [--methods NAME ...] [--sizes 250 ...] [--jobs 2]
-    cargo bench --bench few_pairs -- target/few-pairs/results.jsonl report.html
+    cargo bench --bench few_pairs -- "$PWD/target/few-pairs/results.jsonl" "$PWD/report.html"
 
 Sets and encoders are those of few_pairs_data.py; an image has two captions. Of each set, TEST images are the test pairs of all
 sizes and seeds. The others are shuffled by a seed; the first 50, 100, ... are the training pairs, so that those of a size contain
@@ -58,7 +58,13 @@ METHODS = {
     "Ridge": grid("fit ridge", ["--direction image-to-text", "--direction text-to-image"], REGULARIZATION),
     "CCA, then SAIL": grid(
         "fit cca --regularization 1 && train --warm-start {head} --batch 1024",
-        ["--lr 1e-5", "--lr 3e-5", "--lr 1e-4"], STEPS,
+        ["--lr 1e-5", "--lr 1e-4"], STEPS,
+    ),
+    "STRUCTURE": grid(f"{LINEAR} --lr 1e-3 --epochs 100", ["--structure 1e-3", "--structure 1e-2"]),
+    "SOTAlign": grid(
+        f"{LINEAR} --lr 1e-3 --epochs 50 --teacher cca --unpaired-batch 128"
+        " --unpaired-images {unpaired-images} --unpaired-texts {unpaired-texts}",
+        ["--klot 1e-4", "--klot 1e-3"],
     ),
     "FuseMix, linear": grid(f"{LINEAR} --mixup 1 --lr 1e-3", ["--epochs 100", "--epochs 200"]),
     "FuseMix, residual MLP": grid(

@@ -4,7 +4,7 @@
 
 * emoji: the 1,376 images of examples/emoji.py. Captions: the name; the name with five tags.
 * openclipart: the clip art of Debian's package openclipart-svg, in the public domain. Captions: the title; the title with the
-  keywords. Rendered with resvg (PyPI resvg-py) without fonts, so that an image does not contain its caption.
+  keywords. Rendered with resvg (PyPI resvg-py) without the fonts of the system, on which the pixels would depend.
 
 Titles of openclipart are also names of series, authors and themes, and drawings of one title are often variants. One image is
 kept of each title, so that a split by images is one by titles. Left out are titles of more than MAX_SAME images, empty ones, and
