@@ -18,6 +18,7 @@ pub struct LineChart {
     pub(crate) x_label: String,
     pub(crate) y_label: String,
     pub(crate) series: Vec<Series>,
+    pub(crate) log_x: bool,
     pub(crate) log_y: bool,
     pub(crate) scatter: bool,
 }
@@ -27,6 +28,8 @@ pub struct LineChart {
 pub(crate) struct Series {
     pub(crate) name: String,
     pub(crate) points: Vec<(f64, f64)>,
+    /// Ends of the interval around each point; empty for a series without intervals.
+    pub(crate) intervals: Vec<(f64, f64)>,
 }
 
 impl LineChart {
@@ -37,6 +40,7 @@ impl LineChart {
             x_label: x_label.into(),
             y_label: y_label.into(),
             series: Vec::new(),
+            log_x: false,
             log_y: false,
             scatter: false,
         }
@@ -46,7 +50,32 @@ impl LineChart {
     ///
     /// There are six colours; further lines repeat them with other dashes.
     pub fn series(mut self, name: impl Into<String>, points: impl IntoIterator<Item = (f64, f64)>) -> Self {
-        self.series.push(Series { name: name.into(), points: points.into_iter().collect() });
+        let points = points.into_iter().collect();
+        self.series.push(Series { name: name.into(), points, intervals: Vec::new() });
+        self
+    }
+
+    /// Adds a line like [`series`](Self::series) with an interval around each point, such as a confidence interval: pairs of
+    /// x and y, and the lower and upper end of the interval. An interval that is not finite is not drawn.
+    ///
+    /// # Examples
+    /// ```
+    /// let recall = [((50.0, 7.1), (6.0, 8.2)), ((100.0, 10.4), (9.8, 11.0))];
+    /// let chart = sail_report::LineChart::new("Recall", "pairs", "R@1").intervals("linear", recall).log_x();
+    /// ```
+    pub fn intervals(
+        mut self,
+        name: impl Into<String>,
+        points: impl IntoIterator<Item = ((f64, f64), (f64, f64))>,
+    ) -> Self {
+        let (points, intervals) = points.into_iter().unzip();
+        self.series.push(Series { name: name.into(), points, intervals });
+        self
+    }
+
+    /// Makes the x axis logarithmic.
+    pub fn log_x(mut self) -> Self {
+        self.log_x = true;
         self
     }
 
@@ -70,6 +99,14 @@ impl LineChart {
 
     /// Returns true if the point can be drawn.
     pub(crate) fn draws(&self, (x, y): (f64, f64)) -> bool {
-        Axis::draws(x, false) && Axis::draws(y, self.log_y)
+        Axis::draws(x, self.log_x) && Axis::draws(y, self.log_y)
+    }
+
+    /// Returns the points of a series that have an interval that can be drawn: x, and the ends of the interval.
+    pub(crate) fn drawn_intervals(&self, series: &Series) -> impl Iterator<Item = (f64, (f64, f64))> {
+        let pairs = series.points.iter().zip(&series.intervals);
+        pairs
+            .filter(|((x, y), (low, high))| [*low, *y, *high].into_iter().all(|y| self.draws((*x, y))))
+            .map(|((x, _), ends)| (*x, *ends))
     }
 }

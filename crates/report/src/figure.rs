@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Formatter};
 
-use crate::chart::LineChart;
+use crate::chart::{LineChart, Series};
 use crate::escape::Escaped;
 use crate::number::significant;
 use crate::plot;
@@ -30,7 +30,7 @@ impl LineChart {
         let undrawn = self.points().filter(|point| !self.draws(*point)).count();
         if undrawn > 0 {
             let values = if undrawn == 1 { "value is" } else { "values are" };
-            let why = if self.log_y { "not finite, or not positive" } else { "not finite" };
+            let why = if self.log_x || self.log_y { "not finite, or not positive" } else { "not finite" };
             writeln!(out, "<p class=\"note\">{undrawn} {values} not drawn: {why}.</p>")?;
         }
         self.render_table(out)?;
@@ -94,38 +94,44 @@ impl LineChart {
             write!(out, "<th scope=\"col\" class=\"number\">{}</th>", Escaped(&series.name))?;
         }
         out.write_str("</tr>\n</thead>\n<tbody>\n")?;
-        for (index, (x, values)) in rows.iter().enumerate() {
+        for (index, (x, points)) in rows.iter().enumerate() {
             if index % stride != 0 && index + 1 != rows.len() {
                 continue;
             }
             write!(out, "<tr><th scope=\"row\" class=\"number\">{}</th>", significant(*x))?;
-            for value in values {
-                let value = value.map(significant).unwrap_or_default();
-                write!(out, "<td class=\"number\">{value}</td>")?;
+            for (series, point) in self.series.iter().zip(points) {
+                out.write_str("<td class=\"number\">")?;
+                if let Some(point) = *point {
+                    out.write_str(&significant(series.points[point].1))?;
+                    if let Some((low, high)) = series.intervals.get(point) {
+                        write!(out, " ({} to {})", significant(*low), significant(*high))?;
+                    }
+                }
+                out.write_str("</td>")?;
             }
             out.write_str("</tr>\n")?;
         }
         out.write_str("</tbody>\n</table>\n</div>\n</details>\n")
     }
 
-    /// The points by x, with a value per series. A series with several values at the same x has several rows.
-    fn rows(&self) -> Vec<(f64, Vec<Option<f64>>)> {
-        let mut points: Vec<(f64, usize, f64)> = Vec::new();
-        for (index, series) in self.series.iter().enumerate() {
-            points.extend(series.points.iter().map(|(x, y)| (*x, index, *y)));
+    /// The points by x, as an index per series. A series with several points at the same x has several rows.
+    fn rows(&self) -> Vec<(f64, Vec<Option<usize>>)> {
+        let mut points: Vec<(f64, usize, usize)> = Vec::new();
+        for (series, Series { points: of_series, .. }) in self.series.iter().enumerate() {
+            points.extend(of_series.iter().enumerate().map(|(point, (x, _))| (*x, series, point)));
         }
-        // A stable sort, so values at the same x keep their order.
+        // A stable sort, so points at the same x keep their order.
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let mut rows: Vec<(f64, Vec<Option<f64>>)> = Vec::new();
+        let mut rows: Vec<(f64, Vec<Option<usize>>)> = Vec::new();
         for same_x in points.chunk_by(|a, b| a.0.total_cmp(&b.0).is_eq()) {
             let start = rows.len();
             let mut used = vec![start; self.series.len()];
-            for (x, index, y) in same_x {
-                if used[*index] == rows.len() {
+            for (x, series, point) in same_x {
+                if used[*series] == rows.len() {
                     rows.push((*x, vec![None; self.series.len()]));
                 }
-                rows[used[*index]].1[*index] = Some(*y);
-                used[*index] += 1;
+                rows[used[*series]].1[*series] = Some(*point);
+                used[*series] += 1;
             }
         }
         rows
@@ -141,12 +147,23 @@ mod tests {
         let chart = LineChart::new("", "step", "loss")
             .series("a", [(2.0, 0.2), (1.0, 0.1), (2.0, 0.3)])
             .series("b", [(2.0, 9.0)]);
-        let expected = vec![
-            (1.0, vec![Some(0.1), None]),
-            (2.0, vec![Some(0.2), Some(9.0)]),
-            (2.0, vec![Some(0.3), None]),
-        ];
+        let expected =
+            vec![(1.0, vec![Some(1), None]), (2.0, vec![Some(0), Some(0)]), (2.0, vec![Some(2), None])];
         assert_eq!(chart.rows(), expected);
+        let html = fmt::from_fn(|out| chart.render(false, out)).to_string();
+        let row = |x: &str, cells: [&str; 2]| {
+            let [a, b] = cells.map(|cell| format!("<td class=\"number\">{cell}</td>"));
+            format!("<tr><th scope=\"row\" class=\"number\">{x}</th>{a}{b}</tr>")
+        };
+        let table = [row("1", ["0.1", ""]), row("2", ["0.2", "9"]), row("2", ["0.3", ""])].join("\n");
+        assert!(html.contains(&table), "{html}");
+    }
+
+    #[test]
+    fn the_table_has_the_ends_of_intervals() {
+        let chart = LineChart::new("", "pairs", "recall").intervals("a", [((50.0, 7.0), (6.5, 8.0))]);
+        let html = fmt::from_fn(|out| chart.render(false, out)).to_string();
+        assert!(html.contains("<td class=\"number\">7 (6.5 to 8)</td>"), "{html}");
     }
 
     #[test]

@@ -110,7 +110,9 @@ impl Plot {
         };
         let bottom = frame.height - BOTTOM;
         let count = ((bottom - TOP) / 40.0) as usize;
-        let heights = points().map(|(_, y)| y);
+        let intervals = || chart.series.iter().flat_map(|series| chart.drawn_intervals(series));
+        let ends = intervals().flat_map(|(_, (low, high))| [low, high]);
+        let heights = points().map(|(_, y)| y).chain(ends);
         let y = if chart.log_y {
             Axis::logarithmic(heights, count)
         } else {
@@ -148,8 +150,13 @@ impl Plot {
         let whole = points().all(|(x, _)| x.fract() == 0.0);
         // The maximum number of ticks whose labels fit.
         let x = (2..=(frame.width / 60.0) as usize).rev().find_map(|count| {
-            // Points of scatter plots keep off the edges.
-            let axis = Axis::linear(points().map(|(x, _)| x), count, whole, chart.scatter)?;
+            let values = points().map(|(x, _)| x);
+            let axis = if chart.log_x {
+                Axis::logarithmic(values, count)
+            } else {
+                // Points of scatter plots keep off the edges.
+                Axis::linear(values, count, whole, chart.scatter)
+            }?;
             let needed = (widest(&axis) + 14.0) * axis.ticks.len() as f64;
             (needed <= right - left || count == 2).then_some(axis)
         })?;
@@ -199,11 +206,12 @@ impl Plot {
             let y = bottom + 6.0 + FONT;
             writeln!(out, "<text class=\"tick middle\" x=\"{x:.1}\" y=\"{y:.1}\">{label}</text>")?;
         }
-        let scale = if chart.log_y { ", logarithmic" } else { "" };
+        let scale = |logarithmic| if logarithmic { ", logarithmic" } else { "" };
+        let (x_scale, y_scale) = (scale(chart.log_x), scale(chart.log_y));
         let (x_label, y_label) = (Escaped(&chart.x_label), Escaped(&chart.y_label));
-        writeln!(out, "<text class=\"name\" x=\"0\" y=\"{FONT:.1}\">{y_label}{scale}</text>")?;
+        writeln!(out, "<text class=\"name\" x=\"0\" y=\"{FONT:.1}\">{y_label}{y_scale}</text>")?;
         let y = bottom + BOTTOM - 4.0;
-        writeln!(out, "<text class=\"name right\" x=\"{right:.1}\" y=\"{y:.1}\">{x_label}</text>")
+        writeln!(out, "<text class=\"name right\" x=\"{right:.1}\" y=\"{y:.1}\">{x_label}{x_scale}</text>")
     }
 
     fn render_series(
@@ -231,6 +239,7 @@ impl Plot {
             }
             out.write_str("\"/>\n")?;
         }
+        self.render_intervals(chart, index, series, out)?;
         // Marks at every point of a short line, and at spaced points of a long one, with an offset per series so the marks
         // of overlapping lines do not cover each other. Isolated points are always marked.
         let drawn: usize = runs.iter().map(Vec::len).sum();
@@ -248,6 +257,27 @@ impl Plot {
         write!(out, "<path class=\"mark s{colour}\" d=\"")?;
         for (x, y) in marked {
             write!(out, "M{x:.1} {y:.1}{mark}")?;
+        }
+        out.write_str("\"/>\n")
+    }
+
+    /// Writes the intervals of a series as bars, those of several series at the same x next to each other.
+    fn render_intervals(
+        &self,
+        chart: &LineChart,
+        index: usize,
+        series: &Series,
+        out: &mut Formatter<'_>,
+    ) -> fmt::Result {
+        let mut intervals = chart.drawn_intervals(series).peekable();
+        if intervals.peek().is_none() {
+            return Ok(());
+        }
+        let shift = 2.0 * (index as f64 - (chart.series.len() - 1) as f64 / 2.0);
+        write!(out, "<path class=\"interval s{}\" d=\"", look(index).0)?;
+        for (x, (low, high)) in intervals {
+            let [(across, low), (_, high)] = [low, high].map(|end| self.place((x, end)));
+            write!(out, "M{:.1} {low:.1}V{high:.1}", across + shift)?;
         }
         out.write_str("\"/>\n")
     }
@@ -318,6 +348,25 @@ mod tests {
         assert_eq!(paths(&svg, "line")[0].matches('L').count(), 2);
         assert_eq!(paths(&svg, "mark")[0].matches('M').count(), 5);
         assert!(!svg.contains("NaN") && !svg.contains("inf"));
+    }
+
+    #[test]
+    fn intervals_are_drawn_to_their_ends_within_the_axis() {
+        let points =
+            [((50.0, 7.0), (2.0, 12.0)), ((500.0, 8.0), (f64::NAN, 9.0)), ((5000.0, 9.0), (8.5, 9.5))];
+        let chart = LineChart::new("t", "x", "y").intervals("a", points).log_x();
+        let svg = svg(&chart);
+        let bars = &paths(&svg, "interval")[0];
+        assert_eq!(bars.matches('V').count(), 2);
+        let plot = Plot::new(&chart, &WIDE).unwrap();
+        let (x, low) = plot.place((50.0, 2.0));
+        let (_, high) = plot.place((50.0, 12.0));
+        assert!(bars.starts_with(&format!("M{x:.1} {low:.1}V{high:.1}")), "{bars}");
+        assert!(low <= plot.bottom && high >= TOP);
+        // Equal factors have equal distances.
+        let middle = plot.place((500.0, 8.0)).0;
+        assert!((middle - (x + plot.place((5000.0, 8.0)).0) / 2.0).abs() < 1e-9);
+        assert!(!svg.contains("NaN") && svg.contains("x, logarithmic"));
     }
 
     #[test]
