@@ -105,8 +105,8 @@ fn every_method_matches_its_reference() {
             println!("{case}: {name}: {summary}");
             close(&fixture.cosines(&head), &numbers(&expected[*name]), 2e-5);
             let value = summary.regularization.map(|found| found.value);
-            let sides = match config {
-                _ if number == "train" => &[][..],
+            let sides: &[Side] = match config {
+                _ if number == "train" => &[],
                 FitConfig::Procrustes { .. } => &[],
                 FitConfig::Ridge { direction: Direction::ImageToText, .. } => &[Side::Image],
                 FitConfig::Ridge { .. } => &[Side::Text],
