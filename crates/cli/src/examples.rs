@@ -100,6 +100,9 @@ Examples:
     sail probe --images dinov2=stores/dinov2 --images vit=stores/vit \\
         --texts minilm=stores/minilm --texts mpnet=stores/mpnet --report probe.html
 
+  Select the best of several layers, whose features are in one folder:
+    sail probe --images dinov2=features/dinov2-layers --texts minilm=stores/minilm
+
   Resume a probe whose finished parts are kept in a folder:
     sail probe --images stores/dinov2 --texts stores/minilm --texts stores/mpnet --out probe --resume";
 
