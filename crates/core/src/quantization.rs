@@ -13,7 +13,6 @@ use crate::named::{Named, display_and_parse_by_name};
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[non_exhaustive]
 pub enum Quantization {
     /// Symmetric integers of 8 bits from -127 to 127, of which up to 32 inputs of an output share a scale in `f32`.
     Int8,

@@ -23,6 +23,8 @@ use crate::trunk::vision::VisionTrunk;
 /// |---|---|---|---|---|
 /// | `dinov2`, `dinov2_with_registers`, `dinov3_vit`, `vit_mae` | after the final norm | after the final norm, without registers | | multiples of the patch size |
 /// | `vit` (also DINO and iBOT) | after the final norm | after the final norm | if the weights have `pooler.dense` | multiples of the patch size |
+/// | `pixio` | the mean of several after the final norm | after the final norm | | multiples of the patch size |
+/// | `tipsv2`, `tipsv2_vision_model` | after the final norm | after the final norm, without registers | the class token | multiples of the patch size |
 /// | `ijepa` | | after the final norm | mean of the patch tokens | multiples of the patch size |
 /// | `aimv2`, `aimv2_vision_model` | | after the final norm | that of the head, else mean of the patch tokens | those of training; multiples of the patch size for native ones |
 /// | `clip`, `clip_vision_model`, `metaclip_2` | after the final norm | of the last block | the projection, if the weights have one | multiples of the patch size |

@@ -13,7 +13,9 @@
 //! | `siglip`, `siglip_vision_model`, `siglip2`, `siglip2_vision_model` | SigLIP, SigLIP 2 | patch tokens, pooled |
 //! | `open_clip` | both sides of OpenCLIP, also with towers of timm | class token, patch tokens, pooled; token states, pooled |
 //! | `timm` | ViT, DeiT, DINOv2, DINOv3, EVA-02, Perception Encoder, towers of CLIP and SigLIP in timm; ConvNeXt, ResNet | class token, patch tokens, pooled, as far as the model has them |
-//! | `perception_encoder` | Perception Encoder of its authors | class token, patch tokens, pooled |
+//! | `perception_encoder` | both sides of Perception Encoder of its authors | class token, patch tokens, pooled; token states, pooled |
+//! | `tipsv2`, `tipsv2_vision_model` | TIPSv2 | class token, patch tokens, pooled |
+//! | `pixio` | Pixio | mean of the class tokens, patch tokens |
 //! | `convnext`, `convnextv2`, `resnet` | ConvNeXt, ResNet, DINO ResNet-50 | patch tokens, pooled |
 //! | `dinov3_convnext` | DINOv3 ConvNeXt | class token, patch tokens |
 //! | `efficientnet_lite` | EfficientNet-Lite 0 to 4 | patch tokens, pooled |
@@ -25,8 +27,9 @@
 //! | `llama`, `llama_bidirec` | LLM2Vec with merged adapters, Llama-Embed-Nemotron | token states, sentence embedding |
 //! | `gemma3_text` | EmbeddingGemma | token states, sentence embedding |
 //! | `nvembed` | NV-Embed 2 | states after latent attention, sentence embedding |
-//! | `clip`, `clip_text_model` | the text side of CLIP and MetaCLIP | token states, pooled |
+//! | `clip`, `clip_text_model`, `metaclip_2`, `metaclip_2_text_model` | the text side of CLIP and MetaCLIP | token states, pooled |
 //! | `siglip`, `siglip2`, `siglip_text_model`, `siglip2_text_model` | the text side of SigLIP and SigLIP 2 | token states, pooled |
+//! | `tipsv2`, `tipsv2_text_model` | the text side of TIPSv2 | token states |
 //!
 //! All backbones are for inference only. A custom backbone just implements [`ImageEncoder`] or [`TextEncoder`].
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -32,10 +32,10 @@ pub struct VisionOptions {
     /// the files for every batch, so batches should be large, see
     /// [`preferred_rows`](sail_core::ImageEncoder::preferred_rows).
     pub memory: Option<u64>,
-    /// The form of the weights of the transformer blocks. `None` is that of the computation. With
-    /// [`Quantization::Int8`] they take a quarter of the memory of `f32` and are converted block by block for every pass, so
-    /// batches should be large as well. Embeddings have a cosine above 0.999 to those without it, and are other features
-    /// by their provenance.
+    /// The form of the weights of the transformer blocks. `None` is that of the computation. With [`Quantization::Int8`] they
+    /// take little more than a quarter of the memory of `f32` and are converted block by block for every pass, so batches
+    /// should be large as well. Embeddings have a cosine above 0.999 to those without it, and are other features by their
+    /// provenance.
     pub quantization: Option<Quantization>,
 }
 

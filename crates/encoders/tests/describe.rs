@@ -126,7 +126,7 @@ fn unknown_families_are_an_error_that_lists_the_known_ones() {
 #[test]
 fn programs_are_those_of_the_library_of_the_files() {
     let program = code(vision("registers", "ViT").path(), Modality::Image).unwrap();
-    assert!(program.contains("AutoModel.from_pretrained(\"org/model\")"), "{program}");
+    assert!(program.contains("AutoModel.from_pretrained(\"org/model\", dtype=\"float32\")"), "{program}");
     let registers = described(vision("registers", "ViT").path()).image.unwrap().registers;
     let row = format!("[:, 0], output.last_hidden_state[:, {}:].mean(1)], 1)", registers + 1);
     assert!(program.contains(&row), "{program}");
@@ -137,4 +137,35 @@ fn programs_are_those_of_the_library_of_the_files() {
     assert_eq!(code(vision("ibot_original", "ViT").path(), Modality::Image), None);
     let text = code(&fixture("text/bert_mean"), Modality::Text).unwrap();
     assert!(text.contains("SentenceTransformer(\"org/model\"") && text.contains(check::TEXT), "{text}");
+}
+
+#[test]
+fn programs_are_valid_python() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut files = Vec::new();
+    let mut write = |name: &str, program: Option<String>| {
+        let path = folder.path().join(format!("{name}.py"));
+        std::fs::write(&path, program.unwrap_or_else(|| panic!("no program for {name}"))).unwrap();
+        files.push(path);
+    };
+    for (name, class) in [
+        ("registers", "ViT"),
+        ("dinov3_vit", "DINOv3ViT"),
+        ("vit_mae", "ViT"),
+        ("clip", "CLIP"),
+        ("siglip", "Siglip"),
+        ("tipsv2", "Tipsv2"),
+        ("timm_vit", "ViT"),
+        ("open_clip", "CLIP"),
+        ("resnet", "ViT"),
+    ] {
+        write(name, code(vision(name, class).path(), Modality::Image));
+    }
+    for name in ["bert_mean", "clip", "siglip", "tipsv2", "qwen3"] {
+        write(&format!("text_{name}"), code(&fixture("text").join(name), Modality::Text));
+    }
+    write("text_open_clip", code(&fixture("vision/open_clip"), Modality::Text));
+    let compiled =
+        std::process::Command::new("python3").args(["-m", "py_compile"]).args(files).output().unwrap();
+    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
 }

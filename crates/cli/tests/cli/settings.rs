@@ -144,3 +144,19 @@ fn options_that_contradict_the_head_are_refused() {
         &["the prompt"],
     );
 }
+
+#[test]
+fn quantized_features_are_other_features() {
+    let lab = lab();
+    let encode = "encode images --model vision --input photos --size 25 --precision bf16 --dtype f32";
+    lab.run(&format!("{encode} --quantize int8 --out int8")).succeeded();
+    let manifest = std::fs::read(lab.path("int8/manifest.json")).unwrap();
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+    assert_eq!(manifest["provenance"]["quantization"], "int8");
+    let retrieval = "eval retrieval --head run/head.safetensors --images int8 --texts texts";
+    let reason = "`quantization` is int8, expected none: encode with the same quantization";
+    lab.refuses(retrieval, 1, &[reason]);
+    // The widths of this model are odd.
+    let texts = "encode texts --model text --input captions.csv --quantize int8 --out int8-texts";
+    lab.refuses(texts, 2, &["`quantization` is int8, expected none: a layer has 36 inputs"]);
+}

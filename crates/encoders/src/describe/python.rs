@@ -48,6 +48,7 @@ impl Library {
             None | Some("timm" | "timm_wrapper") => Some(Self::Timm),
             Some("open_clip") => Some(Self::OpenClip),
             Some("efficientnet_lite" | "perception_encoder") => None,
+            Some(name) if name.starts_with("tipsv2") => Some(Self::Transformers),
             Some(_) if is_original() => None,
             Some(_) => Some(Self::Transformers),
         }
@@ -98,7 +99,7 @@ fn image(
             lines.extend([
                 "from transformers import AutoImageProcessor, AutoModel".to_owned(),
                 format!("processor = AutoImageProcessor.from_pretrained({name}{backend})"),
-                format!("model = AutoModel.from_pretrained({name}{options}).eval()"),
+                format!("model = AutoModel.from_pretrained({name}, dtype=\"float32\"{options}).eval()"),
                 "with torch.no_grad():".to_owned(),
                 format!("    output = {call}(**processor(image, return_tensors=\"pt\"))"),
                 format!(
@@ -120,7 +121,8 @@ fn image(
                 "import open_clip".to_owned(),
                 format!("model, transform = open_clip.create_model_from_pretrained({name})"),
             ]);
-            if row == Row::NormedClass {
+            // The class token before its projection.
+            if matches!(row, Row::NormedClass | Row::Tokens { class: Some(_), patches: None }) {
                 lines.push("model.visual.proj = None".to_owned());
             }
             lines.extend([
@@ -194,6 +196,7 @@ fn text(source: &Source<'_>, library: Library, model: &str) -> Result<Option<Vec
     let text = Value::from(check::TEXT).to_string();
     let remote = if source.config.get("auto_map").is_some() { ", trust_remote_code=True" } else { "" };
     let is_whole = source.config.get("text_config").is_some();
+    let is_tower = families::find(source.config).is_some_and(|family| family.vision.is_some());
     Ok(match (library, &spec.head) {
         (Library::Timm, _) => None,
         (Library::OpenClip, _) => Some(vec![
@@ -210,7 +213,7 @@ fn text(source: &Source<'_>, library: Library, model: &str) -> Result<Option<Vec
         {
             None
         }
-        (Library::Transformers, Some(TextHead::Token { .. })) => {
+        (Library::Transformers, _) if is_tower => {
             let call = if is_whole { "model.get_text_features" } else { "model" };
             let lower = if spec.lower_case { ".lower()" } else { "" };
             let padding = match spec.padded {
@@ -221,8 +224,10 @@ fn text(source: &Source<'_>, library: Library, model: &str) -> Result<Option<Vec
                 "import torch".to_owned(),
                 "from transformers import AutoModel, AutoTokenizer".to_owned(),
                 format!("tokenizer = AutoTokenizer.from_pretrained({name})"),
-                format!("tokens = tokenizer([{text}{lower}], return_tensors=\"pt\"{padding})[\"input_ids\"]"),
-                format!("model = AutoModel.from_pretrained({name}).eval()"),
+                format!(
+                    "tokens = tokenizer([{text}{lower}], truncation=True{padding}, return_tensors=\"pt\")[\"input_ids\"]"
+                ),
+                format!("model = AutoModel.from_pretrained({name}, dtype=\"float32\").eval()"),
                 "with torch.no_grad():".to_owned(),
                 format!("    output = {call}(input_ids=tokens)"),
                 "print(output.pooler_output[0].tolist())".to_owned(),
@@ -230,7 +235,9 @@ fn text(source: &Source<'_>, library: Library, model: &str) -> Result<Option<Vec
         }
         (Library::Transformers, _) => Some(vec![
             "from sentence_transformers import SentenceTransformer".to_owned(),
-            format!("model = SentenceTransformer({name}, device=\"cpu\"{remote})"),
+            format!(
+                "model = SentenceTransformer({name}, device=\"cpu\", model_kwargs={{\"dtype\": \"float32\"}}{remote})"
+            ),
             format!("print(model.encode([{text}])[0].tolist())"),
         ]),
     })

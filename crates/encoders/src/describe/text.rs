@@ -77,6 +77,7 @@ fn positions(spec: &TextSpec) -> String {
     let rotary = spec.blocks.iter().find_map(|block| block.attention.rotary);
     let table = match spec.positions {
         TextPositions::None => None,
+        TextPositions::SinCos { .. } => Some("sines and cosines".to_owned()),
         TextPositions::Table { count, offset: Offset::Zero } => Some(format!("a table of {count}")),
         TextPositions::Table { count, offset: Offset::AfterPadding(id) } => {
             Some(format!("a table of {count}, from {}", id + 1))

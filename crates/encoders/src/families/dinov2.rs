@@ -28,12 +28,19 @@ fn dinov2(source: &Source<'_>) -> Result<Plan<VisionSpec>, ModelError> {
     let fields = Fields(source.config);
     let has_registers = source.config["model_type"] == "dinov2_with_registers";
     let patch = if has_registers { 16 } else { 14 };
-    let sizes = Sizes::read(fields, Sizes { patch, epsilon: 1e-6, ..Sizes::BASE })?;
-    let ratio = fields.number("mlp_ratio", 4.0, 0.0..=64.0)?;
-    let width = (sizes.width as f64 * ratio) as usize;
-    if width == 0 {
-        return Err(fields.error("mlp_ratio", "a ratio that leaves at least one feature"));
+    let (sizes, mut spec) = read(fields, Sizes { patch, epsilon: 1e-6, ..Sizes::BASE })?;
+    if has_registers {
+        spec.registers = fields.size("num_register_tokens", Some(4), 0..=1024)?;
+        spec.positions = sizes.table(1, Interpolation::BicubicAntialias);
     }
+    let prefixes = &["dinov2_with_registers.", "dinov2."];
+    Ok(Plan { spec, map: WeightMap { prefixes, rules: vit::NAMES, ignored: &["embeddings.mask_token"] } })
+}
+
+/// Reads a model without registers, with these sizes by default.
+pub(super) fn read(fields: Fields<'_>, default: Sizes) -> Result<(Sizes, VisionSpec), ModelError> {
+    let sizes = Sizes::read(fields, default)?;
+    let width = inner_width(fields, sizes.width)?;
     let mut block = sizes.block();
     block.layer_scale = true;
     block.attention.biases = biases(fields)?;
@@ -43,11 +50,13 @@ fn dinov2(source: &Source<'_>) -> Result<Plan<VisionSpec>, ModelError> {
     } else {
         FeedForwardSpec::plain(width, sizes.activation)
     };
-    let mut spec = sizes.spec(block);
-    if has_registers {
-        spec.registers = fields.size("num_register_tokens", Some(4), 0..=1024)?;
-        spec.positions = sizes.table(1, Interpolation::BicubicAntialias);
+    Ok((sizes, sizes.spec(block)))
+}
+
+/// Reads the width of a feed-forward network that is given by its ratio to that of the states.
+pub(super) fn inner_width(fields: Fields<'_>, width: usize) -> Result<usize, ModelError> {
+    match (width as f64 * fields.number("mlp_ratio", 4.0, 0.0..=64.0)?) as usize {
+        0 => Err(fields.error("mlp_ratio", "a ratio that leaves at least one feature")),
+        inner => Ok(inner),
     }
-    let prefixes = &["dinov2_with_registers.", "dinov2."];
-    Ok(Plan { spec, map: WeightMap { prefixes, rules: vit::NAMES, ignored: &["embeddings.mask_token"] } })
 }

@@ -2,11 +2,12 @@
 
 use serde_json::json;
 
+use super::nomic_bert::NAMES;
 use super::rotary::rotary;
 use super::{Family, Plan, Source};
 use crate::blocks::Activation;
 use crate::config::{Fields, LAYERS, SIZE};
-use crate::pretrained::{ModelError, Rule, WeightMap};
+use crate::pretrained::{ModelError, WeightMap};
 use crate::spec::{AttentionSpec, BlockSpec, FeedForwardSpec, NormSpec, TextSpec};
 
 pub(super) static JINA: Family = Family {
@@ -43,26 +44,6 @@ fn text(source: &Source<'_>) -> Result<Plan<TextSpec>, ModelError> {
         map: WeightMap { prefixes: &["roberta.", "jina_embeddings_v3."], rules: NAMES, ignored },
     })
 }
-
-/// The names on the hub, and those of transformers.
-const NAMES: &[Rule] = &[
-    Rule::Rename("embeddings.word_embeddings.", "embeddings.word."),
-    Rule::Rename("embeddings.token_type_embeddings.", "embeddings.token_type."),
-    Rule::Rename("embeddings.LayerNorm.", "embeddings.norm."),
-    Rule::Rename("emb_ln.", "embeddings.norm."),
-    Rule::Rename("encoder.layers.", "layers."),
-    Rule::Rename("layers.", "blocks."),
-    Rule::Split(".mixer.Wqkv.", &[".attention.query.", ".attention.key.", ".attention.value."]),
-    Rule::Rename(".mixer.out_proj.", ".attention.output."),
-    Rule::Rename(".self_attn.q_proj.", ".attention.query."),
-    Rule::Rename(".self_attn.k_proj.", ".attention.key."),
-    Rule::Rename(".self_attn.v_proj.", ".attention.value."),
-    Rule::Rename(".self_attn.o_proj.", ".attention.output."),
-    Rule::Rename(".post_attention_layernorm.", ".norm1."),
-    Rule::Rename(".mlp.fc1.", ".mlp.up."),
-    Rule::Rename(".mlp.fc2.", ".mlp.down."),
-    Rule::Rename(".post_mlp_layernorm.", ".norm2."),
-];
 
 #[cfg(test)]
 mod tests {

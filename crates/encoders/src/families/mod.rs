@@ -29,6 +29,7 @@ mod nv_embed;
 mod open_clip;
 mod original;
 mod perception_encoder;
+mod pixio;
 mod qwen;
 mod resnet;
 mod rotary;
@@ -37,6 +38,7 @@ mod sizes;
 mod stages;
 mod t5;
 mod timm;
+mod tipsv2;
 mod vit;
 
 use serde_json::Value;
@@ -99,10 +101,12 @@ pub(crate) static FAMILIES: &[&Family] = &[
     &dinov2::DINOV2,
     &dinov3::DINOV3,
     &mae::MAE,
+    &pixio::PIXIO,
     &ijepa::IJEPA,
     &aimv2::AIMV2,
     &clip::CLIP,
     &siglip::SIGLIP,
+    &tipsv2::TIPSV2,
     &open_clip::OPEN_CLIP,
     &perception_encoder::PERCEPTION_ENCODER,
     &timm::TIMM,

@@ -116,14 +116,15 @@ impl Sizes {
     }
 }
 
-/// The names on the hub, and those of transformers.
-const NAMES: &[Rule] = &[
+/// The names on the hub, and those of transformers; also those of jina-embeddings-v3, which descend from the same code.
+pub(super) const NAMES: &[Rule] = &[
     Rule::Rename("embeddings.word_embeddings.", "embeddings.word."),
     Rule::Rename("embeddings.token_type_embeddings.", "embeddings.token_type."),
     Rule::Rename("embeddings.LayerNorm.", "embeddings.norm."),
     Rule::Rename("emb_ln.", "embeddings.norm."),
     Rule::Rename("encoder.layers.", "layers."),
     Rule::Rename("layers.", "blocks."),
+    Rule::Rename(".mixer.", ".attn."),
     Rule::Split(".attn.Wqkv.", &[".attention.query.", ".attention.key.", ".attention.value."]),
     Rule::Rename(".attn.out_proj.", ".attention.output."),
     Rule::Rename(".self_attn.q_proj.", ".attention.query."),
@@ -131,6 +132,7 @@ const NAMES: &[Rule] = &[
     Rule::Rename(".self_attn.v_proj.", ".attention.value."),
     Rule::Rename(".self_attn.o_proj.", ".attention.output."),
     Rule::Rename(".post_attention_layernorm.", ".norm1."),
+    Rule::Rename(".mlp.fc1.", ".mlp.up."),
     Rule::Rename(".mlp.fc11.", ".mlp.up."),
     Rule::Rename(".mlp.fc12.", ".mlp.gate."),
     Rule::Rename(".mlp.fc2.", ".mlp.down."),

@@ -297,7 +297,7 @@ pub(super) const VISION_NAMES: &[Rule] = &[
     Rule::Rename("proj", "projection.weight"),
 ];
 
-const TEXT_NAMES: &[Rule] = &[
+pub(super) const TEXT_NAMES: &[Rule] = &[
     Rule::Rename("transformer.resblocks.", "blocks."),
     Rule::Rename(".ln_1.", ".norm1."),
     Rule::Rename(".ln_2.", ".norm2."),

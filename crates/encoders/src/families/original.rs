@@ -1,4 +1,4 @@
-//! Files of the authors of DINO, iBOT, MAE and I-JEPA, which have the names of timm.
+//! Files of the authors of DINO, iBOT, MAE and I-JEPA, which have the names of timm, as those of TIPSv2 have.
 //!
 //! Such files have no configuration. A `config.json` beside them needs no more than the `model_type`: the sizes are those of
 //! the tensors, and heads have 64 features, as in all published models, unless `num_attention_heads` says otherwise.
@@ -81,21 +81,29 @@ const PREFIXES: &[&str] = &[
     "module.",
 ];
 
+/// The names of timm, and those of the descendants of DINOv2.
+pub(super) const NAMES: &[Rule] = &[
+    Rule::Rename("patch_embed.proj.", "patch."),
+    Rule::Rename("cls_token", "class_token"),
+    Rule::Rename("register_tokens", "registers"),
+    Rule::Rename("pos_embed", "positions"),
+    Rule::Split("attn.qkv.", &["attention.query.", "attention.key.", "attention.value."]),
+    Rule::Rename("attn.proj.", "attention.output."),
+    Rule::Rename("gamma_1", "scale1"),
+    Rule::Rename("gamma_2", "scale2"),
+    Rule::Rename("ls1.gamma", "scale1"),
+    Rule::Rename("ls2.gamma", "scale2"),
+    Rule::Rename("mlp.fc1.", "mlp.up."),
+    Rule::Rename("mlp.fc2.", "mlp.down."),
+    Rule::Rename("mlp.c_fc.", "mlp.up."),
+    Rule::Rename("mlp.c_proj.", "mlp.down."),
+    Rule::Split("mlp.w12.", &["mlp.gate.", "mlp.up."]),
+    Rule::Rename("mlp.w3.", "mlp.down."),
+];
+
 const MAP: WeightMap = WeightMap {
     prefixes: PREFIXES,
-    rules: &[
-        Rule::Rename("patch_embed.proj.", "patch."),
-        Rule::Rename("cls_token", "class_token"),
-        Rule::Rename("pos_embed", "positions"),
-        Rule::Split("attn.qkv.", &["attention.query.", "attention.key.", "attention.value."]),
-        Rule::Rename("attn.proj.", "attention.output."),
-        Rule::Rename("gamma_1", "scale1"),
-        Rule::Rename("gamma_2", "scale2"),
-        Rule::Rename("ls1.gamma", "scale1"),
-        Rule::Rename("ls2.gamma", "scale2"),
-        Rule::Rename("mlp.fc1.", "mlp.up."),
-        Rule::Rename("mlp.fc2.", "mlp.down."),
-    ],
+    rules: NAMES,
     // The heads of training, the decoder of MAE, and tokens in the place of masked patches.
     ignored: &["head.", "decoder", "mask_token", "masked_embed"],
 };

@@ -85,6 +85,8 @@ impl TextSpec {
 pub(crate) enum TextPositions {
     /// None, or rotary or relative only.
     None,
+    /// Fixed sines, then cosines, for at most `count` tokens (TIPSv2).
+    SinCos { count: usize },
     /// A table of `count` rows.
     Table { count: usize, offset: Offset },
 }

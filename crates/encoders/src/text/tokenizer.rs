@@ -1,7 +1,7 @@
 //! Tokenizers of published models.
 
 use std::borrow::Cow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sail_core::{InputError, Padding, PaddingSide, Processor, TokenIds, Tokenizer};
 use sail_support::{catch_panic, hex, strip_bom};
@@ -263,14 +263,17 @@ fn contained<T>(work: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, Strin
 fn read_tokenizer(folder: &Path, path: &Path, options: &Value) -> Result<tokenizers::Tokenizer, ModelError> {
     let Some(bytes) = read(path, MAX_BYTES)? else {
         let path = folder.join("vocab.txt");
-        return match read(&path, MAX_BYTES)? {
-            Some(bytes) => from_vocabulary(&path, strip_bom(&bytes), options),
-            None => Err(ModelError::Missing {
-                folder: folder.display().to_string(),
-                what: "tokenizer",
-                looked_for: vec!["tokenizer.json".into(), format!("vocab.txt ({CONVERT})")],
-            }),
-        };
+        if let Some(bytes) = read(&path, MAX_BYTES)? {
+            return from_vocabulary(&path, strip_bom(&bytes), options);
+        }
+        if let Some(path) = sentence_piece(folder) {
+            return Err(format(&path, format!("models of SentencePiece are not read: {CONVERT}")));
+        }
+        return Err(ModelError::Missing {
+            folder: folder.display().to_string(),
+            what: "tokenizer",
+            looked_for: vec!["tokenizer.json".into(), format!("vocab.txt ({CONVERT})")],
+        });
     };
     let tokenizer = contained(|| tokenizers::Tokenizer::from_bytes(strip_bom(&bytes)))
         .map_err(|reason| format(path, reason))?;
@@ -280,6 +283,12 @@ fn read_tokenizer(folder: &Path, path: &Path, options: &Value) -> Result<tokeniz
         Some(growth) if growth <= MAX_GROWTH => Ok(tokenizer),
         _ => Err(format(path, format!("its normalizer can make a text more than {MAX_GROWTH} times longer"))),
     }
+}
+
+/// Finds the only tokenizer of some older models.
+fn sentence_piece(folder: &Path) -> Option<PathBuf> {
+    let names = ["spiece.model", "sentencepiece.bpe.model", "tokenizer.model"];
+    names.map(|name| folder.join(name)).into_iter().find(|path| path.exists())
 }
 
 /// Sets the end of texts, and returns what to put after every text.

@@ -66,48 +66,51 @@ impl Layers {
             + match quantization {
                 // A scale in `f32` for 32 values.
                 Some(Quantization::Int8) => in_blocks + in_blocks / 8,
-                _ => in_blocks * placement.weight_size() as u64,
+                None => in_blocks * placement.weight_size() as u64,
             };
         // While a block is rewritten, its stored values are in memory too.
         let transient = 2 * 4 * largest;
-        let Some(memory) = memory.filter(|memory| total as f64 > *memory as f64 * WEIGHTS) else {
+        let fits = memory.is_none_or(|memory| total as f64 <= memory as f64 * WEIGHTS);
+        if fits && quantization.is_none() {
             let mut blocks = Vec::with_capacity(specs.len());
             for (index, spec) in specs.iter().enumerate() {
                 let block = Block::load(weights, &name(index), spec);
                 // After a problem, tensors have no valid shape.
                 if weights.check().is_ok() {
-                    let block = block.fuse(spec, dtype);
-                    blocks.push(match quantization {
-                        Some(quantization) => block.quantized(quantization),
-                        None => placement.packed(block),
-                    });
+                    blocks.push(placement.packed(block.fuse(spec, dtype)));
                 }
             }
-            let left = |memory: u64| memory.saturating_sub(total + transient);
-            return Ok(match quantization {
-                Some(_) => Self {
-                    blocks: Blocks::Quantized(blocks),
-                    states: Some(memory.map_or(STATES, left)),
-                    placement: placement.clone(),
-                },
-                None => Self { blocks: Blocks::Resident(blocks), states: None, placement: placement.clone() },
-            });
-        };
+            let blocks = Blocks::Resident(blocks);
+            return Ok(Self { blocks, states: None, placement: placement.clone() });
+        }
         let needed = others + transient;
-        if needed >= memory {
+        if let Some(memory) = memory.filter(|memory| needed >= *memory) {
             let expected =
                 format!("more than {needed} bytes, for the embeddings and two blocks of the model");
             let found = memory.to_string();
             return Err(ModelError::Option(ConfigError { field: "memory".into(), found, expected }));
         }
-        tracing::info!(
-            "the model has {total} bytes, which exceed {WEIGHTS} of {memory}: its blocks are read for every batch"
-        );
         for (index, spec) in specs.iter().enumerate() {
             weights.without_reading(|weights| Block::load(weights, &name(index), spec));
         }
         let stream = Stream { checkpoint: checkpoint.closed(), map: *map, specs: specs.to_vec() };
-        let (blocks, states) = (Blocks::Streamed(stream), Some(memory - needed));
+        let kept = if fits { total + transient } else { needed };
+        let states = Some(memory.map_or(STATES, |memory| memory.saturating_sub(kept)));
+        let blocks = match quantization {
+            // Through the stream, which does not keep the pages of the file.
+            Some(quantization) if fits => {
+                let count = if weights.check().is_ok() { specs.len() } else { 0 };
+                let blocks = (0..count)
+                    .map(|index| stream.read(index, placement).map(|block| block.quantized(quantization)));
+                Blocks::Quantized(blocks.collect::<Result<_, _>>()?)
+            }
+            _ => {
+                tracing::info!(
+                    "the weights take {total} bytes, more than {WEIGHTS} of the memory: blocks are read for every batch"
+                );
+                Blocks::Streamed(stream)
+            }
+        };
         Ok(Self { blocks, states, placement: placement.clone() })
     }
 
@@ -160,7 +163,8 @@ impl Layers {
                 Ok(Cow::Owned(self.placement.packed(block)))
             }
             Blocks::Streamed(stream) => {
-                let block = stream.read(index, &self.placement)?;
+                let block = stream.read(index, &self.placement);
+                let block = block.map_err(|error| EncodeError::Weights { reason: error.to_string() })?;
                 // With the values of the same block in memory, so that features do not depend on the memory.
                 Ok(Cow::Owned(self.placement.packed(match quantization {
                     Some(quantization) => block.quantized(*quantization).dequantized(*dtype, device),
@@ -172,17 +176,11 @@ impl Layers {
 }
 
 impl Stream {
-    fn read(&self, index: usize, placement: &Placement) -> Result<Block, EncodeError> {
-        let failed = |error: ModelError| EncodeError::Weights { reason: error.to_string() };
-        let checkpoint = self.checkpoint.reopened().map_err(failed)?;
-        let mut weights = checkpoint.weights(&self.map, placement.dtype, &placement.device);
-        let spec = self
-            .specs
-            .get(index)
-            .ok_or_else(|| EncodeError::Weights { reason: format!("no block {index}") })?;
-        let block = Block::load(&mut weights, &name(index), spec);
-        weights.check().map_err(failed)?;
-        Ok(block.fuse(spec, placement.dtype))
+    fn read(&self, index: usize, placement: &Placement) -> Result<Block, ModelError> {
+        let mut weights = self.checkpoint.reopened()?.weights(&self.map, placement.dtype, &placement.device);
+        let block = Block::load(&mut weights, &name(index), &self.specs[index]);
+        weights.check()?;
+        Ok(block.fuse(&self.specs[index], placement.dtype))
     }
 }
 

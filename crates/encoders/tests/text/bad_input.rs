@@ -170,6 +170,8 @@ fn vocabulary_alone_gives_the_same_tokens() {
     assert_eq!(whole.padding(), alone.padding());
     fs::write(copy.path("vocab.txt"), "<s>\n</s>\na\n").unwrap();
     assert_contains(&copy.error(), &["vocab.txt", "no token `[CLS]`", "AutoTokenizer"]);
+    fs::rename(copy.path("vocab.txt"), copy.path("spiece.model")).unwrap();
+    assert_contains(&copy.error(), &["spiece.model", "SentencePiece", "AutoTokenizer"]);
 }
 
 #[test]

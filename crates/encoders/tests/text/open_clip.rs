@@ -52,3 +52,32 @@ fn texts_of_open_clip_match_the_reference() {
         }
     }
 }
+
+/// The authors' files of Perception Encoder have the same text tower under the same names.
+#[test]
+fn texts_of_perception_encoder_match_open_clip() {
+    let source =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/vision/open_clip_timm_projection");
+    let folder = tempfile::tempdir().unwrap();
+    let copy = |from: &str, to: &str| std::fs::copy(source.join(from), folder.path().join(to)).unwrap();
+    copy("open_clip_model.safetensors", "model.safetensors");
+    copy("tokenizer.json", "tokenizer.json");
+    let config = r#"{"model_type": "perception_encoder", "text_heads": 2}"#;
+    std::fs::write(folder.path().join("config.json"), config).unwrap();
+    let tower = open_text_tower(folder.path(), Dtype::F32, &Device::flex()).unwrap();
+    assert_eq!(tower.pooling, TextPooling::Pooled);
+    let Texts { texts, .. } =
+        serde_json::from_slice(&std::fs::read(source.join("text.json")).unwrap()).unwrap();
+    let bytes = std::fs::read(source.join("text.safetensors")).unwrap();
+    let pooled = SafeTensors::deserialize(&bytes).unwrap();
+    let pooled = pooled.tensor("pooled").unwrap();
+    let pooled: Vec<f32> =
+        pooled.data().as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+    let found = tower.embed_texts(&texts).unwrap().into_data().try_to_vec::<f32>().unwrap();
+    assert_close(&found, &pooled, 1e-4, "perception encoder");
+
+    std::fs::write(folder.path().join("config.json"), r#"{"model_type": "perception_encoder"}"#).unwrap();
+    let error = open_text_tower(folder.path(), Dtype::F32, &Device::flex()).map(drop);
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("`text_heads` of the model is missing, expected an integer"), "{error}");
+}

@@ -9,7 +9,7 @@ use sail_encoders::{ModelError, ModelFolder, TextOptions, load_text};
 
 use crate::open_text_tower;
 
-const MODELS: [&str; 25] = [
+const MODELS: [&str; 27] = [
     "bert_mean",
     "bert_cls",
     "mpnet",
@@ -27,8 +27,10 @@ const MODELS: [&str; 25] = [
     "t5_gated",
     "clip",
     "clip_projection",
+    "metaclip_2",
     "siglip",
     "siglip2",
+    "tipsv2",
     "qwen2",
     "qwen3",
     "mistral",

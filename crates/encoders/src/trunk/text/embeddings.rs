@@ -1,6 +1,6 @@
 //! Embeddings of tokens.
 
-use burn::tensor::{DType, Int, Tensor, module};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData, module};
 
 use crate::blocks::Norm;
 use crate::pretrained::Weights;
@@ -25,6 +25,9 @@ impl Embeddings {
         let word = weights.take("embeddings.word.weight", [spec.vocabulary, width]).cast(dtype);
         let position = match spec.positions {
             TextPositions::None => None,
+            // The width is that of the files only if they have the embeddings of words.
+            TextPositions::SinCos { .. } if weights.check().is_err() => None,
+            TextPositions::SinCos { count } => Some(sin_cos(count, width, weights.device())),
             TextPositions::Table { count, .. } => {
                 Some(weights.take("embeddings.position.weight", [count, width]))
             }
@@ -67,4 +70,18 @@ impl Embeddings {
         }
         states.flatten(0, 1)
     }
+}
+
+/// Returns sines, then cosines, of the positions with frequencies `10000^(-i / (width / 2 - 1))`, as in tensor2tensor; the
+/// last value of an odd width is zero.
+fn sin_cos(count: usize, width: usize, device: &Device) -> Tensor<2> {
+    let half = width / 2;
+    let mut values = Vec::with_capacity(count * width);
+    for position in 0..count {
+        let angle = |i: usize| position as f64 * 10_000_f64.powf(-(i as f64) / (half as f64 - 1.0));
+        values.extend((0..half).map(|i| angle(i).sin() as f32));
+        values.extend((0..half).map(|i| angle(i).cos() as f32));
+        values.resize((position + 1) * width, 0.0);
+    }
+    Tensor::from_data(TensorData::new(values, [count, width]), device)
 }

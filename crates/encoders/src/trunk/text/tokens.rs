@@ -87,7 +87,7 @@ impl TextPositions {
     fn first(self) -> Option<i64> {
         match self {
             Self::None => None,
-            Self::Table { offset: Offset::Zero, .. } => Some(0),
+            Self::SinCos { .. } | Self::Table { offset: Offset::Zero, .. } => Some(0),
             Self::Table { offset: Offset::AfterPadding(padding), .. } => Some(padding as i64 + 1),
         }
     }
