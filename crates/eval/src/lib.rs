@@ -19,7 +19,7 @@
 //! | does a head keep the neighbours of its features? | `neighbourhoods` | `Neighbourhoods` |
 //! | do features cluster by class? | `knn_classify`, `silhouette`, `k_means` with `normalized_mutual_information` | predictions, a score |
 //! | are classes linearly separable? | `LinearProbe` | predictions |
-//! | how good is an alignment without training? | `ridge_aligner`, `cca_aligner`, `Asif` | embeddings for [`retrieval`] |
+//! | how good is an alignment without training? | `Asif`; the crate `sail-fit` for other methods | embeddings for [`retrieval`] |
 //!
 //! # Ranks without sorting
 //! Recall depends on the *rank* of the correct answer, which is a count: one more than the number of incorrect answers
@@ -68,10 +68,10 @@ pub use error::EvalError;
 pub use mean_interval::MeanInterval;
 #[cfg(feature = "measures")]
 pub use measures::{
-    Asif, Calibrated, Cka, Differences, KMeansOptions, KnnOptions, LinearAligner, LinearProbe,
-    LinearProbeOptions, Measured, Neighbourhoods, Neighbours, Permutations, Vote, accuracy,
-    adjusted_rand_index, cca, cca_aligner, cka, cka_and_cca, k_means, knn_classify, mutual_knn,
-    neighbourhoods, normalized_mutual_information, ridge_aligner, silhouette, silhouette_test,
+    Asif, Calibrated, Cka, Differences, KMeansOptions, KnnOptions, LinearProbe, LinearProbeOptions, Measured,
+    Neighbourhoods, Neighbours, Permutations, Vote, accuracy, adjusted_rand_index, cca, cka, cka_and_cca,
+    k_means, knn_classify, mutual_knn, neighbourhoods, normalized_mutual_information, silhouette,
+    silhouette_test,
 };
 pub use pair_choice::{GroupAccuracy, group_accuracy, prefers_true_caption, statements_pick_images};
 pub use project::{project_images, project_texts};

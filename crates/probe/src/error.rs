@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use sail_core::{ConfigError, FeatureError, HeadError};
 use sail_data::{DataError, Matched};
 use sail_eval::EvalError;
+use sail_fit::FitError;
 use sail_train::TrainError;
 
 /// An error of a probe.
@@ -84,6 +85,15 @@ pub enum ProbeError {
         /// The cause.
         #[source]
         source: EvalError,
+    },
+    /// A head in closed form that cannot be fitted.
+    #[error("cannot fit {of}")]
+    Fit {
+        /// The pair.
+        of: String,
+        /// The cause.
+        #[source]
+        source: FitError,
     },
     /// The linear head cannot be created.
     #[error("cannot create the linear head")]

@@ -4,10 +4,8 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
 use sail_core::AlignmentHead;
-use sail_eval::{
-    Asif, BlockSize, EvalError, Neighbourhoods, Retrieval, RetrievalRanks, cca_aligner, neighbourhoods,
-    ridge_aligner,
-};
+use sail_eval::{Asif, BlockSize, EvalError, Neighbourhoods, Retrieval, RetrievalRanks, neighbourhoods};
+use sail_fit::{Direction, Fit, FitConfig};
 use sail_layers::{Head, HeadConfig, ProjectorConfig};
 use sail_losses::SigmoidLoss;
 use sail_train::{Finish, Interrupter, Trainer};
@@ -77,18 +75,6 @@ pub(crate) fn run(
         Ok::<_, EvalError>((ranks.scores()?, Hits::of_ranks(&ranks, &positions)))
     };
     let align = || {
-        let regularization = config.regularization;
-        let linear = ridge_aligner(images.clone(), texts.clone(), regularization)?;
-        let ridge = evaluate(
-            linear.project_images(holdout_images.clone())?,
-            linear.project_texts(holdout_texts.clone())?,
-        )?;
-        let rank = images.dims()[1].min(texts.dims()[1]).min(config.dim);
-        let linear = cca_aligner(images.clone(), texts.clone(), rank, regularization)?;
-        let cca = evaluate(
-            linear.project_images(holdout_images.clone())?,
-            linear.project_texts(holdout_texts.clone())?,
-        )?;
         let anchors = images.dims()[0].min(ANCHORS);
         // The paper keeps 800 of 1.6 million; with a few thousand anchors a tenth works as well.
         let k = anchors.div_ceil(10).max(10).min(anchors);
@@ -96,9 +82,20 @@ pub(crate) fn run(
         let asif = Asif::new(first, second, k, POWER)?;
         let asif =
             evaluate(asif.embed_images(holdout_images.clone())?, asif.embed_texts(holdout_texts.clone())?)?;
-        Ok([ridge, cca, asif])
+        Ok(asif)
     };
-    let [(ridge, ridge_hits), (cca, cca_hits), (asif, asif_hits)] = align().map_err(failed)?;
+    let (asif, asif_hits) = align().map_err(failed)?;
+
+    let measured = grid.pairs(image, text, &split.measured)?;
+    let fitted = |config: FitConfig| {
+        let fit = config.fit(&measured, device);
+        let Fit { head, .. } = fit.map_err(|source| ProbeError::Fit { of: of.clone(), source })?;
+        evaluate(head.project_images(holdout_images.clone())?, head.project_texts(holdout_texts.clone())?)
+            .map_err(failed)
+    };
+    let regularization = Some(config.regularization);
+    let (ridge, ridge_hits) = fitted(FitConfig::Ridge { direction: Direction::ImageToText, regularization })?;
+    let (cca, cca_hits) = fitted(FitConfig::Cca { dim: Some(config.dim), regularization })?;
 
     let dims = [images.dims()[1], texts.dims()[1]];
     let head = HeadConfig::new(dims[0], dims[1], config.dim, ProjectorConfig::Linear {});

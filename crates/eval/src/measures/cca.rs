@@ -7,8 +7,7 @@ use sail_core::ensure;
 use super::calibration::Measured;
 use super::centred::CentredRows;
 use super::cka::{Cka, CkaTerms};
-use super::linear_aligner::{Affine, LinearAligner};
-use super::moments::{Covariance, centred, check_pairs, cross};
+use super::moments::{Covariance, check_pairs};
 use super::permutations::Permutations;
 use crate::EvalError;
 use crate::unit_rows::UnitRows;
@@ -88,52 +87,6 @@ pub fn cka_and_cca(
     let debiased = Measured { value: cka, null: cka_null }.finite()?;
     Ok((Cka { biased, debiased }, Measured { value: cca, null: cca_null }.finite()?))
 }
-/// Fits linear maps to the `rank` directions in which paired rows correlate most, each scaled by its correlation.
-///
-/// For unit rows `x` and `y` with means `m` and covariances `Cx = Lx Lx^T` and `Cy = Ly Ly^T`, regularised as in
-/// [`cca`], and `U S V^T` the singular value decomposition of `Lx^-1 Cxy Ly^-T`, an image is
-/// mapped to `(x - mx) Lx^-T U S` and a text to `(y - my) Ly^-T V S`. Scaling by the correlation improves retrieval (Gong
-/// et al. 2014, arXiv 1212.4522).
-///
-/// # Shapes
-/// - images: `[n, image_dim]`
-/// - texts: `[n, text_dim]`, row `i` paired with row `i` of the images
-///
-/// # Errors
-/// Those of [`cca`], and for a `rank` that is 0 or exceeds the dimension of either side.
-///
-/// # Examples
-/// ```
-/// use burn::tensor::{Device, Tensor};
-/// let rows = Tensor::<2>::from_floats([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.5], [0.3, -1.0]], &Device::flex());
-/// let aligner = sail_eval::cca_aligner(rows.clone(), rows.clone(), 2, 1e-3)?;
-/// assert_eq!(aligner.project_images(rows)?.dims(), [4, 2]);
-/// # Ok::<(), sail_eval::EvalError>(())
-/// ```
-pub fn cca_aligner(
-    images: Tensor<2>,
-    texts: Tensor<2>,
-    rank: usize,
-    regularization: f64,
-) -> Result<LinearAligner, EvalError> {
-    let pair = Whitened::new(images, texts, ["image", "text"], regularization)?;
-    let max_rank = pair.first.dim().min(pair.second.dim());
-    ensure(
-        (1..=max_rank).contains(&rank),
-        "rank",
-        rank,
-        format_args!("1 to {max_rank}, the smaller dimension"),
-    )?;
-    let svd = pair.correlation()?.thin_svd().map_err(|_| EvalError::Singular { what: "image" })?;
-    let scale = svd.S().column_vector();
-    let weighted = |m: faer::MatRef<'_, f64>| -> Mat<f64> {
-        Mat::from_fn(m.nrows(), rank, |row, column| m[(row, column)] * scale[column])
-    };
-    let image = pair.covariances[0].unwhiten(weighted(svd.U()));
-    let text = pair.covariances[1].unwhiten(weighted(svd.V()));
-    let [images, texts] = &pair.covariances;
-    Ok(LinearAligner::new(Affine::new(&images.mean, Some(&image)), Affine::new(&texts.mean, Some(&text))))
-}
 
 /// Two sets with the factors that whiten them.
 struct Whitened {
@@ -158,14 +111,6 @@ impl Whitened {
         Ok(Self { first, second, covariances })
     }
 
-    /// `Lx^-1 Cxy Ly^-T`, whose singular values are the canonical correlations.
-    fn correlation(&self) -> Result<Mat<f64>, EvalError> {
-        let [x, y] = &self.covariances;
-        let n = self.first.len() as f64;
-        let covariance = centred(cross(&self.first, &self.second)?, n, &x.mean, &y.mean);
-        Ok(y.whiten(x.whiten(covariance).transpose().to_owned()).transpose().to_owned())
-    }
-
     /// The measure of [`cca`] from the products of centred rows.
     fn mean_squared_correlation(&self, cross: Mat<f64>) -> f64 {
         let [x, y] = &self.covariances;
@@ -175,6 +120,6 @@ impl Whitened {
     }
 }
 
-pub(super) fn check_regularization(value: f64) -> Result<(), EvalError> {
+fn check_regularization(value: f64) -> Result<(), EvalError> {
     Ok(ensure(value >= 0.0 && value.is_finite(), "regularization", value, "a finite value of at least 0")?)
 }

@@ -91,12 +91,6 @@ impl Covariance {
         self.factor.solve_lower_triangular_in_place(&mut m);
         m
     }
-
-    /// `L^-T m` for every column of `m`.
-    pub(crate) fn unwhiten(&self, mut m: Mat<f64>) -> Mat<f64> {
-        self.factor.transpose().solve_upper_triangular_in_place(&mut m);
-        m
-    }
 }
 
 /// The covariance `sum / n - mean_a mean_b^T` from the sum of outer products.
