@@ -42,6 +42,9 @@ impl FromStr for Seeds {
     }
 }
 
+/// An option of the sweep and its value.
+pub(crate) type Choice = (String, String);
+
 /// The scores of a run that are averaged.
 type Score = fn(&EvaluationRecord) -> Option<f64>;
 const SCORES: [(&str, Score); 5] = [
@@ -54,7 +57,7 @@ const SCORES: [(&str, Score); 5] = [
 
 /// A run that has ended: its setting without the seed, the seed, and its last evaluation.
 pub(crate) struct SeedRun<'a> {
-    pub(crate) setting: &'a [(String, String)],
+    pub(crate) setting: &'a [Choice],
     pub(crate) seed: u64,
     pub(crate) evaluation: &'a EvaluationRecord,
 }
@@ -86,7 +89,7 @@ struct Difference {
 
 /// Averages runs by setting, and compares each with the best: the highest mean recall first.
 pub(crate) fn summarize(runs: &[SeedRun<'_>]) -> Vec<Summary> {
-    let mut settings: Vec<(&[(String, String)], Vec<&SeedRun<'_>>)> = Vec::new();
+    let mut settings: Vec<(&[Choice], Vec<&SeedRun<'_>>)> = Vec::new();
     for run in runs {
         match settings.iter_mut().find(|(setting, _)| *setting == run.setting) {
             Some((_, of_setting)) => of_setting.push(run),
@@ -100,7 +103,7 @@ pub(crate) fn summarize(runs: &[SeedRun<'_>]) -> Vec<Summary> {
     let mean = |runs: &[&SeedRun<'_>]| runs.iter().map(|run| recall(run)).sum::<f64>() / runs.len() as f64;
     settings.sort_by(|a, b| mean(&b.1).total_cmp(&mean(&a.1)));
     let best = settings.first().map(|(_, runs)| runs.clone()).unwrap_or_default();
-    let summary = |(index, (setting, runs)): (usize, &(&[(String, String)], Vec<&SeedRun<'_>>))| {
+    let summary = |(index, (setting, runs)): (usize, &(&[Choice], Vec<&SeedRun<'_>>))| {
         let means = SCORES.map(|(_, score)| {
             let values: Option<Vec<f64>> = runs.iter().map(|run| score(run.evaluation)).collect();
             MeanInterval::of(&values?)
@@ -206,7 +209,7 @@ mod tests {
     fn differences_are_paired_by_seed() {
         // The seeds differ by more than the settings, which always differ by about 1.
         let recalls = [("a", [10.0, 20.0, 30.0]), ("b", [11.0, 21.1, 30.9]), ("c", [11.0, 19.0, 32.0])];
-        let settings: Vec<(Vec<(String, String)>, Vec<EvaluationRecord>)> = recalls
+        let settings: Vec<(Vec<Choice>, Vec<EvaluationRecord>)> = recalls
             .iter()
             .map(|(name, recalls)| {
                 (vec![("lr".to_owned(), (*name).to_owned())], recalls.map(evaluation).to_vec())

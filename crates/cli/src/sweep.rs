@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::error::{CliError, chain};
 use crate::recipe_args::RecipeArgs;
-use crate::seeds::{SeedRun, Seeds, Summary};
+use crate::seeds::{Choice, SeedRun, Seeds, Summary};
 use crate::train_args::TrainArgs;
 use crate::train_report;
 use crate::train_run::{Executed, execute};
@@ -45,7 +45,7 @@ impl Setting {
     }
 
     /// The values without the seed, which comes last.
-    fn without_seed(&self) -> &[(String, String)] {
+    fn without_seed(&self) -> &[Choice] {
         match self.values.split_last() {
             Some(((option, _), others)) if option == SEED => others,
             _ => &self.values,
@@ -54,7 +54,7 @@ impl Setting {
 }
 
 /// The name of a combination of values.
-pub(crate) fn name(values: &[(String, String)]) -> String {
+pub(crate) fn name(values: &[Choice]) -> String {
     let pairs: Vec<String> = values.iter().map(|(option, value)| format!("{option}={value}")).collect();
     pairs.join(",")
 }
@@ -150,7 +150,7 @@ struct Swept<'a> {
 impl Swept<'_> {
     /// The settings over their seeds, the highest mean first.
     fn seeds(&self) -> Vec<Summary> {
-        let run = |(_, setting, outcome): &'_ (String, &'_ Setting, Outcome<Head>)| {
+        let run = |(_, setting, outcome): &(String, &Setting, Outcome<Head>)| {
             let evaluation = outcome.history.evaluations.last()?.clone();
             Some((setting.without_seed().to_vec(), setting.recipe.train.seed, evaluation))
         };

@@ -113,7 +113,8 @@ mod tests {
         let (a, b) = (batch(0.0), batch(10.0));
         let found = mixup.mix(a.clone(), &b, 5);
         let lambda = f64::from(mixup.lambda(5));
-        let sides = |batch: &PairBatch| [&[batch.images.clone()], batch.texts.as_slice()].concat();
+        let sides =
+            |batch: &PairBatch| [std::slice::from_ref(&batch.images), batch.texts.as_slice()].concat();
         assert_eq!(found.rows, 4);
         for ((found, a), b) in sides(&found).into_iter().zip(sides(&a)).zip(sides(&b)) {
             for ((found, a), b) in found.into_iter().zip(a).zip(b) {
