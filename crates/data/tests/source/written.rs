@@ -34,9 +34,9 @@ proptest! {
         page in 1usize..10,
         ranges in ranges(),
     ) {
-        // A key stands for one image.
-        let rows: Vec<_> =
-            rows.into_iter().enumerate().map(|(row, (key, captions))| (format!("{row}{key}"), captions)).collect();
+        // A key stands for one image. Keys are unique: all numbers have two digits.
+        let unique = |(row, (key, captions))| (format!("{row:02}{key}"), captions);
+        let rows: Vec<(String, _)> = rows.into_iter().enumerate().map(unique).collect();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.parquet");
         let version = if version_2 { WriterVersion::PARQUET_2_0 } else { WriterVersion::PARQUET_1_0 };
