@@ -73,8 +73,8 @@ fn calibration_matches_the_package_of_its_authors() {
             assert!((found - expected).abs() < 2e-6, "{measure} {what} {name}: {found}, expected {expected}");
         }
     };
-    let measures: [(&str, &dyn Fn(&Tensor<2>, &Tensor<2>) -> f64); 2] =
-        [("mutual_knn", &mutual_knn), ("cka_debiased", &debiased)];
+    type Measure<'a> = &'a dyn Fn(&Tensor<2>, &Tensor<2>) -> f64;
+    let measures: [(&str, Measure<'_>); 2] = [("mutual_knn", &mutual_knn), ("cka_debiased", &debiased)];
     for (measure, of) in measures {
         let found = layers.each_ref().map(|(layer, x)| {
             let null = orders.iter().map(|order| of(x, &reordered(&second, order))).collect();

@@ -37,12 +37,14 @@ use crate::{Sinkhorn, TransportPlan};
 /// # Examples
 /// ```
 /// use burn::tensor::{Device, Tensor};
-/// use sail_losses::Klot;
+/// use sail_losses::{Klot, Sinkhorn};
 ///
 /// let x = Tensor::<2>::eye(4, &Device::flex());
-/// let found = Klot::default().gradients([x.clone(), x.clone()], [x.clone(), x])?;
-/// // The plan of the teacher is sharper, because its epsilon is smaller.
-/// assert!(found.value.into_scalar::<f32>() > 0.0);
+/// let klot = Klot::new(Sinkhorn::new(0.5), Sinkhorn::new(0.05));
+/// let found = klot.gradients([x.clone(), x.clone()], [x.clone(), x])?;
+/// // The plan of the teacher is the identity; that of the student has exp(2) / (exp(2) + 3) on its diagonal.
+/// let expected = (1.0 + 3.0 * (-2f32).exp()).ln();
+/// assert!((found.value.into_scalar::<f32>() - expected).abs() < 1e-2);
 /// # Ok::<(), sail_core::AuxiliaryError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

@@ -1,5 +1,7 @@
 //! Products against sums in f64 of the rounded inputs.
 
+#![allow(clippy::unwrap_used)]
+
 use std::io::Write;
 
 use half::bf16;
@@ -11,7 +13,8 @@ fn products() -> Option<Bf16Products> {
     let products = Bf16Products::detect();
     if products.is_none() {
         // Not `eprintln`, whose output the test harness captures.
-        writeln!(std::io::stderr(), "skipped: this CPU has no instructions for bf16").unwrap();
+        let mut stderr = std::io::stderr();
+        writeln!(stderr, "skipped: this CPU has no instructions for bf16").unwrap();
     }
     products
 }

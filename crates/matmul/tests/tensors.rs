@@ -1,5 +1,7 @@
 //! Products of burn's tensors against burn's own products of rounded inputs.
 
+#![allow(clippy::unwrap_used)]
+
 use std::io::Write;
 
 use burn::tensor::{DType, Device, Distribution, Tensor};
@@ -10,7 +12,8 @@ fn products() -> Option<Bf16Products> {
     let products = Bf16Products::detect();
     if products.is_none() {
         // Not `eprintln`, whose output the test harness captures.
-        writeln!(std::io::stderr(), "skipped: this CPU has no instructions for bf16").unwrap();
+        let mut stderr = std::io::stderr();
+        writeln!(stderr, "skipped: this CPU has no instructions for bf16").unwrap();
     }
     products
 }

@@ -93,7 +93,7 @@ pub enum ProbeError {
         of: String,
         /// The cause.
         #[source]
-        source: FitError,
+        source: Box<FitError>,
     },
     /// The linear head cannot be created.
     #[error("cannot create the linear head")]

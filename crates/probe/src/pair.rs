@@ -89,7 +89,8 @@ pub(crate) fn run(
     let measured = grid.pairs(image, text, &split.measured)?;
     let fitted = |config: FitConfig| {
         let fit = config.fit(&measured, device);
-        let Fit { head, .. } = fit.map_err(|source| ProbeError::Fit { of: of.clone(), source })?;
+        let Fit { head, .. } =
+            fit.map_err(|source| ProbeError::Fit { of: of.clone(), source: Box::new(source) })?;
         evaluate(head.project_images(holdout_images.clone())?, head.project_texts(holdout_texts.clone())?)
             .map_err(failed)
     };

@@ -95,7 +95,7 @@ pub(crate) struct StepFeatures {
 
 impl StepFeatures {
     /// Moves the features to a device.
-    pub(crate) fn to_device(self, positives: Positives, device: &Device) -> StepBatch {
+    pub(crate) fn into_batch(self, positives: Positives, device: &Device) -> StepBatch {
         StepBatch {
             pairs: AlignmentBatch::new(self.pairs, positives, device),
             unpaired: self.unpaired.map(|batch| AlignmentBatch::new(batch, Positives::Pair, device)),

@@ -236,7 +236,7 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
         // Seeds dropout by the step, so that a resumed run draws the same values.
         self.device.seed(config.seed.wrapping_mul(SPREAD).wrapping_add(step as u64));
         let statistics = self.is_due_after(config.statistics_every, step + 1);
-        let batch = batch.to_device(config.positives, &self.device);
+        let batch = batch.into_batch(config.positives, &self.device);
         let computation =
             self.step.clone().with_loss_scale(self.progress.loss_scale.factor()).with_statistics(statistics);
         let mut found = computation.gradients(&model.head, batch)?;

@@ -211,7 +211,7 @@ impl<'a, H: AlignmentHead> Trainer<'a, H> {
             let TrainConfig { seed, positives, .. } = self.parts.config;
             let pairs = self.parts.pairs.batch(&indices, 0, seed)?;
             let unpaired = unpaired.as_ref().map(|sampler| sampler.batch(0)).transpose()?;
-            let batch = StepFeatures { pairs, unpaired }.to_device(positives, &device);
+            let batch = StepFeatures { pairs, unpaired }.into_batch(positives, &device);
             let found = self.step(&plan).gradients(&head, batch)?;
             found.loss.try_into_data()?;
             elapsed = start.elapsed();
@@ -279,7 +279,7 @@ impl<'a, H: AlignmentHead> Trainer<'a, H> {
         let TrainConfig { seed, positives, .. } = self.parts.config;
         let pairs = self.parts.pairs.batch(&[0, 1], 0, seed)?;
         let unpaired = self.unpaired_batches()?.map(|sampler| sampler.first_two()).transpose()?;
-        let batch = StepFeatures { pairs, unpaired }.to_device(positives, &device);
+        let batch = StepFeatures { pairs, unpaired }.into_batch(positives, &device);
         let step = AlignmentStep::new(self.parts.loss.clone())
             .with_auxiliary(self.parts.auxiliary.clone())
             .with_precision(self.parts.config.precision);

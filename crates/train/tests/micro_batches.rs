@@ -99,13 +99,15 @@ fn gradients_of_auxiliary_losses_equal_those_of_the_full_batch() {
     let head = Head::new(&config, 0, &device).unwrap();
     let teacher = Head::new(&config, 1, &Device::flex()).unwrap();
     let klot = Klot::new(Sinkhorn::new(0.1), Sinkhorn::new(0.1)).with_teacher(teacher, "random");
+    // Drawn once: the random generator of `flex` is shared with concurrent tests.
+    let batches = step_batch(&device);
     let terms = vec![Auxiliary::new(Structure::default().with_levels(2), 0.5), Auxiliary::new(klot, 0.25)];
     let step = |rows: Option<usize>, others: usize| {
         AlignmentStep::new(Arc::new(SigmoidLoss::new()))
             .with_auxiliary(terms.clone())
             .with_devices(vec![Device::flex(); others])
             .with_micro_batch(rows.and_then(NonZeroUsize::new))
-            .gradients(&head, step_batch(&device))
+            .gradients(&head, batches.clone())
             .unwrap()
     };
     let values = |auxiliary: Vec<(String, Tensor<1>)>| {
@@ -126,7 +128,7 @@ fn gradients_of_auxiliary_losses_equal_those_of_the_full_batch() {
     }
     let without = AlignmentStep::new(Arc::new(SigmoidLoss::new()))
         .with_auxiliary(terms.clone())
-        .gradients(&head, batch(ROWS, 2, &device));
+        .gradients(&head, batches.pairs.clone());
     assert!(matches!(without, Err(TrainError::NoUnpaired { name }) if name == "klot"));
 }
 
@@ -144,7 +146,7 @@ impl AuxiliaryLoss for Toward {
 
     fn gradients(&self, batch: &AuxiliaryBatch) -> Result<AuxiliaryGradients, AuxiliaryError> {
         let rows = batch.checked_rows()?;
-        let direction = self.1.clone().slice([0..rows]);
+        let direction = self.1.clone().slice(0..rows);
         Ok(AuxiliaryGradients {
             value: (batch.images.clone() * direction.clone()).sum(),
             images: direction,
@@ -162,23 +164,25 @@ fn auxiliary_losses_are_added_with_their_weight() {
     let device = Device::flex().autodiff();
     let head = Head::new(&HeadConfig::new(10, 6, 8, ProjectorConfig::Linear {}), 0, &device).unwrap();
     let direction = Tensor::<2>::random([2 * ROWS, 8], Distribution::Default, &Device::flex());
+    // Drawn once: the random generator of `flex` is shared with concurrent tests.
+    let batches = step_batch(&device);
     let images = |rows| match rows {
-        AuxiliaryRows::Pairs => step_batch(&device).pairs.images,
-        AuxiliaryRows::Unpaired => step_batch(&device).unpaired.unwrap().images,
+        AuxiliaryRows::Pairs => batches.pairs.images.clone(),
+        AuxiliaryRows::Unpaired => batches.unpaired.clone().unwrap().images,
     };
     let sigmoid = || AlignmentStep::new(Arc::new(SigmoidLoss::new()));
     for rows in [AuxiliaryRows::Pairs, AuxiliaryRows::Unpaired] {
         let found = sigmoid()
             .with_auxiliary(vec![Auxiliary::new(Toward(rows, direction.clone()), 0.3)])
-            .gradients(&head, step_batch(&device))
+            .gradients(&head, batches.clone())
             .unwrap()
             .gradients;
         let embeddings = l2_normalize(head.project_images(images(rows)).unwrap());
         let [count, _] = embeddings.dims();
-        let value = (embeddings * Tensor::from_inner(direction.clone().slice([0..count]))).sum() * 0.3;
+        let value = (embeddings * Tensor::from_inner(direction.clone().slice(0..count))).sum() * 0.3;
         let term = GradientsParams::from_grads(value.backward(), &head);
         let mut sum = burn::optim::GradientsAccumulator::new();
-        sum.accumulate(&head, sigmoid().gradients(&head, step_batch(&device)).unwrap().gradients);
+        sum.accumulate(&head, sigmoid().gradients(&head, batches.clone()).unwrap().gradients);
         sum.accumulate(&head, term);
         let expected = sum.grads();
         let mut compare = Compare { found: &found, expected: &expected, parameters: 0 };

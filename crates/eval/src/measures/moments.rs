@@ -61,9 +61,8 @@ pub(crate) fn check_varied(rows: &UnitRows) -> Result<(), EvalError> {
     if variance <= ROUNDING { Err(EvalError::Constant { what: rows.what() }) } else { Ok(()) }
 }
 
-/// Mean and factorised, regularised covariance of one set.
+/// Factorised, regularised covariance of one set.
 pub(crate) struct Covariance {
-    pub(crate) mean: Vec<f64>,
     /// The factor `L` of `C + r (tr C / d) I = L L^T`.
     factor: Mat<f64>,
 }
@@ -83,7 +82,7 @@ impl Covariance {
             covariance[(column, column)] += regularization * variance;
         }
         let factor = covariance.llt(Side::Lower).map_err(|_| EvalError::Singular { what: rows.what() })?;
-        Ok(Self { mean, factor: factor.L().to_owned() })
+        Ok(Self { factor: factor.L().to_owned() })
     }
 
     /// `L^-1 m` for every column of `m`.

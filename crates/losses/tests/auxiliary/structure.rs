@@ -96,7 +96,8 @@ fn vanishes_for_features_that_are_rotated_and_scaled() {
     let rotated: Matrix = features.iter().map(|row| vec![3.0 * -row[1], 3.0 * row[0]]).collect();
     let (unit, rotated) = (unit(features.clone()), unit(rotated));
     let structure = Structure::default().with_levels(3).with_temperature(0.1);
-    let found = structure.gradients(&batch(&features, &[features.clone()], [&rotated, &unit])).unwrap();
+    let found =
+        structure.gradients(&batch(&features, std::slice::from_ref(&features), [&rotated, &unit])).unwrap();
     assert!(floats(found.value)[0].abs() < 1e-6);
     assert!(floats(found.images).into_iter().all(|x| x.abs() < 1e-5));
 }
@@ -107,7 +108,7 @@ fn a_sharp_softmax_stays_finite() {
     let y = unit(matrix(ROWS, 3, 2));
     for levels in [1, 3] {
         let structure = Structure::default().with_levels(levels).with_temperature(1e-3);
-        let found = structure.gradients(&batch(&x, &[x.clone()], [&y, &y])).unwrap();
+        let found = structure.gradients(&batch(&x, std::slice::from_ref(&x), [&y, &y])).unwrap();
         let value = floats(found.value)[0];
         assert!(value > 0.01 && value <= 2.0 * 2f64.ln(), "{value}");
         assert!(floats(found.images).into_iter().all(f64::is_finite));
@@ -117,7 +118,7 @@ fn a_sharp_softmax_stays_finite() {
 #[test]
 fn rejects_other_shapes_and_settings() {
     let x = unit(matrix(ROWS, 3, 1));
-    let mut other = batch(&x, &[x.clone()], [&x, &x]);
+    let mut other = batch(&x, std::slice::from_ref(&x), [&x, &x]);
     other.image_features = Tensor::from_data(TensorData::new(vec![1f32; 6], [2, 3]), &Device::flex());
     let error = Structure::default().gradients(&other);
     assert!(matches!(error, Err(AuxiliaryError::Rows { found: 2, expected: ROWS })));
