@@ -18,6 +18,7 @@
 //! | [`recipe`] | a training run as a configuration file |
 //! | [`eval`] | retrieval, zero-shot classification, segmentation, similarity measures of two encoders |
 //! | [`probe`] | comparison of encoder pairs, with and without training |
+//! | [`search`] | search in embeddings |
 //! | [`tasks`] | published evaluation tasks |
 //! | [`report`] | self-contained HTML reports |
 //!
@@ -43,6 +44,7 @@ pub use sail_losses as losses;
 pub use sail_objects as objects;
 pub use sail_probe as probe;
 pub use sail_report as report;
+pub use sail_search as search;
 pub use sail_tasks as tasks;
 pub use sail_train as train;
 

@@ -1,6 +1,7 @@
 //! Two towers and a head as one model.
 
 mod dense;
+mod embedder;
 mod error;
 mod open;
 mod pair;
@@ -185,10 +186,7 @@ impl<H: AlignmentHead> SailModel<H> {
                 preprocessor.preprocess(image).map_err(input)
             };
             let pixels = images.par_iter().enumerate().map(prepare).collect::<Result<Vec<_>, _>>();
-            // Images may be preprocessed to different sizes, but a batch has only one.
-            for pixels in pixels.map_err(tower)?.chunk_by(|a, b| a.size == b.size) {
-                embeddings.push(self.align(Side::Image, self.vision.embed(pixels).map_err(tower)?)?);
-            }
+            embeddings.push(self.align_pixels(&pixels.map_err(tower)?)?);
         }
         unit(Side::Image, Tensor::cat(embeddings, 0))
     }
