@@ -4,12 +4,12 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use sail_vl::core::{Dtype, ImagePooling, Provenance, TextPooling};
+use sail_vl::core::{Dtype, ImagePooling, Layer, Provenance, TextPooling};
 use sail_vl::data::source::{PassedOver, RecordSource, SourceOptions};
-use sail_vl::extract::{ExtractOptions, Extraction, Part, extract_images_on, extract_texts_on};
+use sail_vl::extract::{ExtractOptions, Extraction, Part, extract_image_layers, extract_text_layers};
 use serde_json::json;
 
-use crate::encode_plan::{Plan, image_dim, text_dim};
+use crate::encode_plan::{Plan, image_dims, text_dims};
 use crate::encode_progress::{EncodeProgress, show_passed_over};
 use crate::error::CliError;
 use crate::interrupt::stop_flag;
@@ -40,6 +40,10 @@ struct JobArgs {
     /// Folder of the store to write, or with object stores its URL, such as `s3://bucket/folder`.
     #[arg(long, value_name = "STORE")]
     out: String,
+    /// Layers whose states are encoded, in one pass of the model: `last`, or `-N` for the N-th states from the end, without
+    /// the final norm. `--out` is then a folder of stores named `last` and `minus-N`.
+    #[arg(long, value_name = "LAYER,...", value_delimiter = ',', allow_hyphen_values = true)]
+    layers: Vec<Layer>,
     /// Data type of the stored features.
     #[arg(long, value_name = "DTYPE", default_value = "f16", value_parser = named::<Dtype>())]
     dtype: Dtype,
@@ -120,12 +124,28 @@ pub(crate) struct TextsArgs {
 }
 
 impl JobArgs {
+    /// Returns the stores to write, without those in object stores that are complete.
+    fn stores(&self) -> Result<Vec<Store>, CliError> {
+        let out = self.out.trim_end_matches('/');
+        let named = match &self.layers[..] {
+            [] => vec![(Layer::Last, out.to_owned())],
+            layers => layers.iter().map(|layer| (*layer, format!("{out}/{}", layer_name(*layer)))).collect(),
+        };
+        let mut stores = Vec::with_capacity(named.len());
+        for (layer, name) in named {
+            if let Some(output) = Output::new(&name, self.resume)? {
+                stores.push(Store { layer, name, output });
+            }
+        }
+        Ok(stores)
+    }
+
     /// Returns the checked options of the library.
     fn options(
         &self,
         input: &str,
         source: &SourceOptions,
-        out: &Output,
+        stores: &[Store],
         base: ExtractOptions,
     ) -> Result<ExtractOptions, CliError> {
         let options = ExtractOptions {
@@ -139,11 +159,13 @@ impl JobArgs {
             threads: rayon::current_num_threads(),
             ..base
         };
-        options.check_output(out.folder())?;
+        for store in stores {
+            options.check_output(store.output.folder())?;
+        }
         Ok(options)
     }
 
-    /// Reports that a store in an object store needs no work.
+    /// Reports that stores in an object store need no work.
     fn report_complete(&self) -> Result<(), CliError> {
         print(self.json, &json!({"store": self.out, "embedded": 0}), |out| {
             writeln!(out, "the store was complete\nstore: {}", self.out)
@@ -154,41 +176,86 @@ impl JobArgs {
     fn print_plan<T>(
         &self,
         model: &ModelArgs,
-        (provenance, dim): (Provenance, usize),
+        (provenance, dims): (Provenance, Vec<usize>),
         source: &dyn RecordSource<T>,
         options: &ExtractOptions,
     ) -> Result<(), CliError> {
         let records = source.count().map_err(CliError::Data)?;
-        let plan = Plan::new(provenance, dim, records, options, model.device.names().join(", "), &self.out);
+        let devices = model.device.names().join(", ");
+        let plan = Plan::new(provenance, (&self.layers, dims), records, options, devices, &self.out);
         plan.passing_over(source.passed_over()?).print(self.json)
     }
 
-    fn report(&self, extraction: &Extraction, passed_over: &PassedOver) -> Result<(), CliError> {
-        let Extraction { rows, skipped, dim, embedded, seconds } = *extraction;
-        let rate = embedded as f64 / seconds.max(f64::MIN_POSITIVE);
-        let store = self.out.trim_end_matches('/');
-        let result = json!({
-            "rows": rows, "skipped": skipped, "dim": dim, "seconds": seconds, "rows_per_second": rate,
-            "store": store, "passed_over": passed_over,
-        });
+    fn report(
+        &self,
+        stores: &[Store],
+        extractions: &[Extraction],
+        passed_over: &PassedOver,
+    ) -> Result<(), CliError> {
+        let of_store = |(store, extraction): (&Store, &Extraction)| {
+            let Extraction { rows, skipped, dim, seconds, .. } = *extraction;
+            json!({
+                "rows": rows, "skipped": skipped, "dim": dim, "seconds": seconds, "rows_per_second": rate(extraction),
+                "store": store.name, "passed_over": passed_over,
+            })
+        };
+        let mut results: Vec<_> = stores.iter().zip(extractions).map(of_store).collect();
+        let result = match (self.layers.is_empty(), results.pop()) {
+            (true, Some(result)) => result,
+            (_, last) => json!({"stores": results.into_iter().chain(last).collect::<Vec<_>>()}),
+        };
         print(self.json, &result, |out| {
-            match embedded {
-                0 if self.resume => writeln!(out, "{rows} rows of dimension {dim}: the store was complete")?,
-                _ => writeln!(
-                    out,
-                    "{rows} rows of dimension {dim}; {embedded} in {seconds:.1} s ({rate:.1} rows/s)"
-                )?,
+            for (Store { name, .. }, extraction) in stores.iter().zip(extractions) {
+                let Extraction { rows, skipped, dim, embedded, seconds } = *extraction;
+                match embedded {
+                    0 if self.resume => {
+                        writeln!(out, "{rows} rows of dimension {dim}: the store was complete")?;
+                    }
+                    _ => writeln!(
+                        out,
+                        "{rows} rows of dimension {dim}; {embedded} in {seconds:.1} s ({:.1} rows/s)",
+                        rate(extraction)
+                    )?,
+                }
+                if skipped > 0 {
+                    let records = if skipped == 1 { "record" } else { "records" };
+                    writeln!(out, "{skipped} {records} skipped, see {name}/skipped.jsonl")?;
+                }
+                if !passed_over.is_empty() {
+                    writeln!(out, "passed over {passed_over}; see {name}/passed_over.json")?;
+                }
+                writeln!(out, "store: {name}")?;
             }
-            if skipped > 0 {
-                let records = if skipped == 1 { "record" } else { "records" };
-                writeln!(out, "{skipped} {records} skipped, see {store}/skipped.jsonl")?;
-            }
-            if !passed_over.is_empty() {
-                writeln!(out, "passed over {passed_over}; see {store}/passed_over.json")?;
-            }
-            writeln!(out, "store: {store}")
+            Ok(())
         })
     }
+}
+
+/// A store to write.
+struct Store {
+    layer: Layer,
+    /// Its folder or URL.
+    name: String,
+    output: Output,
+}
+
+impl Store {
+    fn folder(&self) -> (Layer, PathBuf) {
+        (self.layer, self.output.folder().to_owned())
+    }
+}
+
+/// The name of the store of a layer. One that begins with `-` would look like an option.
+fn layer_name(layer: Layer) -> String {
+    match layer {
+        Layer::Last => layer.to_string(),
+        Layer::FromEnd(n) => format!("minus-{n}"),
+    }
+}
+
+/// Rows per second.
+fn rate(extraction: &Extraction) -> f64 {
+    extraction.embedded as f64 / extraction.seconds.max(f64::MIN_POSITIVE)
 }
 
 pub(crate) fn run(command: &EncodeCommand) -> Result<(), CliError> {
@@ -205,9 +272,13 @@ fn batched(options: ExtractOptions, batch: Option<usize>) -> ExtractOptions {
 fn images(args: &ImagesArgs) -> Result<(), CliError> {
     let ImagesArgs { model, job, .. } = args;
     let columns = SourceOptions { image_root: args.image_root.clone(), ..job.source.options() };
-    let Some(out) = Output::new(&job.out, job.resume)? else { return job.report_complete() };
+    let stores = job.stores()?;
+    if stores.is_empty() {
+        return job.report_complete();
+    }
+    let layers: Vec<Layer> = stores.iter().map(|store| store.layer).collect();
     let base = batched(ExtractOptions::images(), args.batch);
-    let options = job.options(&args.input, &columns, &out, base)?;
+    let options = job.options(&args.input, &columns, &stores, base)?;
     let options = ExtractOptions { stop: stop_flag(), ..options };
     #[cfg(feature = "url")]
     let options = ExtractOptions {
@@ -222,23 +293,30 @@ fn images(args: &ImagesArgs) -> Result<(), CliError> {
     if job.dry_run
         && let Some(tower) = towers.first()
     {
-        let plan = (tower.provenance(), image_dim(tower)?);
+        let plan = (tower.provenance(), image_dims(tower, &layers)?);
         return job.print_plan(model, plan, source.as_ref(), &options);
     }
     let passed_over = source.passed_over()?;
     show_passed_over(&passed_over);
-    let extraction =
-        extract_images_on(&towers, source.as_ref(), out.folder(), &options, &mut EncodeProgress::new())?;
-    out.finish()?;
-    job.report(&extraction, &passed_over)
+    let folders: Vec<_> = stores.iter().map(Store::folder).collect();
+    let extractions =
+        extract_image_layers(&towers, source.as_ref(), &folders, &options, &mut EncodeProgress::new())?;
+    for store in &stores {
+        store.output.finish()?;
+    }
+    job.report(&stores, &extractions, &passed_over)
 }
 
 fn texts(args: &TextsArgs) -> Result<(), CliError> {
     let TextsArgs { model, job, .. } = args;
     let columns = SourceOptions { caption_columns: args.caption_column.clone(), ..job.source.options() };
-    let Some(out) = Output::new(&job.out, job.resume)? else { return job.report_complete() };
+    let stores = job.stores()?;
+    if stores.is_empty() {
+        return job.report_complete();
+    }
+    let layers: Vec<Layer> = stores.iter().map(|store| store.layer).collect();
     let base = batched(ExtractOptions::texts(), args.batch);
-    let options = job.options(&args.input, &columns, &out, base)?;
+    let options = job.options(&args.input, &columns, &stores, base)?;
     let options = ExtractOptions { stop: stop_flag(), ..options };
     let devices = model.device.open()?;
     let source = sources::captions(&args.input, &columns)?;
@@ -248,13 +326,16 @@ fn texts(args: &TextsArgs) -> Result<(), CliError> {
     if job.dry_run
         && let Some(tower) = towers.first()
     {
-        let plan = (tower.provenance(), text_dim(tower)?);
+        let plan = (tower.provenance(), text_dims(tower, &layers)?);
         return job.print_plan(model, plan, source.as_ref(), &options);
     }
     let passed_over = source.passed_over()?;
     show_passed_over(&passed_over);
-    let extraction =
-        extract_texts_on(&towers, source.as_ref(), out.folder(), &options, &mut EncodeProgress::new())?;
-    out.finish()?;
-    job.report(&extraction, &passed_over)
+    let folders: Vec<_> = stores.iter().map(Store::folder).collect();
+    let extractions =
+        extract_text_layers(&towers, source.as_ref(), &folders, &options, &mut EncodeProgress::new())?;
+    for store in &stores {
+        store.output.finish()?;
+    }
+    job.report(&stores, &extractions, &passed_over)
 }

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use bytesize::ByteSize;
-use sail_vl::core::{Provenance, RgbImage, TextTower, TowerError, VisionTower};
+use sail_vl::core::{Layer, Provenance, RgbImage, TextTower, TowerError, VisionTower};
 use sail_vl::data::source::PassedOver;
 use sail_vl::extract::ExtractOptions;
 use serde::Serialize;
@@ -23,6 +23,9 @@ pub(crate) struct Plan {
     /// Records of the part, an upper bound of the rows.
     records: u64,
     dim: usize,
+    /// The layers, if they were chosen, each with a store of its own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    layers: Vec<String>,
     dtype: String,
     /// Bytes of the features, an upper bound.
     bytes: u64,
@@ -34,7 +37,7 @@ pub(crate) struct Plan {
 impl Plan {
     pub(crate) fn new(
         provenance: Provenance,
-        dim: usize,
+        (layers, dims): (&[Layer], Vec<usize>),
         records: u64,
         options: &ExtractOptions,
         device: String,
@@ -47,9 +50,10 @@ impl Plan {
             provenance,
             source: options.source.clone(),
             records,
-            dim,
+            dim: dims.first().copied().unwrap_or_default(),
+            layers: layers.iter().map(Layer::to_string).collect(),
             dtype: options.dtype.to_string(),
-            bytes: records * (dim * options.dtype.size()) as u64,
+            bytes: records * (dims.iter().sum::<usize>() * options.dtype.size()) as u64,
             device,
             store: store.trim_end_matches('/').to_owned(),
             passed_over: PassedOver::default(),
@@ -74,22 +78,25 @@ impl Plan {
                 writeln!(out, "passed over {}", self.passed_over)?;
             }
             writeln!(out, "features    {} values in {} each", self.dim, self.dtype)?;
+            if !self.layers.is_empty() {
+                writeln!(out, "layers      {}", self.layers.join(", "))?;
+            }
             writeln!(out, "size        {}", ByteSize(self.bytes))?;
             writeln!(out, "store       {} (dry run: nothing was written)", self.store)
         })
     }
 }
 
-/// The dimension of a vision model's features, from a blank image.
-pub(crate) fn image_dim(tower: &VisionTower) -> Result<usize, CliError> {
+/// The dimensions of a vision model's features at these layers, from a blank image.
+pub(crate) fn image_dims(tower: &VisionTower, layers: &[Layer]) -> Result<Vec<usize>, CliError> {
     let image = RgbImage::new(BLANK_SIDE, BLANK_SIDE);
     let pixels = tower.preprocessor.preprocess(&image);
     let pixels = pixels.map_err(|source| TowerError::Input { row: 0, source })?;
-    Ok(tower.embed(&[pixels])?.dims()[1])
+    Ok(tower.embed_layers(&[pixels], layers)?.iter().map(|rows| rows.dims()[1]).collect())
 }
 
-/// The dimension of a text model's features, from one word.
-pub(crate) fn text_dim(tower: &TextTower) -> Result<usize, CliError> {
+/// The dimensions of a text model's features at these layers, from one word.
+pub(crate) fn text_dims(tower: &TextTower, layers: &[Layer]) -> Result<Vec<usize>, CliError> {
     let tokens = tower.tokenizer.tokenize("word").map_err(|source| TowerError::Input { row: 0, source })?;
-    Ok(tower.embed(&[tokens])?.dims()[1])
+    Ok(tower.embed_layers(&[tokens], layers, 1)?.iter().map(|rows| rows.dims()[1]).collect())
 }

@@ -27,6 +27,9 @@ Examples:
   Show the number of records and the size of the store, without writing it:
     sail encode images --model facebook/dinov2-base --input photos/ --out images --dry-run
 
+  Encode four layers in one pass, for a probe to select from:
+    sail encode images --model facebook/dinov2-base --input photos/ --layers last,-2,-4,-6 --out stores/dinov2
+
   Encode the second quarter of a data set, on the second of four machines:
     sail encode images --model models/dinov2 --input shards/ --part 2/4 --out part-2";
 

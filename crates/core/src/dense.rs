@@ -1,9 +1,11 @@
 //! Options of dense features.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::ConfigError;
 use crate::named::{Named, display_and_parse_by_name};
 
 /// The layer whose states are the features.
@@ -14,8 +16,31 @@ pub enum Layer {
     #[default]
     Last,
     /// The n-th states from the end, as `hidden_states[-n]` in transformers, without the final norm: 1 is the output of
-    /// the last block, 2 its input; a model of L blocks supports 1 to L + 1, where L + 1 are the embeddings.
+    /// the last block, 2 its input; a model of L blocks supports 1 to L + 1, where L + 1 are the embeddings. Written `-n`.
     FromEnd(usize),
+}
+
+impl fmt::Display for Layer {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Last => out.write_str("last"),
+            Self::FromEnd(n) => write!(out, "-{n}"),
+        }
+    }
+}
+
+impl FromStr for Layer {
+    type Err = ConfigError;
+
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        let from_end = || text.strip_prefix('-')?.parse().ok().filter(|n| *n > 0).map(Self::FromEnd);
+        let layer = if text == "last" { Some(Self::Last) } else { from_end() };
+        layer.ok_or_else(|| ConfigError {
+            field: "layer".to_owned(),
+            found: format!("`{text}`"),
+            expected: "`last`, or `-N` for the n-th states from the end".to_owned(),
+        })
+    }
 }
 
 /// The attention of the block that computes the features.
@@ -68,7 +93,7 @@ impl fmt::Display for DenseOptions {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.layer {
             Layer::Last => out.write_str("the last layer")?,
-            Layer::FromEnd(n) => write!(out, "layer -{n}")?,
+            layer => write!(out, "layer {layer}")?,
         }
         out.write_str(match self.attention {
             Attention::Standard => " with standard attention",

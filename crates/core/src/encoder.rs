@@ -3,7 +3,7 @@
 use burn::tensor::{Bool, Device, Int, Tensor};
 use sail_support::cpu::concurrent_map;
 
-use crate::{DenseOptions, TowerError};
+use crate::{DenseOptions, Layer, TowerError};
 
 /// Patch tokens of a batch of images with their grid.
 #[derive(Debug, Clone)]
@@ -77,6 +77,14 @@ pub enum EncodeError {
         /// The id of the end token.
         token: i64,
     },
+    /// The text model has no states of this layer.
+    #[error("unsupported layer {requested}, expected {expected}")]
+    Layer {
+        /// The requested layer.
+        requested: Layer,
+        /// The supported ones.
+        expected: String,
+    },
     /// Weights that are read while encoding cannot be read any more.
     #[error("the weights of the model cannot be read: {reason}")]
     Weights {
@@ -126,6 +134,20 @@ pub trait ImageEncoder: Send + Sync {
         Err(EncodeError::Dense { requested: options, expected })
     }
 
+    /// Encodes preprocessed images and returns the features of several layers: those of
+    /// [`encode_dense`](Self::encode_dense) for each. The blocks are run once if the implementation supports it.
+    ///
+    /// # Shapes
+    /// - pixels: as for [`encode_images`](Self::encode_images)
+    /// - result: as many as `layers`, in that order
+    ///
+    /// # Errors
+    /// As [`encode_dense`](Self::encode_dense).
+    fn encode_layers(&self, pixels: Tensor<4>, layers: &[Layer]) -> Result<Vec<ImageFeatures>, EncodeError> {
+        let options = |layer: &Layer| DenseOptions { layer: *layer, ..DenseOptions::default() };
+        layers.iter().map(|layer| self.encode_dense(pixels.clone(), options(layer))).collect()
+    }
+
     /// Returns how many images the encoder should be given at once, if more than a usual batch: an encoder that reads its
     /// weights for every call is faster with many.
     fn preferred_rows(&self) -> Option<usize> {
@@ -144,20 +166,45 @@ pub trait TextEncoder: Send + Sync {
     /// Returns [`EncodeError`] if a text is longer than the model supports.
     fn encode_texts(&self, tokens: TokenBatch) -> Result<TextFeatures, EncodeError>;
 
-    /// Encodes several batches and reduces the features of each with `pool`.
+    /// Encodes tokenized texts and returns the features of several layers. Layers other than the last have no pooled output
+    /// of the model's own.
     ///
-    /// The default implementation calls [`encode_texts`](Self::encode_texts) for every batch, for several at a time if
-    /// `device` is the CPU. An encoder whose weights do not fit into memory reads each part of them once for all batches.
+    /// The default implementation supports the last layer only.
+    ///
+    /// # Shapes
+    /// - result: as many as `layers`, in that order
     ///
     /// # Errors
-    /// As [`encode_texts`](Self::encode_texts), and those of `pool`.
-    fn embed_batches(
+    /// Returns [`EncodeError::Layer`] for an unsupported layer, and the errors of [`encode_texts`](Self::encode_texts).
+    fn encode_layers(&self, tokens: TokenBatch, layers: &[Layer]) -> Result<Vec<TextFeatures>, EncodeError> {
+        let of_layer = |layer: &Layer| match layer {
+            Layer::Last => self.encode_texts(tokens.clone()),
+            requested => Err(EncodeError::Layer { requested: *requested, expected: Layer::Last.to_string() }),
+        };
+        layers.iter().map(of_layer).collect()
+    }
+
+    /// Encodes several batches and reduces the features of each layer with `pool`.
+    ///
+    /// The default implementation calls [`encode_layers`](Self::encode_layers) for every batch, for several at a time if
+    /// `device` is the CPU. An encoder whose weights do not fit into memory reads each part of them once for all batches.
+    ///
+    /// # Shapes
+    /// - result: for each batch, one matrix per layer
+    ///
+    /// # Errors
+    /// As [`encode_layers`](Self::encode_layers), and those of `pool`.
+    fn embed_layers(
         &self,
         batches: &[TokenBatch],
+        layers: &[Layer],
         device: &Device,
         pool: &(dyn Fn(TextFeatures) -> Result<Tensor<2>, TowerError> + Sync),
-    ) -> Result<Vec<Tensor<2>>, TowerError> {
-        concurrent_map(device, batches, |batch| pool(self.encode_texts(batch.clone())?))
+    ) -> Result<Vec<Vec<Tensor<2>>>, TowerError> {
+        concurrent_map(device, batches, |batch| {
+            let features = self.encode_layers(batch.clone(), layers)?;
+            features.into_iter().map(pool).collect()
+        })
     }
 
     /// Returns how many texts the encoder should be given at once, if more than a usual batch: an encoder that reads its

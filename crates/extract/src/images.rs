@@ -2,9 +2,9 @@
 
 use std::io::Read;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use sail_core::{Modality, Pixels, VisionTower};
+use sail_core::{Layer, Modality, Pixels, VisionTower};
 use sail_data::source::{ImageData, PassedOver, Record, RecordSource, Records};
 use sail_data::{DataError, DecodeLimits, decode_image};
 use sail_support::read_bounded;
@@ -14,7 +14,7 @@ use crate::error::ExtractError;
 use crate::observer::Observer;
 use crate::options::ExtractOptions;
 use crate::prepare::Ahead;
-use crate::run::{Extraction, Fetch, Task, common, run};
+use crate::run::{Extraction, Fetch, Task, check_layers, common, run, single};
 use crate::urls::UrlFetch;
 
 /// Embeds every image of a source into a store in the folder `out`.
@@ -30,7 +30,7 @@ use crate::urls::UrlFetch;
 ///
 /// # Examples
 /// ```no_run
-/// use std::path::Path;
+/// use std::path::{Path, PathBuf};
 /// use sail_core::VisionTower;
 /// use sail_data::source::{ImageData, RecordSource};
 /// use sail_extract::{Event, ExtractError, ExtractOptions, extract_images};
@@ -69,21 +69,40 @@ pub fn extract_images_on(
     options: &ExtractOptions,
     observer: &mut dyn Observer,
 ) -> Result<Extraction, ExtractError> {
-    let (tower, provenance) = common(towers, VisionTower::provenance)?;
+    let stores = [(Layer::Last, out.to_owned())];
+    single(extract_image_layers(towers, source, &stores, options, observer)?)
+}
+
+/// Embeds every image of a source by the states of several layers, each into a store of its own, in one pass of the model.
+///
+/// Every store is that of [`extract_images`] with the tower [at its layer](VisionTower::at_layer). Which layer aligns best with
+/// texts is a question for a probe.
+///
+/// # Errors
+/// Those of [`extract_images_on`]; [`ExtractError::Config`] if there is no layer or one twice.
+pub fn extract_image_layers(
+    towers: &[VisionTower],
+    source: &dyn RecordSource<ImageData>,
+    stores: &[(Layer, PathBuf)],
+    options: &ExtractOptions,
+    observer: &mut dyn Observer,
+) -> Result<Vec<Extraction>, ExtractError> {
+    let (layers, outs) = check_layers(stores)?;
+    let (tower, _) = common(towers, VisionTower::provenance)?;
     let fetch = options.urls.as_ref().map(|urls| {
         let ahead = Ahead { threads: urls.at_once, chunk: 1, records: FETCHED_PER_THREAD * urls.at_once };
         (ahead, move |input: Input| input.fetch(urls))
     });
     let task = Task {
         modality: Modality::Image,
-        provenance,
+        provenances: layers.iter().map(|layer| tower.at_layer(*layer).provenance()).collect(),
         chunk: 1,
         fetch: fetch.as_ref().map(|(ahead, fetch)| Fetch { ahead, fetch }),
         prepare: &|input| prepare(tower, input),
         towers: towers.len(),
-        embed: &|index, images| embed::images(&towers[index], images),
+        embed: &|index, images| embed::images(&towers[index], images, &layers),
     };
-    run(&task, &Inputs(source), out, options, observer)
+    run(&task, &Inputs(source), &outs, options, observer)
 }
 
 /// Images that are fetched ahead per thread that fetches: a slow server holds up the others only after these.

@@ -1,21 +1,21 @@
 //! The extraction of any kind of records.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use sail_core::{FeatureSource, Modality, Progress, Provenance, TowerError};
+use sail_core::{Layer, Modality, Progress, Provenance, TowerError, ensure};
 use sail_data::source::{Record, RecordSource};
-use sail_data::{DataError, EmbeddingStore, StoreConfig, StoreWriter};
+use sail_data::{DataError, StoreWriter};
 use sail_support::KeyTable;
 
 use crate::error::ExtractError;
-use crate::folder;
 use crate::job::Job;
 use crate::observer::{Event, Observer};
 use crate::options::ExtractOptions;
+use crate::output::{Finished, Opened, Output};
 use crate::prepare::{Ahead, Prepared, prepare_ahead, prepare_records};
-use crate::skipped::{SKIPPED, SkipLog, Skipped};
+use crate::skipped::Skipped;
 
 /// The result of an extraction.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -35,7 +35,8 @@ pub struct Extraction {
 /// The differences between images and texts.
 pub(crate) struct Task<'a, T, P> {
     pub(crate) modality: Modality,
-    pub(crate) provenance: Provenance,
+    /// The provenance of each store.
+    pub(crate) provenances: Vec<Provenance>,
     /// Number of records that a thread preprocesses at once.
     pub(crate) chunk: usize,
     /// What is done ahead of the preprocessing, on other threads.
@@ -44,8 +45,8 @@ pub(crate) struct Task<'a, T, P> {
     pub(crate) prepare: &'a (dyn Fn(T) -> Result<P, String> + Sync),
     /// Number of towers, each on a device of its own.
     pub(crate) towers: usize,
-    /// Embeds inputs with the tower of this index, with one row per input.
-    pub(crate) embed: &'a (dyn Fn(usize, Vec<P>) -> Result<Rows, TowerError> + Sync),
+    /// Embeds inputs with the tower of this index, with one row per input for each store.
+    pub(crate) embed: &'a (dyn Fn(usize, Vec<P>) -> Result<Vec<Rows>, TowerError> + Sync),
 }
 
 /// The rows of a block.
@@ -70,54 +71,68 @@ pub(crate) fn common<T>(
     }
 }
 
+/// Returns the layers and folders of several stores, which must be of different layers.
+pub(crate) fn check_layers(stores: &[(Layer, PathBuf)]) -> Result<(Vec<Layer>, Vec<PathBuf>), ExtractError> {
+    ensure(!stores.is_empty(), "layers", "none", "at least one")?;
+    for (index, (layer, _)) in stores.iter().enumerate() {
+        let is_new = stores[..index].iter().all(|(other, _)| other != layer);
+        ensure(is_new, "layers", format_args!("`{layer}` twice"), "each layer once")?;
+    }
+    Ok(stores.iter().cloned().unzip())
+}
+
+/// Returns the only one of the results.
+pub(crate) fn single(extractions: Vec<Extraction>) -> Result<Extraction, ExtractError> {
+    let single = ensure(extractions.len() == 1, "stores", extractions.len(), "one");
+    Ok(single.map(|()| extractions[0])?)
+}
+
+/// Embeds the records of a source into one store per folder.
 pub(crate) fn run<T: Send, P: Send>(
     task: &Task<'_, T, P>,
     source: &dyn RecordSource<T>,
-    out: &Path,
+    outs: &[PathBuf],
     options: &ExtractOptions,
     observer: &mut dyn Observer,
-) -> Result<Extraction, ExtractError> {
+) -> Result<Vec<Extraction>, ExtractError> {
     let begun = Instant::now();
-    let _span = tracing::info_span!("extract", modality = %task.modality, out = %out.display()).entered();
-    options.check_output(out)?;
+    let shown: Vec<_> = outs.iter().map(|out| out.display().to_string()).collect();
+    let _span = tracing::info_span!("extract", modality = %task.modality, out = shown.join(", ")).entered();
+    for out in outs {
+        options.check_output(out)?;
+    }
     let count = source.count().map_err(ExtractError::Source)?;
     let records = options.limit.map_or(count, |limit| limit.min(count));
-    let job = Job::new(task.modality, task.provenance.clone(), records, options);
     let passed_over = source.passed_over().map_err(ExtractError::Source)?;
     if records == 0 {
         return Err(ExtractError::NoRecords { passed_over });
     }
-    if job.range().is_empty() {
-        let (part, block, blocks) = (options.part, options.block, records.div_ceil(job.block));
-        return Err(ExtractError::EmptyPart { part, records, blocks, block });
+    let mut stores = Vec::with_capacity(outs.len());
+    for (out, provenance) in outs.iter().zip(&task.provenances) {
+        let job = Job::new(task.modality, provenance.clone(), records, options);
+        if job.range().is_empty() {
+            let (part, block, blocks) = (options.part, options.block, records.div_ceil(job.block));
+            return Err(ExtractError::EmptyPart { part, records, blocks, block });
+        }
+        stores.push(Output::open(out, job, options, &passed_over)?);
     }
-    let continues = options.continues(out);
-    let mut skips = match continues {
-        true => folder::resume(out, &job)?,
-        false => folder::create(out, &job, options, &passed_over)?,
+    let finish = |finished: Vec<Finished>| {
+        let seconds = begun.elapsed().as_secs_f64();
+        let extraction =
+            |Finished { rows, skipped, dim, embedded }| Extraction { rows, skipped, dim, embedded, seconds };
+        finished.into_iter().map(extraction).collect()
     };
-    let writer = match continues {
-        false => None,
-        true => match StoreWriter::reopen(out, job.rows_per_shard) {
-            Ok(writer) => Some(writer),
-            // There are no rows yet.
-            Err(DataError::NotAStore { .. }) => None,
-            // The store is complete.
-            Err(DataError::Exists { .. }) => {
-                let store = EmbeddingStore::open(out)?;
-                let (rows, dim) = (store.rows() as u64, store.dim());
-                let skipped = skips.count()?;
-                let done = rows + skipped;
+    let mut session = match Session::open(stores, options)? {
+        Ok(session) => session,
+        Err(finished) => {
+            if let Some(store) = finished.first() {
+                let done = store.rows + store.skipped;
                 observer.observe(progress(done, done));
-                let seconds = begun.elapsed().as_secs_f64();
-                return Ok(Extraction { rows, skipped, dim, embedded: 0, seconds });
             }
-            Err(error) => return Err(error.into()),
-        },
+            return Ok(finish(finished));
+        }
     };
-    let mut session = Session::open(out, job, skips, writer, options)?;
     session.check_source(source)?;
-    let before = session.rows();
     observer.observe(progress(session.done(), session.records()));
     let ahead = Ahead {
         threads: options.threads,
@@ -154,10 +169,7 @@ pub(crate) fn run<T: Send, P: Send>(
             prepare_records(|| Ok(records), &ahead, task.prepare, consume)
         }),
     }?;
-    let (rows, skipped) = (session.rows(), session.skips.lines());
-    let dim = session.finish()?;
-    let seconds = begun.elapsed().as_secs_f64();
-    Ok(Extraction { rows, skipped, dim, embedded: rows - before, seconds })
+    session.finish().map(finish)
 }
 
 fn progress(done: u64, total: u64) -> Event<'static> {
@@ -165,16 +177,16 @@ fn progress(done: u64, total: u64) -> Event<'static> {
 }
 
 /// A block of records whose usable ones are embedded.
-struct Block {
+pub(crate) struct Block {
     /// The position after it.
-    next: u64,
+    pub(crate) next: u64,
     /// The keys of the usable records.
-    keys: Vec<String>,
-    skipped: Vec<Skipped>,
+    pub(crate) keys: Vec<String>,
+    pub(crate) skipped: Vec<Skipped>,
 }
 
 /// Embeds the inputs of several blocks at once, each with a tower of its own.
-fn embed_all<T, P: Send>(task: &Task<'_, T, P>, inputs: Vec<Vec<P>>) -> Vec<Result<Rows, TowerError>> {
+fn embed_all<T, P: Send>(task: &Task<'_, T, P>, inputs: Vec<Vec<P>>) -> Vec<Result<Vec<Rows>, TowerError>> {
     let embed = |(tower, inputs): (usize, Vec<P>)| match inputs.is_empty() {
         true => Ok(Vec::new()),
         false => (task.embed)(tower, inputs),
@@ -192,70 +204,62 @@ fn embed_all<T, P: Send>(task: &Task<'_, T, P>, inputs: Vec<Vec<P>>) -> Vec<Resu
     })
 }
 
-/// An extraction in progress.
+/// An extraction in progress: the stores that are not finished, of which some may be ahead of others after a kill.
 struct Session<'a> {
-    out: PathBuf,
-    job: Job,
+    stores: Vec<Opened>,
     options: &'a ExtractOptions,
-    skips: SkipLog,
-    /// Created with the first row, which has the embedding dimension.
-    writer: Option<StoreWriter>,
     /// The keys of the rows so far, if they must be unique.
     keys: Option<KeyTable<()>>,
     start: u64,
+    /// That of the store that is behind all others.
     position: u64,
     end: u64,
     saved: Instant,
 }
 
+/// The store that is behind all others, if one is unfinished.
+fn hindmost(stores: &[Opened]) -> Option<&Output> {
+    let unfinished = stores.iter().filter_map(|store| match store {
+        Opened::Unfinished(output) => Some(output.as_ref()),
+        Opened::Finished(_) => None,
+    });
+    unfinished.min_by_key(|output| output.position)
+}
+
 impl<'a> Session<'a> {
-    /// Continues at the position of the writer.
+    /// Continues the stores, or returns all if they are finished.
     fn open(
-        out: &Path,
-        job: Job,
-        mut skips: SkipLog,
-        writer: Option<StoreWriter>,
+        stores: Vec<Opened>,
         options: &'a ExtractOptions,
-    ) -> Result<Self, ExtractError> {
-        let range = job.range();
-        let position = writer.as_ref().map_or(range.start, StoreWriter::position);
-        let rows = writer.as_ref().map_or(0, StoreWriter::rows) as u64;
-        // Every record has a row or a line.
-        let lines = position.checked_sub(range.start).and_then(|done| done.checked_sub(rows));
-        let Some(lines) = lines.filter(|_| position <= range.end) else {
-            let reason =
-                format!("{rows} rows at position {position} are inconsistent with the range {range:?}");
-            return Err(ExtractError::Damaged { path: out.join("partial.json"), reason });
+    ) -> Result<Result<Self, Vec<Finished>>, ExtractError> {
+        let Some(output) = hindmost(&stores) else {
+            let finished = stores.into_iter().filter_map(|store| match store {
+                Opened::Finished(finished) => Some(finished),
+                Opened::Unfinished(_) => None,
+            });
+            return Ok(Err(finished.collect()));
         };
-        skips.keep(lines)?;
-        let keys = match job.modality {
+        let (range, position) = (output.job.range(), output.position);
+        let keys = match output.job.modality {
             Modality::Image => {
                 let records = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
                 let mut keys = KeyTable::with_capacity(records);
-                for key in writer.iter().flat_map(StoreWriter::resumed_keys) {
+                for key in output.writer.iter().flat_map(StoreWriter::resumed_keys) {
                     keys.insert_key(&key.map_err(DataError::from)?, ());
                 }
                 Some(keys)
             }
             Modality::Text => None,
         };
-        let (out, saved) = (out.to_owned(), Instant::now());
-        Ok(Self {
-            out,
-            job,
-            options,
-            skips,
-            writer,
-            keys,
-            start: range.start,
-            position,
-            end: range.end,
-            saved,
-        })
+        let saved = Instant::now();
+        Ok(Ok(Self { stores, options, keys, start: range.start, position, end: range.end, saved }))
     }
 
-    fn rows(&self) -> u64 {
-        self.writer.as_ref().map_or(0, StoreWriter::rows) as u64
+    fn outputs(&mut self) -> impl Iterator<Item = &mut Output> {
+        self.stores.iter_mut().filter_map(|store| match store {
+            Opened::Unfinished(output) => Some(output.as_mut()),
+            Opened::Finished(_) => None,
+        })
     }
 
     fn done(&self) -> u64 {
@@ -268,23 +272,21 @@ impl<'a> Session<'a> {
 
     /// Checks that the record before the position has the key of the last row or the last skipped record.
     fn check_source<T>(&self, source: &dyn RecordSource<T>) -> Result<(), ExtractError> {
-        if self.position == self.start {
+        let Some(output) = hindmost(&self.stores).filter(|_| self.position > self.start) else {
             return Ok(());
-        }
+        };
         let position = self.position - 1;
         let mut records = source.records(position..self.position).map_err(ExtractError::Source)?;
         let found = records.next().transpose().map_err(ExtractError::Source)?.map(|record| record.key);
-        let row = self.writer.as_ref().and_then(|writer| writer.resumed_keys().next_back());
-        let row = row.transpose().map_err(DataError::from)?;
-        let line = self.skips.last().map(|skipped| skipped.key.as_str());
-        if found.is_some() && (found.as_deref() == row.as_deref() || found.as_deref() == line) {
+        let known = output.last_keys()?;
+        if found.is_some() && known.contains(&found) {
             return Ok(());
         }
-        let known = [row.as_deref(), line].into_iter().flatten().map(|key| format!("`{key}`"));
+        let known: Vec<_> = known.into_iter().flatten().map(|key| format!("`{key}`")).collect();
         Err(ExtractError::SourceChanged {
             position,
             found: found.map_or("missing".to_owned(), |key| format!("`{key}`")),
-            expected: known.collect::<Vec<_>>().join(" or "),
+            expected: known.join(" or "),
         })
     }
 
@@ -308,7 +310,8 @@ impl<'a> Session<'a> {
             self.record(block, rows, observer)?;
         }
         let due = self.saved.elapsed() >= self.options.checkpoint_every;
-        if due || self.writer.as_ref().is_some_and(StoreWriter::full) { self.save() } else { Ok(()) }
+        let is_full = |output: &mut Output| output.writer.as_ref().is_some_and(StoreWriter::full);
+        if due || self.outputs().any(is_full) { self.save() } else { Ok(()) }
     }
 
     /// Returns a block from `position` on and the inputs of its usable records.
@@ -334,79 +337,51 @@ impl<'a> Session<'a> {
         Ok((Block { next, keys, skipped }, inputs))
     }
 
-    /// Appends the rows of a block and the lines of its skipped records.
+    /// Appends the rows of a block to every store that does not have them.
     fn record(
         &mut self,
-        Block { next, keys, skipped }: Block,
-        rows: Result<Rows, TowerError>,
+        block: Block,
+        rows: Result<Vec<Rows>, TowerError>,
         observer: &mut dyn Observer,
     ) -> Result<(), ExtractError> {
-        if let (Some(first), Some(last)) = (keys.first(), keys.last()) {
-            let rows = rows.as_ref().map_err(|source| ExtractError::Tower {
-                first: first.clone(),
-                last: last.clone(),
-                source: source.clone(),
-            })?;
-            if rows.len() != keys.len() {
-                let (found, expected) = (rows.len(), keys.len());
-                return Err(ExtractError::RowCount { first: first.clone(), found, expected });
+        let mut rows = rows.map(Vec::into_iter);
+        for store in &mut self.stores {
+            let rows = match &mut rows {
+                Ok(rows) => Ok(rows.next().unwrap_or_default()),
+                Err(error) => Err(error.clone()),
+            };
+            if let Opened::Unfinished(output) = store {
+                output.record(&block, rows)?;
             }
         }
-        self.skips.add(&skipped)?;
-        self.append(keys.into_iter().zip(rows.unwrap_or_default()).collect(), next)?;
-        self.position = next;
-        skipped.iter().for_each(|skipped| observer.observe(Event::Skipped(skipped)));
+        self.position = block.next;
+        block.skipped.iter().for_each(|skipped| observer.observe(Event::Skipped(skipped)));
         observer.observe(progress(self.done(), self.records()));
         Ok(())
     }
 
-    /// Appends the rows of a block to the store, which is created with the first one.
-    fn append(&mut self, rows: Vec<(String, Vec<f32>)>, position: u64) -> Result<(), ExtractError> {
-        let writer = match (&mut self.writer, rows.first()) {
-            (Some(writer), _) => writer,
-            (none, Some((_, row))) => {
-                let config = StoreConfig {
-                    dtype: self.job.dtype,
-                    rows_per_shard: self.job.rows_per_shard,
-                    ..StoreConfig::new(self.job.modality, self.job.provenance.clone(), row.len())
-                };
-                none.insert(StoreWriter::create_beside(&self.out, config)?)
-            }
-            (None, None) => return Ok(()),
-        };
-        Ok(writer.append(&rows, position)?)
-    }
-
-    /// Saves the work so far: the skipped records before the state that counts them.
+    /// Saves the work so far.
     fn save(&mut self) -> Result<(), ExtractError> {
-        self.skips.sync()?;
-        if let Some(writer) = &mut self.writer {
-            writer.save()?;
+        for output in self.outputs() {
+            output.save()?;
         }
         self.saved = Instant::now();
         Ok(())
     }
 
-    /// Completes the store and returns the embedding dimension.
-    fn finish(mut self) -> Result<usize, ExtractError> {
+    /// Completes the stores.
+    fn finish(self) -> Result<Vec<Finished>, ExtractError> {
         if self.position < self.end {
             return Err(ExtractError::SourceChanged {
                 position: self.position,
                 found: "missing".to_owned(),
-                expected: format!("one of the {} records that were counted", self.job.records),
+                expected: format!("one of the {} records that were counted", self.records()),
             });
         }
-        self.skips.sync()?;
-        match self.writer {
-            Some(writer) => {
-                let dim = writer.dim();
-                writer.close()?;
-                Ok(dim)
-            }
-            None => {
-                let records = self.end - self.start;
-                Err(ExtractError::AllSkipped { records, path: self.out.join(SKIPPED) })
-            }
-        }
+        let finish = |store| match store {
+            Opened::Unfinished(output) => output.finish(),
+            Opened::Finished(finished) => Ok(finished),
+        };
+        self.stores.into_iter().map(finish).collect()
     }
 }

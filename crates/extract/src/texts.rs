@@ -1,15 +1,15 @@
 //! Extraction of captions.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use sail_core::{Modality, TextTower, TokenIds};
+use sail_core::{Layer, Modality, TextTower, TokenIds};
 use sail_data::source::RecordSource;
 
 use crate::embed;
 use crate::error::ExtractError;
 use crate::observer::Observer;
 use crate::options::ExtractOptions;
-use crate::run::{Extraction, Task, common, run};
+use crate::run::{Extraction, Task, check_layers, common, run, single};
 
 /// Longer texts are not captions, and tokenizing them is slow.
 const MAX_BYTES: usize = 1 << 20;
@@ -46,17 +46,38 @@ pub fn extract_texts_on(
     options: &ExtractOptions,
     observer: &mut dyn Observer,
 ) -> Result<Extraction, ExtractError> {
-    let (tower, provenance) = common(towers, TextTower::provenance)?;
+    let stores = [(Layer::Last, out.to_owned())];
+    single(extract_text_layers(towers, source, &stores, options, observer)?)
+}
+
+/// Embeds every caption of a source by the states of several layers, each into a store of its own, in one pass of the model.
+///
+/// Every store is that of [`extract_texts`] with the tower [at its layer](TextTower::at_layer).
+///
+/// # Errors
+/// Those of [`extract_texts_on`]; [`ExtractError::Config`] if there is no layer or one twice.
+pub fn extract_text_layers(
+    towers: &[TextTower],
+    source: &dyn RecordSource<String>,
+    stores: &[(Layer, PathBuf)],
+    options: &ExtractOptions,
+    observer: &mut dyn Observer,
+) -> Result<Vec<Extraction>, ExtractError> {
+    let (layers, outs) = check_layers(stores)?;
+    let (tower, _) = common(towers, TextTower::provenance)?;
     let task = Task {
         modality: Modality::Text,
-        provenance,
+        provenances: layers.iter().map(|layer| tower.at_layer(*layer).provenance()).collect(),
         fetch: None,
         chunk: CHUNK,
         prepare: &|text: String| prepare(tower, &text),
         towers: towers.len(),
-        embed: &|index, texts: Vec<TokenIds>| Ok(embed::rows(towers[index].embed(&texts)?)),
+        embed: &|index, texts: Vec<TokenIds>| {
+            let rows = towers[index].embed_layers(&texts, &layers, usize::MAX)?;
+            Ok(rows.into_iter().map(embed::rows).collect())
+        },
     };
-    run(&task, source, out, options, observer)
+    run(&task, source, &outs, options, observer)
 }
 
 fn prepare(tower: &TextTower, text: &str) -> Result<TokenIds, String> {

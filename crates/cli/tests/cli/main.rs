@@ -15,6 +15,7 @@ mod fit;
 mod head;
 mod holdout;
 mod lab;
+mod layers;
 mod messy;
 mod models;
 mod options;

@@ -36,8 +36,8 @@ impl Provenance {
     ///
     /// Equal hashes of the weights make the same model and different hashes another, whatever the names: a model of the hub
     /// and a local copy of its files are the same. Names and revisions are compared if a hash is unknown; a name without an
-    /// organization, that of a folder, is that of a model of any. Modules and prompts belong to the pooling: where both
-    /// poolings are known, no prompt differs from a prompt. Where both precisions are known, weights that are quantized differ
+    /// organization, that of a folder, is that of a model of any. Layers, modules and prompts belong to the pooling:
+    /// where both poolings are known, no prompt differs from a prompt, and no layer is the last. Where both precisions are known, weights that are quantized differ
     /// from those that are not.
     ///
     /// # Examples
@@ -88,6 +88,12 @@ impl Provenance {
                 let [found, expected] = [others, own].map(|pooling| format!("`{pooling}`"));
                 let remedy = "encode with the same pooling";
                 return Some(Contradiction { field: "pooling", found, expected, remedy });
+            }
+            let [own, others] = [self, found].map(|provenance| provenance.layer.unwrap_or_default());
+            if own != others {
+                let [found, expected] = [others, own].map(|layer| layer.to_string());
+                let remedy = "encode the same layer";
+                return Some(Contradiction { field: "layer", found, expected, remedy });
             }
             if self.modules != found.modules {
                 let [found, expected] = [&found.modules, &self.modules].map(|modules| shown(modules));

@@ -10,7 +10,7 @@ use serde_json::Value;
 pub use contradiction::Contradiction;
 pub use processor::Processor;
 
-use crate::{Dtype, Quantization};
+use crate::{Dtype, Layer, Quantization};
 
 /// The modality that features describe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,8 +61,8 @@ impl std::fmt::Display for Prompt {
 /// A head records the provenance of the features it was trained on, because the features of another backbone are
 /// incompatible even if they have the same dimension. A tower with the same settings can be built from it.
 ///
-/// Version 1 of the formats of stores and heads had a line of text in the place of the [`Processor`], and no modules,
-/// prompt, precision and quantization. It is still read.
+/// Version 1 of the formats of stores and heads had a line of text in the place of the [`Processor`], and no layer,
+/// modules, prompt, precision and quantization. It is still read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Provenance {
@@ -80,6 +80,9 @@ pub struct Provenance {
     /// Name of the pooling; several that are concatenated are joined with `+`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pooling: Option<String>,
+    /// The layer whose states are pooled; the last if unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layer: Option<Layer>,
     /// What the model applies after the pooling, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub modules: Vec<Value>,
@@ -103,6 +106,7 @@ impl Provenance {
             weights_sha256: None,
             processor: None,
             pooling: None,
+            layer: None,
             modules: Vec::new(),
             prompt: None,
             precision: None,
@@ -113,6 +117,7 @@ impl Provenance {
     /// Returns the version of the format of stores and heads that can hold this provenance, 1 or 2.
     pub fn version(&self) -> u32 {
         let is_flat = self.processor.is_none()
+            && self.layer.is_none()
             && self.modules.is_empty()
             && self.prompt.is_none()
             && self.precision.is_none()
@@ -129,6 +134,7 @@ impl Provenance {
             ("weights", self.weights_sha256.clone()),
             ("input", self.processor.as_ref().map(Processor::to_string)),
             ("pooling", self.pooling.clone()),
+            ("layer", self.layer.map(|layer| layer.to_string())),
             ("modules", (!modules.is_empty()).then(|| modules.join(", "))),
             ("prompt", self.prompt.as_ref().map(Prompt::to_string)),
             ("precision", self.precision.map(|dtype| dtype.to_string())),

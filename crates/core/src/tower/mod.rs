@@ -1,6 +1,7 @@
 //! Towers: a frozen backbone with everything needed to turn raw input into embeddings.
 
 mod error;
+mod layer;
 mod padding;
 mod text;
 mod vision;

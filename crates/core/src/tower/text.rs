@@ -7,8 +7,12 @@ use sail_support::cpu::is_cpu;
 use sail_support::length_batches;
 
 use super::TowerError;
+use super::layer::AtLayer;
 use super::padding::pad;
-use crate::{Named, Provenance, TextEncoder, TextFeatures, TextPooling, TokenBatch, TokenIds, Tokenizer};
+use crate::{
+    EncodeError, Layer, Named, Provenance, TextEncoder, TextFeatures, TextPooling, TokenBatch, TokenIds,
+    Tokenizer,
+};
 
 /// Maximum texts and padded tokens of a micro-batch on the CPU: enough rows for the matrix products, few enough that the
 /// states stay in the caches and a few captions occupy all cores.
@@ -71,6 +75,24 @@ impl TextTower {
     /// # Errors
     /// As [`embed`](Self::embed).
     pub fn embed_bounded(&self, texts: &[TokenIds], max_rows: usize) -> Result<Tensor<2>, TowerError> {
+        let mut rows = self.embed_layers(texts, &[Layer::Last], max_rows)?;
+        rows.pop().ok_or_else(|| no_features(Layer::Last))
+    }
+
+    /// Embeds tokenized texts by the states of several layers, as [`embed_bounded`](Self::embed_bounded) does by those of
+    /// the last. The model runs once.
+    ///
+    /// # Shapes
+    /// - result: `[texts.len(), dim]`, `f32`, for each layer
+    ///
+    /// # Errors
+    /// As [`embed`](Self::embed), and [`TowerError::Encode`] for a layer that the model does not have.
+    pub fn embed_layers(
+        &self,
+        texts: &[TokenIds],
+        layers: &[Layer],
+        max_rows: usize,
+    ) -> Result<Vec<Tensor<2>>, TowerError> {
         let lengths: Vec<usize> = texts.iter().map(|text| text.0.len()).collect();
         let [rows, tokens] = if is_cpu(&self.device) { CPU_BATCH } else { GPU_BATCH };
         let mut batches = length_batches(&lengths, rows.min(max_rows), tokens);
@@ -79,13 +101,28 @@ impl TextTower {
         }
         let tokens: Vec<_> = batches.iter().map(|batch| self.batch(texts, batch)).collect();
         let pool = |features: TextFeatures| Ok(self.pooling.pool(&features)?);
-        let rows = self.encoder.embed_batches(&tokens, &self.device, &pool)?;
+        let rows = self.encoder.embed_layers(&tokens, layers, &self.device, &pool)?;
+        let mut by_layer = vec![Vec::with_capacity(rows.len()); layers.len()];
+        for batch in rows {
+            by_layer.iter_mut().zip(batch).for_each(|(layer, rows)| layer.push(rows));
+        }
         let mut order = vec![0_i64; texts.len()];
         for (row, index) in batches.concat().into_iter().enumerate() {
             order[index] = row as i64;
         }
         let order = TensorData::new(order, [texts.len()]);
-        Ok(Tensor::cat(rows, 0).select(0, Tensor::<1, Int>::from_data(order, &self.device)))
+        let order = Tensor::<1, Int>::from_data(order, &self.device);
+        Ok(by_layer.into_iter().map(|rows| Tensor::cat(rows, 0).select(0, order.clone())).collect())
+    }
+
+    /// Returns the tower whose embeddings are of the states of a layer.
+    pub fn at_layer(&self, layer: Layer) -> Self {
+        let mut tower = self.clone();
+        if layer != Layer::Last {
+            tower.model.layer = Some(layer);
+            tower.encoder = Arc::new(AtLayer { encoder: tower.encoder, layer });
+        }
+        tower
     }
 
     /// Returns the texts with these indices as one batch, padded to the longest.
@@ -111,10 +148,15 @@ impl TextTower {
     }
 }
 
+/// The error of an encoder that returns no features for a layer.
+pub(super) fn no_features(requested: Layer) -> TowerError {
+    EncodeError::Layer { requested, expected: "features for each layer".to_owned() }.into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{EncodeError, InputError, Padding, PaddingSide};
+    use crate::{InputError, Padding, PaddingSide};
 
     /// Embeds a text as the sum of its token ids and their count; rejects batches above the limit.
     struct SumAndCount(PaddingSide);

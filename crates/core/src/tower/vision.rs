@@ -6,9 +6,10 @@ use burn::tensor::{Device, Tensor, TensorData};
 use image::RgbImage;
 
 use super::TowerError;
+use super::layer::AtLayer;
 use crate::{
-    DenseOptions, ImageEncoder, ImagePooling, ImagePreprocessor, InputError, Named, PatchTokens, Pixels,
-    Provenance,
+    DenseOptions, ImageEncoder, ImagePooling, ImagePreprocessor, InputError, Layer, Named, PatchTokens,
+    Pixels, Provenance,
 };
 
 /// A vision backbone with its preprocessing and a pooling: images to embeddings.
@@ -49,6 +50,28 @@ impl VisionTower {
     pub fn embed(&self, pixels: &[Pixels]) -> Result<Tensor<2>, TowerError> {
         let features = self.encoder.encode_images(self.batch(pixels)?)?;
         Ok(self.pooling.pool(&features)?)
+    }
+
+    /// Embeds preprocessed images as one batch, by the states of several layers. The model runs once, if it supports it.
+    ///
+    /// # Shapes
+    /// - result: `[pixels.len(), dim]`, `f32`, for each layer
+    ///
+    /// # Errors
+    /// As [`embed`](Self::embed), and [`TowerError::Encode`] for a layer that the model does not have.
+    pub fn embed_layers(&self, pixels: &[Pixels], layers: &[Layer]) -> Result<Vec<Tensor<2>>, TowerError> {
+        let features = self.encoder.encode_layers(self.batch(pixels)?, layers)?;
+        features.iter().map(|features| Ok(self.pooling.pool(features)?)).collect()
+    }
+
+    /// Returns the tower whose embeddings are of the states of a layer.
+    pub fn at_layer(&self, layer: Layer) -> Self {
+        let mut tower = self.clone();
+        if layer != Layer::Last {
+            tower.model.layer = Some(layer);
+            tower.encoder = Arc::new(AtLayer { encoder: tower.encoder, layer });
+        }
+        tower
     }
 
     /// Embeds every patch of preprocessed images as one batch, see [`ImagePooling::dense`].

@@ -2,6 +2,7 @@
 
 mod layers;
 pub(crate) mod micro_batch;
+mod taken;
 pub(crate) mod text;
 pub(crate) mod vision;
 

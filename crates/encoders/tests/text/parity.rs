@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use safetensors::SafeTensors;
-use sail_core::{Dtype, PaddingSide, TextEncoder, TextPooling, TextTower, TokenBatch, TokenIds};
+use sail_core::{
+    Dtype, EncodeError, Layer, PaddingSide, TextEncoder, TextFeatures, TextPooling, TextTower, TokenBatch,
+    TokenIds, TowerError,
+};
 use sail_encoders::{ModelError, ModelFolder, TextOptions, load_text};
 
 use crate::open_text_tower;
@@ -110,7 +113,10 @@ fn batch(texts: &[&TokenIds], side: PaddingSide, fill: i64) -> TokenBatch {
 
 /// Returns the states of the unmasked tokens of every text.
 fn states(encoder: &dyn TextEncoder, texts: &[&TokenIds], side: PaddingSide, fill: i64) -> Vec<Vec<f32>> {
-    let features = encoder.encode_texts(batch(texts, side, fill)).unwrap();
+    unmasked(encoder.encode_texts(batch(texts, side, fill)).unwrap(), texts, side)
+}
+
+fn unmasked(features: TextFeatures, texts: &[&TokenIds], side: PaddingSide) -> Vec<Vec<f32>> {
     let [_, length, hidden] = features.tokens.dims();
     let values = features.tokens.into_data().try_to_vec::<f32>().unwrap();
     let rows = values.chunks(length * hidden).zip(texts);
@@ -153,6 +159,55 @@ fn token_states_match_the_reference() {
             assert_close(found, expected, 1e-4, &format!("{model}, text {row}"));
         }
     }
+}
+
+#[test]
+fn layers_match_the_reference() {
+    for model in ["bert_mean", "mpnet", "modernbert", "qwen3", "gemma3", "t5"] {
+        let tower = open(model);
+        let ids = expected(model).ids;
+        let texts: Vec<&TokenIds> = ids.iter().collect();
+        let padding = tower.tokenizer.padding();
+        let bytes = std::fs::read(fixture(model).join("layers.safetensors")).unwrap();
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        let layers: Vec<Layer> =
+            file.names().iter().map(|name| name.replace("hidden.", "-").parse().unwrap()).collect();
+        let batch = batch(&texts, padding.side, i64::from(padding.id));
+        // In one pass, in any order, with the last.
+        let mut found = tower.encoder.encode_layers(batch, &[&layers[..], &[Layer::Last]].concat()).unwrap();
+        let last = unmasked(found.pop().unwrap(), &texts, padding.side);
+        assert_eq!(last, states(&*tower.encoder, &texts, padding.side, i64::from(padding.id)));
+        for (layer, found) in layers.iter().zip(found) {
+            let tensor = file.tensor(&layer.to_string().replace('-', "hidden.")).unwrap();
+            let expected: Vec<f32> =
+                tensor.data().as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
+            let found = unmasked(found, &texts, padding.side).concat();
+            assert_close(&found, &expected, 1e-4, &format!("{model}, layer {layer}"));
+        }
+        let beyond = Layer::FromEnd(layers.len() + 2);
+        let error = tower.at_layer(beyond).embed(&ids).unwrap_err();
+        assert!(
+            matches!(error, TowerError::Encode(EncodeError::Layer { requested, .. }) if requested == beyond)
+        );
+    }
+}
+
+#[test]
+fn a_tower_at_a_layer_pools_and_normalizes_its_states() {
+    let tower = open("bert_mean");
+    let ids = expected("bert_mean").ids;
+    let layer = Layer::FromEnd(2);
+    let rows = tower.embed_layers(&ids, &[Layer::Last, layer], usize::MAX).unwrap();
+    assert_eq!(rows[0].to_data(), tower.embed(&ids).unwrap().into_data());
+    let at_layer = tower.at_layer(layer);
+    assert_eq!(rows[1].to_data(), at_layer.embed(&ids).unwrap().into_data());
+    assert_eq!(at_layer.provenance().layer, Some(layer));
+    assert!(rows[0].clone().sub(rows[1].clone()).abs().max().into_scalar::<f32>() > 1e-2);
+    let norms = rows[1].clone().powf_scalar(2.0).sum_dim(1).into_data().try_to_vec::<f32>().unwrap();
+    assert!(norms.iter().all(|norm| (norm - 1.0).abs() < 1e-5), "{norms:?}");
+    // A model's own pooled output is of its last layer.
+    let clip = open("clip").at_layer(layer);
+    assert!(matches!(clip.embed_texts(&["a cat"]), Err(TowerError::Pooling(_))));
 }
 
 #[test]

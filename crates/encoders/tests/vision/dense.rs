@@ -26,7 +26,17 @@ fn layers_and_query_query_attention_match_the_reference() {
         let mut inputs = case.expected();
         let pixels = inputs.swap_remove(usize::from(inputs.len() > 1)).pixels;
         let encoder = case.encoder(Dtype::F32);
-        for (name, expected) in SafeTensors::deserialize(&bytes).unwrap().iter() {
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        let hidden: Vec<_> = file.names().into_iter().filter(|name| name.starts_with("hidden.")).collect();
+        let layers: Vec<Layer> =
+            hidden.iter().map(|name| name.replace("hidden.", "-").parse().unwrap()).collect();
+        let in_one_pass = encoder.encode_layers(pixels.clone(), &layers).unwrap();
+        for (layer, found) in layers.iter().zip(in_one_pass) {
+            let options = DenseOptions { layer: *layer, ..DenseOptions::default() };
+            let alone = encoder.encode_dense(pixels.clone(), options).unwrap();
+            assert_eq!(tokens(found), tokens(alone), "{} {layer}", case.name);
+        }
+        for (name, expected) in file.iter() {
             let expected = expected.data().as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
             let options = match name.strip_prefix("hidden.") {
                 Some(n) => {

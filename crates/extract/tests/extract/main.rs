@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod fakes;
+mod layers;
 mod parts;
 mod refusals;
 mod resume;

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use burn::tensor::Device;
 use sail_core::{
-    AlignmentHead, ConfigError, Dtype, ImagePooling, Provenance, Quantization, Side, TextPooling,
+    AlignmentHead, ConfigError, Dtype, ImagePooling, Layer, Provenance, Quantization, Side, TextPooling,
 };
 use sail_encoders::{
     ImageProcessorConfig, ModelError, ModelFolder, ModelSpec, PromptChoice, TextOptions, VisionOptions,
@@ -112,7 +112,7 @@ impl SailModel {
     ) -> Result<Self, SailError> {
         let backbone = Backbone::new(&head, Side::Image, options.vision.as_deref(), hub)?;
         let vision = vision_options(options, backbone.trained_on)?;
-        let vision = backbone.load(|folder| load_vision(folder, &vision, device))?;
+        let vision = backbone.load(|folder| load_vision(folder, &vision, device))?.at_layer(backbone.layer());
         let backbone = Backbone::new(&head, Side::Text, options.text.as_deref(), hub)?;
         let text = text_options(options, backbone.trained_on)?;
         let by_name = text.pooling == Some(TextPooling::Pooled) && options.text_pooling.is_none();
@@ -121,7 +121,7 @@ impl SailModel {
             // Version 1 recorded the name `pooled` instead of what it stands for.
             (text.pooling, text.model.pooling) = (TextPooling::Pooled, None);
         }
-        Ok(Self::new(vision, text, head)?)
+        Ok(Self::new(vision, text.at_layer(backbone.layer()), head)?)
     }
 }
 
@@ -234,6 +234,11 @@ impl<'a> Backbone<'a> {
             true => SailError::Recorded { side: self.side, model: self.name.to_owned(), source },
             false => SailError::Model { side: self.side, source },
         })
+    }
+
+    /// The layer that the head was trained on.
+    fn layer(&self) -> Layer {
+        self.trained_on.and_then(|provenance| provenance.layer).unwrap_or_default()
     }
 
     fn folder(&self) -> Result<ModelFolder, ModelError> {

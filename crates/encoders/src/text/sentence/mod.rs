@@ -8,7 +8,9 @@ mod prompt;
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
-use sail_core::{EncodeError, PoolingError, TextEncoder, TextFeatures, TextPooling, TokenBatch, TowerError};
+use sail_core::{
+    EncodeError, Layer, PoolingError, TextEncoder, TextFeatures, TextPooling, TokenBatch, TowerError,
+};
 use serde_json::Value;
 
 use module::Module;
@@ -186,18 +188,27 @@ pub(crate) struct SentenceEncoder {
 impl TextEncoder for SentenceEncoder {
     fn encode_texts(&self, tokens: TokenBatch) -> Result<TextFeatures, EncodeError> {
         let mut features = self.encoder.encode_texts(tokens)?;
-        // Never an error: only models with a pooled output have the pooling `Pooled`, the only one that may fail.
+        // Only the pooling `Pooled` may fail, of a layer without a pooled output.
         features.pooled = self.sentence.embed(&features).ok();
         Ok(features)
     }
 
-    fn embed_batches(
+    fn encode_layers(&self, tokens: TokenBatch, layers: &[Layer]) -> Result<Vec<TextFeatures>, EncodeError> {
+        let mut all = self.encoder.encode_layers(tokens, layers)?;
+        for features in &mut all {
+            features.pooled = self.sentence.embed(features).ok();
+        }
+        Ok(all)
+    }
+
+    fn embed_layers(
         &self,
         batches: &[TokenBatch],
+        layers: &[Layer],
         device: &Device,
         pool: &(dyn Fn(TextFeatures) -> Result<Tensor<2>, TowerError> + Sync),
-    ) -> Result<Vec<Tensor<2>>, TowerError> {
-        self.encoder.embed_batches(batches, device, &|mut features| {
+    ) -> Result<Vec<Vec<Tensor<2>>>, TowerError> {
+        self.encoder.embed_layers(batches, layers, device, &|mut features| {
             features.pooled = self.sentence.embed(&features).ok();
             pool(features)
         })

@@ -13,6 +13,7 @@ use self::positions::Positions;
 use super::Placement;
 use super::layers::Layers;
 use super::micro_batch;
+use super::taken::{Taken, depth};
 use crate::blocks::{Attend, Linear, Norm};
 use crate::families::Plan;
 use crate::pretrained::{Checkpoint, ModelError, Weights};
@@ -91,13 +92,9 @@ impl VisionTrunk {
     /// Returns the number of blocks to run for these features.
     fn depth(&self, options: DenseOptions) -> Result<usize, EncodeError> {
         let layers = self.layers.len();
-        let depth = match options.layer {
-            Layer::Last => Some(layers),
-            Layer::FromEnd(n) => (layers + 1).checked_sub(n).filter(|depth| *depth <= layers),
-        };
         // The embeddings come before the first attention.
         let attends = |depth: &usize| *depth > 0 || options.attention == Attention::Standard;
-        depth.filter(attends).ok_or_else(|| EncodeError::Dense {
+        depth(options.layer, layers).filter(attends).ok_or_else(|| EncodeError::Dense {
             requested: options,
             expected: format!("the last layer, or -1 to -{}, of which the last has no attention", layers + 1),
         })
@@ -201,30 +198,70 @@ impl VisionTrunk {
     }
 }
 
+/// A micro-batch on its way through the blocks.
+#[derive(Clone)]
+struct Pass {
+    /// `[batch * tokens, width]`
+    states: Tensor<2>,
+    taken: Taken,
+}
+
+impl VisionTrunk {
+    /// Returns the features of several layers; `attention` is that of the last block that is run.
+    fn encode(
+        &self,
+        pixels: Tensor<4>,
+        layers: &[Layer],
+        attention: Attention,
+    ) -> Result<Vec<ImageFeatures>, EncodeError> {
+        let options = |layer: &Layer| DenseOptions { layer: *layer, attention };
+        let depths = layers.iter().map(|layer| self.depth(options(layer))).collect::<Result<Vec<_>, _>>()?;
+        let last = depths.iter().copied().max().unwrap_or(0);
+        let grid = self.grid(pixels.dims())?;
+        let (device, tokens) = (pixels.device(), self.tokens(grid));
+        let attend = Attend { rotary: rotary::of_grid(&self.spec, grid, &device), ..Attend::default() };
+        let batches = micro_batch::split(pixels, &device);
+        let passes = concurrent_map(&device, &batches, |batch| {
+            let states = self.embed(batch.clone(), grid);
+            let taken = Taken::default().keep(0, &depths, &states);
+            Ok::<_, EncodeError>(Pass { states, taken })
+        })?;
+        let passes = self.layers.apply(passes, last, &device, |index, block, Pass { states, taken }| {
+            let batch = states.dims()[0] / tokens;
+            let states = match attention {
+                Attention::QueryQuery if index + 1 == last => {
+                    block.forward_query_query(states, batch, &attend)
+                }
+                _ => block.forward(states, batch, &attend),
+            };
+            Pass { taken: taken.keep(index + 1, &depths, &states), states }
+        })?;
+        let of_layer = |(layer, depth): (&Layer, &usize)| {
+            let outputs = concurrent_map(&device, &passes, |pass| {
+                // Every depth was passed.
+                let states = pass.taken.get(*depth).unwrap_or(&pass.states);
+                Ok::<_, EncodeError>(self.outputs(states.clone(), grid, options(layer)))
+            })?;
+            Ok(micro_batch::concatenate(outputs))
+        };
+        layers.iter().zip(&depths).map(of_layer).collect()
+    }
+}
+
 impl ImageEncoder for VisionTrunk {
     fn encode_images(&self, pixels: Tensor<4>) -> Result<ImageFeatures, EncodeError> {
         self.encode_dense(pixels, DenseOptions::default())
     }
 
     fn encode_dense(&self, pixels: Tensor<4>, options: DenseOptions) -> Result<ImageFeatures, EncodeError> {
-        let depth = self.depth(options)?;
-        let grid = self.grid(pixels.dims())?;
-        let (device, tokens) = (pixels.device(), self.tokens(grid));
-        let attend = Attend { rotary: rotary::of_grid(&self.spec, grid, &device), ..Attend::default() };
-        let batches = micro_batch::split(pixels, &device);
-        let states =
-            concurrent_map(&device, &batches, |batch| Ok::<_, EncodeError>(self.embed(batch.clone(), grid)))?;
-        let states = self.layers.apply(states, depth, &device, |index, block, x| {
-            let batch = x.dims()[0] / tokens;
-            match options.attention {
-                Attention::QueryQuery if index + 1 == depth => block.forward_query_query(x, batch, &attend),
-                _ => block.forward(x, batch, &attend),
-            }
-        })?;
-        let outputs = concurrent_map(&device, &states, |x| {
-            Ok::<_, EncodeError>(self.outputs(x.clone(), grid, options))
-        })?;
-        Ok(micro_batch::concatenate(outputs))
+        let mut features = self.encode(pixels, &[options.layer], options.attention)?;
+        features
+            .pop()
+            .ok_or_else(|| EncodeError::Dense { requested: options, expected: "a layer".to_owned() })
+    }
+
+    fn encode_layers(&self, pixels: Tensor<4>, layers: &[Layer]) -> Result<Vec<ImageFeatures>, EncodeError> {
+        self.encode(pixels, layers, Attention::Standard)
     }
 
     fn preferred_rows(&self) -> Option<usize> {
