@@ -37,7 +37,7 @@ impl Folder {
         options: &UpdateOptions,
     ) -> Result<Self, IndexError> {
         let identity = model.embedder.identity()?;
-        let found = hex(&Sha256::digest(model.head));
+        let found = hex(&Sha256::digest(&model.head));
         let head = Path::new(HEAD);
         ensure(found == identity.head_sha256, head, "the SHA-256", found, identity.head_sha256.clone())?;
         if !path.join(MANIFEST).exists() && !is_new(path) {
@@ -76,6 +76,11 @@ impl Folder {
         let folder = Self { path: path.to_owned(), manifest, on_disk, removed, _lock: lock };
         folder.sweep()?;
         Ok(folder)
+    }
+
+    /// Whether a row is removed, published or not.
+    pub(crate) fn is_removed(&self, row: usize) -> bool {
+        self.removed.get(row / 8).is_some_and(|bits| bits >> (row % 8) & 1 == 1)
     }
 
     /// Opens the index as it is published. `None` if it has no rows yet.
@@ -125,6 +130,40 @@ impl Folder {
             self.manifest.superseded.push(old.file());
         }
         Ok(())
+    }
+
+    /// Replaces segments by others, which follow those that stay, and publishes this as a complete state. Rows that stay and
+    /// were removed stay so.
+    pub(crate) fn replace(&mut self, old: &[u64], new: Vec<SegmentEntry>) -> Result<(), IndexError> {
+        let mut start = 0;
+        let mut removed = Vec::new();
+        let mut kept = Vec::new();
+        for entry in std::mem::take(&mut self.manifest.segments) {
+            let rows = start..start + entry.rows;
+            start = rows.end;
+            if old.contains(&entry.number) {
+                self.manifest.superseded.push(entry.folder());
+            } else {
+                removed.extend(rows.map(|row| self.is_removed(row)));
+                kept.push(entry);
+            }
+        }
+        kept.extend(new);
+        self.manifest.segments = kept;
+        self.manifest.next_segment = self
+            .manifest
+            .segments
+            .iter()
+            .map(|entry| entry.number + 1)
+            .fold(self.manifest.next_segment, u64::max);
+        self.removed = vec![0; self.manifest.rows().div_ceil(8)];
+        if let Some(old) = self.manifest.removed.take() {
+            self.manifest.superseded.push(old.file());
+        }
+        let rows: Vec<u32> = (0..).zip(removed).filter(|(_, removed)| *removed).map(|(row, _)| row).collect();
+        self.remove(&rows)?;
+        self.manifest.complete = true;
+        self.publish()
     }
 
     /// Writes `index.json` if anything has changed.
@@ -194,7 +233,7 @@ fn create(
     let text = model.embedder.embed_texts(&["a photo"])?;
     let dim = text.first().map_or(0, Vec::len);
     let head = path.join(HEAD);
-    write_atomic(&head, |out| out.write_all(model.head)).map_err(IndexError::io(&head))?;
+    write_atomic(&head, |out| out.write_all(&model.head)).map_err(IndexError::io(&head))?;
     let mut manifest = Manifest::new(identity, dim, model.log_scale, model.bias);
     manifest.thumbnails = Some(options.thumbnails.unwrap_or(THUMBNAIL)).filter(|side| *side > 0);
     manifest.check(&path.join(MANIFEST))?;
