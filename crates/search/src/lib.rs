@@ -1,15 +1,19 @@
 //! Search in embeddings of images and texts.
 //!
 //! [`VectorSearch`] is the contract: the nearest rows of a collection by cosine similarity, among all rows or a [`RowSet`].
+//! [`ExactSearch`] scans [`Codes`] of one or eight bits per dimension and reads the best candidates; [`FullSearch`] reads every
+//! row.
 
 mod embedder;
 mod error;
+mod exact;
 mod hit;
 mod row_set;
 mod vector_search;
 
 pub use embedder::{EmbedError, Embedder, ModelIdentity};
 pub use error::SearchError;
+pub use exact::{CodeKind, Codes, CodesError, ExactSearch, FullSearch, centre};
 pub use hit::Hit;
 pub use row_set::RowSet;
 pub use vector_search::VectorSearch;
