@@ -53,7 +53,7 @@ pub(crate) fn compact(
     folder: &mut Folder,
     index: &Index,
     wanted: &[u64],
-    config: &SegmentConfig,
+    config: &mut SegmentConfig,
 ) -> Result<(), IndexError> {
     let mut rows = Vec::new();
     let mut start = 0;
@@ -75,7 +75,7 @@ pub(crate) struct Copy<'a> {
     index: &'a Path,
     next: u64,
     generation: u64,
-    config: &'a SegmentConfig,
+    config: &'a mut SegmentConfig,
     writer: Option<SegmentWriter>,
     notes: Vec<Note>,
     entries: Vec<SegmentEntry>,
@@ -83,7 +83,7 @@ pub(crate) struct Copy<'a> {
 
 impl<'a> Copy<'a> {
     /// Writes segments from a number on into the folder of an index, whose state will have this generation.
-    pub(crate) fn new(index: &'a Path, first: u64, generation: u64, config: &'a SegmentConfig) -> Self {
+    pub(crate) fn new(index: &'a Path, first: u64, generation: u64, config: &'a mut SegmentConfig) -> Self {
         Self { index, next: first, generation, config, writer: None, notes: Vec::new(), entries: Vec::new() }
     }
 
@@ -169,7 +169,7 @@ impl<'a> Copy<'a> {
     fn close(&mut self) -> Result<(), IndexError> {
         let Some(writer) = self.writer.take() else { return Ok(()) };
         let folder = self.temporary();
-        let mut entry = writer.finish()?;
+        let mut entry = writer.finish(self.config)?;
         published(&folder)?;
         let notes = std::mem::take(&mut self.notes);
         if notes.iter().any(|note| *note != Note::default()) {

@@ -6,7 +6,7 @@ use sail_core::ConfigError;
 use sail_data::DataError;
 use sail_data::source::PassedOver;
 
-use crate::{EmbedError, SearchError};
+use crate::{CodesError, EmbedError, SearchError};
 
 /// An error of opening, searching or updating an index.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +64,9 @@ pub enum IndexError {
         /// The cause.
         source: std::io::Error,
     },
+    /// Codes cannot be made or read.
+    #[error(transparent)]
+    Codes(#[from] CodesError),
     /// A search cannot be opened.
     #[error(transparent)]
     Search(#[from] SearchError),

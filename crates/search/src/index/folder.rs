@@ -17,7 +17,7 @@ use super::manifest::{
 use super::options::{IndexModel, THUMBNAIL, UpdateOptions};
 use super::read::{BITS, Index};
 use super::segment_writer::{LOG, published};
-use crate::ModelIdentity;
+use crate::{CodeKind, ModelIdentity};
 
 /// The folder of an index, locked.
 pub(crate) struct Folder {
@@ -56,15 +56,7 @@ impl Folder {
             }
             false => create(path, identity, model, options)?,
         };
-        let thumbnails = manifest.thumbnails.unwrap_or_default();
-        if let Some(side) = options.thumbnails.filter(|side| *side != thumbnails) {
-            return Err(IndexError::Setting {
-                path: path.to_owned(),
-                option: "thumbnails",
-                found: side.to_string(),
-                expected: thumbnails.to_string(),
-            });
-        }
+        check_settings(path, &manifest, options)?;
         let on_disk = manifest.clone();
         if manifest.complete {
             manifest.superseded.iter().try_for_each(|name| remove(&path.join(name)))?;
@@ -236,6 +228,7 @@ fn create(
     write_atomic(&head, |out| out.write_all(&model.head)).map_err(IndexError::io(&head))?;
     let mut manifest = Manifest::new(identity, dim, model.log_scale, model.bias);
     manifest.thumbnails = Some(options.thumbnails.unwrap_or(THUMBNAIL)).filter(|side| *side > 0);
+    manifest.codes = options.codes.unwrap_or(Some(CodeKind::Bit));
     manifest.check(&path.join(MANIFEST))?;
     manifest.write(path)?;
     Ok(manifest)
@@ -257,6 +250,22 @@ fn check_identity(path: &Path, expected: &ModelIdentity, found: &ModelIdentity) 
             Err(IndexError::Model { path: path.to_owned(), what, found, expected })
         }
     }
+}
+
+/// Checks that options are those that the index was made with.
+fn check_settings(path: &Path, manifest: &Manifest, options: &UpdateOptions) -> Result<(), IndexError> {
+    let codes = |codes: Option<CodeKind>| codes.map_or("none".to_owned(), |codes| codes.to_string());
+    let sides = (
+        options.thumbnails.map(|side| side.to_string()),
+        manifest.thumbnails.unwrap_or_default().to_string(),
+    );
+    let kinds = (options.codes.map(codes), codes(manifest.codes));
+    for (option, (found, expected)) in [("thumbnails", sides), ("codes", kinds)] {
+        if let Some(found) = found.filter(|found| *found != expected) {
+            return Err(IndexError::Setting { path: path.to_owned(), option, found, expected });
+        }
+    }
+    Ok(())
 }
 
 fn read_removed(path: &Path, manifest: &Manifest) -> Result<Vec<u8>, IndexError> {

@@ -11,7 +11,6 @@ mod entry;
 mod error;
 mod filter;
 mod folder;
-mod full_scan;
 mod known;
 mod manifest;
 mod notes;

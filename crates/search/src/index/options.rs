@@ -10,7 +10,7 @@ use sail_core::{Check, ConfigError, ensure};
 use sail_data::source::{ImageData, RecordSource};
 use sail_extract::UrlFetch;
 
-use crate::Embedder;
+use crate::{CodeKind, Embedder};
 
 /// Longer side of thumbnails by default.
 pub(crate) const THUMBNAIL: u32 = 256;
@@ -55,6 +55,9 @@ pub struct UpdateOptions {
     pub segment_rows: usize,
     /// Longer side of the thumbnails in pixels, 0 for none, at most 1,024. `None` for that of the index, in a new one 256.
     pub thumbnails: Option<u32>,
+    /// How the embeddings are quantized for searches, `Some(None)` for not at all. `None` for that of the index, in a new one
+    /// [`CodeKind::Bit`].
+    pub codes: Option<Option<CodeKind>>,
     /// The folder that the files of the source are in, if there is one. Paths are recorded relative to it.
     pub root: Option<PathBuf>,
     /// Read all files again, even those whose size and modification time are unchanged.
@@ -79,6 +82,7 @@ impl Default for UpdateOptions {
             block: 32,
             segment_rows: 1 << 16,
             thumbnails: None,
+            codes: None,
             root: None,
             reread: false,
             prune: false,

@@ -18,6 +18,9 @@ pub(crate) const ROWS: &str = "rows.safetensors";
 /// The thumbnails, one JPEG after the other.
 pub(crate) const THUMBNAILS: &str = "thumbnails.jpgs";
 
+/// The codes of the rows for a search.
+pub(crate) const CODES: &str = "codes.safetensors";
+
 pub(crate) const IDS: &str = "ids";
 pub(crate) const SHA256: &str = "sha256";
 pub(crate) const BYTES: &str = "bytes";

@@ -4,18 +4,17 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use sail_core::{Check, Pixels, Progress, Provenance};
+use sail_core::{Check, Pixels, Progress};
 use sail_data::source::Record;
 use sail_extract::{Ahead, Event, Observer, Prepared as Records, Skipped, prepare_ahead};
 use sail_support::{KeyTable, write_atomic};
-use serde_json::json;
 
 use super::annotate::annotate;
 use super::compact;
 use super::error::IndexError;
 use super::folder::Folder;
 use super::known::{Known, NewContents, content_hash, embeddings};
-use super::manifest::{Manifest, SKIPPED};
+use super::manifest::SKIPPED;
 use super::options::{IndexModel, IndexSource, UpdateOptions, Updated};
 use super::read::Index;
 use super::segment_writer::{Resumed, Row, SegmentConfig, SegmentWriter, discard};
@@ -91,12 +90,7 @@ fn pass(
 ) -> Result<Option<Updated>, IndexError> {
     let index = folder.index()?;
     let known = Known::new(index.as_ref())?;
-    let config = SegmentConfig {
-        provenance: provenance(&folder.manifest),
-        dim: folder.manifest.dim,
-        has_thumbnails: folder.manifest.thumbnails.is_some(),
-        segment_rows: options.segment_rows,
-    };
+    let config = SegmentConfig::new(&folder.path, &folder.manifest, options.segment_rows)?;
     let (writer, resumed) =
         SegmentWriter::resume(&folder.next_segment(), folder.manifest.next_segment, &config)?;
     let root = folder.manifest.root.clone();
@@ -139,13 +133,6 @@ fn pass(
         session.consume(images, observer)
     })?;
     if is_done { session.finish(index.as_ref(), source).map(Some) } else { Ok(None) }
-}
-
-/// The provenance of the embeddings: that of the vision model, with the head as the last of its modules.
-fn provenance(manifest: &Manifest) -> Provenance {
-    let mut provenance = manifest.identity.vision.clone();
-    provenance.modules.push(json!({"head_sha256": manifest.identity.head_sha256}));
-    provenance
 }
 
 /// An image whose row is written with the next block.
@@ -380,7 +367,7 @@ impl Session<'_> {
         for (row, Content { sha256, .. }) in (first..).zip(writer.contents()) {
             self.contents.entry(content_hash(sha256)).or_insert(row);
         }
-        let entry = writer.finish()?;
+        let entry = writer.finish(&mut self.config)?;
         self.folder.add(entry, &self.replaced)?;
         self.replaced.clear();
         self.index = None;
@@ -437,7 +424,7 @@ impl Session<'_> {
         self.folder.manifest.complete = wanted.is_empty();
         self.folder.publish()?;
         if let Some(index) = self.folder.index()?.filter(|_| !wanted.is_empty()) {
-            compact::compact(self.folder, &index, &wanted, &self.config)?;
+            compact::compact(self.folder, &index, &wanted, &mut self.config)?;
         }
         self.updated.images = self.folder.manifest.images();
         Ok(self.updated)
