@@ -14,6 +14,7 @@ mod few_pairs;
 mod fit;
 mod head;
 mod holdout;
+mod index;
 mod lab;
 mod messy;
 mod models;

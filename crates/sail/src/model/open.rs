@@ -13,6 +13,7 @@ use sail_encoders::{
 };
 use sail_hub::HubOptions;
 use sail_layers::Head;
+use sail_search::{Index, Manifest};
 
 use super::{SailError, SailModel};
 
@@ -110,10 +111,58 @@ impl SailModel {
         hub: &HubOptions,
         device: &Device,
     ) -> Result<Self, SailError> {
-        let backbone = Backbone::new(&head, Side::Image, options.vision.as_deref(), hub)?;
+        let [vision, text] = [Side::Image, Side::Text].map(|side| head.trained_on(side).cloned());
+        Self::with_records(head, [vision.as_ref(), text.as_ref()], options, hub, device)
+    }
+
+    /// Opens the model that an index was made with: the head in it, and the backbones where the options say, else where they were then.
+    /// Their settings are those of the index.
+    ///
+    /// # Errors
+    /// The same as [`with_backbones`](Self::with_backbones).
+    ///
+    /// # Examples
+    /// ```no_run
+    /// use sail_vl::burn::tensor::Device;
+    /// use sail_vl::hub::HubOptions;
+    /// use sail_vl::search::{Embedder, Index};
+    /// use sail_vl::{BackboneOptions, SailModel};
+    ///
+    /// let index = Index::open("index")?;
+    /// let hub = HubOptions::from_env()?;
+    /// let model = SailModel::for_index(&index, &BackboneOptions::default(), &hub, &Device::flex())?;
+    /// let hits = index.searcher()?.search(&model.embed_texts(&["a red car"])?[0], 10, Some(index.live()))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn for_index(
+        index: &Index,
+        options: &BackboneOptions,
+        hub: &HubOptions,
+        device: &Device,
+    ) -> Result<Self, SailError> {
+        let Manifest { identity, encoders, .. } = index.manifest();
+        let found = |given: &Option<String>, then: &Option<String>| given.clone().or_else(|| then.clone());
+        let options = BackboneOptions {
+            vision: found(&options.vision, &encoders.vision),
+            text: found(&options.text, &encoders.text),
+            ..options.clone()
+        };
+        let head = Head::load(index.head_path(), device)?;
+        Self::with_records(head, [Some(&identity.vision), Some(&identity.text)], &options, hub, device)
+    }
+
+    /// Opens the backbones, whose settings are those of the records.
+    fn with_records(
+        head: Head,
+        [vision, text]: [Option<&Provenance>; 2],
+        options: &BackboneOptions,
+        hub: &HubOptions,
+        device: &Device,
+    ) -> Result<Self, SailError> {
+        let backbone = Backbone::new(vision, Side::Image, options.vision.as_deref(), hub)?;
         let vision = vision_options(options, backbone.trained_on)?;
         let vision = backbone.load(|folder| load_vision(folder, &vision, device))?;
-        let backbone = Backbone::new(&head, Side::Text, options.text.as_deref(), hub)?;
+        let backbone = Backbone::new(text, Side::Text, options.text.as_deref(), hub)?;
         let text = text_options(options, backbone.trained_on)?;
         let by_name = text.pooling == Some(TextPooling::Pooled) && options.text_pooling.is_none();
         let mut text = backbone.load(|folder| load_text(folder, &text, device))?;
@@ -206,7 +255,7 @@ fn quantization(options: &BackboneOptions, trained_on: Option<&Provenance>) -> O
     options.quantization.or(trained_on.and_then(|provenance| provenance.quantization))
 }
 
-/// The backbone of one side: the requested one, or else the one that the head records.
+/// The backbone of one side: the requested one, or else the recorded one.
 struct Backbone<'a> {
     side: Side,
     name: &'a str,
@@ -217,12 +266,11 @@ struct Backbone<'a> {
 
 impl<'a> Backbone<'a> {
     fn new(
-        head: &'a Head,
+        trained_on: Option<&'a Provenance>,
         side: Side,
         name: Option<&'a str>,
         hub: &'a HubOptions,
     ) -> Result<Self, SailError> {
-        let trained_on = head.trained_on(side);
         let recorded = trained_on.map(|provenance| provenance.model.as_str());
         let is_recorded = name.is_none();
         let name = name.or(recorded).ok_or(SailError::Unrecorded { side })?;
