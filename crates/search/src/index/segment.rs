@@ -143,6 +143,10 @@ impl Segment {
         self.notes.as_ref()
     }
 
+    pub(crate) fn arrays(&self) -> &ArrayFile {
+        &self.arrays
+    }
+
     /// The ids of all rows.
     pub(crate) fn ids(&self) -> Result<Vec<EntryId>, IndexError> {
         let bytes = self.arrays.bytes(IDS, 0..self.rows * EntryId::BYTES)?;
