@@ -1,7 +1,9 @@
 //! Search in embeddings of images and texts.
 //!
 //! [`VectorSearch`] is the contract: the nearest rows of a collection by cosine similarity, among all rows or a [`RowSet`].
+//! [`curation`] decides which rows of a data set to keep.
 
+pub mod curation;
 mod embedder;
 mod error;
 mod hit;
