@@ -55,6 +55,7 @@ mod codec;
 mod compatible;
 mod decode;
 mod error;
+mod export;
 mod features;
 mod file;
 mod fingerprint;
@@ -83,6 +84,7 @@ mod verify;
 
 pub use decode::{DecodeError, DecodeLimits, StoredImage, decode_image, decode_stored};
 pub use error::DataError;
+pub use export::{ExportFormat, Exported, export};
 pub use features::{ConcatFeatures, Features};
 pub use fingerprint::Fingerprint;
 pub use key_rewrite::KeyRewrite;

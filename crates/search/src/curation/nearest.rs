@@ -7,7 +7,7 @@ use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 use rayon::prelude::*;
 use sail_core::{FeatureError, FeatureSource, check_rows};
-use sail_support::ranges;
+use sail_support::{dot, ranges};
 
 /// Rows of a tile of products, of which each thread computes one.
 const TILE_ROWS: usize = 128;
@@ -138,19 +138,4 @@ fn products(
             }
         }
     }
-}
-
-/// The dot product in f64, where products of two f32 are exact.
-fn dot(a: &[f32], b: &[f32]) -> f64 {
-    // Eight sums, because the compiler must not reorder a single one to vectorize it.
-    let (a_lanes, a_rest) = a.as_chunks::<8>();
-    let (b_lanes, b_rest) = b.as_chunks::<8>();
-    let mut sums = [0.0; 8];
-    for (a, b) in a_lanes.iter().zip(b_lanes) {
-        for lane in 0..8 {
-            sums[lane] += f64::from(a[lane]) * f64::from(b[lane]);
-        }
-    }
-    let rest: f64 = a_rest.iter().zip(b_rest).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
-    sums.iter().sum::<f64>() + rest
 }
