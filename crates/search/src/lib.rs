@@ -2,16 +2,22 @@
 //!
 //! [`VectorSearch`] is the contract: the nearest rows of a collection by cosine similarity, among all rows or a [`RowSet`].
 //! [`curation`] decides which rows of a data set to keep.
+//! An [`Index`] holds the images of a source as such a collection; [`update`] creates it and keeps it up to date.
 
 pub mod curation;
 mod embedder;
 mod error;
 mod hit;
+mod index;
 mod row_set;
 mod vector_search;
 
 pub use embedder::{EmbedError, Embedder, ModelIdentity};
 pub use error::SearchError;
 pub use hit::Hit;
+pub use index::{
+    Entry, EntryId, Filter, Index, IndexError, IndexModel, Manifest, NotesEntry, RemovedEntry, SegmentEntry,
+    UpdateOptions, Updated, class_of, update,
+};
 pub use row_set::RowSet;
 pub use vector_search::VectorSearch;
