@@ -9,6 +9,7 @@ mod embedder;
 mod error;
 mod hit;
 mod index;
+mod query;
 mod row_set;
 mod vector_search;
 
@@ -19,5 +20,6 @@ pub use index::{
     Entry, EntryId, Filter, Index, IndexError, IndexModel, Manifest, NotesEntry, RemovedEntry, SegmentEntry,
     UpdateOptions, Updated, class_of, update,
 };
+pub use query::{Query, QueryError, QueryTerm, Subject, weighted_sum};
 pub use row_set::RowSet;
 pub use vector_search::VectorSearch;

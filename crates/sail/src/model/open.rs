@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use burn::tensor::Device;
 use sail_core::{
-    AlignmentHead, ConfigError, Dtype, ImagePooling, Provenance, Quantization, Side, TextPooling,
+    AlignmentHead, ConfigError, Dtype, ImagePooling, Provenance, Quantization, Side, TextPooling, TextTower,
+    VisionTower,
 };
 use sail_encoders::{
     ImageProcessorConfig, ModelError, ModelFolder, ModelSpec, PromptChoice, TextOptions, VisionOptions,
@@ -110,19 +111,40 @@ impl SailModel {
         hub: &HubOptions,
         device: &Device,
     ) -> Result<Self, SailError> {
-        let backbone = Backbone::new(&head, Side::Image, options.vision.as_deref(), hub)?;
-        let vision = vision_options(options, backbone.trained_on)?;
-        let vision = backbone.load(|folder| load_vision(folder, &vision, device))?;
-        let backbone = Backbone::new(&head, Side::Text, options.text.as_deref(), hub)?;
-        let text = text_options(options, backbone.trained_on)?;
-        let by_name = text.pooling == Some(TextPooling::Pooled) && options.text_pooling.is_none();
-        let mut text = backbone.load(|folder| load_text(folder, &text, device))?;
-        if by_name {
-            // Version 1 recorded the name `pooled` instead of what it stands for.
-            (text.pooling, text.model.pooling) = (TextPooling::Pooled, None);
-        }
+        let vision = open_vision(&head, options, hub, device)?;
+        let text = open_text(&head, options, hub, device)?;
         Ok(Self::new(vision, text, head)?)
     }
+}
+
+/// Opens the vision backbone of a head.
+pub(super) fn open_vision(
+    head: &Head,
+    options: &BackboneOptions,
+    hub: &HubOptions,
+    device: &Device,
+) -> Result<VisionTower, SailError> {
+    let backbone = Backbone::new(head, Side::Image, options.vision.as_deref(), hub)?;
+    let vision = vision_options(options, backbone.trained_on)?;
+    backbone.load(|folder| load_vision(folder, &vision, device))
+}
+
+/// Opens the text backbone of a head.
+pub(super) fn open_text(
+    head: &Head,
+    options: &BackboneOptions,
+    hub: &HubOptions,
+    device: &Device,
+) -> Result<TextTower, SailError> {
+    let backbone = Backbone::new(head, Side::Text, options.text.as_deref(), hub)?;
+    let text = text_options(options, backbone.trained_on)?;
+    let by_name = text.pooling == Some(TextPooling::Pooled) && options.text_pooling.is_none();
+    let mut text = backbone.load(|folder| load_text(folder, &text, device))?;
+    if by_name {
+        // Version 1 recorded the name `pooled` instead of what it stands for.
+        (text.pooling, text.model.pooling) = (TextPooling::Pooled, None);
+    }
+    Ok(text)
 }
 
 /// The backbones of a head and their settings. What is not set is what the head records, else the default of the model.
