@@ -6,6 +6,7 @@ mod bad_input;
 mod benchmark;
 mod commands;
 mod console;
+mod curation;
 mod docs;
 mod encode;
 mod encode_sources;

@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use burn::tensor::Device;
 use sail_core::{
-    AlignmentHead, ConfigError, Dtype, ImagePooling, Provenance, Quantization, Side, TextPooling,
+    AlignmentHead, ConfigError, Dtype, ImagePooling, Provenance, Quantization, Side, TextPooling, TextTower,
+    VisionTower,
 };
 use sail_encoders::{
     ImageProcessorConfig, ModelError, ModelFolder, ModelSpec, PromptChoice, TextOptions, VisionOptions,
@@ -13,7 +14,7 @@ use sail_encoders::{
 };
 use sail_hub::HubOptions;
 use sail_layers::Head;
-use sail_search::{Index, Manifest};
+use sail_search::{Encoders, Index};
 
 use super::{SailError, SailModel};
 
@@ -111,7 +112,7 @@ impl SailModel {
         hub: &HubOptions,
         device: &Device,
     ) -> Result<Self, SailError> {
-        let [vision, text] = [Side::Image, Side::Text].map(|side| head.trained_on(side).cloned());
+        let [vision, text] = records(&head);
         Self::with_records(head, [vision.as_ref(), text.as_ref()], options, hub, device)
     }
 
@@ -140,13 +141,7 @@ impl SailModel {
         hub: &HubOptions,
         device: &Device,
     ) -> Result<Self, SailError> {
-        let Manifest { identity, encoders, .. } = index.manifest();
-        let found = |given: &Option<String>, then: &Option<String>| given.clone().or_else(|| then.clone());
-        let options = BackboneOptions {
-            vision: found(&options.vision, &encoders.vision),
-            text: found(&options.text, &encoders.text),
-            ..options.clone()
-        };
+        let (identity, options) = (&index.manifest().identity, options_of(index, options));
         let head = Head::load(index.head_path(), device)?;
         Self::with_records(head, [Some(&identity.vision), Some(&identity.text)], &options, hub, device)
     }
@@ -159,19 +154,52 @@ impl SailModel {
         hub: &HubOptions,
         device: &Device,
     ) -> Result<Self, SailError> {
-        let backbone = Backbone::new(vision, Side::Image, options.vision.as_deref(), hub)?;
-        let vision = vision_options(options, backbone.trained_on)?;
-        let vision = backbone.load(|folder| load_vision(folder, &vision, device))?;
-        let backbone = Backbone::new(text, Side::Text, options.text.as_deref(), hub)?;
-        let text = text_options(options, backbone.trained_on)?;
-        let by_name = text.pooling == Some(TextPooling::Pooled) && options.text_pooling.is_none();
-        let mut text = backbone.load(|folder| load_text(folder, &text, device))?;
-        if by_name {
-            // Version 1 recorded the name `pooled` instead of what it stands for.
-            (text.pooling, text.model.pooling) = (TextPooling::Pooled, None);
-        }
+        let vision = open_vision(vision, options, hub, device)?;
+        let text = open_text(text, options, hub, device)?;
         Ok(Self::new(vision, text, head)?)
     }
+}
+
+/// The settings of both backbones that a head records.
+pub(super) fn records(head: &Head) -> [Option<Provenance>; 2] {
+    [Side::Image, Side::Text].map(|side| head.trained_on(side).cloned())
+}
+
+/// The options of a model that an index was made with.
+pub(super) fn options_of(index: &Index, options: &BackboneOptions) -> BackboneOptions {
+    let Encoders { vision, text } = index.manifest().encoders.clone();
+    let (vision, text) = (options.vision.clone().or(vision), options.text.clone().or(text));
+    BackboneOptions { vision, text, ..options.clone() }
+}
+
+/// Opens the vision backbone with the recorded settings.
+pub(super) fn open_vision(
+    record: Option<&Provenance>,
+    options: &BackboneOptions,
+    hub: &HubOptions,
+    device: &Device,
+) -> Result<VisionTower, SailError> {
+    let backbone = Backbone::new(record, Side::Image, options.vision.as_deref(), hub)?;
+    let vision = vision_options(options, backbone.trained_on)?;
+    backbone.load(|folder| load_vision(folder, &vision, device))
+}
+
+/// Opens the text backbone with the recorded settings.
+pub(super) fn open_text(
+    record: Option<&Provenance>,
+    options: &BackboneOptions,
+    hub: &HubOptions,
+    device: &Device,
+) -> Result<TextTower, SailError> {
+    let backbone = Backbone::new(record, Side::Text, options.text.as_deref(), hub)?;
+    let text = text_options(options, backbone.trained_on)?;
+    let by_name = text.pooling == Some(TextPooling::Pooled) && options.text_pooling.is_none();
+    let mut text = backbone.load(|folder| load_text(folder, &text, device))?;
+    if by_name {
+        // Version 1 recorded the name `pooled` instead of what it stands for.
+        (text.pooling, text.model.pooling) = (TextPooling::Pooled, None);
+    }
+    Ok(text)
 }
 
 /// The backbones of a head and their settings. What is not set is what the head records, else the default of the model.
