@@ -272,6 +272,22 @@ Examples:
   Write the vectors that FAISS reads:
     sail store export data.safetensors:image --format fvecs --out images.fvecs";
 
+pub(crate) const SEARCH: &str = "\
+Examples:
+  Find images by words:
+    sail search index a red car in the snow
+
+  Find images by an image, by sums, and by an image of the index:
+    sail search index photo.jpg
+    sail search index a dog - grass + 0.5*photo.jpg
+    sail search index --like cats/1.jpg
+
+  Search a part of the index, and write a page with the images:
+    sail search index a portrait -k 50 --filter \"key=2024/*\" --filter class=family --report portraits.html
+
+  Copy the files that are found:
+    sail search index a blurred photo -k 100 -0 | xargs -0 cp -t blurred/";
+
 pub(crate) const DEDUP: &str = "\
 Examples:
   Find near-duplicates, look at them, and write a store without them:
@@ -297,6 +313,34 @@ Examples:
     sail encode texts --model sentence-transformers/all-MiniLM-L6-v2 --input concepts.csv \\
         --key-column name --caption-column prompt --out concepts
     sail coverage --head run/head.safetensors --images images --concepts concepts --report coverage.html";
+
+pub(crate) const INDEX: &str = "\
+Examples:
+  Index a folder of images with a trained head and the encoders that it names:
+    sail index photos/ --head run/head.safetensors --out index
+
+  The same command again adds, replaces and removes what has changed since. With captions and columns of a table:
+    sail index photos/ --head run/head.safetensors --captions photos.csv --columns author,year --out index
+
+  Show what would be indexed:
+    sail index shards/ --head sail-l-gte --out index --dry-run
+
+  Show what an index holds:
+    sail index show index";
+
+pub(crate) const INDEX_SHOW: &str = "\
+Examples:
+  sail index show index
+  sail index show index --json";
+
+pub(crate) const INDEX_VERIFY: &str = "\
+Examples:
+  sail index verify index";
+
+pub(crate) const INDEX_MERGE: &str = "\
+Examples:
+  Join the indexes of two machines, each of one half of the images:
+    sail index merge part-1 part-2 --out index";
 
 pub(crate) const MODELS: &str = "\
 Examples:

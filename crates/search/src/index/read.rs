@@ -5,21 +5,23 @@ use std::sync::{Arc, OnceLock};
 
 use sail_core::FeatureSource;
 use sail_data::{ArrayFile, ConcatFeatures, DataError, Features};
-use sail_support::ranges;
+use sail_support::{hex, ranges, read_bounded};
+use sha2::{Digest, Sha256};
 
 use super::columns::{Column, Columns};
 use super::entry::{Entry, EntryId, class_of};
 use super::error::{IndexError, ensure};
 use super::filter::{Filter, Term};
-use super::full_scan::FullScan;
 use super::manifest::{HEAD, MANIFEST, Manifest};
-use super::segment::{Place, Segment};
-use crate::{RowSet, VectorSearch};
+use super::segment::{CODES, Place, Segment};
+use crate::{Codes, ExactSearch, FullSearch, RowSet, VectorSearch};
 
 /// The removed rows of all segments as one bit each.
 pub(crate) const BITS: &str = "bits";
 /// Rows whose keys are read at once.
 const KEYS: usize = 4096;
+/// The largest head of the paper has 2.4 GB.
+const MAX_HEAD_BYTES: u64 = 64 << 30;
 /// How often opening is tried while another process updates the index.
 const ATTEMPTS: usize = 5;
 
@@ -128,6 +130,19 @@ impl Index {
         self.path.join(HEAD)
     }
 
+    /// Reads the file of the head, and checks that it is the one that the index was made with.
+    ///
+    /// # Errors
+    /// [`IndexError::Io`], and [`IndexError::Damaged`] for another file.
+    pub fn read_head(&self) -> Result<Vec<u8>, IndexError> {
+        let path = self.head_path();
+        let bytes =
+            read_bounded(&path, MAX_HEAD_BYTES).map_err(|error| IndexError::io(&path)(error.into()))?;
+        let (found, expected) = (hex(&Sha256::digest(&bytes)), &self.manifest.identity.head_sha256);
+        ensure(found == *expected, &path, "the SHA-256", found, expected)?;
+        Ok(bytes)
+    }
+
     /// Returns the number of rows of all segments, removed or not.
     #[must_use]
     pub fn rows(&self) -> usize {
@@ -230,12 +245,24 @@ impl Index {
         Ok(rows)
     }
 
-    /// Opens a search in the embeddings of all rows.
+    /// Opens a search in the embeddings of all rows: a scan of the codes, which are read into memory, or without codes a scan
+    /// of the embeddings. It is kept for several queries.
     ///
     /// # Errors
-    /// [`IndexError::Search`].
+    /// [`IndexError::Codes`] and [`IndexError::Search`] if the codes cannot be read or are not those of the rows.
     pub fn searcher(&self) -> Result<Box<dyn VectorSearch>, IndexError> {
-        Ok(Box::new(FullScan::new(self.embeddings())))
+        if self.manifest.codes.is_none() {
+            return Ok(Box::new(FullSearch::new(self.embeddings())));
+        }
+        let codes = self.segments.iter().map(|segment| {
+            let path = segment.folder.join(CODES);
+            let codes = Codes::load(&path)?;
+            let (found, expected) = (codes.rows(), segment.rows);
+            ensure(found == expected, &path, "the number of codes", found, format!("{expected} rows"))?;
+            Ok(Arc::new(codes))
+        });
+        let codes = codes.collect::<Result<_, IndexError>>()?;
+        Ok(Box::new(ExactSearch::new(codes, self.embeddings())?))
     }
 
     fn select_term(&self, term: &Term, rows: &RowSet) -> Result<RowSet, IndexError> {

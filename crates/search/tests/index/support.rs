@@ -1,5 +1,8 @@
 //! A small model, images on disk, and comparisons of folders.
 
+// Each test binary uses a part of it.
+#![allow(dead_code)]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,10 +10,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use sail_core::{InputError, Pixels, Provenance, RgbImage};
-use sail_data::source::{SourceOptions, open_images};
-use sail_extract::Event;
+use sail_data::source::{SourceOptions, open_captions, open_images};
+use sail_extract::{Event, Observer};
 use sail_search::{
-    EmbedError, Embedder, IndexError, IndexModel, ModelIdentity, UpdateOptions, Updated, update,
+    EmbedError, Embedder, IndexError, IndexModel, IndexSource, ModelIdentity, UpdateOptions, Updated, update,
 };
 use sha2::{Digest, Sha256};
 
@@ -63,12 +66,14 @@ fn unit(row: &[f32]) -> Vec<f32> {
 }
 
 pub(crate) fn model(embedder: &Colours) -> IndexModel<'_> {
-    IndexModel { embedder, head: HEAD, log_scale: 2.0, bias: -1.0 }
+    IndexModel { embedder, head: HEAD.to_vec(), log_scale: 2.0, bias: -1.0 }
 }
 
 /// A folder with images, and one for the index.
 pub(crate) struct Lab {
-    pub(crate) folder: tempfile::TempDir,
+    folder: PathBuf,
+    /// Removes the folder.
+    _temporary: Option<tempfile::TempDir>,
     pub(crate) colours: Colours,
     pub(crate) options: UpdateOptions,
 }
@@ -77,16 +82,33 @@ impl Lab {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("images")).unwrap();
-        let root = folder.path().join("images");
-        Self { options: options(&root), folder, colours: Colours::default() }
+        Self::at(folder.path()).keeping(folder)
+    }
+
+    /// That of another process.
+    pub(crate) fn at(folder: &Path) -> Self {
+        let options = options(&folder.join("images"));
+        Self { options, folder: folder.to_owned(), _temporary: None, colours: Colours::default() }
+    }
+
+    fn keeping(self, folder: tempfile::TempDir) -> Self {
+        Self { _temporary: Some(folder), ..self }
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub(crate) fn path_of(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
     }
 
     pub(crate) fn index(&self) -> PathBuf {
-        self.folder.path().join("index")
+        self.path_of("index")
     }
 
     pub(crate) fn images(&self) -> PathBuf {
-        self.folder.path().join("images")
+        self.path_of("images")
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -103,8 +125,33 @@ impl Lab {
     }
 
     pub(crate) fn update_at(&self, index: &Path) -> Result<Updated, IndexError> {
-        let source = open_images(&self.images(), &SourceOptions::default()).map_err(IndexError::Source)?;
-        update(index, &model(&self.colours), source.as_ref(), &self.options, &mut |_: Event<'_>| ())
+        self.update_with(index, None, &[], &mut |_: Event<'_>| ())
+    }
+
+    /// Updates an index with captions and columns of a table.
+    pub(crate) fn update_with(
+        &self,
+        index: &Path,
+        table: Option<&Path>,
+        columns: &[&str],
+        observer: &mut dyn Observer,
+    ) -> Result<Updated, IndexError> {
+        let images = open_images(&self.images(), &SourceOptions::default()).map_err(IndexError::Source)?;
+        let open = |column: &str| {
+            let caption_columns = vec![column.to_owned()];
+            let options = SourceOptions { caption_columns, integers: true, ..SourceOptions::default() };
+            table.map(|table| open_captions(table, &options)).transpose().map_err(IndexError::Source)
+        };
+        let captions = open("caption")?;
+        let opened: Vec<_> = columns.iter().map(|name| open(name)).collect::<Result<_, _>>()?;
+        let columns = columns.iter().zip(&opened);
+        let columns = columns.filter_map(|(name, source)| Some(((*name).to_owned(), source.as_deref()?)));
+        let source = IndexSource {
+            images: images.as_ref(),
+            captions: captions.as_deref(),
+            columns: columns.collect(),
+        };
+        update(index, &model(&self.colours), &source, &self.options, observer)
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use sail_core::FeatureSource;
 use sail_data::EmbeddingStore;
-use sail_search::{EntryId, Filter, Index, IndexError, Updated, VectorSearch};
+use sail_search::{EntryId, Filter, Index, IndexError, Updated};
 
 use crate::support::{Colours, DIM, Lab, files, set_modified};
 
@@ -185,8 +185,8 @@ fn another_model_another_setting_and_another_folder_are_refused() {
 
     assert!(matches!(lab.update_at(&lab.images()), Err(IndexError::Exists { .. })));
     assert!(matches!(Index::open(lab.images()), Err(IndexError::NotAnIndex { .. })));
-    fs::write(lab.folder.path().join("file"), "").unwrap();
-    assert!(lab.update_at(&lab.folder.path().join("file")).is_err());
+    fs::write(lab.path_of("file"), "").unwrap();
+    assert!(lab.update_at(&lab.path_of("file")).is_err());
 }
 
 #[test]
