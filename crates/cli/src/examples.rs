@@ -286,7 +286,8 @@ Examples:
     sail search index a portrait -k 50 --filter \"key=2024/*\" --filter class=family --report portraits.html
 
   Copy the files that are found:
-    sail search index a blurred photo -k 100 -0 | xargs -0 cp -t blurred/";
+    sail search index a blurred photo -k 100 -0 > found
+    xargs -0 -a found cp -t blurred/";
 
 pub(crate) const DEDUP: &str = "\
 Examples:

@@ -8,7 +8,6 @@ use sail_vl::burn::tensor::{Device, Tensor};
 use sail_vl::core::{Provenance, RgbImage, ensure};
 use sail_vl::data::source::SourceOptions;
 use sail_vl::data::{DecodeLimits, decode_image};
-use sail_vl::layers::Head;
 use sail_vl::search::{
     EntryId, Filter, Hit, Index, IndexError, Query, QueryError, QueryTerm, RowSet, Subject, VectorSearch,
     weighted_sum,
@@ -150,16 +149,12 @@ impl Search<'_> {
         Ok((of_texts.into_iter(), of_images.into_iter()))
     }
 
-    /// Opens the head of the index, whose provenances name the models.
+    /// Opens the model of the index, of which only what is needed is loaded.
     fn model(&self) -> Result<LazyModel, CliError> {
-        let path = self.index.head_path().display().to_string();
-        let bytes = self.index.read_head().map_err(|source| self.failed(source))?;
-        let head = Head::from_bytes(bytes, self.device)
-            .map_err(|source| CliError::HeadFile { path: path.clone(), source })?;
         let (vision, text) = (self.args.vision_model.clone(), self.args.text_model.clone());
         let options = BackboneOptions { vision, text, ..BackboneOptions::default() };
-        let hub = hub_options(&path)?;
-        Ok(LazyModel::new(head, options, hub, self.device.clone()))
+        let hub = hub_options(&self.args.index.display().to_string())?;
+        LazyModel::for_index(self.index, &options, hub, self.device.clone()).map_err(CliError::Open)
     }
 
     /// Checks that a model is that of the index.

@@ -4,12 +4,13 @@ use std::sync::OnceLock;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use sail_core::{AlignmentHead, RgbImage, Side, TextTower, VisionTower};
+use sail_core::{AlignmentHead, Provenance, RgbImage, Side, TextTower, VisionTower};
 use sail_hub::HubOptions;
 use sail_layers::Head;
+use sail_search::Index;
 
 use super::encode::{encode_images, encode_texts};
-use super::open::{open_text, open_vision};
+use super::open::{index_head, open_text, open_vision, options_of, records};
 use super::{BATCH, BackboneOptions, SailError};
 
 /// A head whose backbones are loaded when they are first used: a program that embeds texts only, such as the queries of a
@@ -30,6 +31,8 @@ use super::{BATCH, BackboneOptions, SailError};
 /// ```
 pub struct LazyModel {
     head: Head,
+    /// The settings of the backbones, images first.
+    records: [Option<Provenance>; 2],
     options: BackboneOptions,
     hub: HubOptions,
     device: Device,
@@ -41,8 +44,36 @@ impl LazyModel {
     /// Creates a model of a head. `options` has what the head does not record, as in
     /// [`SailModel::with_hub`](super::SailModel::with_hub).
     pub fn new(head: Head, options: BackboneOptions, hub: HubOptions, device: Device) -> Self {
+        let records = records(&head);
+        Self::with_records(head, records, options, hub, device)
+    }
+
+    /// Opens the head of an index. The backbones are where the options say, else where they were when the index was made, and
+    /// have the settings of the index.
+    ///
+    /// # Errors
+    /// [`SailError::Head`] if the head cannot be read.
+    pub fn for_index(
+        index: &Index,
+        options: &BackboneOptions,
+        hub: HubOptions,
+        device: Device,
+    ) -> Result<Self, SailError> {
+        let head = index_head(index, &device)?;
+        let identity = index.manifest().identity.clone();
+        let records = [Some(identity.vision), Some(identity.text)];
+        Ok(Self::with_records(head, records, options_of(index, options), hub, device))
+    }
+
+    fn with_records(
+        head: Head,
+        records: [Option<Provenance>; 2],
+        options: BackboneOptions,
+        hub: HubOptions,
+        device: Device,
+    ) -> Self {
         let (vision, text) = (OnceLock::new(), OnceLock::new());
-        Self { head: head.valid(), options, hub, device, vision, text }
+        Self { head: head.valid(), records, options, hub, device, vision, text }
     }
 
     /// Returns the head in inference mode.
@@ -56,7 +87,7 @@ impl LazyModel {
     /// Those of [`SailModel::with_hub`](super::SailModel::with_hub).
     pub fn vision(&self) -> Result<&VisionTower, SailError> {
         load(&self.vision, || {
-            let tower = open_vision(&self.head, &self.options, &self.hub, &self.device)?;
+            let tower = open_vision(self.records[0].as_ref(), &self.options, &self.hub, &self.device)?;
             self.head.accepts_provenance(Side::Image, &tower.provenance())?;
             Ok(tower)
         })
@@ -68,7 +99,7 @@ impl LazyModel {
     /// Those of [`SailModel::with_hub`](super::SailModel::with_hub).
     pub fn text(&self) -> Result<&TextTower, SailError> {
         load(&self.text, || {
-            let tower = open_text(&self.head, &self.options, &self.hub, &self.device)?;
+            let tower = open_text(self.records[1].as_ref(), &self.options, &self.hub, &self.device)?;
             self.head.accepts_provenance(Side::Text, &tower.provenance())?;
             Ok(tower)
         })
