@@ -50,6 +50,8 @@ mod retrieval;
 mod retrieval_report;
 mod score;
 mod score_tables;
+mod search;
+mod search_output;
 mod seeds;
 mod segment;
 mod segment_report;
@@ -115,6 +117,9 @@ enum Command {
     /// Index images, to find them by words and by images.
     #[command(after_long_help = examples::INDEX)]
     Index(index::IndexArgs),
+    /// Find images of an index by words, by images, and by sums of both.
+    #[command(after_long_help = examples::SEARCH)]
+    Search(Box<search::SearchArgs>),
     /// Find near-duplicates of images or captions.
     #[command(after_long_help = examples::DEDUP)]
     Dedup(dedup::DedupArgs),
@@ -167,6 +172,7 @@ fn run(command: &Command) -> Result<(), CliError> {
         Command::Head(command) => head::run(command),
         Command::Store(command) => store::run(command),
         Command::Index(args) => index::run(args),
+        Command::Search(args) => search::run(args),
         Command::Dedup(args) => dedup::run(args),
         Command::Score(args) => score::run(args),
         Command::Coverage(args) => coverage::run(args),

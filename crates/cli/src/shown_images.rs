@@ -62,7 +62,11 @@ fn load(key: &str, root: &ImageRoot) -> Result<Image, String> {
         ImageData::Bytes(bytes) => bytes,
         ImageData::Url(url) => return Err(format!("{url} is not in the folder")),
     };
-    let image = decode_image(&bytes, &DecodeLimits::default()).map_err(|error| error.to_string())?;
-    let thumbnail = encode_thumbnail(&image, SIDE).map_err(|error| error.to_string())?;
-    Image::encoded(thumbnail).map_err(|error| error.to_string())
+    Image::encoded(thumbnail(&bytes)?).map_err(|error| error.to_string())
+}
+
+/// Makes a thumbnail of the contents of an image file.
+pub(crate) fn thumbnail(bytes: &[u8]) -> Result<Vec<u8>, String> {
+    let image = decode_image(bytes, &DecodeLimits::default()).map_err(|error| error.to_string())?;
+    encode_thumbnail(&image, SIDE).map_err(|error| error.to_string())
 }

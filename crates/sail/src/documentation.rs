@@ -20,6 +20,8 @@ pages! {
     Probe "../../../docs/guide/probe.md"
     Segment "../../../docs/guide/segment.md"
     Search "../../../docs/guide/search.md"
+    Curate "../../../docs/guide/curate.md"
+    Interop "../../../docs/guide/interop.md"
     Deploy "../../../docs/guide/deploy.md"
     Gpu "../../../docs/guide/gpu.md"
     CliCrate "../../../crates/cli/README.md"

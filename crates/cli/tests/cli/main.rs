@@ -24,6 +24,7 @@ mod pairing;
 mod probe;
 mod reproduce;
 mod resume;
+mod search;
 mod segment;
 mod settings;
 mod several;

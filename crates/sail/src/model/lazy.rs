@@ -10,7 +10,7 @@ use sail_layers::Head;
 use sail_search::Index;
 
 use super::encode::{encode_images, encode_texts};
-use super::open::{open_text, open_vision, options_of, records};
+use super::open::{index_head, open_text, open_vision, options_of, records};
 use super::{BATCH, BackboneOptions, SailError};
 
 /// A head whose backbones are loaded when they are first used: a program that embeds texts only, such as the queries of a
@@ -59,7 +59,7 @@ impl LazyModel {
         hub: HubOptions,
         device: Device,
     ) -> Result<Self, SailError> {
-        let head = Head::load(index.head_path(), &device)?;
+        let head = index_head(index, &device)?;
         let identity = index.manifest().identity.clone();
         let records = [Some(identity.vision), Some(identity.text)];
         Ok(Self::with_records(head, records, options_of(index, options), hub, device))

@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use burn::tensor::Device;
 use sail_core::{
-    AlignmentHead, ConfigError, Dtype, ImagePooling, Provenance, Quantization, Side, TextPooling, TextTower,
-    VisionTower,
+    AlignmentHead, ConfigError, Dtype, HeadError, ImagePooling, Provenance, Quantization, Side, TextPooling,
+    TextTower, VisionTower,
 };
 use sail_encoders::{
     ImageProcessorConfig, ModelError, ModelFolder, ModelSpec, PromptChoice, TextOptions, VisionOptions,
@@ -81,7 +81,7 @@ impl SailModel {
     ///
     /// # Errors
     /// The same as [`with_head`](Self::with_head). An option that contradicts what the head records is
-    /// [`HeadError::Provenance`](sail_core::HeadError::Provenance).
+    /// [`HeadError::Provenance`].
     ///
     /// # Examples
     /// ```no_run
@@ -142,7 +142,7 @@ impl SailModel {
         device: &Device,
     ) -> Result<Self, SailError> {
         let (identity, options) = (&index.manifest().identity, options_of(index, options));
-        let head = Head::load(index.head_path(), device)?;
+        let head = index_head(index, device)?;
         Self::with_records(head, [Some(&identity.vision), Some(&identity.text)], &options, hub, device)
     }
 
@@ -200,6 +200,12 @@ pub(super) fn open_text(
         (text.pooling, text.model.pooling) = (TextPooling::Pooled, None);
     }
     Ok(text)
+}
+
+/// Loads the head of an index, which must be the one that it was made with.
+pub(super) fn index_head(index: &Index, device: &Device) -> Result<Head, SailError> {
+    let bytes = index.read_head().map_err(|error| HeadError::Format { reason: error.to_string() })?;
+    Ok(Head::from_bytes(bytes, device)?)
 }
 
 /// The backbones of a head and their settings. What is not set is what the head records, else the default of the model.
