@@ -253,6 +253,16 @@ impl Manifest {
             }
         }
         ensure(rows <= MAX_ROWS, path, "the number of rows", rows, format!("at most {MAX_ROWS}"))?;
+        for name in &self.superseded {
+            let found = format!("`{name}`");
+            ensure(
+                is_replaceable(name),
+                path,
+                "a name in `superseded`",
+                found,
+                "a segment, notes or removed rows",
+            )?;
+        }
         if let Some(removed) = &self.removed {
             check_hash(&removed.sha256, path)?;
             let expected = format!("1 to {rows}");
@@ -268,6 +278,21 @@ impl Manifest {
             out.write_all(b"\n")
         })
         .map_err(IndexError::io(&path))
+    }
+}
+
+/// Returns whether a name is that of a file or folder that an update replaces. Others are not removed, whatever an index says.
+pub(crate) fn is_replaceable(name: &str) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let of_kind = |name: &str, kind: &str| {
+        let generation = name.strip_prefix(kind).and_then(|name| name.strip_prefix('-'));
+        generation.and_then(|name| name.strip_suffix(".safetensors")).is_some_and(is_number)
+    };
+    match name.split('/').collect::<Vec<_>>()[..] {
+        [file] => of_kind(file, REMOVED),
+        [SEGMENTS, number] => is_number(number),
+        [SEGMENTS, number, file] => is_number(number) && of_kind(file, NOTES),
+        _ => false,
     }
 }
 

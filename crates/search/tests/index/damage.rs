@@ -97,6 +97,12 @@ fn what_is_wrong_is_named() {
     assert!(unknown.contains("is not a valid index.json"), "{unknown}");
     let number = message(&|path| edit(path, |json| json["segments"][0]["number"] = 77.into()));
     assert!(number.contains("the number of segment 77"), "{number}");
+    for name in
+        ["../images", "/etc", "segments", "segments/..", "head.safetensors", "removed-1.safetensors/../x"]
+    {
+        let outside = message(&|path| edit(path, |json| json["superseded"] = vec![name].into()));
+        assert!(outside.contains("a name in `superseded`"), "{name}: {outside}");
+    }
     message(&|path| fs::remove_dir_all(path.join("segments/000001")).unwrap());
     message(&|path| fs::remove_file(path.join("head.safetensors")).unwrap());
     message(&|path| fs::remove_file(path.join("index.json")).unwrap());
