@@ -297,7 +297,7 @@ fn images(args: &ImagesArgs) -> Result<(), CliError> {
         return job.print_plan(model, plan, source.as_ref(), &options);
     }
     let passed_over = source.passed_over()?;
-    show_passed_over(&passed_over);
+    show_passed_over("encode", &passed_over);
     let folders: Vec<_> = stores.iter().map(Store::folder).collect();
     let extractions =
         extract_image_layers(&towers, source.as_ref(), &folders, &options, &mut EncodeProgress::new())?;
@@ -330,7 +330,7 @@ fn texts(args: &TextsArgs) -> Result<(), CliError> {
         return job.print_plan(model, plan, source.as_ref(), &options);
     }
     let passed_over = source.passed_over()?;
-    show_passed_over(&passed_over);
+    show_passed_over("encode", &passed_over);
     let folders: Vec<_> = stores.iter().map(Store::folder).collect();
     let extractions =
         extract_text_layers(&towers, source.as_ref(), &folders, &options, &mut EncodeProgress::new())?;

@@ -15,6 +15,8 @@ use sail_vl::hub::HubError;
 use sail_vl::probe::ProbeError;
 use sail_vl::recipe::RecipeError;
 use sail_vl::report::ReportError;
+use sail_vl::search::curation::CurationError;
+use sail_vl::search::{IndexError, QueryError};
 use sail_vl::tasks::{PairingError, SegmentationSetError, TaskError};
 use sail_vl::train::TrainError;
 
@@ -33,8 +35,16 @@ pub(crate) enum CliError {
     Input { spec: String, source: DataError },
     #[error("cannot use {spec}")]
     Features { spec: String, source: FeatureError },
+    #[error("cannot open a model of the index, use `--vision-model` and `--text-model`")]
+    SearchModel(#[source] SailError),
+    #[error("cannot search for this")]
+    Query(#[from] QueryError),
+    #[error("cannot compare the rows of {spec}")]
+    Curation { spec: String, source: CurationError },
     #[error("cannot use the head {path}")]
     HeadFile { path: String, source: HeadError },
+    #[error("cannot use the index {path}")]
+    Index { path: PathBuf, source: IndexError },
     #[error("invalid data")]
     Data(#[from] DataError),
     #[error("cannot pair the folders of {spec} with the classes")]
@@ -166,7 +176,7 @@ impl CliError {
             | Self::CopyInterrupted
             | Self::EncodingInterrupted { .. }
             | Self::TaskInterrupted { .. } => interrupt::EXIT_CODE,
-            Self::Usage(_) | Self::Config(_) | Self::Device(_) => 2,
+            Self::Usage(_) | Self::Config(_) | Self::Device(_) | Self::Query(_) => 2,
             // Settings in a head file are no usage.
             Self::HeadFile { .. } | Self::Open(SailError::Head(_)) => 1,
             Self::Train(
@@ -229,7 +239,11 @@ fn is_usage(error: &(dyn Error + 'static)) -> bool {
     );
     let task = matches!(error.downcast_ref(), Some(TaskError::NoSplit { .. } | TaskError::Template { .. }));
     let option = matches!(error.downcast_ref(), Some(ModelError::Option(_)));
-    error.is::<ConfigError>() || data || model || task || option
+    let index = matches!(
+        error.downcast_ref(),
+        Some(IndexError::Exists { .. } | IndexError::Setting { .. } | IndexError::Filter { .. })
+    );
+    error.is::<ConfigError>() || data || model || task || option || index
 }
 
 /// An error and its causes, on one line.

@@ -6,6 +6,7 @@
 mod atomic;
 #[cfg(feature = "cpu")]
 pub mod cpu;
+mod dot;
 mod hex;
 pub mod json;
 mod key_table;
@@ -16,11 +17,13 @@ mod portable_path;
 mod ranges;
 mod read;
 mod stand_in;
+mod top_scores;
 #[cfg(feature = "torch")]
 pub mod torch;
 mod work_folder;
 
 pub use atomic::{TEMPORARY_PREFIX, parent_folder, write_atomic};
+pub use dot::dot;
 pub use hex::hex;
 pub use key_table::{KeyHash, KeyHasher, KeyTable};
 pub use length_batches::length_batches;
@@ -30,4 +33,5 @@ pub use portable_path::is_portable_path;
 pub use ranges::ranges;
 pub use read::{ReadError, open_file, read_bounded, strip_bom};
 pub use stand_in::{StandIn, stand_in};
+pub use top_scores::TopScores;
 pub use work_folder::{NewFolder, open_locked, remove_temporary_files};

@@ -1,0 +1,394 @@
+//! `sail index`.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use bytesize::ByteSize;
+use clap::{ArgMatches, Args, FromArgMatches, Subcommand};
+use sail_vl::core::Named;
+use sail_vl::data::source::{RecordSource, SourceOptions};
+use sail_vl::search::{
+    CodeKind, Index, IndexError, IndexModel, IndexSource, Manifest, UpdateOptions, Updated, merge, update,
+};
+use serde_json::json;
+
+use crate::encode_progress::{EncodeProgress, show_passed_over};
+use crate::error::CliError;
+use crate::interrupt::{self, Saving, stop_flag};
+use crate::models::HeadArgs;
+use crate::named::named;
+use crate::output::print;
+use crate::progress::{ROWS, bar};
+use crate::sources::{self, SourceArgs};
+#[cfg(feature = "url")]
+use crate::url_args::UrlArgs;
+use crate::{examples, objects};
+
+/// An update, or one of the other commands.
+pub(crate) enum IndexArgs {
+    Update(Box<UpdateArgs>),
+    Other(IndexCommand),
+}
+
+// The derive has no optional arguments that are required together.
+impl FromArgMatches for IndexArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        match matches.subcommand_name() {
+            Some(_) => IndexCommand::from_arg_matches(matches).map(Self::Other),
+            None => UpdateArgs::from_arg_matches(matches).map(Box::new).map(Self::Update),
+        }
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Args for IndexArgs {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        let command = IndexCommand::augment_subcommands(UpdateArgs::augment_args(command));
+        command.args_conflicts_with_subcommands(true).subcommand_negates_reqs(true)
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_args(command)
+    }
+}
+
+#[derive(Subcommand)]
+pub(crate) enum IndexCommand {
+    /// Show the model, the size and the options of an index.
+    #[command(after_long_help = examples::INDEX_SHOW)]
+    Show(IndexPath),
+    /// Verify the checksums of an index, and that all of it can be read.
+    #[command(after_long_help = examples::INDEX_VERIFY)]
+    Verify(IndexPath),
+    /// Merge indexes of different images, made with the same model, into one.
+    #[command(after_long_help = examples::INDEX_MERGE)]
+    Merge(MergeArgs),
+}
+
+#[derive(Args)]
+pub(crate) struct IndexPath {
+    /// The index.
+    index: PathBuf,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+impl IndexPath {
+    fn open(&self) -> Result<Index, CliError> {
+        Index::open(&self.index).map_err(error(&self.index))
+    }
+}
+
+#[derive(Args)]
+pub(crate) struct MergeArgs {
+    /// The indexes, in the order of their images.
+    #[arg(required = true, value_name = "INDEX")]
+    parts: Vec<PathBuf>,
+    /// Folder of the index to write.
+    #[arg(long, value_name = "INDEX")]
+    out: PathBuf,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is indexed, and how.
+#[derive(Args)]
+pub(crate) struct UpdateArgs {
+    /// The images: a folder, CSV, TSV, JSON lines, Parquet, WebDataset tars or COCO captions.
+    #[arg(value_name = "SOURCE")]
+    source: String,
+    /// Folder of the index. An index that exists is brought up to date with the source.
+    #[arg(long, value_name = "INDEX")]
+    out: PathBuf,
+    #[command(flatten)]
+    model: HeadArgs,
+    #[command(flatten)]
+    columns_of_source: SourceArgs,
+    /// Folder that the paths in a table are relative to [default: the table's].
+    #[arg(long, value_name = "FOLDER")]
+    image_root: Option<PathBuf>,
+    /// Captions to show with the images, of any kind that `sail encode texts` reads, with the same keys [default: those that
+    /// the index has].
+    #[arg(long, value_name = "SOURCE")]
+    captions: Option<String>,
+    /// Column of the captions; can be repeated.
+    #[arg(long, value_name = "COLUMN", requires = "captions")]
+    caption_column: Vec<String>,
+    /// Columns to filter by, texts or integers, of the table of the captions if there is one, else of the source [default:
+    /// those that the index has].
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
+    columns: Vec<String>,
+    /// Bits of a value in the codes that searches scan before they read embeddings: 1 (`bit`) or 8 (`int8`) [default: those of
+    /// the index; `bit` in a new one].
+    #[arg(long, value_name = "KIND", value_parser = named::<Codes>())]
+    codes: Option<Codes>,
+    /// Longer side of the thumbnails in pixels, or `none` [default: that of the index; 256 in a new one].
+    #[arg(long, value_name = "PIXELS")]
+    thumbnails: Option<Thumbnails>,
+    /// Images that are embedded at once.
+    #[arg(long, value_name = "IMAGES", default_value_t = 32)]
+    batch: usize,
+    /// Read all files again, even those whose size and modification time are unchanged.
+    #[arg(long)]
+    reread: bool,
+    /// Allow an update that removes more than half of the images.
+    #[arg(long)]
+    prune: bool,
+    /// Rewrite the files of the index into as few as possible, without the rows of removed images.
+    #[arg(long)]
+    compact: bool,
+    #[cfg(feature = "url")]
+    #[command(flatten)]
+    urls: UrlArgs,
+    /// Load the model and count the images, print what would be indexed, and write nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// A kind of codes, or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Codes(Option<CodeKind>);
+
+impl Named for Codes {
+    const ALL: &'static [Self] = &[Self(Some(CodeKind::Bit)), Self(Some(CodeKind::Int8)), Self(None)];
+
+    fn name(self) -> &'static str {
+        self.0.map_or("none", Named::name)
+    }
+}
+
+/// A number of pixels, 0 for `none`.
+#[derive(Clone, Copy)]
+struct Thumbnails(u32);
+
+impl FromStr for Thumbnails {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "none" { Ok(Self(0)) } else { text.parse().map(Self) }
+    }
+}
+
+pub(crate) fn run(args: &IndexArgs) -> Result<(), CliError> {
+    match args {
+        IndexArgs::Update(args) => args.run(),
+        IndexArgs::Other(IndexCommand::Show(args)) => show(args),
+        IndexArgs::Other(IndexCommand::Verify(args)) => verify(args),
+        IndexArgs::Other(IndexCommand::Merge(args)) => run_merge(args),
+    }
+}
+
+impl UpdateArgs {
+    fn run(&self) -> Result<(), CliError> {
+        let source_options =
+            SourceOptions { image_root: self.image_root.clone(), ..self.columns_of_source.options() };
+        let options = self.options(&source_options)?;
+        let device = self.model.device()?;
+        let images = sources::images(&self.source, &source_options)?;
+        let captions = self.captions.as_ref().map(|spec| self.texts(spec, &self.caption_column, false));
+        let captions = captions.transpose()?;
+        let columns = self.open_columns()?;
+        let model = self.model.open(&device)?.with_batch(self.batch).map_err(CliError::Open)?;
+        let passed_over = images.passed_over()?;
+        show_passed_over("index", &passed_over);
+        let model =
+            IndexModel { encoders: self.model.encoders()?, ..model.index_model().map_err(CliError::Open)? };
+        if self.dry_run {
+            let records = images.count()?;
+            let text = model.embedder.embed_texts(&["a photo"]);
+            return self.print_plan(records, &text.map_err(error(&self.out))?);
+        }
+        let source = IndexSource {
+            images: images.as_ref(),
+            captions: captions.as_deref(),
+            columns: columns.iter().map(|(name, source)| (name.clone(), source.as_ref())).collect(),
+        };
+        let updated = update(&self.out, &model, &source, &options, &mut EncodeProgress::labelled("index"));
+        self.print(&updated.map_err(error(&self.out))?)
+    }
+
+    fn options(&self, source: &SourceOptions) -> Result<UpdateOptions, CliError> {
+        let stop = stop_flag();
+        Ok(UpdateOptions {
+            block: self.batch,
+            thumbnails: self.thumbnails.map(|Thumbnails(side)| side),
+            codes: self.codes.map(|Codes(kind)| kind),
+            root: Some(root(&self.source, source)?),
+            reread: self.reread,
+            prune: self.prune,
+            compact: self.compact,
+            threads: rayon::current_num_threads(),
+            #[cfg(feature = "url")]
+            urls: Some(self.urls.fetch(source.max_image_bytes, stop.clone())?),
+            stop,
+            ..UpdateOptions::default()
+        })
+    }
+
+    fn texts(
+        &self,
+        spec: &str,
+        columns: &[String],
+        integers: bool,
+    ) -> Result<Box<dyn RecordSource<String>>, CliError> {
+        let options =
+            SourceOptions { caption_columns: columns.to_vec(), integers, ..self.columns_of_source.options() };
+        sources::captions(spec, &options)
+    }
+
+    fn open_columns(&self) -> Result<BTreeMap<String, Box<dyn RecordSource<String>>>, CliError> {
+        let spec = self.captions.as_ref().unwrap_or(&self.source);
+        let open = |name: &String| Ok((name.clone(), self.texts(spec, std::slice::from_ref(name), true)?));
+        self.columns.iter().map(open).collect()
+    }
+
+    fn print_plan(&self, images: u64, embedding: &[Vec<f32>]) -> Result<(), CliError> {
+        let dim = embedding.first().map_or(0, Vec::len);
+        let before = match Index::open(&self.out) {
+            Ok(index) => index.manifest().images(),
+            Err(IndexError::NotAnIndex { .. } | IndexError::NoImages { .. }) => 0,
+            Err(source) => return Err(error(&self.out)(source)),
+        };
+        let bytes = images * 2 * dim as u64;
+        let index = self.out.display().to_string();
+        let plan = json!({
+            "index": index, "source": self.source, "images": images, "indexed": before, "dim": dim, "bytes": bytes,
+        });
+        print(self.json, &plan, |out| {
+            writeln!(out, "source      {}", self.source)?;
+            writeln!(out, "images      {images}; {before} are in the index")?;
+            writeln!(out, "embeddings  {dim} values in f16 each, {}", ByteSize(bytes))?;
+            writeln!(out, "index       {index} (dry run: nothing was written)")
+        })
+    }
+
+    fn print(&self, updated: &Updated) -> Result<(), CliError> {
+        let Updated { images, unchanged, added, changed, moved, removed, skipped, embedded, seconds, .. } =
+            *updated;
+        let index = self.out.display().to_string();
+        let result = json!({
+            "index": index, "images": images, "unchanged": unchanged, "added": added, "changed": changed,
+            "moved": moved, "removed": removed, "skipped": skipped, "embedded": embedded, "noted": updated.noted,
+            "seconds": seconds,
+        });
+        print(self.json, &result, |out| {
+            writeln!(
+                out,
+                "{images} images: {added} added, {changed} changed, {moved} moved, {removed} removed, {unchanged} unchanged"
+            )?;
+            if embedded > 0 {
+                let rate = embedded as f64 / seconds.max(f64::MIN_POSITIVE);
+                writeln!(out, "{embedded} embedded in {seconds:.1} s ({rate:.1} images/s)")?;
+            }
+            if updated.noted > 0 {
+                writeln!(out, "{} with captions or columns", updated.noted)?;
+            }
+            if skipped > 0 {
+                writeln!(out, "{skipped} skipped, see {}", self.out.join("skipped.jsonl").display())?;
+            }
+            writeln!(out, "index: {index}")
+        })
+    }
+}
+
+/// Adds the path of the index.
+fn error<E: Into<IndexError>>(path: &Path) -> impl Fn(E) -> CliError {
+    move |error| match error.into() {
+        IndexError::Config(error) => error.into(),
+        IndexError::Stopped { done, records } => CliError::TaskInterrupted { done, records },
+        error if error.is_stopped() => CliError::CopyInterrupted,
+        source => CliError::Index { path: path.to_owned(), source },
+    }
+}
+
+/// The folder that the files of a source are in.
+fn root(source: &str, options: &SourceOptions) -> Result<PathBuf, CliError> {
+    let local = objects::local(source)?;
+    let path = Path::new(&*local);
+    let folder = match &options.image_root {
+        Some(root) => root.as_path(),
+        None if path.is_dir() => path,
+        None => sail_support::parent_folder(path),
+    };
+    Ok(std::path::absolute(folder)?)
+}
+
+fn verify(args: &IndexPath) -> Result<(), CliError> {
+    let index = args.open()?;
+    let name = args.index.display().to_string();
+    let bar = bar(index.rows() as u64, &format!("verify {name}"), ROWS);
+    index.verify(|progress| bar.set_position(progress.done)).map_err(error(&args.index))?;
+    bar.finish_and_clear();
+    let (rows, images) = (index.rows(), index.live().len());
+    print(args.json, &json!({"index": name, "rows": rows, "images": images, "sound": true}), |out| {
+        writeln!(out, "{name} is valid: {rows} rows, {images} images")
+    })
+}
+
+fn run_merge(args: &MergeArgs) -> Result<(), CliError> {
+    let mut saving = None;
+    let bar = bar(0, "merge", ROWS);
+    let merged = merge(&args.parts, &args.out, |progress| {
+        // What was written so far is removed.
+        saving.get_or_insert_with(Saving::start);
+        bar.set_length(progress.total);
+        bar.set_position(progress.done);
+        interrupt::flow()
+    });
+    let merged = merged.map_err(error(&args.out))?;
+    bar.finish_and_clear();
+    let (images, out) = (merged.live().len(), args.out.display().to_string());
+    print(args.json, &json!({"images": images, "index": out}), |text| {
+        writeln!(text, "{images} images of {} indexes\nindex: {out}", args.parts.len())
+    })
+}
+
+fn show(args: &IndexPath) -> Result<(), CliError> {
+    let index = args.open()?;
+    let manifest = index.manifest();
+    let bytes: u64 = manifest.segments.iter().map(|segment| segment.bytes).sum();
+    let result =
+        json!({"images": manifest.images(), "rows": index.rows(), "bytes": bytes, "manifest": manifest});
+    print(args.json, &result, |out| write(out, manifest, bytes))
+}
+
+fn write(out: &mut impl Write, manifest: &Manifest, bytes: u64) -> std::io::Result<()> {
+    let removed = manifest.rows() - manifest.images();
+    let identity = &manifest.identity;
+    writeln!(out, "images      {}", manifest.images())?;
+    writeln!(
+        out,
+        "rows        {} in {} segments, {removed} removed",
+        manifest.rows(),
+        manifest.segments.len()
+    )?;
+    writeln!(out, "size        {}", ByteSize(bytes))?;
+    writeln!(out, "embeddings  {} values in f16 each", manifest.dim)?;
+    writeln!(out, "codes       {}", manifest.codes.map_or("none", Named::name))?;
+    let thumbnails = manifest.thumbnails.map_or("none".to_owned(), |side| format!("{side} pixels"));
+    writeln!(out, "thumbnails  {thumbnails}")?;
+    writeln!(out, "vision      {}", identity.vision)?;
+    writeln!(out, "text        {}", identity.text)?;
+    writeln!(out, "head        SHA-256 {}", identity.head_sha256)?;
+    if let Some(root) = &manifest.root {
+        writeln!(out, "files in    {root}")?;
+    }
+    if !manifest.columns.is_empty() {
+        writeln!(out, "columns     {}", manifest.columns.join(", "))?;
+    }
+    if !manifest.complete {
+        writeln!(out, "unfinished  the last update was interrupted: run it again to continue")?;
+    }
+    Ok(())
+}
