@@ -46,10 +46,7 @@ def main():
             ran += 1
         assert names["vectors"].shape == (1376, 1280), names["vectors"].shape
         assert names["keys"][:2] == ["0", "1"], names["keys"][:2]
-        nearest = [name for name in ("faiss", "lancedb", "qdrant_client") if name in names]
-        if "lancedb" in names:
-            assert names["found"], "no results"
-        print(f"{ran} blocks ran, {missing} were left out ({', '.join(nearest)})")
+        print(f"{ran} blocks ran, {missing} were left out")
 
 
 if __name__ == "__main__":

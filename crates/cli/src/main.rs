@@ -42,6 +42,7 @@ mod models;
 mod named;
 mod objects;
 mod output;
+mod pictures;
 mod probe;
 mod probe_report;
 mod progress;

@@ -9,8 +9,7 @@ use sail_vl::core::{Provenance, RgbImage, ensure};
 use sail_vl::data::source::SourceOptions;
 use sail_vl::data::{DecodeLimits, decode_image};
 use sail_vl::search::{
-    EntryId, Filter, Hit, Index, IndexError, Query, QueryError, QueryTerm, RowSet, Subject, VectorSearch,
-    weighted_sum,
+    EntryId, Filter, Hit, Index, IndexError, Query, QueryError, QueryTerm, RowSet, Subject, weighted_sum,
 };
 use sail_vl::{BackboneOptions, LazyModel, SailError};
 

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::error::CliError;
 use crate::output::print;
+use crate::pictures::Pictures;
 use crate::shown_images::thumbnail;
 
 #[derive(Args)]
@@ -27,6 +28,9 @@ pub(crate) struct OutputArgs {
     /// Write an HTML page with the images.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+    /// Print no pictures, which terminals that are known to show them get: kitty, Ghostty, iTerm2, WezTerm, mintty.
+    #[arg(long)]
+    no_pictures: bool,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -61,11 +65,15 @@ pub(crate) fn write(
     });
     let hits = hits.collect::<Result<Vec<Value>, serde_json::Error>>()?;
     let terms: Vec<Value> = query.terms().iter().map(term).collect();
+    let pictures = Pictures::detect().filter(|_| !args.no_pictures);
     print(args.json, &json!({"query": terms, "images": among, "hits": hits}), |out| {
         if found.is_empty() {
             writeln!(out, "none of the images fulfils the conditions")?;
         }
         for Found { hit, entry } in found {
+            if let (Some(pictures), Ok(jpeg)) = (pictures, thumbnail_of(index, hit.row, entry)) {
+                pictures.write(&jpeg, out)?;
+            }
             let caption = entry.captions.first().map(|caption| format!("  {caption}")).unwrap_or_default();
             writeln!(out, "{:.4}  {}{caption}", hit.score, name(entry))?;
         }
@@ -136,16 +144,19 @@ fn report(index: &Index, query: &Query, found: &[Found], among: usize) -> Result
         .section(Section::new("Settings").facts(facts)))
 }
 
-/// The thumbnail of the index, else one of the file.
 fn image(index: &Index, row: usize, entry: &Entry) -> Result<Image, String> {
+    Image::encoded(thumbnail_of(index, row, entry)?).map_err(|error| error.to_string())
+}
+
+/// The thumbnail of the index, else one of the file, as a JPEG.
+fn thumbnail_of(index: &Index, row: usize, entry: &Entry) -> Result<Vec<u8>, String> {
     let stored = index.thumbnail(row).map_err(|error| error.to_string())?;
-    let bytes = match (stored, &entry.file) {
-        (Some(bytes), _) => bytes,
+    match (stored, &entry.file) {
+        (Some(bytes), _) => Ok(bytes),
         (None, Some(file)) => {
             let limit = SourceOptions::default().max_image_bytes;
-            thumbnail(&read_bounded(file, limit).map_err(|error| error.to_string())?)?
+            thumbnail(&read_bounded(file, limit).map_err(|error| error.to_string())?)
         }
-        (None, None) => return Err("the index has no thumbnail of it".to_owned()),
-    };
-    Image::encoded(bytes).map_err(|error| error.to_string())
+        (None, None) => Err("the index has no thumbnail of it".to_owned()),
+    }
 }
