@@ -4,13 +4,18 @@
 //! [`ExactSearch`] scans [`Codes`] of one or eight bits per dimension and reads the best candidates; [`FullSearch`] reads every
 //! row.
 
+#[cfg(feature = "approximate")]
+mod approximate;
 mod embedder;
 mod error;
 mod exact;
 mod hit;
 mod row_set;
+mod tensors;
 mod vector_search;
 
+#[cfg(feature = "approximate")]
+pub use approximate::{ApproximateSearch, GraphConfig, GraphError};
 pub use embedder::{EmbedError, Embedder, ModelIdentity};
 pub use error::SearchError;
 pub use exact::{CodeKind, Codes, CodesError, ExactSearch, FullSearch, centre};
