@@ -1,4 +1,5 @@
 //! Files of codes: round trips, fixed bytes and damage.
+#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::path::Path;

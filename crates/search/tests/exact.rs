@@ -1,4 +1,5 @@
 //! The exact tier against brute force in f64.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 
