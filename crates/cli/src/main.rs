@@ -27,6 +27,7 @@ mod global;
 mod head;
 mod head_spec;
 mod holdout;
+mod index;
 mod inputs;
 mod interrupt;
 mod key_list;
@@ -105,6 +106,9 @@ enum Command {
     /// Inspect, verify, filter or merge embedding stores.
     #[command(subcommand, after_long_help = examples::STORE)]
     Store(store::StoreCommand),
+    /// Index images, to find them by words and by images.
+    #[command(after_long_help = examples::INDEX)]
+    Index(Box<index::IndexArgs>),
     /// List the families of models, describe a model, or check it against its reference.
     #[command(after_long_help = examples::MODELS)]
     Models(catalog::ModelsArgs),
@@ -147,6 +151,7 @@ fn run(command: &Command) -> Result<(), CliError> {
         Command::Eval(command) => eval::run(command),
         Command::Head(command) => head::run(command),
         Command::Store(command) => store::run(command),
+        Command::Index(args) => index::run(args),
         Command::Models(args) => catalog::run(args),
         Command::Devices(args) => devices::run(args),
         Command::Completions(args) => generate::completions(args, Cli::command()),

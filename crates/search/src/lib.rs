@@ -2,7 +2,7 @@
 //!
 //! [`VectorSearch`] is the contract: the nearest rows of a collection by cosine similarity, among all rows or a [`RowSet`].
 //! [`ExactSearch`] scans [`Codes`] of one or eight bits per dimension and reads the best candidates; [`FullSearch`] reads every
-//! row.
+//! row. An [`Index`] holds the images of a source as such a collection; [`update`] creates it and keeps it up to date.
 
 #[cfg(feature = "approximate")]
 mod approximate;
@@ -10,6 +10,7 @@ mod embedder;
 mod error;
 mod exact;
 mod hit;
+mod index;
 mod row_set;
 mod tensors;
 mod vector_search;
@@ -20,5 +21,9 @@ pub use embedder::{EmbedError, Embedder, ModelIdentity};
 pub use error::SearchError;
 pub use exact::{CodeKind, Codes, CodesError, ExactSearch, FullSearch, centre};
 pub use hit::Hit;
+pub use index::{
+    Entry, EntryId, Filter, Index, IndexError, IndexModel, IndexSource, Manifest, NotesEntry, RemovedEntry,
+    SegmentEntry, UpdateOptions, Updated, class_of, update,
+};
 pub use row_set::RowSet;
 pub use vector_search::VectorSearch;
