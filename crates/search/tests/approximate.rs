@@ -96,8 +96,18 @@ fn rows_are_added_and_removed() {
     let stop = AtomicBool::new(false);
     let search = build(DIM, old, SMALL);
     let all: Arc<dyn FeatureSource> = matrix(DIM, &images);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("graph.safetensors");
+    search.save(&path).unwrap();
+    // Rows behind those of the graph are scanned.
+    let opened = ApproximateSearch::open(&path, codes(DIM, &images, &parts), all.clone()).unwrap();
+    assert_eq!((opened.linked(), opened.rows()), (4000, 6000));
+    let found = recall(&opened, &images, &texts, 10, None, |_| true);
+    assert!(found >= 0.88, "recall {found}");
+    let behind = RowSet::from_fn(6000, |row| row >= 4000);
+    assert_eq!(recall(&opened, &images, &texts, 10, Some(&behind), |row| row >= 4000), 1.0);
     let mut search = search.extend(codes(DIM, &images, &parts), all.clone(), &stop, |_| {}).unwrap();
-    assert_eq!(search.rows(), 6000);
+    assert_eq!((search.linked(), search.rows()), (6000, 6000));
     let found = recall(&search, &images, &texts, 10, None, |_| true);
     assert!(found >= 0.85, "recall {found}");
 
@@ -111,8 +121,6 @@ fn rows_are_added_and_removed() {
     let found = recall(&search, &images, &texts, 50, Some(&some), |row| row < 100 && keep(row));
     assert_eq!(found, 1.0);
 
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("graph.safetensors");
     search.save(&path).unwrap();
     let opened = ApproximateSearch::open(&path, codes(DIM, &images, &parts), all.clone()).unwrap();
     assert_eq!(opened.search(&texts, 10, None).unwrap(), search.search(&texts, 10, None).unwrap());

@@ -22,9 +22,17 @@ impl Edges {
         self.capacity
     }
 
+    pub(crate) fn rows(&self) -> usize {
+        self.table.len() / (self.capacity + 1)
+    }
+
     /// Adds rows without neighbours, or removes the last ones.
     pub(crate) fn resize(&mut self, rows: usize) {
         self.table.resize_with(rows * (self.capacity + 1), AtomicU32::default);
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        size_of_val(self.table.as_slice())
     }
 
     /// Iterates over the neighbours of a row.

@@ -17,7 +17,9 @@ pub enum GraphError {
     #[error(transparent)]
     Search(#[from] SearchError),
     /// The codes are not of the kind that a graph compares.
-    #[error("{what} of part {part} of the codes {found}, expected {expected}: index the images again")]
+    #[error(
+        "{what} of part {part} of the codes {found}, expected {expected}: index the images anew, with `--codes int8`"
+    )]
     Codes {
         /// The property.
         what: &'static str,

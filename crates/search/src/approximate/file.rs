@@ -29,7 +29,7 @@ struct Description {
     rows: usize,
     edges: usize,
     removed: usize,
-    /// Of the codes that the graph is of.
+    /// Of the codes of the rows.
     codes_sha256: String,
     /// Of the tensors.
     sha256: String,
@@ -56,7 +56,7 @@ struct Tensors {
 impl Tensors {
     fn of(graph: &Graph) -> Self {
         let store = graph.store();
-        let rows = 0..store.points.rows() as u32;
+        let rows = 0..store.edges.rows() as u32;
         Self {
             edges: rows.clone().flat_map(|row| store.edges.of(row)).collect(),
             removed: rows.clone().filter(|&row| !store.live.contains(row as usize)).collect(),
@@ -93,10 +93,10 @@ pub(crate) fn save(graph: &Graph, path: &Path) -> Result<(), GraphError> {
         version: VERSION,
         config: graph.config(),
         entry: store.entry,
-        rows: store.points.rows(),
+        rows: store.edges.rows(),
         edges: tensors.edges.len(),
         removed: tensors.removed.len(),
-        codes_sha256: codes_sha256(&store.points),
+        codes_sha256: codes_sha256(&store.points, store.edges.rows()),
         sha256: tensors.sha256(),
     };
     let write = |out: &mut dyn Write| {
@@ -106,7 +106,7 @@ pub(crate) fn save(graph: &Graph, path: &Path) -> Result<(), GraphError> {
     write_atomic(path, write).map_err(|source: io::Error| GraphError::Io { path: path.to_owned(), source })
 }
 
-/// Reads a graph of these rows.
+/// Reads a graph of these rows, or the first ones.
 pub(crate) fn load(path: &Path, points: Points) -> Result<Graph, GraphError> {
     let failed = |error| match error {
         TensorsError::Io(source) => GraphError::Io { path: path.to_owned(), source },
@@ -119,6 +119,7 @@ pub(crate) fn load(path: &Path, points: Points) -> Result<Graph, GraphError> {
     let store = graph.store_mut()?;
     store.entry = description.entry;
     tensors.removed.iter().for_each(|&row| store.live.remove(row as usize));
+    store.edges.resize(description.rows);
     let mut edges = tensors.edges.as_slice();
     for (row, &degree) in tensors.degrees.iter().enumerate() {
         let (neighbours, rest) = edges.split_at(usize::from(degree));
@@ -137,14 +138,16 @@ fn read(path: &Path, points: &Points) -> Result<(Description, Tensors), TensorsE
     let mut file = TensorFile::open(path)?;
     let fields = "version, config, entry, rows, edges, removed, codes_sha256 and sha256";
     let description: Description = file.description(METADATA, fields)?;
-    let rows = points.rows();
+    let rows = description.rows;
     let expect = |what: &str, found: &dyn ToString, expected: &dyn ToString| {
         let same = found.to_string() == expected.to_string();
         if same { Ok(()) } else { Err(malformed(what, found.to_string(), expected.to_string())) }
     };
     expect("the version", &description.version, &VERSION)?;
-    expect("the number of rows", &description.rows, &rows)?;
-    expect("the SHA-256 of the codes", &description.codes_sha256, &codes_sha256(points))?;
+    if rows > points.rows() {
+        return Err(malformed("the number of rows", rows, format_args!("at most {}", points.rows())));
+    }
+    expect("the SHA-256 of the codes", &description.codes_sha256, &codes_sha256(points, rows))?;
     file.check(description.layout())?;
     let tensors = Tensors {
         edges: file.values(description.edges, u32::from_le_bytes)?,
@@ -161,15 +164,19 @@ fn read(path: &Path, points: &Points) -> Result<(Description, Tensors), TensorsE
     }
 }
 
-/// The hash of what all codes depend on: their centre, and the largest value of every row.
-fn codes_sha256(points: &Points) -> String {
+/// The hash of what the codes of the first rows depend on: their centre, and the largest value of every row.
+fn codes_sha256(points: &Points, rows: usize) -> String {
     let mut hash = Sha256::new();
     let mut update = |values: &[f32]| values.iter().for_each(|value| hash.update(value.to_le_bytes()));
-    for (part, codes) in points.parts().enumerate() {
-        if part == 0 {
+    let mut left = rows;
+    for codes in points.parts() {
+        if left == rows {
             update(codes.centre());
         }
-        update(codes.int8().unwrap_or_default().1);
+        let factors = codes.int8().unwrap_or_default().1;
+        let taken = left.min(factors.len());
+        update(&factors[..taken]);
+        left -= taken;
     }
     hex(&hash.finalize())
 }

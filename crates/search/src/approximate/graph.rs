@@ -45,16 +45,19 @@ impl Graph {
         );
         builder.alpha(ALPHA).max_minibatch_par(threads).intra_batch_candidates(IntraBatchCandidates::None);
         let engine: Config = builder.build().map_err(engine_error)?;
-        let mut edges = Edges::new(engine.max_degree().get());
-        edges.resize(points.rows());
+        let edges = Edges::new(engine.max_degree().get());
         let live = RowSet::from_fn(points.rows(), |_| true);
-        let store = Store { entry: points.medoid(&live), points, edges, live };
+        let store = Store { points, edges, entry: 0, live };
         let engine = Arc::new(DiskANNIndex::new(engine, store, NonZeroUsize::new(threads)));
         Ok(Self { engine, config })
     }
 
     pub(crate) fn config(&self) -> GraphConfig {
         self.config
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.store().edges.bytes() + self.store().points.bytes()
     }
 
     pub(crate) fn store(&self) -> &Store {
@@ -66,39 +69,35 @@ impl Graph {
         Ok(&mut engine.ok_or(GraphError::Engine("it is in use".to_owned()))?.data_provider)
     }
 
-    /// Links the rows of `points` behind those of the graph.
-    pub(crate) fn extend(
-        &mut self,
-        points: Points,
-        stop: &AtomicBool,
-        progress: impl FnMut(Progress),
-    ) -> Result<(), GraphError> {
+    /// Takes points that begin with those of the graph in the place of these.
+    pub(crate) fn replace(&mut self, points: Points) -> Result<(), GraphError> {
         let store = self.store_mut()?;
-        let (first, rows) = (store.points.rows(), points.rows());
-        if rows < first {
-            return Err(GraphError::Fewer { found: rows, expected: first });
+        let (linked, rows) = (store.edges.rows(), points.rows());
+        if rows < linked {
+            return Err(GraphError::Fewer { found: rows, expected: linked });
         }
-        if let Some(row) = (0..first as u32).find(|&row| store.points.factor(row) != points.factor(row)) {
+        if let Some(row) = (0..linked as u32).find(|&row| store.points.factor(row) != points.factor(row)) {
             return Err(GraphError::Changed { row: row as usize });
         }
-        let live = RowSet::from_fn(rows, |row| row >= first || store.live.contains(row));
-        if first == 0 {
-            store.entry = points.medoid(&live);
-        }
-        (store.points, store.live) = (points, live);
-        store.edges.resize(rows);
-        self.link(first, stop, progress)
+        store.live = RowSet::from_fn(rows, |row| row >= store.live.rows() || store.live.contains(row));
+        store.points = points;
+        Ok(())
     }
 
-    /// Links the rows from `first` on, in batches of a size that depends on nothing but their position, so that the graph does
+    /// Links the rows that are not yet, in batches of a size that depends on nothing but their position, so that the graph does
     /// not depend on the number of threads.
-    fn link(
+    pub(crate) fn link(
         &mut self,
-        first: usize,
         stop: &AtomicBool,
         mut progress: impl FnMut(Progress),
     ) -> Result<(), GraphError> {
-        let rows = self.store().points.rows() - first;
+        let store = self.store_mut()?;
+        let (first, all) = (store.edges.rows(), store.points.rows());
+        if first == 0 {
+            store.entry = store.points.medoid(&store.live);
+        }
+        store.edges.resize(all);
+        let rows = all - first;
         let step = step(rows);
         let threads = self.engine.config.max_minibatch_par().get();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).build();
@@ -157,11 +156,9 @@ impl Graph {
         }
         let consolidate =
             |row| now(self.engine.consolidate_vector(&Strategy, &DefaultContext, row)).map(|_| ());
-        (0..self.store().points.rows() as u32)
-            .into_par_iter()
-            .try_for_each(consolidate)
-            .map_err(engine_error)?;
-        rows.iter().for_each(|row| self.store().edges.set(row as u32, []));
+        let linked = self.store().edges.rows();
+        (0..linked as u32).into_par_iter().try_for_each(consolidate).map_err(engine_error)?;
+        rows.iter().filter(|&row| row < linked).for_each(|row| self.store().edges.set(row as u32, []));
         Ok(())
     }
 

@@ -91,6 +91,11 @@ impl Points {
         self.norms.len()
     }
 
+    /// Returns the size in memory in bytes, without the codes.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of_val(self.norms.as_slice())
+    }
+
     /// Iterates over the codes of the parts.
     pub(crate) fn parts(&self) -> impl Iterator<Item = &Codes> {
         self.parts.iter().map(|part| part.codes.as_ref())

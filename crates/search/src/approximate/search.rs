@@ -50,12 +50,13 @@ impl ApproximateSearch {
         progress: impl FnMut(Progress),
     ) -> Result<Self, GraphError> {
         let scan = ExactSearch::new(codes.clone(), source.clone())?;
-        let mut graph = Graph::new(Points::new(Vec::new())?, config)?;
-        graph.extend(Points::new(codes)?, stop, progress)?;
+        let mut graph = Graph::new(Points::new(codes)?, config)?;
+        graph.link(stop, progress)?;
         Ok(Self::of(graph, scan, source))
     }
 
-    /// Opens a graph that [`save`](Self::save) wrote, with the codes and rows that it was built of.
+    /// Opens a graph that [`save`](Self::save) wrote, with the codes and rows that it was built of. There may be rows behind them:
+    /// searches scan these, until [`extend`](Self::extend) adds them to the graph.
     ///
     /// # Errors
     /// [`GraphError::Io`]; [`GraphError::Malformed`] if the file is no graph or one of other codes.
@@ -82,7 +83,7 @@ impl ApproximateSearch {
         self
     }
 
-    /// Adds the rows that were appended to the source since. Codes and source are those of all rows.
+    /// Adds the rows that are behind those of the graph. Codes and source are those of all rows.
     ///
     /// # Errors
     /// [`GraphError::Fewer`] and [`GraphError::Changed`] if the source does not begin with the rows of the graph; otherwise as
@@ -95,7 +96,8 @@ impl ApproximateSearch {
         progress: impl FnMut(Progress),
     ) -> Result<Self, GraphError> {
         let scan = ExactSearch::new(codes.clone(), source.clone())?;
-        self.graph.extend(Points::new(codes)?, stop, progress)?;
+        self.graph.replace(Points::new(codes)?)?;
+        self.graph.link(stop, progress)?;
         Ok(Self::of(self.graph, scan, source))
     }
 
@@ -110,11 +112,16 @@ impl ApproximateSearch {
         Ok(())
     }
 
-    /// Returns the number of edges.
+    /// Returns the number of rows that the graph has.
     #[must_use]
-    pub fn edges(&self) -> usize {
-        let store = self.graph.store();
-        (0..self.rows() as u32).map(|row| store.edges.of(row).len()).sum()
+    pub fn linked(&self) -> usize {
+        self.graph.store().edges.rows()
+    }
+
+    /// Returns the size of the graph in memory, in bytes. Codes are shared with other searches.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.graph.bytes()
     }
 
     /// Writes the graph to a file, atomically. Codes and rows are not part of it.
@@ -130,7 +137,8 @@ impl ApproximateSearch {
     /// Returns the candidates that a walk should keep for `k` of `members` rows, or nothing if a scan of these is as fast.
     fn plan(&self, k: usize, members: usize) -> Option<usize> {
         let beam = self.beam.max(2 * k).saturating_mul(self.rows()).checked_div(members)?;
-        (beam.saturating_mul(self.graph.config().degree) < members).then_some(beam)
+        let visited = beam.saturating_mul(self.graph.config().degree);
+        (self.linked() > 0 && visited < members).then_some(beam)
     }
 }
 
@@ -160,8 +168,11 @@ impl VectorSearch for ApproximateSearch {
         let set = both.as_ref().or(among).or((!all).then_some(live));
         let members = set.map_or(self.rows(), RowSet::len);
         let k = k.min(members);
-        let scan = |queries: &[f32]| self.scan.search(queries, k, set);
-        let Some(beam) = self.plan(k, members) else { return scan(&queries) };
+        let Some(beam) = self.plan(k, members) else { return self.scan.search(&queries, k, set) };
+        let linked = self.linked();
+        let is_behind = |row| row >= linked && set.is_none_or(|set| set.contains(row));
+        let behind = (linked < self.rows()).then(|| RowSet::from_fn(self.rows(), is_behind));
+        let within = members - behind.as_ref().map_or(0, RowSet::len);
         queries
             .par_chunks_exact(self.dim())
             .map(|query| {
@@ -173,13 +184,18 @@ impl VectorSearch for ApproximateSearch {
                 let candidates = (k * CANDIDATES).max(MIN_CANDIDATES);
                 let mut rows: Vec<usize> =
                     rows.into_iter().take(candidates).map(|row| row as usize).collect();
-                let hits = if rows.len() < k {
-                    scan(query)?
-                } else {
-                    rows.sort_unstable();
-                    nearest(self.source.as_ref(), query, k, Some(&rows))?
-                };
-                Ok(hits.into_iter().flatten().collect())
+                if rows.len() < k.min(within) {
+                    return Ok(self.scan.search(query, k, set)?.into_iter().flatten().collect());
+                }
+                rows.sort_unstable();
+                let mut hits: Vec<Hit> =
+                    nearest(self.source.as_ref(), query, k, Some(&rows))?.into_iter().flatten().collect();
+                if let Some(behind) = &behind {
+                    hits.extend(self.scan.search(query, k, Some(behind))?.into_iter().flatten());
+                    hits.sort_unstable_by(Hit::rank);
+                    hits.truncate(k);
+                }
+                Ok(hits)
             })
             .collect()
     }
