@@ -279,6 +279,15 @@ Examples:
   sail index show index
   sail index show index --json";
 
+pub(crate) const INDEX_VERIFY: &str = "\
+Examples:
+  sail index verify index";
+
+pub(crate) const INDEX_MERGE: &str = "\
+Examples:
+  Join the indexes of two machines, each of one half of the images:
+    sail index merge part-1 part-2 --out index";
+
 pub(crate) const MODELS: &str = "\
 Examples:
   sail models

@@ -6,42 +6,72 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use bytesize::ByteSize;
-use clap::{Args, Subcommand};
+use clap::{ArgMatches, Args, FromArgMatches, Subcommand};
 use sail_vl::core::{ConfigError, Named};
 use sail_vl::data::source::{RecordSource, SourceOptions};
-use sail_vl::search::{CodeKind, Index, IndexError, IndexSource, Manifest, UpdateOptions, Updated, update};
+use sail_vl::search::{
+    CodeKind, Index, IndexError, IndexSource, Manifest, UpdateOptions, Updated, merge, update,
+};
 use serde_json::json;
 
 use crate::encode_progress::{EncodeProgress, show_passed_over};
 use crate::error::CliError;
-use crate::interrupt::stop_flag;
+use crate::interrupt::{self, Saving, stop_flag};
 use crate::models::HeadArgs;
 use crate::output::print;
-#[cfg(feature = "approximate")]
-use crate::progress;
+use crate::progress::{ROWS, bar};
 use crate::sources::{self, SourceArgs};
 #[cfg(feature = "url")]
 use crate::url_args::UrlArgs;
 use crate::{examples, objects};
 
-#[derive(Args)]
-#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
-pub(crate) struct IndexArgs {
-    #[command(subcommand)]
-    command: Option<IndexCommand>,
-    #[command(flatten)]
-    update: Option<UpdateArgs>,
+/// An update, or one of the other commands.
+pub(crate) enum IndexArgs {
+    Update(Box<UpdateArgs>),
+    Other(IndexCommand),
+}
+
+// The derive has no optional arguments that are required together.
+impl FromArgMatches for IndexArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        match matches.subcommand_name() {
+            Some(_) => IndexCommand::from_arg_matches(matches).map(Self::Other),
+            None => UpdateArgs::from_arg_matches(matches).map(Box::new).map(Self::Update),
+        }
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Args for IndexArgs {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        let command = IndexCommand::augment_subcommands(UpdateArgs::augment_args(command));
+        command.args_conflicts_with_subcommands(true).subcommand_negates_reqs(true)
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_args(command)
+    }
 }
 
 #[derive(Subcommand)]
-enum IndexCommand {
+pub(crate) enum IndexCommand {
     /// Show the model, the size and the options of an index.
     #[command(after_long_help = examples::INDEX_SHOW)]
-    Show(ShowArgs),
+    Show(IndexPath),
+    /// Verify the checksums of an index, and that all of it can be read.
+    #[command(after_long_help = examples::INDEX_VERIFY)]
+    Verify(IndexPath),
+    /// Merge indexes of different images, made with the same model, into one.
+    #[command(after_long_help = examples::INDEX_MERGE)]
+    Merge(MergeArgs),
 }
 
 #[derive(Args)]
-struct ShowArgs {
+pub(crate) struct IndexPath {
     /// The index.
     index: PathBuf,
     /// Print one JSON object.
@@ -49,9 +79,28 @@ struct ShowArgs {
     json: bool,
 }
 
+impl IndexPath {
+    fn open(&self) -> Result<Index, CliError> {
+        Index::open(&self.index).map_err(error(&self.index))
+    }
+}
+
+#[derive(Args)]
+pub(crate) struct MergeArgs {
+    /// The indexes, in the order of their images.
+    #[arg(required = true, value_name = "INDEX")]
+    parts: Vec<PathBuf>,
+    /// Folder of the index to write.
+    #[arg(long, value_name = "INDEX")]
+    out: PathBuf,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
 /// What is indexed, and how.
 #[derive(Args)]
-struct UpdateArgs {
+pub(crate) struct UpdateArgs {
     /// The images: a folder, CSV, TSV, JSON lines, Parquet, WebDataset tars or COCO captions.
     #[arg(value_name = "SOURCE")]
     source: String,
@@ -136,10 +185,11 @@ impl FromStr for Thumbnails {
 }
 
 pub(crate) fn run(args: &IndexArgs) -> Result<(), CliError> {
-    match (&args.command, &args.update) {
-        (Some(IndexCommand::Show(args)), _) => show(args),
-        (None, Some(args)) => args.run(),
-        (None, None) => Err(CliError::Usage("expected a source, or a command such as `show`".to_owned())),
+    match args {
+        IndexArgs::Update(args) => args.run(),
+        IndexArgs::Other(IndexCommand::Show(args)) => show(args),
+        IndexArgs::Other(IndexCommand::Verify(args)) => verify(args),
+        IndexArgs::Other(IndexCommand::Merge(args)) => run_merge(args),
     }
 }
 
@@ -159,8 +209,8 @@ impl UpdateArgs {
         let model = model.index_model().map_err(CliError::Open)?;
         if self.dry_run {
             let records = images.count()?;
-            return self
-                .print_plan(records, &model.embedder.embed_texts(&["a photo"]).map_err(self.error())?);
+            let text = model.embedder.embed_texts(&["a photo"]);
+            return self.print_plan(records, &text.map_err(error(&self.out))?);
         }
         let source = IndexSource {
             images: images.as_ref(),
@@ -168,7 +218,7 @@ impl UpdateArgs {
             columns: columns.iter().map(|(name, source)| (name.clone(), source.as_ref())).collect(),
         };
         let updated = update(&self.out, &model, &source, &options, &mut EncodeProgress::labelled("index"));
-        let updated = updated.map_err(self.error())?;
+        let updated = updated.map_err(error(&self.out))?;
         #[cfg(feature = "approximate")]
         self.build_graph(&options)?;
         self.print(&updated)
@@ -179,19 +229,19 @@ impl UpdateArgs {
     fn build_graph(&self, options: &UpdateOptions) -> Result<(), CliError> {
         let index = match Index::open(&self.out) {
             Err(IndexError::NoImages { .. }) => return Ok(()),
-            opened => opened.map_err(self.error())?,
+            opened => opened.map_err(error(&self.out))?,
         };
         if !self.approximate && index.graph_path().is_none() {
             return Ok(());
         }
-        let bar = progress::bar(index.rows() as u64, "graph", progress::ROWS);
+        let shown = bar(index.rows() as u64, "graph", ROWS);
         let config = sail_vl::search::GraphConfig::default();
         let built = index.build_graph(config, &options.stop, |report| {
-            bar.set_length(report.total);
-            bar.set_position(report.done);
+            shown.set_length(report.total);
+            shown.set_position(report.done);
         });
-        bar.finish_and_clear();
-        built.map_err(self.error())
+        shown.finish_and_clear();
+        built.map_err(error(&self.out))
     }
 
     /// How the embeddings are to be quantized, if that was asked for.
@@ -238,24 +288,12 @@ impl UpdateArgs {
         self.columns.iter().map(open).collect()
     }
 
-    fn error<E: Into<IndexError>>(&self) -> impl Fn(E) -> CliError {
-        |error| match error.into() {
-            IndexError::Config(error) => error.into(),
-            IndexError::Stopped { done, records } => CliError::TaskInterrupted { done, records },
-            #[cfg(feature = "approximate")]
-            IndexError::Graph(sail_vl::search::GraphError::Stopped { done, rows }) => {
-                CliError::TaskInterrupted { done: done as u64, records: rows as u64 }
-            }
-            source => CliError::Index { path: self.out.clone(), source },
-        }
-    }
-
     fn print_plan(&self, images: u64, embedding: &[Vec<f32>]) -> Result<(), CliError> {
         let dim = embedding.first().map_or(0, Vec::len);
         let before = match Index::open(&self.out) {
             Ok(index) => index.manifest().images(),
             Err(IndexError::NotAnIndex { .. } | IndexError::NoImages { .. }) => 0,
-            Err(error) => return Err(self.error()(error)),
+            Err(source) => return Err(error(&self.out)(source)),
         };
         let bytes = images * 2 * dim as u64;
         let index = self.out.display().to_string();
@@ -299,6 +337,20 @@ impl UpdateArgs {
     }
 }
 
+/// Adds the path of the index.
+fn error<E: Into<IndexError>>(path: &Path) -> impl Fn(E) -> CliError {
+    move |error| match error.into() {
+        IndexError::Config(error) => error.into(),
+        IndexError::Stopped { done, records } => CliError::TaskInterrupted { done, records },
+        #[cfg(feature = "approximate")]
+        IndexError::Graph(sail_vl::search::GraphError::Stopped { done, rows }) => {
+            CliError::TaskInterrupted { done: done as u64, records: rows as u64 }
+        }
+        error if error.is_stopped() => CliError::CopyInterrupted,
+        source => CliError::Index { path: path.to_owned(), source },
+    }
+}
+
 /// The folder that the files of a source are in.
 fn root(source: &str, options: &SourceOptions) -> Result<PathBuf, CliError> {
     let local = objects::local(source)?;
@@ -311,9 +363,38 @@ fn root(source: &str, options: &SourceOptions) -> Result<PathBuf, CliError> {
     Ok(std::path::absolute(folder)?)
 }
 
-fn show(args: &ShowArgs) -> Result<(), CliError> {
-    let index =
-        Index::open(&args.index).map_err(|source| CliError::Index { path: args.index.clone(), source })?;
+fn verify(args: &IndexPath) -> Result<(), CliError> {
+    let index = args.open()?;
+    let name = args.index.display().to_string();
+    let bar = bar(index.rows() as u64, &format!("verify {name}"), ROWS);
+    index.verify(|progress| bar.set_position(progress.done)).map_err(error(&args.index))?;
+    bar.finish_and_clear();
+    let (rows, images) = (index.rows(), index.live().len());
+    print(args.json, &json!({"index": name, "rows": rows, "images": images, "sound": true}), |out| {
+        writeln!(out, "{name} is valid: {rows} rows, {images} images")
+    })
+}
+
+fn run_merge(args: &MergeArgs) -> Result<(), CliError> {
+    let mut saving = None;
+    let bar = bar(0, "merge", ROWS);
+    let merged = merge(&args.parts, &args.out, |progress| {
+        // What was written so far is removed.
+        saving.get_or_insert_with(Saving::start);
+        bar.set_length(progress.total);
+        bar.set_position(progress.done);
+        interrupt::flow()
+    });
+    let merged = merged.map_err(error(&args.out))?;
+    bar.finish_and_clear();
+    let (images, out) = (merged.live().len(), args.out.display().to_string());
+    print(args.json, &json!({"images": images, "index": out}), |text| {
+        writeln!(text, "{images} images of {} indexes\nindex: {out}", args.parts.len())
+    })
+}
+
+fn show(args: &IndexPath) -> Result<(), CliError> {
+    let index = args.open()?;
     let manifest = index.manifest();
     let bytes: u64 = manifest.segments.iter().map(|segment| segment.bytes).sum();
     let graph = index.graph_path().map(std::fs::metadata).transpose()?.map(|file| file.len());

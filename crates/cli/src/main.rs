@@ -108,7 +108,7 @@ enum Command {
     Store(store::StoreCommand),
     /// Index images, to find them by words and by images.
     #[command(after_long_help = examples::INDEX)]
-    Index(Box<index::IndexArgs>),
+    Index(index::IndexArgs),
     /// List the families of models, describe a model, or check it against its reference.
     #[command(after_long_help = examples::MODELS)]
     Models(catalog::ModelsArgs),

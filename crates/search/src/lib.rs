@@ -23,7 +23,7 @@ pub use exact::{CodeKind, Codes, CodesError, ExactSearch, FullSearch, centre};
 pub use hit::Hit;
 pub use index::{
     Entry, EntryId, Filter, Index, IndexError, IndexModel, IndexSource, Manifest, NotesEntry, RemovedEntry,
-    SegmentEntry, UpdateOptions, Updated, class_of, update,
+    SegmentEntry, UpdateOptions, Updated, class_of, merge, update,
 };
 pub use row_set::RowSet;
 pub use vector_search::VectorSearch;

@@ -235,7 +235,11 @@ fn create(
 }
 
 /// Checks that the model is that of the index.
-fn check_identity(path: &Path, expected: &ModelIdentity, found: &ModelIdentity) -> Result<(), IndexError> {
+pub(crate) fn check_identity(
+    path: &Path,
+    expected: &ModelIdentity,
+    found: &ModelIdentity,
+) -> Result<(), IndexError> {
     let sides =
         [("vision model", &expected.vision, &found.vision), ("text model", &expected.text, &found.text)];
     let differences = sides.into_iter().filter_map(|(side, expected, found)| {

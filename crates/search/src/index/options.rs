@@ -10,6 +10,7 @@ use sail_core::{Check, ConfigError, ensure};
 use sail_data::source::{ImageData, RecordSource};
 use sail_extract::UrlFetch;
 
+use super::segment_writer::SEGMENT_ROWS;
 use crate::{CodeKind, Embedder};
 
 /// Longer side of thumbnails by default.
@@ -80,7 +81,7 @@ impl Default for UpdateOptions {
     fn default() -> Self {
         Self {
             block: 32,
-            segment_rows: 1 << 16,
+            segment_rows: SEGMENT_ROWS,
             thumbnails: None,
             codes: None,
             root: None,

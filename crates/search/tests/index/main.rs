@@ -6,6 +6,7 @@ mod compaction;
 mod damage;
 #[cfg(feature = "approximate")]
 mod graph;
+mod merging;
 mod notes;
 mod support;
 mod updates;
