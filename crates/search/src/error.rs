@@ -45,6 +45,9 @@ pub enum SearchError {
     /// Rows cannot be read.
     #[error("cannot read the rows")]
     Features(#[source] FeatureError),
+    /// A graph cannot be searched.
+    #[error("cannot search the graph: {0}")]
+    Graph(String),
     /// A file cannot be read.
     #[error("cannot read {}", path.display())]
     Read {

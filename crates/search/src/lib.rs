@@ -5,6 +5,8 @@
 //! row. An [`Index`] holds the images of a source as such a collection; [`update`] creates it and keeps it up to date.
 //! [`curation`] decides which rows of a data set to keep.
 
+#[cfg(feature = "approximate")]
+mod approximate;
 pub mod curation;
 mod embedder;
 mod error;
@@ -13,8 +15,11 @@ mod hit;
 mod index;
 mod query;
 mod row_set;
+mod tensors;
 mod vector_search;
 
+#[cfg(feature = "approximate")]
+pub use approximate::{ApproximateSearch, GraphConfig, GraphError};
 pub use embedder::{EmbedError, Embedder, ModelIdentity};
 pub use error::SearchError;
 pub use exact::{CodeKind, Codes, CodesError, ExactSearch, FullSearch, centre};

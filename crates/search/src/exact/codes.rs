@@ -158,6 +158,15 @@ impl Codes {
         table + size_of_val(self.factors.as_slice()) + size_of_val(self.centre.as_slice())
     }
 
+    /// Returns codes `[rows, width]` and factors `[rows]` of [`CodeKind::Int8`].
+    #[cfg(feature = "approximate")]
+    pub(crate) fn int8(&self) -> Option<(&[i8], &[f32])> {
+        match &self.table {
+            Table::Int8(codes) => Some((codes, &self.factors)),
+            Table::Bit(_) => None,
+        }
+    }
+
     /// Quantizes a query, given as it is and rotated.
     pub(super) fn query(&self, query: &[f32], rotated: &[f32]) -> CodeQuery {
         let quantized = match self.table {

@@ -21,3 +21,10 @@ pub use error::CodesError;
 pub use full::FullSearch;
 pub use kind::CodeKind;
 pub use search::ExactSearch;
+
+#[cfg(feature = "approximate")]
+pub(crate) use {
+    cosine::{check_set, nearest, unit_queries},
+    int8::encode as encode_int8,
+    rotation::Rotation,
+};

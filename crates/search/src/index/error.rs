@@ -70,6 +70,10 @@ pub enum IndexError {
     /// A search cannot be opened.
     #[error(transparent)]
     Search(#[from] SearchError),
+    /// A graph cannot be built or read.
+    #[cfg(feature = "approximate")]
+    #[error(transparent)]
+    Graph(#[from] crate::GraphError),
     /// A row does not exist.
     #[error("row {row} does not exist: the index has {rows} rows")]
     Row {

@@ -11,6 +11,7 @@ mod entry;
 mod error;
 mod filter;
 mod folder;
+mod graph;
 mod known;
 mod manifest;
 mod merge;

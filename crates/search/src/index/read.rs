@@ -245,15 +245,27 @@ impl Index {
         Ok(rows)
     }
 
-    /// Opens a search in the embeddings of all rows: a scan of the codes, which are read into memory, or without codes a scan
-    /// of the embeddings. It is kept for several queries.
+    /// Opens a search in the embeddings of all rows: a walk through the graph if there is one (with the feature `approximate`), a
+    /// scan of the codes, which are read into memory, or without codes a scan of the embeddings. It is kept for several
+    /// queries.
     ///
     /// # Errors
-    /// [`IndexError::Codes`] and [`IndexError::Search`] if the codes cannot be read or are not those of the rows.
+    /// [`IndexError::Codes`], `IndexError::Graph` and [`IndexError::Search`] if codes or graph cannot be read or are not those of
+    /// the rows.
     pub fn searcher(&self) -> Result<Box<dyn VectorSearch>, IndexError> {
         if self.manifest.codes.is_none() {
             return Ok(Box::new(FullSearch::new(self.embeddings())));
         }
+        let codes = self.codes()?;
+        #[cfg(feature = "approximate")]
+        if let Some(path) = self.graph_path() {
+            return Ok(Box::new(crate::ApproximateSearch::open(path, codes, self.embeddings())?));
+        }
+        Ok(Box::new(ExactSearch::new(codes, self.embeddings())?))
+    }
+
+    /// Reads the codes of the segments; there are none without segments or codes.
+    pub(crate) fn codes(&self) -> Result<Vec<Arc<Codes>>, IndexError> {
         let codes = self.segments.iter().map(|segment| {
             let path = segment.folder.join(CODES);
             let codes = Codes::load(&path)?;
@@ -261,8 +273,7 @@ impl Index {
             ensure(found == expected, &path, "the number of codes", found, format!("{expected} rows"))?;
             Ok(Arc::new(codes))
         });
-        let codes = codes.collect::<Result<_, IndexError>>()?;
-        Ok(Box::new(ExactSearch::new(codes, self.embeddings())?))
+        codes.collect()
     }
 
     fn select_term(&self, term: &Term, rows: &RowSet) -> Result<RowSet, IndexError> {

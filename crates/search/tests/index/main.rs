@@ -4,6 +4,8 @@
 
 mod compaction;
 mod damage;
+#[cfg(feature = "approximate")]
+mod graph;
 mod merging;
 mod notes;
 mod support;
