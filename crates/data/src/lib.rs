@@ -50,6 +50,7 @@
 //! ```
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod arrays;
 mod caption_set;
 mod codec;
 mod compatible;
@@ -59,6 +60,7 @@ mod features;
 mod file;
 mod fingerprint;
 mod gather;
+mod hashing;
 mod header;
 mod key_rewrite;
 mod key_sample;
@@ -79,8 +81,10 @@ mod statistics;
 mod store;
 mod stored_matrix;
 mod subset;
+mod thumbnail;
 mod verify;
 
+pub use arrays::{Array, ArrayFile, write_arrays};
 pub use decode::{DecodeError, DecodeLimits, StoredImage, decode_image, decode_stored};
 pub use error::DataError;
 pub use features::{ConcatFeatures, Features};
@@ -99,3 +103,4 @@ pub use scan::scan;
 pub use statistics::{FeatureStatistics, Norms, statistics, unusable_rows};
 pub use store::{EmbeddingStore, StoreConfig, StoreWriter, write_rows};
 pub use subset::{subset_by_count, subset_by_fraction};
+pub use thumbnail::{encode_thumbnail, thumbnail};

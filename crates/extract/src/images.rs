@@ -104,23 +104,41 @@ impl Input {
     }
 
     fn read(self) -> Result<Vec<u8>, String> {
-        let max = DecodeLimits::default().max_bytes;
         match self {
-            Self::Source(ImageData::Bytes(bytes)) => Ok(bytes),
-            Self::Source(ImageData::File(path)) => {
-                read_bounded(&path, max).map_err(|error| format!("the file cannot be read: {error}"))
-            }
-            Self::Source(ImageData::Url(url)) => {
-                Err(format!("`{url}` is a URL, and this program does not fetch any"))
-            }
-            Self::Fetched(content) => {
-                let mut bytes = Vec::new();
-                let read = content.take(max).read_to_end(&mut bytes);
-                read.map_err(|error| format!("the fetched file cannot be read: {error}"))?;
-                Ok(bytes)
-            }
+            Self::Source(image) => read_image(image, None),
+            Self::Fetched(content) => read_fetched(content),
         }
     }
+}
+
+/// Reads the bytes of an image, which are fetched if they are at a URL and `urls` says how.
+///
+/// # Errors
+/// The reason why the image is unusable.
+///
+/// # Examples
+/// ```
+/// use sail_data::source::ImageData;
+/// use sail_extract::read_image;
+/// assert_eq!(read_image(ImageData::Bytes(vec![1, 2]), None)?, [1, 2]);
+/// assert!(read_image(ImageData::Url("https://example.org/cat.png".to_owned()), None).is_err());
+/// # Ok::<(), String>(())
+/// ```
+pub fn read_image(image: ImageData, urls: Option<&UrlFetch>) -> Result<Vec<u8>, String> {
+    match (image, urls) {
+        (ImageData::Bytes(bytes), _) => Ok(bytes),
+        (ImageData::File(path), _) => read_bounded(&path, DecodeLimits::default().max_bytes)
+            .map_err(|error| format!("the file cannot be read: {error}")),
+        (ImageData::Url(url), Some(urls)) => read_fetched(urls.fetch(&url)?),
+        (ImageData::Url(url), None) => Err(format!("`{url}` is a URL, and this program does not fetch any")),
+    }
+}
+
+fn read_fetched(content: impl Read) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let read = content.take(DecodeLimits::default().max_bytes).read_to_end(&mut bytes);
+    read.map_err(|error| format!("the fetched file cannot be read: {error}"))?;
+    Ok(bytes)
 }
 
 /// The images of a source as inputs.

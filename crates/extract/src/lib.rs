@@ -31,7 +31,7 @@ mod texts;
 mod urls;
 
 pub use error::ExtractError;
-pub use images::{extract_images, extract_images_on};
+pub use images::{extract_images, extract_images_on, read_image};
 pub use merge::merge;
 pub use observer::{Event, Observer};
 pub use options::{ExtractOptions, Part};

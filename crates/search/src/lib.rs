@@ -1,15 +1,21 @@
 //! Search in embeddings of images and texts.
 //!
 //! [`VectorSearch`] is the contract: the nearest rows of a collection by cosine similarity, among all rows or a [`RowSet`].
+//! An [`Index`] holds the images of a source as such a collection; [`update`] creates it and keeps it up to date.
 
 mod embedder;
 mod error;
 mod hit;
+mod index;
 mod row_set;
 mod vector_search;
 
 pub use embedder::{EmbedError, Embedder, ModelIdentity};
 pub use error::SearchError;
 pub use hit::Hit;
+pub use index::{
+    Entry, EntryId, Filter, Index, IndexError, IndexModel, Manifest, NotesEntry, RemovedEntry, SegmentEntry,
+    UpdateOptions, Updated, class_of, update,
+};
 pub use row_set::RowSet;
 pub use vector_search::VectorSearch;

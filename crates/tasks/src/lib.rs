@@ -50,7 +50,6 @@ mod segmentation;
 mod skips;
 mod sugar_crepe;
 mod templates;
-mod thumbnail;
 mod winoground;
 mod zip_images;
 
@@ -65,6 +64,7 @@ pub use mmvp::{MmvpData, MmvpResult, mmvp};
 pub use model::TaskModel;
 pub use named_accuracy::NamedAccuracy;
 pub use published::TaskFiles;
+pub use sail_data::encode_thumbnail;
 pub use segmentation::{
     MaskPixels, SegmentationLayout, SegmentationSample, SegmentationSet, SegmentationSetError, UnusedImage,
     class_colour, overlay, read_mask,
@@ -72,5 +72,4 @@ pub use segmentation::{
 pub use skips::{Skip, Skips};
 pub use sugar_crepe::{SugarCrepeData, SugarCrepeResult, sugar_crepe};
 pub use templates::Templates;
-pub use thumbnail::encode_thumbnail;
 pub use winoground::{WinogroundData, WinogroundResult, winoground};

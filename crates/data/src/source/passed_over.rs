@@ -74,7 +74,7 @@ impl PassedOver {
     }
 
     /// The counts for a message, or nothing.
-    pub(crate) fn in_parentheses(&self) -> String {
+    pub fn in_parentheses(&self) -> String {
         if self.is_empty() { String::new() } else { format!(" (passed over {self})") }
     }
 

@@ -13,6 +13,7 @@ use super::manifest::{Manifest, ShardEntry, shard_name};
 use super::row_buffer::RowBuffer;
 use crate::error::ensure_file;
 use crate::file::StableFile;
+use crate::hashing::Hashing;
 use crate::header::Header;
 use crate::stored_matrix::StoredMatrix;
 use crate::{DataError, codec};
@@ -55,7 +56,7 @@ pub(crate) fn write(
     write_atomic(&path, |out| {
         let mut header = serde_json::to_vec(&metadata)?;
         header.resize(header.len().next_multiple_of(8), b' ');
-        let mut out = Hashing { out, hash: Sha256::new(), bytes: 0 };
+        let mut out = Hashing::new(out);
         out.write_all(&(header.len() as u64).to_le_bytes())?;
         out.write_all(&header)?;
         for offset in &buffer.key_offsets[..=rows] {
@@ -63,32 +64,11 @@ pub(crate) fn write(
         }
         out.write_all(values)?;
         out.write_all(key_bytes)?;
-        entry.bytes = out.bytes;
-        entry.sha256 = hex(&out.hash.finalize());
+        (entry.bytes, entry.sha256) = out.finish();
         io::Result::Ok(())
     })
     .map_err(DataError::io(&path))?;
     Ok(entry)
-}
-
-/// Hashes and counts the bytes that are written.
-struct Hashing<'a> {
-    out: &'a mut dyn Write,
-    hash: Sha256,
-    bytes: u64,
-}
-
-impl Write for Hashing<'_> {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        let written = self.out.write(buffer)?;
-        self.hash.update(&buffer[..written]);
-        self.bytes += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
-    }
 }
 
 /// A shard that matches its manifest.

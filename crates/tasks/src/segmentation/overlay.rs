@@ -3,7 +3,7 @@
 use sail_core::RgbImage;
 use sail_eval::{IGNORED, LabelMap};
 
-use crate::thumbnail::thumbnail;
+use sail_data::thumbnail;
 
 /// Returns the colour of a class in the colour map of Pascal VOC, extended to 16 bits.
 ///

@@ -1,4 +1,4 @@
-//! Small images for reports.
+//! Small images.
 
 use image::codecs::jpeg::JpegEncoder;
 use image::imageops::{FilterType, resize};
@@ -16,7 +16,7 @@ pub fn encode_thumbnail(image: &RgbImage, side: u32) -> std::io::Result<Vec<u8>>
 }
 
 /// Scales an image to at most `side` pixels on its longer side.
-pub(crate) fn thumbnail(image: &RgbImage, side: u32) -> RgbImage {
+pub fn thumbnail(image: &RgbImage, side: u32) -> RgbImage {
     let (width, height) = image.dimensions();
     let longer = width.max(height).max(1);
     if longer <= side {

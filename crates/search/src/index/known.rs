@@ -1,0 +1,103 @@
+//! What an index knows about the content of its images.
+
+use std::collections::HashMap;
+
+use super::entry::EntryId;
+use super::error::IndexError;
+use super::read::Index;
+use super::segment::{BYTES, HASH, MODIFIED, Place, SHA256};
+
+/// The first half of a SHA-256, which is enough to recognize a content.
+pub(crate) type ContentHash = [u8; 16];
+
+/// Returns the part of a SHA-256 that is kept in memory.
+pub(crate) fn content_hash(sha256: &[u8; HASH]) -> ContentHash {
+    let mut hash = [0; 16];
+    hash.copy_from_slice(&sha256[..16]);
+    hash
+}
+
+/// Size and time of a file, by which a change is noticed without reading it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    /// Length in bytes.
+    pub(crate) bytes: u64,
+    /// Modification time in nanoseconds since 1970; 0 if there is none, as in an archive.
+    pub(crate) modified: u64,
+}
+
+/// The images of an index, by key and by content: 72 bytes each.
+pub(crate) struct Known<'a> {
+    index: Option<&'a Index>,
+    rows: Vec<(Stamp, ContentHash)>,
+    /// Live rows by id.
+    ids: Vec<(EntryId, u32)>,
+    /// All rows by content.
+    contents: Vec<(ContentHash, u32)>,
+}
+
+impl<'a> Known<'a> {
+    pub(crate) fn new(index: Option<&'a Index>) -> Result<Self, IndexError> {
+        let mut known = Self { index, rows: Vec::new(), ids: Vec::new(), contents: Vec::new() };
+        let Some(index) = index else { return Ok(known) };
+        known.rows.reserve_exact(index.rows());
+        for (start, segment) in index.segments() {
+            let arrays = segment.arrays();
+            let sha256 = arrays.bytes(SHA256, 0..segment.rows * HASH)?;
+            let bytes = arrays.integers(BYTES, 0..segment.rows)?;
+            let modified = arrays.integers(MODIFIED, 0..segment.rows)?;
+            let stamps = bytes.into_iter().zip(modified).map(|(bytes, modified)| Stamp { bytes, modified });
+            let hashes = sha256.as_chunks().0.iter().map(content_hash);
+            known.rows.extend(stamps.zip(hashes));
+            let live = segment.ids()?.into_iter().zip(start as u32..);
+            known.ids.extend(live.filter(|(_, row)| index.live().contains(*row as usize)));
+        }
+        known.ids.sort_unstable();
+        known.contents = known.rows.iter().map(|(_, hash)| *hash).zip(0..).collect();
+        known.contents.sort_unstable();
+        Ok(known)
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The live row of a key.
+    pub(crate) fn row(&self, key: &str) -> Option<u32> {
+        let id = EntryId::of(key);
+        let found = self.ids.partition_point(|(other, _)| *other <= id).checked_sub(1)?;
+        self.ids.get(found).filter(|(other, _)| *other == id).map(|(_, row)| *row)
+    }
+
+    pub(crate) fn stamp(&self, row: u32) -> Option<Stamp> {
+        self.rows.get(row as usize).map(|(stamp, _)| *stamp)
+    }
+
+    pub(crate) fn content(&self, row: u32) -> Option<ContentHash> {
+        self.rows.get(row as usize).map(|(_, hash)| *hash)
+    }
+
+    /// The rows of a content, removed or not, in ascending order.
+    pub(crate) fn rows_of(&self, content: ContentHash) -> impl Iterator<Item = u32> {
+        let start = self.contents.partition_point(|(other, _)| *other < content);
+        let rows = self.contents.get(start..).unwrap_or_default().iter();
+        rows.take_while(move |(other, _)| *other == content).map(|(_, row)| *row)
+    }
+
+    /// Where the bytes of a row are, or `None` if this cannot be read, which is as good as another place.
+    pub(crate) fn place(&self, row: u32) -> Option<Place> {
+        let (segment, within) = self.index?.locate(row as usize).ok()?;
+        segment.place(within).ok()
+    }
+}
+
+/// Contents of rows that were written since an index was opened.
+pub(crate) type NewContents = HashMap<ContentHash, u32>;
+
+/// Copies embeddings of rows.
+pub(crate) fn embeddings(index: &Index, rows: &[usize]) -> Result<Vec<f32>, IndexError> {
+    let source = index.embeddings();
+    let mut values = vec![0.0; rows.len() * source.dim()];
+    source.gather(rows, &mut values).map_err(sail_data::DataError::from)?;
+    Ok(values)
+}

@@ -1,0 +1,29 @@
+//! An index of images: a folder that grows with its source.
+//!
+//! [`update`] embeds the images of a source and writes them to immutable segments; [`Index`] reads them. `index.json` says which
+//! files belong to the index and is replaced atomically, so an index is always in one of its states, whenever a process is
+//! killed, and can be searched while it is updated.
+
+mod columns;
+mod entry;
+mod error;
+mod filter;
+mod folder;
+mod full_scan;
+mod known;
+mod manifest;
+mod notes;
+mod options;
+mod read;
+mod segment;
+mod segment_writer;
+mod update;
+mod work;
+
+pub use entry::{Entry, EntryId, class_of};
+pub use error::IndexError;
+pub use filter::Filter;
+pub use manifest::{Manifest, NotesEntry, RemovedEntry, SegmentEntry};
+pub use options::{IndexModel, UpdateOptions, Updated};
+pub use read::Index;
+pub use update::update;

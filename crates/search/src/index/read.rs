@@ -1,0 +1,343 @@
+//! Reading an index.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use sail_core::FeatureSource;
+use sail_data::{ArrayFile, ConcatFeatures, DataError, Features};
+use sail_support::ranges;
+
+use super::columns::{Column, Columns};
+use super::entry::{Entry, EntryId, class_of};
+use super::error::{IndexError, ensure};
+use super::filter::{Filter, Term};
+use super::full_scan::FullScan;
+use super::manifest::{HEAD, MANIFEST, Manifest};
+use super::segment::{Place, Segment};
+use crate::{RowSet, VectorSearch};
+
+/// The removed rows of all segments as one bit each.
+pub(crate) const BITS: &str = "bits";
+/// Rows whose keys are read at once.
+const KEYS: usize = 4096;
+/// How often opening is tried while another process updates the index.
+const ATTEMPTS: usize = 5;
+
+/// An index of images, opened for searching.
+///
+/// It is a snapshot: an update that another process makes meanwhile is seen when the index is opened again, and its files stay
+/// until the update after that one begins. Embeddings, ids and texts are read from disk on demand; memory holds a bit per row, after
+/// the first look-up by id or key 20 bytes per row, and after the first filter 4 bytes per row and column.
+///
+/// # Examples
+/// ```no_run
+/// use sail_search::{Embedder, Filter, Index};
+///
+/// fn find(index: &Index, model: &dyn Embedder) -> Result<(), Box<dyn std::error::Error>> {
+///     let query = model.embed_texts(&["a red car in the snow"])?;
+///     let among = index.select(&Filter::parse("key=2024/*")?)?;
+///     let hits = index.searcher()?.search(&query[0], 10, Some(&among))?;
+///     for hit in &hits[0] {
+///         println!("{:.3} {}", hit.score, index.entry(hit.row)?.key);
+///     }
+///     Ok(())
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Index {
+    path: PathBuf,
+    manifest: Manifest,
+    segments: Vec<Segment>,
+    /// The first row of each segment.
+    starts: Vec<usize>,
+    live: RowSet,
+    embeddings: Arc<ConcatFeatures>,
+    /// Ids of live rows in ascending order.
+    ids: OnceLock<Vec<(EntryId, u32)>>,
+    classes: OnceLock<Column>,
+    columns: OnceLock<Columns>,
+}
+
+impl Index {
+    /// Opens an index and checks its files against each other. It may be updated meanwhile.
+    ///
+    /// # Errors
+    /// [`IndexError::NotAnIndex`], [`IndexError::NoImages`] before the first images are indexed, [`IndexError::Manifest`],
+    /// [`IndexError::Damaged`] and [`IndexError::Data`] for files that are corrupt, missing, of a newer version or malicious.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, IndexError> {
+        let path = path.as_ref();
+        let mut attempt = 1;
+        loop {
+            let manifest = Manifest::read(path)?;
+            let generation = manifest.generation;
+            match Self::with_manifest(path, manifest) {
+                // Files may have been replaced after the manifest was read.
+                Err(_) if attempt < ATTEMPTS && Manifest::read(path)?.generation != generation => {
+                    attempt += 1
+                }
+                opened => return opened,
+            }
+        }
+    }
+
+    pub(crate) fn with_manifest(path: &Path, manifest: Manifest) -> Result<Self, IndexError> {
+        let mut segments = Vec::with_capacity(manifest.segments.len());
+        let mut parts = Vec::with_capacity(manifest.segments.len());
+        let mut starts = Vec::with_capacity(manifest.segments.len());
+        let mut rows = 0;
+        for entry in &manifest.segments {
+            let (segment, store) = Segment::open(path, entry, manifest.dim)?;
+            starts.push(rows);
+            rows += segment.rows;
+            segments.push(segment);
+            parts.push((entry.folder(), Features::Store(store)));
+        }
+        if parts.is_empty() {
+            return Err(IndexError::NoImages { path: path.to_owned() });
+        }
+        let head = path.join(HEAD);
+        ensure(head.is_file(), &head, "the head", "missing", "a file")?;
+        Ok(Self {
+            path: path.to_owned(),
+            live: live(path, &manifest, rows)?,
+            embeddings: Arc::new(ConcatFeatures::new(parts)?),
+            manifest,
+            segments,
+            starts,
+            ids: OnceLock::new(),
+            classes: OnceLock::new(),
+            columns: OnceLock::new(),
+        })
+    }
+
+    /// Returns the folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns what the index holds: its model, dimension, segments.
+    #[must_use]
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Returns the file of the head, which names the encoders: a search needs nothing else.
+    #[must_use]
+    pub fn head_path(&self) -> PathBuf {
+        self.path.join(HEAD)
+    }
+
+    /// Returns the number of rows of all segments, removed or not.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.live.rows()
+    }
+
+    /// Returns the rows that are not removed. Searches must be restricted to them.
+    #[must_use]
+    pub fn live(&self) -> &RowSet {
+        &self.live
+    }
+
+    /// Returns the embeddings of all rows, with their keys.
+    #[must_use]
+    pub fn embeddings(&self) -> Arc<dyn FeatureSource> {
+        self.embeddings.clone()
+    }
+
+    /// Returns the embedding of a row, of unit length up to rounding.
+    ///
+    /// # Errors
+    /// [`IndexError::Row`], and errors of reading.
+    pub fn embedding(&self, row: usize) -> Result<Vec<f32>, IndexError> {
+        self.check_row(row)?;
+        let mut values = vec![0.0; self.manifest.dim];
+        self.embeddings.gather(&[row], &mut values).map_err(DataError::from)?;
+        Ok(values)
+    }
+
+    /// Returns what is known about a row.
+    ///
+    /// # Errors
+    /// [`IndexError::Row`], and errors of reading.
+    pub fn entry(&self, row: usize) -> Result<Entry, IndexError> {
+        let (segment, within) = self.locate(row)?;
+        let key = self.key(row)?;
+        let place = segment.place(within)?;
+        let note = segment.notes().map(|notes| notes.read(within)).transpose()?.unwrap_or_default();
+        Ok(Entry {
+            id: EntryId::of(&key),
+            file: place.file(self.manifest.root.as_deref(), &key),
+            url: if let Place::Url(url) = place { Some(url) } else { None },
+            captions: note.captions,
+            columns: note.columns,
+            key,
+        })
+    }
+
+    /// Returns the key of a row.
+    ///
+    /// # Errors
+    /// [`IndexError::Row`], and errors of reading.
+    pub fn key(&self, row: usize) -> Result<String, IndexError> {
+        self.check_row(row)?;
+        let keys = self.embeddings.keys(&[row]).map_err(DataError::from)?;
+        Ok(keys.into_iter().next().unwrap_or_default())
+    }
+
+    /// Returns the thumbnail of a row, a JPEG, if the index has thumbnails.
+    ///
+    /// # Errors
+    /// [`IndexError::Row`], and errors of reading.
+    pub fn thumbnail(&self, row: usize) -> Result<Option<Vec<u8>>, IndexError> {
+        let (segment, within) = self.locate(row)?;
+        segment.thumbnail(within)
+    }
+
+    /// Returns the row of an image. `None` if it is not in the index, or not any more.
+    ///
+    /// # Errors
+    /// Errors of reading the ids, at the first call.
+    pub fn find(&self, id: &EntryId) -> Result<Option<usize>, IndexError> {
+        let ids = self.ids()?;
+        // The last of equal ones is the newest.
+        let end = ids.partition_point(|(other, _)| other <= id);
+        Ok(ids[..end].last().filter(|(other, _)| other == id).map(|(_, row)| *row as usize))
+    }
+
+    /// As [`find`](Self::find), or `None` if the ids cannot be read.
+    #[must_use]
+    pub fn row_of(&self, id: &EntryId) -> Option<usize> {
+        self.find(id).ok().flatten()
+    }
+
+    /// Returns the row of an image by its key, or `None` if it is not in the index or the ids cannot be read.
+    #[must_use]
+    pub fn row_of_key(&self, key: &str) -> Option<usize> {
+        self.row_of(&EntryId::of(key))
+    }
+
+    /// Returns the rows that are not removed and fulfil a filter.
+    ///
+    /// # Errors
+    /// [`IndexError::Filter`] for an unknown column, and errors of reading.
+    pub fn select(&self, filter: &Filter) -> Result<RowSet, IndexError> {
+        let mut rows = self.live.clone();
+        for term in filter.terms() {
+            rows.intersect(&self.select_term(term, &rows)?);
+        }
+        Ok(rows)
+    }
+
+    /// Opens a search in the embeddings of all rows.
+    ///
+    /// # Errors
+    /// [`IndexError::Search`].
+    pub fn searcher(&self) -> Result<Box<dyn VectorSearch>, IndexError> {
+        Ok(Box::new(FullScan::new(self.embeddings())))
+    }
+
+    fn select_term(&self, term: &Term, rows: &RowSet) -> Result<RowSet, IndexError> {
+        match term.field.as_str() {
+            "key" => {
+                let mut selected = RowSet::empty(self.rows());
+                self.each_key(rows, |row, key| {
+                    if term.holds(Some(key)) {
+                        selected.insert(row);
+                    }
+                })?;
+                Ok(selected)
+            }
+            "class" => Ok(self.classes()?.select(term, self.rows())),
+            _ => self.columns()?.select(term, self.rows(), &self.manifest.columns),
+        }
+    }
+
+    fn each_key(&self, rows: &RowSet, mut work: impl FnMut(usize, &str)) -> Result<(), IndexError> {
+        for block in ranges(self.rows(), KEYS) {
+            let block: Vec<usize> = block.filter(|&row| rows.contains(row)).collect();
+            let keys = self.embeddings.keys(&block).map_err(DataError::from)?;
+            block.iter().zip(&keys).for_each(|(&row, key)| work(row, key));
+        }
+        Ok(())
+    }
+
+    fn ids(&self) -> Result<&Vec<(EntryId, u32)>, IndexError> {
+        once(&self.ids, || {
+            let mut ids = Vec::with_capacity(self.live.len());
+            for (segment, start) in self.segments.iter().zip(&self.starts) {
+                let rows = segment.ids()?.into_iter().zip(*start..);
+                ids.extend(
+                    rows.filter(|(_, row)| self.live.contains(*row)).map(|(id, row)| (id, row as u32)),
+                );
+            }
+            ids.sort_unstable();
+            Ok(ids)
+        })
+    }
+
+    fn classes(&self) -> Result<&Column, IndexError> {
+        once(&self.classes, || {
+            let mut classes = Column::default();
+            self.each_key(&self.live, |row, key| classes.set(row, class_of(key)))?;
+            Ok(classes)
+        })
+    }
+
+    fn columns(&self) -> Result<&Columns, IndexError> {
+        once(&self.columns, || {
+            let mut columns = Columns::default();
+            for (segment, start) in self.segments.iter().zip(&self.starts) {
+                if let Some(notes) = segment.notes() {
+                    notes.each(|row, note| {
+                        columns.add(start + row, &note);
+                        Ok(())
+                    })?;
+                }
+            }
+            Ok(columns)
+        })
+    }
+
+    fn check_row(&self, row: usize) -> Result<(), IndexError> {
+        let rows = self.rows();
+        if row < rows { Ok(()) } else { Err(IndexError::Row { row, rows }) }
+    }
+
+    /// The segment of a row, and the row within it.
+    pub(crate) fn locate(&self, row: usize) -> Result<(&Segment, usize), IndexError> {
+        self.check_row(row)?;
+        let segment = self.starts.partition_point(|start| *start <= row) - 1;
+        Ok((&self.segments[segment], row - self.starts[segment]))
+    }
+
+    pub(crate) fn segments(&self) -> impl Iterator<Item = (usize, &Segment)> {
+        self.starts.iter().copied().zip(&self.segments)
+    }
+}
+
+/// Reads which rows are not removed.
+fn live(index: &Path, manifest: &Manifest, rows: usize) -> Result<RowSet, IndexError> {
+    let Some(removed) = &manifest.removed else { return Ok(RowSet::from_fn(rows, |_| true)) };
+    let path = index.join(removed.file());
+    let arrays = ArrayFile::open(&path)?;
+    arrays.check_bytes(BITS, rows.div_ceil(8), 1)?;
+    let bits = arrays.bytes(BITS, 0..rows.div_ceil(8))?;
+    let live = RowSet::from_fn(rows, |row| bits[row / 8] >> (row % 8) & 1 == 0);
+    let found = rows - live.len();
+    let expected = format!("{} as in {MANIFEST}", removed.rows);
+    ensure(found == removed.rows, &path, "the number of removed rows", found, expected)?;
+    Ok(live)
+}
+
+/// Returns a value that the first call computes.
+fn once<T>(cell: &OnceLock<T>, compute: impl FnOnce() -> Result<T, IndexError>) -> Result<&T, IndexError> {
+    match cell.get() {
+        Some(value) => Ok(value),
+        None => {
+            let value = compute()?;
+            Ok(cell.get_or_init(|| value))
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! A segment: embeddings, and what belongs to them.
+
+use std::fs::File;
+use std::path::{Component, Path, PathBuf};
+
+use sail_core::{Dtype, FeatureSource, Modality};
+use sail_data::{ArrayFile, EmbeddingStore};
+
+use super::entry::EntryId;
+use super::error::{IndexError, ensure};
+use super::manifest::SegmentEntry;
+use super::notes::Notes;
+
+/// What the rows of a segment are: ids, content, files and thumbnails.
+pub(crate) const ROWS: &str = "rows.safetensors";
+/// The thumbnails, one JPEG after the other.
+pub(crate) const THUMBNAILS: &str = "thumbnails.jpgs";
+
+pub(crate) const IDS: &str = "ids";
+pub(crate) const SHA256: &str = "sha256";
+pub(crate) const BYTES: &str = "bytes";
+pub(crate) const MODIFIED: &str = "modified";
+pub(crate) const PLACES: &str = "places";
+pub(crate) const PLACE_OFFSETS: &str = "place_offsets";
+pub(crate) const PLACE_TEXT: &str = "place_text";
+pub(crate) const THUMBNAIL_OFFSETS: &str = "thumbnail_offsets";
+/// Bytes of a SHA-256.
+pub(crate) const HASH: usize = 32;
+
+/// A thumbnail of 256 pixels has 20 kB; 4,096 pixels are the most that is made.
+const MAX_THUMBNAIL: u64 = 32 << 20;
+/// A path or an address.
+const MAX_PLACE: usize = 1 << 16;
+
+/// Where the bytes of an image are.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Place {
+    /// In an archive or a table.
+    Inside,
+    /// In the file that the key names below the root.
+    Key,
+    /// In another file below the root.
+    Below(String),
+    /// In a file elsewhere.
+    File(String),
+    /// At an address.
+    Url(String),
+}
+
+impl Place {
+    /// The number and the text that are stored.
+    pub(crate) fn parts(&self) -> (u8, &str) {
+        match self {
+            Self::Inside => (0, ""),
+            Self::Key => (1, ""),
+            Self::Below(path) => (2, path),
+            Self::File(path) => (3, path),
+            Self::Url(url) => (4, url),
+        }
+    }
+
+    /// Returns `None` for an unknown number.
+    pub(crate) fn from_parts(kind: u8, text: String) -> Option<Self> {
+        Some(match kind {
+            0 => Self::Inside,
+            1 => Self::Key,
+            2 => Self::Below(text),
+            3 => Self::File(text),
+            4 => Self::Url(text),
+            _ => return None,
+        })
+    }
+
+    /// The file, if the bytes are in one.
+    pub(crate) fn file(&self, root: Option<&str>, key: &str) -> Option<PathBuf> {
+        match self {
+            Self::Inside | Self::Url(_) => None,
+            Self::Key => below(root?, key),
+            Self::Below(path) => below(root?, path),
+            Self::File(path) => Some(PathBuf::from(path)),
+        }
+    }
+}
+
+/// A path below the root. An index from elsewhere may have others.
+fn below(root: &str, path: &str) -> Option<PathBuf> {
+    let is_inside = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
+    is_inside.then(|| Path::new(root).join(path))
+}
+
+/// An immutable part of an index.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub(crate) folder: PathBuf,
+    pub(crate) rows: usize,
+    arrays: ArrayFile,
+    notes: Option<Notes>,
+}
+
+impl Segment {
+    /// Opens a segment and checks its files against each other. Values are read on demand.
+    pub(crate) fn open(
+        index: &Path,
+        entry: &SegmentEntry,
+        dim: usize,
+    ) -> Result<(Self, EmbeddingStore), IndexError> {
+        let folder = index.join(entry.folder());
+        let store = EmbeddingStore::open(&folder)?;
+        let rows = store.rows();
+        let found = format!("{rows} {} of {} values in {}", store.modality(), store.dim(), store.dtype());
+        let is_expected = rows == entry.rows
+            && store.dim() == dim
+            && store.modality() == Modality::Image
+            && store.dtype() == Dtype::F16;
+        let expected = format!("{} image of {dim} values in f16, as in index.json", entry.rows);
+        ensure(is_expected, &folder, "the embeddings", found, expected)?;
+        let arrays = ArrayFile::open(&folder.join(ROWS))?;
+        arrays.check_bytes(IDS, rows, EntryId::BYTES)?;
+        arrays.check_bytes(SHA256, rows, HASH)?;
+        arrays.check_bytes(PLACES, rows, 1)?;
+        for (name, length) in [(BYTES, rows), (MODIFIED, rows), (PLACE_OFFSETS, rows + 1)] {
+            arrays.check_integers(name, length)?;
+        }
+        if arrays.has(THUMBNAIL_OFFSETS) {
+            arrays.check_integers(THUMBNAIL_OFFSETS, rows + 1)?;
+        }
+        let notes = entry.notes_file().map(|notes| Notes::open(&index.join(notes), rows)).transpose()?;
+        Ok((Self { folder, rows, arrays, notes }, store))
+    }
+
+    pub(crate) fn notes(&self) -> Option<&Notes> {
+        self.notes.as_ref()
+    }
+
+    pub(crate) fn arrays(&self) -> &ArrayFile {
+        &self.arrays
+    }
+
+    /// The ids of all rows.
+    pub(crate) fn ids(&self) -> Result<Vec<EntryId>, IndexError> {
+        let bytes = self.arrays.bytes(IDS, 0..self.rows * EntryId::BYTES)?;
+        Ok(bytes.as_chunks().0.iter().map(|id| EntryId(*id)).collect())
+    }
+
+    /// Where the bytes of an image are.
+    pub(crate) fn place(&self, row: usize) -> Result<Place, IndexError> {
+        let kind = self.arrays.bytes(PLACES, row..row + 1)?;
+        let text = text(&self.arrays, PLACE_OFFSETS, PLACE_TEXT, row, MAX_PLACE)?;
+        let kind = kind.first().copied().unwrap_or_default();
+        Place::from_parts(kind, text).ok_or_else(|| IndexError::Damaged {
+            path: self.arrays.path().to_owned(),
+            what: format!("`{PLACES}` of row {row}"),
+            found: kind.to_string(),
+            expected: "0 to 4".to_owned(),
+        })
+    }
+
+    /// The thumbnail of a row.
+    pub(crate) fn thumbnail(&self, row: usize) -> Result<Option<Vec<u8>>, IndexError> {
+        if !self.arrays.has(THUMBNAIL_OFFSETS) {
+            return Ok(None);
+        }
+        let path = self.folder.join(THUMBNAILS);
+        let offsets = self.arrays.integers(THUMBNAIL_OFFSETS, row..row + 2)?;
+        let (start, end) = (offsets[0], offsets[1]);
+        let length = end.checked_sub(start).filter(|length| *length <= MAX_THUMBNAIL);
+        let file = sail_support::open_file(&path).map_err(|error| IndexError::io(&path)(error.into()))?;
+        let file_length = file.metadata().map_err(IndexError::io(&path))?.len();
+        let Some(length) = length.filter(|_| end <= file_length) else {
+            return Err(IndexError::Damaged {
+                path: self.arrays.path().to_owned(),
+                what: format!("`{THUMBNAIL_OFFSETS}` of row {row}"),
+                found: format!("{start} to {end}"),
+                expected: format!("a range in the {file_length} bytes of {THUMBNAILS}"),
+            });
+        };
+        let mut jpeg = vec![0; length as usize];
+        read_at(&file, &mut jpeg, start).map_err(IndexError::io(&path))?;
+        Ok(Some(jpeg))
+    }
+}
+
+/// Reads one of many texts, which lie one after the other in `bytes`.
+pub(crate) fn text(
+    arrays: &ArrayFile,
+    offsets: &str,
+    bytes: &str,
+    row: usize,
+    max: usize,
+) -> Result<String, IndexError> {
+    let range = arrays.integers(offsets, row..row + 2)?;
+    let (start, end) = (range[0] as usize, range[1] as usize);
+    let is_short = end.checked_sub(start).is_some_and(|length| length <= max);
+    let found = format!("{start} to {end}");
+    let what = format!("`{offsets}` of row {row}");
+    ensure(is_short, arrays.path(), what.clone(), found, format!("ascending, at most {max} bytes"))?;
+    let text = arrays.bytes(bytes, start..end)?;
+    String::from_utf8(text).map_err(|_| IndexError::Damaged {
+        path: arrays.path().to_owned(),
+        what,
+        found: "not valid UTF-8".to_owned(),
+        expected: "UTF-8".to_owned(),
+    })
+}
+
+fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> std::io::Result<()> {
+    use std::io::{Read, Seek, SeekFrom};
+    let mut file = file;
+    file.seek(SeekFrom::Start(offset))?;
+    file.read_exact(buffer)
+}
