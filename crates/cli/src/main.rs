@@ -48,6 +48,8 @@ mod score_tables;
 mod seeds;
 mod segment;
 mod segment_report;
+#[cfg(feature = "serve")]
+mod serve;
 mod sources;
 mod store;
 mod store_select;
@@ -105,6 +107,10 @@ enum Command {
     /// Inspect, verify, filter or merge embedding stores.
     #[command(subcommand, after_long_help = examples::STORE)]
     Store(store::StoreCommand),
+    /// Serve search in an index of images: a page and an API.
+    #[cfg(feature = "serve")]
+    #[command(after_long_help = examples::SERVE)]
+    Serve(serve::ServeArgs),
     /// List the families of models, describe a model, or check it against its reference.
     #[command(after_long_help = examples::MODELS)]
     Models(catalog::ModelsArgs),
@@ -147,6 +153,8 @@ fn run(command: &Command) -> Result<(), CliError> {
         Command::Eval(command) => eval::run(command),
         Command::Head(command) => head::run(command),
         Command::Store(command) => store::run(command),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => serve::run(args),
         Command::Models(args) => catalog::run(args),
         Command::Devices(args) => devices::run(args),
         Command::Completions(args) => generate::completions(args, Cli::command()),

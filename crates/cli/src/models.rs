@@ -1,5 +1,7 @@
 //! Models from the command line: a backbone to encode with, or a head with its backbones.
 
+use std::path::Path;
+
 use bytesize::ByteSize;
 use clap::Args;
 use sail_vl::burn::tensor::Device;
@@ -121,6 +123,46 @@ pub(crate) fn open_folder(model: &str, revision: Option<String>) -> Result<Model
     }
     let options = head_spec::hub_options(model)?;
     spec.open(&HubOptions { revision, ..options }).map_err(error)
+}
+
+/// The models of an index. Their settings are those that the index was made with.
+#[derive(Args)]
+pub(crate) struct IndexModelArgs {
+    /// Where the vision model is: a folder, or an id on the hub [default: as the index records].
+    #[arg(long, value_name = "FOLDER_OR_ID")]
+    vision: Option<String>,
+    /// Where the text model is [default: as the index records].
+    #[arg(long, value_name = "FOLDER_OR_ID")]
+    text: Option<String>,
+    /// Memory for each of the two models, such as 10GiB. The blocks of a larger model are read from disk for every batch.
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<ByteSize>,
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+impl IndexModelArgs {
+    pub(crate) fn device(&self) -> Result<Device, CliError> {
+        Ok(self.device.open()?)
+    }
+
+    /// Opens the models of the head of an index.
+    pub(crate) fn open(&self, head: &Path, device: &Device) -> Result<SailModel<Head>, CliError> {
+        let options = BackboneOptions {
+            vision: self.vision.clone(),
+            text: self.text.clone(),
+            memory: self.memory.map(|size| size.as_u64()),
+            ..BackboneOptions::default()
+        };
+        let hub = head_spec::hub_options(&head.display().to_string())?;
+        let opened = Head::load(head, device)
+            .map_err(SailError::from)
+            .and_then(|head| SailModel::with_hub(head, &options, &hub, device));
+        opened.map_err(|error| match error {
+            SailError::Unrecorded { .. } | SailError::Recorded { .. } => CliError::Backbone(error),
+            error => CliError::Open(error),
+        })
+    }
 }
 
 /// A head with its backbones.

@@ -14,8 +14,8 @@ pub use embedder::{EmbedError, Embedder, ModelIdentity};
 pub use error::SearchError;
 pub use hit::Hit;
 pub use index::{
-    Entry, EntryId, Filter, Index, IndexError, IndexModel, Manifest, NotesEntry, RemovedEntry, SegmentEntry,
-    UpdateOptions, Updated, class_of, update,
+    Entry, EntryId, Filter, Index, IndexError, IndexModel, Manifest, NotesEntry, Original, RemovedEntry,
+    SegmentEntry, UpdateOptions, Updated, class_of, update,
 };
 pub use row_set::RowSet;
 pub use vector_search::VectorSearch;

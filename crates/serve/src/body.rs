@@ -21,7 +21,10 @@ pub(crate) async fn receive(State(app): State<App>, request: Request, next: Next
     let limit = app.options.timeout;
     let (parts, body) = request.into_parts();
     let announced = parts.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
-    if announced.and_then(|length| length.parse().ok()).is_some_and(|length: u64| length > app.options.max_body as u64) {
+    if announced
+        .and_then(|length| length.parse().ok())
+        .is_some_and(|length: u64| length > app.options.max_body as u64)
+    {
         return RequestError::TooLarge { limit: app.options.max_body }.into_response();
     }
     let received = timeout(limit, collect(body, app.options.max_body, &app.bodies)).await;

@@ -21,7 +21,9 @@ pub enum ServeError {
     #[error("cannot use the model")]
     Model(#[from] EmbedError),
     /// The index was made by another model.
-    #[error("the index was made with {expected}, found {found}: open the model that the index names, or index again")]
+    #[error(
+        "the index was made with {expected}, found {found}: open the model that the index names, or index again"
+    )]
     OtherModel {
         /// The model of the service.
         found: String,
@@ -160,16 +162,19 @@ impl IntoResponse for RequestError {
 
 impl From<IndexError> for RequestError {
     fn from(error: IndexError) -> Self {
-        Self::failed(error)
+        match error {
+            IndexError::Filter { .. } => Self::Invalid(error.to_string()),
+            error => Self::failed(error),
+        }
     }
 }
 
 impl From<SearchError> for RequestError {
     fn from(error: SearchError) -> Self {
         match error {
-            SearchError::Query { .. } => Self::Invalid(
-                "the parts of the query cancel each other: change the weights".to_owned(),
-            ),
+            SearchError::Query { .. } => {
+                Self::Invalid("the parts of the query cancel each other: change the weights".to_owned())
+            }
             error => Self::failed(error),
         }
     }

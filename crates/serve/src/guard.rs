@@ -42,8 +42,8 @@ pub(crate) async fn guard(State(app): State<App>, request: Request, next: Next) 
 
 fn admit(options: &RouterOptions, headers: &HeaderMap, is_public: bool) -> Result<(), RequestError> {
     if let Some(hosts) = &options.hosts {
-        let authority = host(headers)
-            .ok_or_else(|| RequestError::Forbidden("expected one header `Host`".to_owned()))?;
+        let authority =
+            host(headers).ok_or_else(|| RequestError::Forbidden("expected one header `Host`".to_owned()))?;
         if !hosts.iter().any(|host| host.eq_ignore_ascii_case(authority.host())) {
             return Err(RequestError::Forbidden(format!(
                 "this service does not answer for the host `{}`, expected one of {}",

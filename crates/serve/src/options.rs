@@ -69,7 +69,13 @@ impl RouterOptions {
 
 impl Default for RouterOptions {
     fn default() -> Self {
-        Self { token: None, hosts: None, timeout: Duration::from_secs(30), max_body: 16 << 20, bodies: 256 << 20 }
+        Self {
+            token: None,
+            hosts: None,
+            timeout: Duration::from_secs(30),
+            max_body: 16 << 20,
+            bodies: 256 << 20,
+        }
     }
 }
 

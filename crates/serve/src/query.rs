@@ -66,7 +66,9 @@ impl Item {
 
 /// Parses the id of an entry.
 pub(crate) fn entry_id(id: &str) -> Result<EntryId, RequestError> {
-    id.parse().map_err(|_| RequestError::NotFound("no entry has this id, expected 32 hexadecimal digits".to_owned()))
+    id.parse().map_err(|_| {
+        RequestError::NotFound("no entry has this id, expected 32 hexadecimal digits".to_owned())
+    })
 }
 
 /// A [`Term`] in JSON: `{"text": "a dog", "weight": -0.5}`, or `image` or `id` in the place of `text`.

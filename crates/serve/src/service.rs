@@ -152,14 +152,19 @@ impl Service {
         k: usize,
         filters: Vec<String>,
     ) -> Result<Vec<Found>, RequestError> {
-        ensure((1..=self.options.max_results).contains(&k), "k", k, format!("1 to {}", self.options.max_results))
-            .map_err(|error| RequestError::Invalid(error.to_string()))?;
+        ensure(
+            (1..=self.options.max_results).contains(&k),
+            "k",
+            k,
+            format!("1 to {}", self.options.max_results),
+        )
+        .map_err(|error| RequestError::Invalid(error.to_string()))?;
         let snapshot = self.snapshot();
         let (weights, items): (Vec<f32>, Vec<Item>) =
             query.into_iter().map(|term| (term.weight, term.item)).unzip();
-        let named: Vec<usize> = items
+        let named: Vec<EntryId> = items
             .iter()
-            .filter_map(|item| if let Item::Entry(id) = item { snapshot.index.row_of(id) } else { None })
+            .filter_map(|item| if let Item::Entry(id) = item { Some(*id) } else { None })
             .collect();
         let rows = self.embed_in(&snapshot, items).await?;
         let parts = weights.into_iter().zip(rows.iter().map(Vec::as_slice));
@@ -171,10 +176,14 @@ impl Service {
             blocking(move || snapshot.among(&filters)).await?
         };
         let search = Search { snapshot: snapshot.clone(), query, k: k + named.len(), among };
-        let mut hits = only(self.searches.run(vec![search]).await?)??;
-        hits.retain(|hit| !named.contains(&hit.row));
-        hits.truncate(k);
-        blocking(move || hits.into_iter().map(|hit| found(&snapshot.index, hit)).collect()).await
+        let hits = only(self.searches.run(vec![search]).await?)??;
+        blocking(move || {
+            let named =
+                named.iter().map(|id| live_row(&snapshot.index, id)).collect::<Result<Vec<_>, _>>()?;
+            let hits = hits.into_iter().filter(|hit| !named.contains(&hit.row)).take(k);
+            hits.map(|hit| found(&snapshot.index, hit)).collect()
+        })
+        .await
     }
 
     /// Returns the labels in the order of their probability for an image or an entry.
@@ -191,10 +200,14 @@ impl Service {
         templates: Vec<String>,
     ) -> Result<Vec<Labeled>, RequestError> {
         if matches!(image, Item::Text(_)) {
-            return Err(RequestError::Invalid("expected an image or an entry to label, found a text".to_owned()));
+            return Err(RequestError::Invalid(
+                "expected an image or an entry to label, found a text".to_owned(),
+            ));
         }
         if let Some(template) = templates.iter().find(|template| !template.contains(PLACEHOLDER)) {
-            return Err(RequestError::Invalid(format!("the template `{template}` has no `{{}}` for the label")));
+            return Err(RequestError::Invalid(format!(
+                "the template `{template}` has no `{{}}` for the label"
+            )));
         }
         let prompts = labels.iter().flat_map(|label| templates.iter().map(move |t| (label, t)));
         let prompts = prompts.map(|(label, template)| match label.trim() {
@@ -238,7 +251,7 @@ impl Service {
     /// As [`new`](Self::new); the service goes on with the state that it has.
     pub fn reload(&self) -> Result<bool, ServeError> {
         let _only_one = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
-        if Index::generation(&self.path)? == self.snapshot().index.manifest().generation {
+        if self.snapshot().index.is_current()? {
             return Ok(false);
         }
         let snapshot = Arc::new(open(&self.path, &self.identity)?);
@@ -370,8 +383,7 @@ async fn stored(snapshot: Arc<Snapshot>, id: EntryId) -> Result<Vec<f32>, Reques
 
 /// Returns the row of an entry that is not removed.
 pub(crate) fn live_row(index: &Index, id: &EntryId) -> Result<usize, RequestError> {
-    let row = index.row_of(id).filter(|&row| index.live().contains(row));
-    row.ok_or_else(|| RequestError::NotFound(format!("the index has no entry with the id {id}")))
+    index.find(id)?.ok_or_else(|| RequestError::NotFound(format!("the index has no entry with the id {id}")))
 }
 
 fn found(index: &Index, hit: Hit) -> Result<Found, RequestError> {

@@ -35,12 +35,8 @@ impl Snapshot {
         if let Some(rows) = known().get(filters) {
             return Ok(Some(rows.clone()));
         }
-        let mut rows = self.index.live().clone();
-        for filter in filters {
-            let filter = Filter::parse(filter).map_err(|error| RequestError::Invalid(error.to_string()))?;
-            rows.intersect(&self.index.select(&filter)?);
-        }
-        let rows = Arc::new(rows);
+        let filter = filters.iter().try_fold(Filter::default(), |all, text| all.and(Filter::parse(text)?))?;
+        let rows = Arc::new(self.index.select(&filter)?);
         let mut known = known();
         if known.len() >= FILTERS {
             known.clear();

@@ -116,6 +116,14 @@ impl Index {
         &self.path
     }
 
+    /// Returns whether the folder still holds what was opened. Reads `index.json` only.
+    ///
+    /// # Errors
+    /// [`IndexError::NotAnIndex`], [`IndexError::Manifest`] and [`IndexError::Damaged`].
+    pub fn is_current(&self) -> Result<bool, IndexError> {
+        Ok(Manifest::read(&self.path)? == self.manifest)
+    }
+
     /// Returns what the index holds: its model, dimension, segments.
     #[must_use]
     pub fn manifest(&self) -> &Manifest {

@@ -22,7 +22,10 @@ struct Fields {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "expected `input` to be a text or a list of texts; token ids are not supported")]
+#[serde(
+    untagged,
+    expecting = "expected `input` to be a text or a list of texts; token ids are not supported"
+)]
 enum OneOrMore {
     One(String),
     More(Vec<String>),
@@ -37,7 +40,10 @@ enum Encoding {
     Base64,
 }
 
-pub(super) async fn embeddings(State(app): State<App>, request: Request) -> Result<Json<Value>, RequestError> {
+pub(super) async fn embeddings(
+    State(app): State<App>,
+    request: Request,
+) -> Result<Json<Value>, RequestError> {
     let fields: Fields = read_json(request).await?;
     let (model, dim) = (&app.service.options().model, app.service.dim());
     if fields.model != *model {
@@ -80,6 +86,7 @@ async fn count_tokens(app: &App, texts: Vec<String>) -> Result<Option<usize>, Re
 }
 
 pub(super) async fn models(State(app): State<App>) -> Json<Value> {
-    let model = json!({ "id": app.service.options().model, "object": "model", "created": 0, "owned_by": "sail" });
+    let model =
+        json!({ "id": app.service.options().model, "object": "model", "created": 0, "owned_by": "sail" });
     Json(json!({ "object": "list", "data": [model] }))
 }

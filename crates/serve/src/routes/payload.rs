@@ -58,7 +58,8 @@ async fn json<T: DeserializeOwned>(request: Request) -> Result<T, RequestError> 
 
 async fn form(mut request: Request) -> Result<Vec<(String, Vec<u8>)>, RequestError> {
     axum::extract::DefaultBodyLimit::disable().apply(&mut request);
-    let invalid = |error: &dyn std::fmt::Display| RequestError::Invalid(format!("the form cannot be read: {error}"));
+    let invalid =
+        |error: &dyn std::fmt::Display| RequestError::Invalid(format!("the form cannot be read: {error}"));
     let mut form: Multipart = request.extract().await.map_err(|error| {
         let error: axum::extract::multipart::MultipartRejection = error;
         invalid(&error)

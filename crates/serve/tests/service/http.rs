@@ -72,7 +72,10 @@ pub(crate) fn read(stream: &mut TcpStream) -> Option<Response> {
 }
 
 pub(crate) fn get(address: SocketAddr, target: &str) -> Response {
-    exchange(address, format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes())
+    exchange(
+        address,
+        format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes(),
+    )
 }
 
 /// The bytes of a request.

@@ -77,7 +77,10 @@ impl Embedder for MeanColor {
                     "blue" => sum[2] += 1.0,
                     "panic" => panic!("the word was panic"),
                     "fail" => return Err(EmbedError::new("the word was fail")),
-                    "wait" => self.gate.pass(),
+                    "wait" => {
+                        self.gate.pass();
+                        sum[0] += 1.0;
+                    }
                     _ => sum.iter_mut().for_each(|value| *value += 0.1),
                 }
             }
