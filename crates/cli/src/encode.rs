@@ -226,7 +226,7 @@ fn images(args: &ImagesArgs) -> Result<(), CliError> {
         return job.print_plan(model, plan, source.as_ref(), &options);
     }
     let passed_over = source.passed_over()?;
-    show_passed_over(&passed_over);
+    show_passed_over("encode", &passed_over);
     let extraction =
         extract_images_on(&towers, source.as_ref(), out.folder(), &options, &mut EncodeProgress::new())?;
     out.finish()?;
@@ -252,7 +252,7 @@ fn texts(args: &TextsArgs) -> Result<(), CliError> {
         return job.print_plan(model, plan, source.as_ref(), &options);
     }
     let passed_over = source.passed_over()?;
-    show_passed_over(&passed_over);
+    show_passed_over("encode", &passed_over);
     let extraction =
         extract_texts_on(&towers, source.as_ref(), out.folder(), &options, &mut EncodeProgress::new())?;
     out.finish()?;

@@ -15,6 +15,8 @@ const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Shows an extraction on standard error.
 pub(crate) struct EncodeProgress {
+    /// The command.
+    label: &'static str,
     bar: Option<ProgressBar>,
     /// Records that were done at the start.
     start: Option<u64>,
@@ -28,9 +30,14 @@ pub(crate) struct EncodeProgress {
 
 impl EncodeProgress {
     pub(crate) fn new() -> Self {
+        Self::labelled("encode")
+    }
+
+    /// That of another command.
+    pub(crate) fn labelled(label: &'static str) -> Self {
         let bar = (progress::display() == Display::Bars).then(ProgressBar::hidden);
         let now = Instant::now();
-        Self { bar, start: None, records: 0, skipped: 0, begun: now, last_line: now, saving: None }
+        Self { label, bar, start: None, records: 0, skipped: 0, begun: now, last_line: now, saving: None }
     }
 
     /// Prints records, rate and remaining time, if a line is due.
@@ -43,19 +50,22 @@ impl EncodeProgress {
         let rate = (done - self.start.unwrap_or_default()) as f64 / self.begun.elapsed().as_secs_f64();
         let left = Duration::try_from_secs_f64((records - done) as f64 / rate).unwrap_or_default();
         let left = HumanDuration(left);
-        line(&format!("{done} of {records} records, {skipped} skipped, {rate:.1} records/s, {left} left"));
+        line(
+            self.label,
+            &format!("{done} of {records} records, {skipped} skipped, {rate:.1} records/s, {left} left"),
+        );
     }
 }
 
 /// Shows which files the source passes over, if any.
-pub(crate) fn show_passed_over(passed_over: &PassedOver) {
+pub(crate) fn show_passed_over(label: &str, passed_over: &PassedOver) {
     if !passed_over.is_empty() {
-        line(&format!("passes over {passed_over}"));
+        line(label, &format!("passes over {passed_over}"));
     }
 }
 
-fn line(text: &str) {
-    progress::line(&format!("encode  {text}"));
+fn line(label: &str, text: &str) {
+    progress::line(&format!("{label}  {text}"));
 }
 
 impl Observer for EncodeProgress {
@@ -72,14 +82,15 @@ impl Observer for EncodeProgress {
                 (self.start, self.records, self.begun, self.last_line) = (Some(done), records, now, now);
                 self.saving = Some(Saving::start());
                 if let Some(bar) = &mut self.bar {
-                    let template = "encode  {wide_bar} {pos}/{len} records  {per_sec}  {eta} left  {msg}";
-                    *bar = progress::styled(records, template).with_position(done);
+                    let template = "{prefix}  {wide_bar} {pos}/{len} records  {per_sec}  {eta} left  {msg}";
+                    let prefixed = progress::styled(records, template).with_prefix(self.label);
+                    *bar = prefixed.with_position(done);
                     // The rate is that of this process alone.
                     bar.reset_eta();
                 }
                 match done {
-                    0 => line(&format!("{records} records")),
-                    done => line(&format!("resumes at record {done} of {records}")),
+                    0 => line(self.label, &format!("{records} records")),
+                    done => line(self.label, &format!("resumes at record {done} of {records}")),
                 }
             }
             Event::Skipped(_) => self.skipped += 1,

@@ -15,6 +15,7 @@ use sail_vl::hub::HubError;
 use sail_vl::probe::ProbeError;
 use sail_vl::recipe::RecipeError;
 use sail_vl::report::ReportError;
+use sail_vl::search::IndexError;
 use sail_vl::tasks::{PairingError, SegmentationSetError, TaskError};
 use sail_vl::train::TrainError;
 
@@ -35,6 +36,8 @@ pub(crate) enum CliError {
     Features { spec: String, source: FeatureError },
     #[error("cannot use the head {path}")]
     HeadFile { path: String, source: HeadError },
+    #[error("cannot use the index {path}")]
+    Index { path: PathBuf, source: IndexError },
     #[error("invalid data")]
     Data(#[from] DataError),
     #[error("cannot pair the folders of {spec} with the classes")]
@@ -232,7 +235,11 @@ fn is_usage(error: &(dyn Error + 'static)) -> bool {
     );
     let task = matches!(error.downcast_ref(), Some(TaskError::NoSplit { .. } | TaskError::Template { .. }));
     let option = matches!(error.downcast_ref(), Some(ModelError::Option(_)));
-    error.is::<ConfigError>() || data || model || task || option
+    let index = matches!(
+        error.downcast_ref(),
+        Some(IndexError::Exists { .. } | IndexError::Setting { .. } | IndexError::Filter { .. })
+    );
+    error.is::<ConfigError>() || data || model || task || option || index
 }
 
 /// An error and its causes, on one line.

@@ -260,6 +260,25 @@ Examples:
     sail store subset images --fraction 0.1 --out tenth
     sail store subset images --range 0..1000 --out first";
 
+pub(crate) const INDEX: &str = "\
+Examples:
+  Index a folder of images with a trained head and the encoders that it names:
+    sail index photos/ --head run/head.safetensors --out index
+
+  The same command again adds, replaces and removes what has changed since. With captions and columns of a table:
+    sail index photos/ --head run/head.safetensors --captions photos.csv --columns author,year --out index
+
+  Show what would be indexed:
+    sail index shards/ --head sail-l-gte --out index --dry-run
+
+  Show what an index holds:
+    sail index show index";
+
+pub(crate) const INDEX_SHOW: &str = "\
+Examples:
+  sail index show index
+  sail index show index --json";
+
 pub(crate) const MODELS: &str = "\
 Examples:
   sail models

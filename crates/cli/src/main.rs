@@ -27,6 +27,7 @@ mod global;
 mod head;
 mod head_spec;
 mod holdout;
+mod index;
 mod inputs;
 mod interrupt;
 mod key_list;
@@ -107,6 +108,9 @@ enum Command {
     /// Inspect, verify, filter or merge embedding stores.
     #[command(subcommand, after_long_help = examples::STORE)]
     Store(store::StoreCommand),
+    /// Index images, to find them by words and by images.
+    #[command(after_long_help = examples::INDEX)]
+    Index(Box<index::IndexArgs>),
     /// Serve search in an index of images: a page and an API.
     #[cfg(feature = "serve")]
     #[command(after_long_help = examples::SERVE)]
@@ -153,6 +157,7 @@ fn run(command: &Command) -> Result<(), CliError> {
         Command::Eval(command) => eval::run(command),
         Command::Head(command) => head::run(command),
         Command::Store(command) => store::run(command),
+        Command::Index(args) => index::run(args),
         #[cfg(feature = "serve")]
         Command::Serve(args) => serve::run(args),
         Command::Models(args) => catalog::run(args),

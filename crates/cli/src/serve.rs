@@ -64,7 +64,8 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), CliError> {
     let refresh = duration("--refresh", args.refresh)?;
     let options = args.router()?;
     let device = args.model.device()?;
-    let head = Index::open(&args.index).map_err(|error| CliError::Serve(error.into()))?.head_path();
+    let index = Index::open(&args.index);
+    let head = index.map_err(|source| CliError::Index { path: args.index.clone(), source })?.head_path();
     let model = Arc::new(args.model.open(&head, &device)?);
     let service = ServiceOptions {
         queue: args.queue,

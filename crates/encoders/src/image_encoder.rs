@@ -109,7 +109,7 @@ pub(crate) fn load(
                 let (field, found) = ("quantization".to_owned(), quantization.to_string());
                 return Err(ModelError::Option(ConfigError { field, found, expected }));
             }
-            if placement.products.is_some() {
+            if placement.products.bf16().is_some() {
                 tracing::warn!("convolutional networks are computed in f32 on the CPU, not in bf16");
             }
             let plan = plan(&source)?;

@@ -5,8 +5,8 @@ use burn::nn::Linear;
 use burn::tensor::activation::silu;
 use burn::tensor::{FloatDType, Tensor};
 
-use crate::products::Products;
 use crate::{WeightInit, linear};
+use sail_matmul::Products;
 
 /// Bound on the values of SAIL's GLU, which keeps a diverging product finite.
 const BOUND: f64 = 1e3;

@@ -6,8 +6,8 @@ use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 use sail_core::{AlignmentHead, Check, ConfigError, HeadError, Provenance, Side, ensure};
 
 use crate::cast::Cast;
-use crate::products::Products;
 use crate::{HeadConfig, Holdout, LogitScale, Projector, SideConfig, Translation, WeightInit, linear};
+use sail_matmul::Products;
 
 /// One side of a head: translation (optional), LayerNorm (optional) and projector.
 #[derive(Module, Debug)]
@@ -54,12 +54,13 @@ impl HeadSide {
     /// Returns a copy whose projector computes in `dtype`. The translation and the norm stay in f32: a mean of squares may
     /// overflow f16. In bf16 on a CPU only the matrix products of the projector are in bf16.
     pub(crate) fn computing_in(&self, dtype: FloatDType, device: &Device) -> Option<Self> {
+        let on_cpu = if dtype == FloatDType::BF16 { Products::bf16_on_cpu(device) } else { None };
         match &self.projector {
             Projector::Identity(_) => Some(self.clone()),
             // Batch norm accumulates its statistics in the dtype of its parameters, and the complement of a weighted cosine is a
             // difference of nearly equal numbers.
             Projector::ShareLock(_) | Projector::WeightedCosine(_) => None,
-            projector => Some(match (Products::on_cpu(dtype, device), projector) {
+            projector => Some(match (on_cpu, projector) {
                 (Some(products), _) => Self { products, ..self.clone() },
                 // It has norms of its own, and casts around them.
                 (None, Projector::ResidualMlp(layer)) => {

@@ -31,7 +31,6 @@ mod init;
 mod linear;
 mod logit_scale;
 mod mlp;
-mod products;
 mod projector;
 mod reference;
 mod residual_mlp;

@@ -5,8 +5,8 @@ use burn::nn::Linear;
 use burn::tensor::Tensor;
 use burn::tensor::activation::gelu;
 
-use crate::products::Products;
 use crate::{WeightInit, linear};
+use sail_matmul::Products;
 
 /// `W2 gelu(W1 x)` with the exact (erf) GELU, both layers with biases.
 #[derive(Module, Debug)]

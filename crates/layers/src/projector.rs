@@ -6,8 +6,8 @@ use burn::tensor::Tensor;
 use sail_core::{Check, ConfigError, Side, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::products::Products;
 use crate::{GateActivation, GatedMlp, Mlp, ResidualMlp, ShareLock, WeightInit, WeightedCosine, linear};
+use sail_matmul::Products;
 
 /// Deeper residual perceptrons are assumed to come from an invalid file.
 const MAX_DEPTH: usize = 256;

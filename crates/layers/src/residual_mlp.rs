@@ -6,8 +6,8 @@ use burn::tensor::activation::gelu;
 use burn::tensor::{FloatDType, Tensor};
 
 use crate::cast::Cast;
-use crate::products::Products;
 use crate::{WeightInit, linear};
+use sail_matmul::Products;
 
 /// `depth` residual blocks `x + W2 dropout(gelu(W1 norm(x)))` of constant width, then a LayerNorm and a linear layer.
 ///

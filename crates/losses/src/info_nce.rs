@@ -10,9 +10,9 @@ use sail_core::{ContrastiveLoss, Dtype, EmbeddingBatch, LossError, LossGradients
 use serde::{Deserialize, Serialize};
 
 use crate::diagonal::{diagonal, with_diagonal};
-use crate::products::Products;
 use crate::softmax::{LogSumExp, Weighted, log_sum_exp, weighted_softmax};
-use crate::tiles::{TILE_SIZE, accumulators, backpropagate, rows, tiles, workspace};
+use crate::tiles::{TILE_SIZE, accumulators, backpropagate, products, rows, tiles, workspace};
+use sail_matmul::Products;
 
 /// Which side provides the queries of the cross-entropy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -138,7 +138,7 @@ impl ContrastiveLoss for InfoNceLoss {
         let scaled = images.clone() * scale.clone();
 
         let weights = self.weights();
-        let products = Products::new(self.precision, &images.device());
+        let products = products(self.precision, &images.device());
         let tiles = tiles(batch_rows, self.tile_size);
         let mut value = bias.zeros_like();
         let mut d_images = accumulators(&images, &tiles);

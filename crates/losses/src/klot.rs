@@ -9,9 +9,9 @@ use sail_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::products::Products;
 use crate::tiles::{TILE_SIZE, accumulators, backpropagate, rows, tiles, workspace};
 use crate::{Sinkhorn, TransportPlan};
+use sail_matmul::Products;
 
 /// KLOT: the divergence between the transport plan of the embeddings and that of a teacher, on images and texts that are
 /// not paired.
@@ -127,7 +127,7 @@ impl Klot {
                 let d_similarity = log_p.clone().exp() - target.clone();
                 value = value + (target * (log_target - log_p)).sum();
                 let sides = [rows(student.scaled(), row), rows(&texts, column)];
-                backpropagate(Products::f32(), d_similarity, sides, d_images, d_texts);
+                backpropagate(Products::default(), d_similarity, sides, d_images, d_texts);
             }
         }
         let divisor = count as f64;

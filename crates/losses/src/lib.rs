@@ -44,7 +44,6 @@ mod info_nce;
 mod klot;
 mod logistic;
 mod positives;
-mod products;
 mod sigmoid;
 mod softmax;
 mod statistics;

@@ -10,9 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::diagonal::flip_diagonal;
 use crate::logistic::{LogisticTerms, logistic_terms, softplus};
 use crate::positives::Positives;
-use crate::products::Products;
 use crate::statistics::sigmoid_statistics;
-use crate::tiles::{TILE_SIZE, accumulators, backpropagate, rows, tiles, workspace};
+use crate::tiles::{TILE_SIZE, accumulators, backpropagate, products, rows, tiles, workspace};
 
 /// The divisor of the sum over a `[batch, batch]` block of pairs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -190,7 +189,7 @@ impl ContrastiveLoss for SigmoidLoss {
         let scale = log_scale.exp().unsqueeze::<2>();
         let scaled = images.clone() * scale.clone();
 
-        let products = Products::new(self.precision, &images.device());
+        let products = products(self.precision, &images.device());
         let [row_tiles, column_tiles] = shape.map(|rows| tiles(rows, self.tile_size));
         let mut value = bias.zeros_like();
         let mut d_bias = bias.zeros_like();

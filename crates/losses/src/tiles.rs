@@ -3,10 +3,10 @@
 use std::num::NonZeroUsize;
 use std::ops::Range;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
+use sail_core::Dtype;
+use sail_matmul::Products;
 use sail_support::ranges;
-
-use crate::products::Products;
 
 /// The default tile size, 16 MiB of logits: large enough for matrix products at full speed, small enough for a cache.
 pub(crate) const TILE_SIZE: NonZeroUsize = NonZeroUsize::new(2048).unwrap();
@@ -37,8 +37,11 @@ pub(crate) fn workspace(tile_size: NonZeroUsize, rows: usize, dim: usize, captio
     tile.saturating_mul(4).saturating_add(embeddings.saturating_mul(3))
 }
 
-fn add_assign(sum: &mut Tensor<2>, x: Tensor<2>) {
-    sum.inplace(|sum| sum + x);
+/// Returns the products of tiles on `device`: of values rounded to bf16 if that is the precision and `device` is a CPU with
+/// instructions for it, else in f32.
+pub(crate) fn products(precision: Dtype, device: &Device) -> Products {
+    let on_cpu = if precision == Dtype::BF16 { Products::bf16_on_cpu(device) } else { None };
+    on_cpu.unwrap_or_default()
 }
 
 /// Backpropagates the gradient of a tile's logits to the scaled images and the texts, and adds the results to theirs.
@@ -49,6 +52,6 @@ pub(crate) fn backpropagate(
     d_images: &mut Tensor<2>,
     d_texts: &mut Tensor<2>,
 ) {
-    add_assign(d_texts, products.matmul(d_logits.clone().transpose(), scaled_images));
-    add_assign(d_images, products.matmul(d_logits, texts));
+    d_texts.inplace(|sum| products.add_matmul(sum, d_logits.clone().transpose(), scaled_images));
+    d_images.inplace(|sum| products.add_matmul(sum, d_logits, texts));
 }

@@ -29,9 +29,17 @@ mod kernel;
 mod matrix;
 mod packed;
 mod product;
+#[cfg(feature = "tensor")]
+mod products;
 #[cfg(feature = "flex")]
 mod tensor;
+#[cfg(feature = "flex")]
+mod weight;
 
 pub use matrix::{MatmulError, Matrix};
 pub use packed::PackedMatrix;
 pub use product::Bf16Products;
+#[cfg(feature = "tensor")]
+pub use products::Products;
+#[cfg(feature = "flex")]
+pub use weight::PackedWeight;

@@ -38,6 +38,23 @@ impl PackedMatrix {
         self.shape
     }
 
+    /// Returns the values as f32, row-major.
+    pub fn unpack(&self) -> Vec<f32> {
+        let [rows, columns] = self.shape;
+        let mut values = Vec::with_capacity(rows * columns);
+        for row in 0..rows {
+            let first = row / DEPTH * DEPTH;
+            for column in 0..columns {
+                let panel = self.block(first, column).next().unwrap_or_default();
+                let line = (row - first) / 2 * (2 * COLUMNS / LINE) + column % COLUMNS / (LINE / 2);
+                let half = column % (LINE / 2) * 2 + row % 2;
+                // bf16 is the upper half of an f32.
+                values.extend(panel.get(line).map(|line| f32::from_bits(u32::from(line.0[half]) << 16)));
+            }
+        }
+        values
+    }
+
     /// The panels of a block of rows, by its first row, from this column on.
     pub(crate) fn block(&self, first: usize, column: usize) -> std::slice::ChunksExact<'_, Line> {
         let [rows, columns] = self.shape;

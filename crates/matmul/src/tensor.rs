@@ -10,6 +10,7 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind, binary};
 use burn::backend::flex::FlexTensor;
 use burn::backend::{Autodiff, DispatchKindConversion, DispatchTensor, Flex};
 use burn::tensor::{DType, Tensor, TensorData};
+use sail_support::cpu::is_host_f32;
 
 use crate::{Bf16Products, Matrix, PackedMatrix};
 
@@ -47,6 +48,24 @@ impl Bf16Products {
         self.differentiable::<NoCheckpointing>(&lhs, &rhs)
             .or_else(|| self.differentiable::<BalancedCheckpointing>(&lhs, &rhs))
             .unwrap_or_else(|| lhs.matmul(rhs))
+    }
+
+    /// Adds a product to an f32 tensor, in its memory if no other tensor shares it. Without autodiff.
+    pub(crate) fn add_matmul(self, sum: Tensor<2>, lhs: Tensor<2>, rhs: Tensor<2>) -> Tensor<2> {
+        if is_host_f32(&sum)
+            && sum.dims() == [lhs.dims()[0], rhs.dims()[1]]
+            && let (Some(left), Some(right)) = (host(&lhs), host(&rhs))
+            && let (Some(left), Some(right)) = (view(&left), view(&right))
+        {
+            let device = sum.device();
+            let mut data = sum.into_data();
+            let values = data.as_mut_slice().unwrap_or_default();
+            let added = self.multiply_add(left, &self.pack(right), values);
+            let sum = Tensor::from_data(data, &device);
+            // burn reports a depth that does not match.
+            return if added.is_ok() { sum } else { sum + lhs.matmul(rhs) };
+        }
+        sum + self.matmul(lhs, rhs)
     }
 
     /// Packs the weights of a frozen layer, a tensor of burn's CPU backend without an autodiff graph. Returns `None` for

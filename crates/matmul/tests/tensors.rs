@@ -5,7 +5,7 @@
 use std::io::Write;
 
 use burn::tensor::{DType, Device, Distribution, Tensor};
-use sail_matmul::Bf16Products;
+use sail_matmul::{Bf16Products, Products};
 
 /// The products of this CPU, or `None`, with a message, if it has no instructions for bf16.
 fn products() -> Option<Bf16Products> {
@@ -90,15 +90,41 @@ fn inputs_are_rounded_and_other_dtypes_are_left_to_burn() {
 fn packed_weights_give_the_same_product() {
     let Some(products) = products() else { return };
     let device = Device::flex();
-    let [x, weight] =
-        [[7, 500], [500, 33]].map(|shape| Tensor::<2>::random(shape, Distribution::Default, &device));
-    let packed = products.pack_tensor(&weight).unwrap();
-    let expected = products.matmul(x.clone(), weight.clone());
-    assert_eq!(products.linear(&x, &packed, None).unwrap().into_data(), expected.clone().into_data());
+    let weight = Tensor::<2>::random([500, 33], Distribution::Default, &device);
+    let x = Tensor::<3>::random([7, 3, 500], Distribution::Default, &device);
     let bias = Tensor::<1>::random([33], Distribution::Default, &device);
-    let output = products.linear(&x, &packed, Some(&bias)).unwrap();
-    assert_close(output, expected + bias.clone().unsqueeze());
-    assert!(products.linear(&weight, &packed, None).is_none());
-    assert!(products.linear(&x, &packed, Some(&bias.slice(0..32))).is_none());
-    assert!(products.pack_tensor(&weight.cast(DType::F64)).is_none());
+    let packed = Products::bf16_on_cpu(&device).unwrap().pack(&weight).unwrap();
+    let rounded = weight.clone().cast(DType::BF16).cast(DType::F32);
+    assert_eq!(packed.to_tensor(&device).into_data(), rounded.into_data());
+
+    let rows = x.clone().reshape([21, 500]);
+    let expected = products.matmul(rows.clone(), weight.clone());
+    let found = packed.linear(x.clone(), None);
+    assert_eq!(found.dims(), [7, 3, 33]);
+    assert_eq!(found.clone().reshape([21, 33]).into_data(), expected.clone().into_data());
+    assert_close(packed.linear(rows.clone(), Some(bias.clone())), expected + bias.clone().unsqueeze());
+    // Other dtypes and tensors with a graph are multiplied by burn, with the rounded weights.
+    let other = packed.linear(x.clone().cast(DType::F64), None).cast(DType::F32);
+    assert!((other - found.clone()).abs().max().into_scalar::<f32>() < 0.5);
+    let tracked = packed.linear(Tensor::from_inner(x).require_grad(), None);
+    assert!((tracked.inner() - found).abs().max().into_scalar::<f32>() < 0.5);
+    assert!(Products::default().pack(&weight).is_none());
+    assert!(Products::bf16_on_cpu(&device).unwrap().pack(&weight.cast(DType::F64)).is_none());
+}
+
+#[test]
+fn products_are_added_to_a_matrix() {
+    let Some(_) = products() else { return };
+    let device = Device::flex();
+    let products = Products::bf16_on_cpu(&device).unwrap();
+    let [a, b, sum] = [[40, 70], [70, 50], [40, 50]].map(|shape| rounded(shape, &device));
+    let kept = sum.clone();
+    let before = sum.to_data();
+    let expected = sum.clone() + a.clone().matmul(b.clone());
+    assert_close(products.add_matmul(sum, a.clone(), b.clone()), expected.clone());
+    // A tensor that shares the memory keeps its values.
+    assert_eq!(kept.to_data(), before);
+    assert_close(Products::default().add_matmul(kept.clone(), a.clone(), b.clone()), expected.clone());
+    let view = kept.clone().transpose().transpose();
+    assert_close(products.add_matmul(view, a, b), expected);
 }

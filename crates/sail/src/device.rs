@@ -11,6 +11,7 @@ use burn::tensor::DeviceKind;
     feature = "webgpu"
 ))]
 use burn::tensor::DeviceType;
+use sail_matmul::Bf16Products;
 
 /// An error of [`parse`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -144,9 +145,10 @@ pub fn list() -> Vec<DeviceInfo> {
             });
         }
         devices.extend(names.into_iter().map(|name| DeviceInfo {
-            description: match name.ends_with(":cpu") {
-                true => format!("{what}, software device on the CPU"),
-                false => what.to_owned(),
+            description: match (name.ends_with(":cpu"), Bf16Products::detect()) {
+                (true, _) => format!("{what}, software device on the CPU"),
+                (false, Some(bf16)) if name == CPU => format!("{what}, bf16 by {}", bf16.instructions()),
+                _ => what.to_owned(),
             },
             name,
             available: true,

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use sail_core::FeatureError;
+
 /// An error of a search.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -30,6 +32,19 @@ pub enum SearchError {
         /// Rows of this collection.
         expected: usize,
     },
+    /// Codes belong to another collection.
+    #[error("the codes have {found} {what} and the collection has {expected}: encode them again")]
+    Codes {
+        /// `rows` or `dimensions`.
+        what: &'static str,
+        /// Those of the codes.
+        found: usize,
+        /// Those of the collection.
+        expected: usize,
+    },
+    /// Rows cannot be read.
+    #[error("cannot read the rows")]
+    Features(#[source] FeatureError),
     /// A file cannot be read.
     #[error("cannot read {}", path.display())]
     Read {

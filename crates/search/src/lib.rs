@@ -1,10 +1,12 @@
 //! Search in embeddings of images and texts.
 //!
 //! [`VectorSearch`] is the contract: the nearest rows of a collection by cosine similarity, among all rows or a [`RowSet`].
-//! An [`Index`] holds the images of a source as such a collection; [`update`] creates it and keeps it up to date.
+//! [`ExactSearch`] scans [`Codes`] of one or eight bits per dimension and reads the best candidates; [`FullSearch`] reads every
+//! row. An [`Index`] holds the images of a source as such a collection; [`update`] creates it and keeps it up to date.
 
 mod embedder;
 mod error;
+mod exact;
 mod hit;
 mod index;
 mod row_set;
@@ -12,10 +14,11 @@ mod vector_search;
 
 pub use embedder::{EmbedError, Embedder, ModelIdentity};
 pub use error::SearchError;
+pub use exact::{CodeKind, Codes, CodesError, ExactSearch, FullSearch, centre};
 pub use hit::Hit;
 pub use index::{
-    Entry, EntryId, Filter, Index, IndexError, IndexModel, Manifest, NotesEntry, Original, RemovedEntry,
-    SegmentEntry, UpdateOptions, Updated, class_of, update,
+    Entry, EntryId, Filter, Index, IndexError, IndexModel, IndexSource, Manifest, NotesEntry, Original,
+    RemovedEntry, SegmentEntry, UpdateOptions, Updated, class_of, update,
 };
 pub use row_set::RowSet;
 pub use vector_search::VectorSearch;

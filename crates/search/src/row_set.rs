@@ -1,5 +1,7 @@
 //! Sets of rows.
 
+use std::ops::Range;
+
 /// A set of rows of a collection, as one bit per row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RowSet {
@@ -69,9 +71,26 @@ impl RowSet {
         }
     }
 
+    /// Returns whether the set has any of consecutive rows.
+    #[must_use]
+    pub fn intersects(&self, rows: Range<usize>) -> bool {
+        let (first, last) = (rows.start / 64, rows.end.div_ceil(64).min(self.words.len()));
+        // Whole words say no quickly; the first and the last have rows beyond the range.
+        self.words.get(first..last).is_some_and(|words| words.iter().any(|&word| word != 0))
+            && rows.into_iter().any(|row| self.contains(row))
+    }
+
     /// Iterates over the rows of the set in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = usize> + '_ {
-        (0..self.rows).filter(|&row| self.contains(row))
+        self.words.iter().enumerate().flat_map(|(index, &word)| {
+            let mut left = word;
+            std::iter::from_fn(move || {
+                let bit = left.trailing_zeros() as usize;
+                // Clears the lowest bit that is set.
+                left &= left.checked_sub(1)?;
+                Some(64 * index + bit)
+            })
+        })
     }
 }
 
@@ -87,6 +106,8 @@ mod tests {
         let third = RowSet::from_fn(130, |row| row % 3 == 0);
         even.intersect(&third);
         assert_eq!(even.iter().collect::<Vec<_>>(), (0..130).step_by(6).collect::<Vec<_>>());
+        assert!(even.intersects(120..121) && even.intersects(100..200) && !even.intersects(121..126));
+        assert!(!even.intersects(130..500) && !even.intersects(6..6));
         even.remove(0);
         even.insert(500);
         assert_eq!(even.iter().next(), Some(6));

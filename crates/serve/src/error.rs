@@ -14,22 +14,12 @@ pub enum ServeError {
     /// A setting is out of range.
     #[error("invalid setting")]
     Config(#[from] sail_core::ConfigError),
-    /// The index cannot be read.
+    /// The index cannot be read, or another model made it.
     #[error("cannot use the index")]
     Index(#[from] IndexError),
     /// The model cannot be described.
     #[error("cannot use the model")]
     Model(#[from] EmbedError),
-    /// The index was made by another model.
-    #[error(
-        "the index was made with {expected}, found {found}: open the model that the index names, or index again"
-    )]
-    OtherModel {
-        /// The model of the service.
-        found: String,
-        /// The model of the index.
-        expected: String,
-    },
     /// A thread cannot be started.
     #[error("cannot start a thread")]
     Thread(#[source] std::io::Error),

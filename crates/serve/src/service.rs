@@ -80,8 +80,8 @@ impl Service {
     /// Opens an index and starts the threads.
     ///
     /// # Errors
-    /// [`ServeError::Config`] for invalid options, [`ServeError::Index`] if the index cannot be opened,
-    /// [`ServeError::OtherModel`] if another model made it, and [`ServeError::Thread`].
+    /// [`ServeError::Config`] for invalid options, [`ServeError::Index`] if the index cannot be opened or another model made
+    /// it, and [`ServeError::Thread`].
     pub fn new(
         index: impl Into<PathBuf>,
         model: Arc<dyn Embedder>,
@@ -355,14 +355,7 @@ impl Service {
 
 fn open(path: &Path, identity: &ModelIdentity) -> Result<Snapshot, ServeError> {
     let index = Index::open(path)?;
-    let expected = &index.manifest().identity;
-    if expected != identity {
-        let name = |identity: &ModelIdentity| {
-            let hash = identity.head_sha256.get(..12).unwrap_or(&identity.head_sha256);
-            format!("{} and {} with the head {hash}", identity.vision.model, identity.text.model)
-        };
-        return Err(ServeError::OtherModel { found: name(identity), expected: name(expected) });
-    }
+    index.check_model(identity)?;
     Ok(Snapshot::new(index)?)
 }
 

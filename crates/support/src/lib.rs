@@ -16,6 +16,7 @@ mod portable_path;
 mod ranges;
 mod read;
 mod stand_in;
+mod top_scores;
 #[cfg(feature = "torch")]
 pub mod torch;
 mod work_folder;
@@ -30,4 +31,5 @@ pub use portable_path::is_portable_path;
 pub use ranges::ranges;
 pub use read::{ReadError, open_file, read_bounded, strip_bom};
 pub use stand_in::{StandIn, stand_in};
+pub use top_scores::TopScores;
 pub use work_folder::{NewFolder, open_locked, remove_temporary_files};

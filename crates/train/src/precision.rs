@@ -6,8 +6,7 @@
 
 use burn::tensor::{DType, Device};
 use sail_core::{AlignmentHead, Dtype};
-use sail_matmul::Bf16Products;
-use sail_support::cpu::is_cpu;
+use sail_matmul::Products;
 
 use crate::TrainError;
 use crate::gradient_cache::Embeddings;
@@ -18,7 +17,8 @@ const LARGEST_EXPONENT: f32 = -4.0;
 
 /// Checks that the device supports `precision`.
 pub(crate) fn check(precision: Dtype, device: &Device) -> Result<(), TrainError> {
-    if precision == Dtype::BF16 && is_cpu(device) && Bf16Products::detect().is_none() {
+    let on_cpu = if precision == Dtype::BF16 { Products::bf16_on_cpu(device) } else { None };
+    if on_cpu.is_some_and(|products| products.bf16().is_none()) {
         tracing::warn!("this CPU has no instructions for bf16: training in f32");
     }
     if device.supports_dtype(DType::from(precision)) {

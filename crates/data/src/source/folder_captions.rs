@@ -13,6 +13,7 @@ use super::options::SourceOptions;
 use super::passed_over::PassedOver;
 use super::record::{Record, RecordSource, Records};
 use super::sidecar::{is_caption_suffix, object, text_file};
+use super::table::Texts;
 use super::window::{Window, count};
 use crate::DataError;
 
@@ -31,7 +32,7 @@ struct Shared {
     root: ImageRoot,
     entries: Vec<Entry>,
     fields: Vec<String>,
-    max: usize,
+    texts: Texts,
 }
 
 #[derive(Debug)]
@@ -79,7 +80,7 @@ impl FolderCaptions {
             key: file.as_str().into(),
             file: Err("no image of this name is beside it, or another file has its caption"),
         }));
-        let shared = Shared { root, entries, fields, max: options.max_text_bytes };
+        let shared = Shared { root, entries, fields, texts: Texts::new(options) };
         Ok(Self { shared: Arc::new(shared), passed_over })
     }
 }
@@ -95,10 +96,10 @@ impl Shared {
         let read = file.as_ref().map_err(|reason| (*reason).to_owned()).and_then(|file| self.read(file));
         match (read, self.fields.is_empty()) {
             (Err(reason), _) => captions.push(Err(reason)),
-            (Ok(bytes), true) => captions.push(text_file(&bytes, self.max)),
+            (Ok(bytes), true) => captions.push(text_file(&bytes, self.texts.max)),
             (Ok(bytes), false) => match object(&bytes) {
                 Ok(fields) => {
-                    self.fields.iter().for_each(|field| fields.captions(field, self.max, &mut captions))
+                    self.fields.iter().for_each(|field| fields.captions(field, self.texts, &mut captions))
                 }
                 Err(reason) => captions.push(Err(reason)),
             },
@@ -108,7 +109,7 @@ impl Shared {
 
     fn read(&self, file: &str) -> Result<Vec<u8>, String> {
         let (path, _) = self.root.file(file)?;
-        read_bounded(&path, self.max as u64).map_err(|error| format!("cannot read `{file}`: {error}"))
+        read_bounded(&path, self.texts.max as u64).map_err(|error| format!("cannot read `{file}`: {error}"))
     }
 
     fn walk(

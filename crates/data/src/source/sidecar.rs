@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::json_lines::cell;
 use super::options::SourceOptions;
-use super::table::Cell;
+use super::table::{Cell, Texts};
 use super::text::caption;
 
 /// Suffixes of files with a caption.
@@ -39,7 +39,7 @@ pub(super) fn object(bytes: &[u8]) -> Result<Fields, String> {
 
 impl Fields {
     /// Appends the captions of a field, or the reasons why there are none.
-    pub(super) fn captions(&self, field: &str, max: usize, into: &mut Vec<Result<String, String>>) {
-        self.0.get(field).cloned().map_or(Cell::Missing, cell).captions(max, into);
+    pub(super) fn captions(&self, field: &str, texts: Texts, into: &mut Vec<Result<String, String>>) {
+        self.0.get(field).cloned().map_or(Cell::Missing, cell).captions(texts, into);
     }
 }

@@ -107,18 +107,35 @@ impl Cell {
         Ok(key)
     }
 
-    pub(super) fn captions(self, max: usize, into: &mut Vec<Result<String, String>>) {
+    pub(super) fn captions(self, texts: Texts, into: &mut Vec<Result<String, String>>) {
         match self {
             Self::List(cells) if cells.is_empty() => {
                 into.push(Err("the list of captions is empty".to_owned()))
             }
-            Self::List(cells) => into.extend(cells.into_iter().map(|cell| cell.caption(max))),
-            cell => into.push(cell.caption(max)),
+            Self::List(cells) => into.extend(cells.into_iter().map(|cell| cell.caption(texts))),
+            cell => into.push(cell.caption(texts)),
         }
     }
 
-    fn caption(self, max: usize) -> Result<String, String> {
-        caption(self.bytes("caption", max as u64)?, max)
+    fn caption(self, Texts { max, integers }: Texts) -> Result<String, String> {
+        match self {
+            Self::Integer(value) if integers => Ok(value),
+            cell => caption(cell.bytes("caption", max as u64)?, max),
+        }
+    }
+}
+
+/// What a caption may be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Texts {
+    /// Length in bytes.
+    pub(super) max: usize,
+    pub(super) integers: bool,
+}
+
+impl Texts {
+    pub(super) fn new(options: &SourceOptions) -> Self {
+        Self { max: options.max_text_bytes, integers: options.integers }
     }
 }
 
@@ -300,7 +317,7 @@ pub(super) struct TableCaptions {
     keys: Keys,
     /// Whether a key repeats, once this is known.
     repeats: OnceLock<bool>,
-    max_text_bytes: usize,
+    texts: Texts,
 }
 
 impl TableCaptions {
@@ -311,7 +328,7 @@ impl TableCaptions {
         };
         let keys = key_column(&*table, options)?;
         let repeats = OnceLock::new();
-        Ok(Self { table, captions, keys, repeats, max_text_bytes: options.max_text_bytes })
+        Ok(Self { table, captions, keys, repeats, texts: Texts::new(options) })
     }
 
     pub(super) fn keys(&self) -> KeyKind {
@@ -337,7 +354,7 @@ impl TableCaptions {
             pending: VecDeque::new(),
             keyed: column.is_some(),
             unit: self.table.unit(),
-            max: self.max_text_bytes,
+            texts: self.texts,
         })
     }
 }
@@ -360,7 +377,7 @@ struct Walk {
     pending: VecDeque<Record<String>>,
     keyed: bool,
     unit: &'static str,
-    max: usize,
+    texts: Texts,
 }
 
 impl Walk {
@@ -370,10 +387,10 @@ impl Walk {
             Ok(cells) => cells,
             Err(reason) => return self.pending.push_back(Record { key: name(), value: Err(reason) }),
         };
-        let key = take_key(&mut cells, self.keyed, number, self.max);
+        let key = take_key(&mut cells, self.keyed, number, self.texts.max);
         let mut captions = Vec::new();
         for cell in cells {
-            cell.captions(self.max, &mut captions);
+            cell.captions(self.texts, &mut captions);
         }
         self.pending.extend(captions.into_iter().map(|value| match &key {
             Ok(key) => Record { key: key.clone(), value },

@@ -14,6 +14,7 @@ use super::record::{ImageData, Record, RecordSource, Records};
 use super::sample::{Name, Named, Samples, choose, members, not_chosen};
 use super::seen::Seen;
 use super::sidecar::{Fields, is_text_suffix, object, text_file};
+use super::table::Texts;
 use super::text::too_long;
 use super::window::{Window, count};
 use crate::DataError;
@@ -196,7 +197,7 @@ impl Column {
 pub(super) struct TarCaptions {
     path: PathBuf,
     columns: Vec<Column>,
-    max: usize,
+    texts: Texts,
     scan: OnceLock<Scan>,
 }
 
@@ -207,7 +208,7 @@ impl TarCaptions {
             [] => vec![Column::Text(None)],
             names => names.iter().map(|name| Column::parse(name)).collect(),
         };
-        Ok(Self { path: path.to_owned(), columns, max: options.max_text_bytes, scan: OnceLock::new() })
+        Ok(Self { path: path.to_owned(), columns, texts: Texts::new(options), scan: OnceLock::new() })
     }
 
     fn scan(&self) -> Result<&Scan, DataError> {
@@ -221,8 +222,11 @@ impl TarCaptions {
         let has_field = self.columns.iter().any(|column| matches!(column, Column::Text(Some(_))));
         let mut samples = Samples::new(members(&self.path)?, !has_field);
         let mut seen = Seen::default();
-        let mut reader =
-            Reader { columns: self.columns.clone(), max: self.max, contents: Contents::open(&self.path)? };
+        let mut reader = Reader {
+            columns: self.columns.clone(),
+            texts: self.texts,
+            contents: Contents::open(&self.path)?,
+        };
         let mut pending = VecDeque::new();
         let mut next = move || -> Result<Option<Record<String>>, DataError> {
             while pending.is_empty() {
@@ -243,7 +247,7 @@ impl TarCaptions {
 /// Reads the captions of samples.
 struct Reader {
     columns: Vec<Column>,
-    max: usize,
+    texts: Texts,
     contents: Contents,
 }
 
@@ -289,9 +293,9 @@ impl Reader {
             match (column, chosen.map(|index| &contents[index])) {
                 (_, None) => captions.push(Err("the caption is missing".to_owned())),
                 (Column::Json(field), Some(Some(Content::Json(fields)))) => {
-                    fields.captions(field, self.max, &mut captions);
+                    fields.captions(field, self.texts, &mut captions);
                 }
-                (_, Some(Some(Content::Text(bytes)))) => captions.push(text_file(bytes, self.max)),
+                (_, Some(Some(Content::Text(bytes)))) => captions.push(text_file(bytes, self.texts.max)),
                 _ => {}
             }
         }
@@ -303,8 +307,8 @@ impl Reader {
 
     /// Reads a member, or returns the reason why it is skipped.
     fn content(&mut self, name: &Name, member: &Member) -> Result<Result<Content, String>, DataError> {
-        if member.size > self.max as u64 {
-            return Ok(Err(too_long("member", member.size, self.max as u64)));
+        if member.size > self.texts.max as u64 {
+            return Ok(Err(too_long("member", member.size, self.texts.max as u64)));
         }
         let bytes = self.contents.read(member)?;
         Ok(match name.suffix() == "json" {

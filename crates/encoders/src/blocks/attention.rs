@@ -156,13 +156,13 @@ impl Attention {
             let bias = bias.cast(DType::F32).reshape([spec.key_value_heads, 1, width]);
             let bias = bias.repeat_dim(1, groups).reshape([1, spec.heads * width]);
             let output = self.output.cast(DType::F32);
-            let [_, outputs] = output.weight.dims();
-            let shift = bias.matmul(output.weight.clone()).reshape([outputs]);
-            let bias = Some(match output.bias {
-                Some(bias) => bias + shift,
+            let [_, outputs] = output.shape();
+            let shift = output.product(bias).reshape([outputs]);
+            let bias = Some(match &output.bias {
+                Some(bias) => bias.clone() + shift,
                 None => shift,
             });
-            self.output = Linear::new(output.weight, bias);
+            self.output = Linear { bias, ..output };
         }
         self.output = self.output.cast(dtype);
         self.query = self.query.cast(dtype);

@@ -2,7 +2,7 @@
 
 use burn::tensor::{DType, Device, Tensor};
 use sail_core::Quantization;
-use sail_matmul::Bf16Products;
+use sail_matmul::Products;
 use sail_support::cpu::concurrent_map;
 
 use super::{Attend, Attention, FeedForward, Linear, Norm};
@@ -82,8 +82,8 @@ impl Block {
         self.clone().map_linears(|linear| linears.next().unwrap_or(linear))
     }
 
-    /// Packs the weights of the linear layers, for products in bf16.
-    pub(crate) fn packed(self, products: Bf16Products) -> Self {
+    /// Packs the weights of the linear layers if the products are in bf16.
+    pub(crate) fn packed(self, products: Products) -> Self {
         self.map_linears(|linear| linear.packed(products))
     }
 

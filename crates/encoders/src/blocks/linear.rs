@@ -1,11 +1,9 @@
 //! A linear layer for inference.
 
-use std::sync::Arc;
-
 use burn::tensor::quantization::{QuantScheme, QuantStore, QuantValue, ScaleDtype};
-use burn::tensor::{DType, Tensor, module};
+use burn::tensor::{DType, Device, Tensor, module};
 use sail_core::Quantization;
-use sail_matmul::{Bf16Products, PackedMatrix};
+use sail_matmul::{PackedWeight, Products};
 use sail_support::cpu::is_cpu;
 
 use crate::pretrained::Weights;
@@ -16,18 +14,17 @@ const SHARE_SCALE: [u8; 3] = [32, 16, 8];
 /// `x W + b`.
 #[derive(Debug, Clone)]
 pub(crate) struct Linear {
-    /// `[in, out]`; of integers while it is [quantized](Self::quantized), and empty once it is [packed](Self::packed).
-    pub(crate) weight: Tensor<2>,
+    pub(super) weight: Weight,
     /// `[out]`
     pub(crate) bias: Option<Tensor<1>>,
-    packed: Option<Packed>,
 }
 
-/// Weights for products in bf16.
+/// `[in, out]`
 #[derive(Debug, Clone)]
-struct Packed {
-    products: Bf16Products,
-    weight: Arc<PackedMatrix>,
+pub(super) enum Weight {
+    /// Of integers while it is [quantized](Linear::quantized).
+    Tensor(Tensor<2>),
+    Packed(PackedWeight),
 }
 
 impl Linear {
@@ -39,7 +36,7 @@ impl Linear {
     }
 
     pub(crate) fn new(weight: Tensor<2>, bias: Option<Tensor<1>>) -> Self {
-        Self { weight, bias, packed: None }
+        Self { weight: Weight::Tensor(weight), bias }
     }
 
     pub(crate) fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
@@ -52,45 +49,48 @@ impl Linear {
     }
 
     fn apply<const D: usize>(&self, x: Tensor<D>, bias: Option<Tensor<1>>) -> Tensor<D> {
-        let Some(Packed { products, weight }) = &self.packed else {
-            return module::linear(x, self.weight.clone(), bias);
-        };
-        let mut shape = x.dims();
-        let [inputs, outputs] = weight.shape();
-        let rows = x.clone().reshape([shape.iter().product::<usize>() / inputs.max(1), inputs]);
-        match products.linear(&rows, weight, bias.as_ref()) {
-            Some(output) => {
-                shape[D - 1] = outputs;
-                output.reshape(shape)
-            }
-            // burn reports tensors that do not match.
-            None => module::linear(x, self.weight.clone(), bias),
+        match &self.weight {
+            Weight::Tensor(weight) => module::linear(x, weight.clone(), bias),
+            Weight::Packed(weight) => weight.linear(x, bias),
         }
     }
 
-    /// Rounds the weights to bf16 and packs them for products of `f32` tensors on the CPU.
-    pub(crate) fn packed(self, products: Bf16Products) -> Self {
-        match products.pack_tensor(&self.weight) {
-            Some(weight) => {
-                let packed = Some(Packed { products, weight: Arc::new(weight) });
-                Self { weight: Tensor::zeros([0, 0], &self.weight.device()), packed, ..self }
-            }
+    /// Rounds the weights to bf16 and packs them if the products are in bf16.
+    pub(crate) fn packed(self, products: Products) -> Self {
+        match products.pack(&self.weight()) {
+            Some(weight) => Self { weight: Weight::Packed(weight), ..self },
             None => self,
+        }
+    }
+
+    /// The numbers of inputs and outputs.
+    pub(crate) fn shape(&self) -> [usize; 2] {
+        match &self.weight {
+            Weight::Tensor(weight) => weight.dims(),
+            Weight::Packed(weight) => weight.shape(),
+        }
+    }
+
+    /// `[in, out]`, unpacked if they are packed.
+    fn weight(&self) -> Tensor<2> {
+        match &self.weight {
+            Weight::Tensor(weight) => weight.clone(),
+            Weight::Packed(weight) => weight.to_tensor(&Device::flex()),
         }
     }
 
     /// Concatenates layers of the same input; all or none must have a bias.
     pub(crate) fn concatenate(layers: Vec<Self>) -> Self {
         let biases: Option<Vec<_>> = layers.iter().map(|layer| layer.bias.clone()).collect();
-        let weight = Tensor::cat(layers.into_iter().map(|layer| layer.weight).collect(), 1);
+        let weight = Tensor::cat(layers.iter().map(Self::weight).collect(), 1);
         Self::new(weight, biases.map(|biases| Tensor::cat(biases, 0)))
     }
 
     /// Scales every output, computed in `f32`.
     pub(crate) fn scaled(self, scale: Option<Tensor<1>>) -> Self {
         let Some(scale) = scale.map(|scale| scale.cast(DType::F32)) else { return self };
-        let Self { weight, bias, .. } = self.cast(DType::F32);
-        Self::new(weight * scale.clone().unsqueeze(), bias.map(|bias| bias * scale))
+        let weight = self.weight().cast(DType::F32) * scale.clone().unsqueeze();
+        Self::new(weight, self.bias.map(|bias| bias.cast(DType::F32) * scale))
     }
 
     /// Returns whether weights with this number of inputs can be [quantized](Self::quantized).
@@ -103,20 +103,20 @@ impl Linear {
     /// One scale for 32 inputs of an output, because of outliers: embeddings of MiniLM keep a cosine of at least 0.9997, but
     /// of 0.9985 with one scale for all inputs.
     pub(crate) fn quantized(self, quantization: Quantization) -> Self {
-        let (Quantization::Int8, Some(inputs)) = (quantization, share_scale(self.weight.dims()[0])) else {
+        let (Quantization::Int8, Some(inputs)) = (quantization, share_scale(self.shape()[0])) else {
             return self;
         };
         let scheme = QuantScheme::default().with_value(QuantValue::Q8S).with_store(QuantStore::Native);
         let scheme = scheme.per_block([inputs, 1], ScaleDtype::F32);
-        Self { weight: self.weight.quantize_dynamic(&scheme), ..self }
+        Self::new(self.weight().quantize_dynamic(&scheme), self.bias)
     }
 
     pub(crate) fn dequantized(&self, dtype: DType) -> Self {
-        Self::new(self.weight.clone().dequantize().cast(dtype), self.bias.clone())
+        Self::new(self.weight().dequantize().cast(dtype), self.bias.clone())
     }
 
     pub(crate) fn cast(self, dtype: DType) -> Self {
-        Self::new(self.weight.cast(dtype), self.bias.map(|bias| bias.cast(dtype)))
+        Self::new(self.weight().cast(dtype), self.bias.map(|bias| bias.cast(dtype)))
     }
 }
 
@@ -154,8 +154,8 @@ mod tests {
         let weight = weight * scale.unsqueeze_dim(1);
         let linear = Linear::new(weight.clone(), None);
         let quantized = linear.quantized(Quantization::Int8);
-        assert!(matches!(quantized.weight.dtype(), DType::QFloat(_)));
-        let found: Vec<f32> = quantized.dequantized(DType::F32).weight.into_data().try_to_vec().unwrap();
+        assert!(matches!(quantized.weight().dtype(), DType::QFloat(_)));
+        let found: Vec<f32> = quantized.dequantized(DType::F32).weight().into_data().try_to_vec().unwrap();
         let exact: Vec<f32> = weight.into_data().try_to_vec().unwrap();
         for output in 0..outputs {
             for block in 0..inputs / 32 {

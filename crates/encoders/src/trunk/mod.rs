@@ -7,8 +7,7 @@ pub(crate) mod vision;
 
 use burn::tensor::{DType, Device};
 use sail_core::Quantization;
-use sail_matmul::Bf16Products;
-use sail_support::cpu::is_cpu;
+use sail_matmul::Products;
 
 use crate::blocks::Block;
 
@@ -17,8 +16,8 @@ use crate::blocks::Block;
 pub(crate) struct Placement {
     /// The dtype of weights and states.
     pub(crate) dtype: DType,
-    /// The products of the blocks, if they are in bf16 while `dtype` is f32.
-    pub(crate) products: Option<Bf16Products>,
+    /// The products of the blocks, which may be in bf16 while `dtype` is f32.
+    pub(crate) products: Products,
     pub(crate) device: Device,
     /// Bytes for weights and states; blocks that exceed it are read for every pass.
     pub(crate) memory: Option<u64>,
@@ -31,13 +30,13 @@ impl Placement {
     ///
     /// In bf16 on a CPU, the matrix products of the blocks are in bf16, and everything else in f32.
     pub(crate) fn new(dtype: DType, device: &Device) -> Self {
-        let products = (dtype == DType::BF16 && is_cpu(device)).then(Bf16Products::detect);
-        if products.is_some_and(|products| products.is_none()) {
+        let on_cpu = if dtype == DType::BF16 { Products::bf16_on_cpu(device) } else { None };
+        if on_cpu.is_some_and(|products| products.bf16().is_none()) {
             tracing::warn!("this CPU has no instructions for bf16: computing in f32");
         }
         Self {
-            dtype: if products.is_some() { DType::F32 } else { dtype },
-            products: products.flatten(),
+            dtype: if on_cpu.is_some() { DType::F32 } else { dtype },
+            products: on_cpu.unwrap_or_default(),
             device: device.clone(),
             memory: None,
             quantization: None,
@@ -46,14 +45,11 @@ impl Placement {
 
     /// Bytes of a weight of the blocks while it is computed with.
     pub(crate) fn weight_size(&self) -> usize {
-        self.products.map_or(self.dtype, |_| DType::BF16).size()
+        self.products.bf16().map_or(self.dtype, |_| DType::BF16).size()
     }
 
     /// Prepares a block for the products.
     pub(crate) fn packed(&self, block: Block) -> Block {
-        match self.products {
-            Some(products) => block.packed(products),
-            None => block,
-        }
+        block.packed(self.products)
     }
 }

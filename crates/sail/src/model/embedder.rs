@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 use sail_core::{AlignmentHead, InputError, Pixels, RgbImage, Side};
-use sail_search::{EmbedError, Embedder, ModelIdentity};
+use sail_search::{EmbedError, Embedder, IndexModel, ModelIdentity};
 use sail_support::hex;
 use sha2::{Digest, Sha256};
 
@@ -46,6 +46,18 @@ fn rows(embeddings: Result<Tensor<2>, SailError>) -> Result<Vec<Vec<f32>>, Embed
     let dim = embeddings.dims()[1];
     let values = embeddings.try_into_vec_as::<f32>().map_err(EmbedError::new)?;
     Ok(values.chunks(dim).map(<[f32]>::to_vec).collect())
+}
+
+impl<H: AlignmentHead + Sync> SailModel<H> {
+    /// Returns this model as that of an [index](sail_search::update).
+    ///
+    /// # Errors
+    /// [`SailError::Head`] if the head cannot be serialized.
+    pub fn index_model(&self) -> Result<IndexModel<'_>, SailError> {
+        let value = |parameter: Tensor<1>| parameter.into_data().iter::<f32>().next().unwrap_or_default();
+        let (log_scale, bias) = (value(self.head.log_scale()), value(self.head.bias()));
+        Ok(IndexModel { embedder: self, head: self.head.to_bytes()?, log_scale, bias })
+    }
 }
 
 impl<H: AlignmentHead> SailModel<H> {

@@ -6,7 +6,7 @@ use sail_core::ConfigError;
 use sail_data::DataError;
 use sail_data::source::PassedOver;
 
-use crate::{EmbedError, SearchError};
+use crate::{CodesError, EmbedError, SearchError};
 
 /// An error of opening, searching or updating an index.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +64,9 @@ pub enum IndexError {
         /// The cause.
         source: std::io::Error,
     },
+    /// Codes cannot be made or read.
+    #[error(transparent)]
+    Codes(#[from] CodesError),
     /// A search cannot be opened.
     #[error(transparent)]
     Search(#[from] SearchError),
@@ -180,6 +183,29 @@ pub enum IndexError {
         done: u64,
         /// Images in total.
         records: u64,
+    },
+    /// None of the captions or columns is of an image of the index.
+    #[error(
+        "none of the {records} {what} has the key of an image: the first has the key `{found}`, and the first image `{expected}`; \
+         choose the key with `--key-column`"
+    )]
+    Unpaired {
+        /// `captions`, or the name of the column.
+        what: String,
+        /// Number of records.
+        records: u64,
+        /// The first key.
+        found: String,
+        /// The first key of an image.
+        expected: String,
+    },
+    /// The captions and columns of an image are too long.
+    #[error("the captions and columns of `{key}` have more than {limit} bytes")]
+    LongNote {
+        /// The key of the image.
+        key: String,
+        /// The limit.
+        limit: usize,
     },
     /// Indexes to be merged have an image in common.
     #[error("{count} images are in several indexes, first `{key}` in {} and {}: remove them from one", first.display(),

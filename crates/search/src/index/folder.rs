@@ -17,7 +17,7 @@ use super::manifest::{
 use super::options::{IndexModel, THUMBNAIL, UpdateOptions};
 use super::read::{BITS, Index};
 use super::segment_writer::{LOG, published};
-use crate::ModelIdentity;
+use crate::{CodeKind, ModelIdentity};
 
 /// The folder of an index, locked.
 pub(crate) struct Folder {
@@ -37,7 +37,7 @@ impl Folder {
         options: &UpdateOptions,
     ) -> Result<Self, IndexError> {
         let identity = model.embedder.identity()?;
-        let found = hex(&Sha256::digest(model.head));
+        let found = hex(&Sha256::digest(&model.head));
         let head = Path::new(HEAD);
         ensure(found == identity.head_sha256, head, "the SHA-256", found, identity.head_sha256.clone())?;
         if !path.join(MANIFEST).exists() && !is_new(path) {
@@ -56,15 +56,7 @@ impl Folder {
             }
             false => create(path, identity, model, options)?,
         };
-        let thumbnails = manifest.thumbnails.unwrap_or_default();
-        if let Some(side) = options.thumbnails.filter(|side| *side != thumbnails) {
-            return Err(IndexError::Setting {
-                path: path.to_owned(),
-                option: "thumbnails",
-                found: side.to_string(),
-                expected: thumbnails.to_string(),
-            });
-        }
+        check_settings(path, &manifest, options)?;
         let on_disk = manifest.clone();
         if manifest.complete {
             manifest.superseded.iter().try_for_each(|name| remove(&path.join(name)))?;
@@ -76,6 +68,11 @@ impl Folder {
         let folder = Self { path: path.to_owned(), manifest, on_disk, removed, _lock: lock };
         folder.sweep()?;
         Ok(folder)
+    }
+
+    /// Whether a row is removed, published or not.
+    pub(crate) fn is_removed(&self, row: usize) -> bool {
+        self.removed.get(row / 8).is_some_and(|bits| bits >> (row % 8) & 1 == 1)
     }
 
     /// Opens the index as it is published. `None` if it has no rows yet.
@@ -125,6 +122,40 @@ impl Folder {
             self.manifest.superseded.push(old.file());
         }
         Ok(())
+    }
+
+    /// Replaces segments by others, which follow those that stay, and publishes this as a complete state. Rows that stay and
+    /// were removed stay so.
+    pub(crate) fn replace(&mut self, old: &[u64], new: Vec<SegmentEntry>) -> Result<(), IndexError> {
+        let mut start = 0;
+        let mut removed = Vec::new();
+        let mut kept = Vec::new();
+        for entry in std::mem::take(&mut self.manifest.segments) {
+            let rows = start..start + entry.rows;
+            start = rows.end;
+            if old.contains(&entry.number) {
+                self.manifest.superseded.push(entry.folder());
+            } else {
+                removed.extend(rows.map(|row| self.is_removed(row)));
+                kept.push(entry);
+            }
+        }
+        kept.extend(new);
+        self.manifest.segments = kept;
+        self.manifest.next_segment = self
+            .manifest
+            .segments
+            .iter()
+            .map(|entry| entry.number + 1)
+            .fold(self.manifest.next_segment, u64::max);
+        self.removed = vec![0; self.manifest.rows().div_ceil(8)];
+        if let Some(old) = self.manifest.removed.take() {
+            self.manifest.superseded.push(old.file());
+        }
+        let rows: Vec<u32> = (0..).zip(removed).filter(|(_, removed)| *removed).map(|(row, _)| row).collect();
+        self.remove(&rows)?;
+        self.manifest.complete = true;
+        self.publish()
     }
 
     /// Writes `index.json` if anything has changed.
@@ -194,16 +225,21 @@ fn create(
     let text = model.embedder.embed_texts(&["a photo"])?;
     let dim = text.first().map_or(0, Vec::len);
     let head = path.join(HEAD);
-    write_atomic(&head, |out| out.write_all(model.head)).map_err(IndexError::io(&head))?;
+    write_atomic(&head, |out| out.write_all(&model.head)).map_err(IndexError::io(&head))?;
     let mut manifest = Manifest::new(identity, dim, model.log_scale, model.bias);
     manifest.thumbnails = Some(options.thumbnails.unwrap_or(THUMBNAIL)).filter(|side| *side > 0);
+    manifest.codes = options.codes.unwrap_or(Some(CodeKind::Bit));
     manifest.check(&path.join(MANIFEST))?;
     manifest.write(path)?;
     Ok(manifest)
 }
 
 /// Checks that the model is that of the index.
-fn check_identity(path: &Path, expected: &ModelIdentity, found: &ModelIdentity) -> Result<(), IndexError> {
+pub(super) fn check_identity(
+    path: &Path,
+    expected: &ModelIdentity,
+    found: &ModelIdentity,
+) -> Result<(), IndexError> {
     let sides =
         [("vision model", &expected.vision, &found.vision), ("text model", &expected.text, &found.text)];
     let differences = sides.into_iter().filter_map(|(side, expected, found)| {
@@ -218,6 +254,22 @@ fn check_identity(path: &Path, expected: &ModelIdentity, found: &ModelIdentity) 
             Err(IndexError::Model { path: path.to_owned(), what, found, expected })
         }
     }
+}
+
+/// Checks that options are those that the index was made with.
+fn check_settings(path: &Path, manifest: &Manifest, options: &UpdateOptions) -> Result<(), IndexError> {
+    let codes = |codes: Option<CodeKind>| codes.map_or("none".to_owned(), |codes| codes.to_string());
+    let sides = (
+        options.thumbnails.map(|side| side.to_string()),
+        manifest.thumbnails.unwrap_or_default().to_string(),
+    );
+    let kinds = (options.codes.map(codes), codes(manifest.codes));
+    for (option, (found, expected)) in [("thumbnails", sides), ("codes", kinds)] {
+        if let Some(found) = found.filter(|found| *found != expected) {
+            return Err(IndexError::Setting { path: path.to_owned(), option, found, expected });
+        }
+    }
+    Ok(())
 }
 
 fn read_removed(path: &Path, manifest: &Manifest) -> Result<Vec<u8>, IndexError> {

@@ -7,7 +7,7 @@ use sail_support::{ReadError, read_bounded, write_atomic};
 use serde::{Deserialize, Serialize};
 
 use super::error::{IndexError, ensure};
-use crate::ModelIdentity;
+use crate::{CodeKind, ModelIdentity};
 
 /// The only file that says which others belong to the index. Replacing it is what commits an update.
 pub(crate) const MANIFEST: &str = "index.json";
@@ -58,6 +58,8 @@ pub struct Manifest {
     pub root: Option<String>,
     /// Longer side of the thumbnails in pixels, or `None` without thumbnails.
     pub thumbnails: Option<u32>,
+    /// How the embeddings are quantized for searches, or `None` if they are not.
+    pub codes: Option<CodeKind>,
     /// The columns that images have values of, in ascending order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<String>,
@@ -167,6 +169,7 @@ impl Manifest {
             bias,
             root: None,
             thumbnails: None,
+            codes: None,
             columns: Vec::new(),
             next_segment: 0,
             segments: Vec::new(),

@@ -4,12 +4,13 @@
 //! files belong to the index and is replaced atomically, so an index is always in one of its states, whenever a process is
 //! killed, and can be searched while it is updated.
 
+mod annotate;
 mod columns;
+mod compact;
 mod entry;
 mod error;
 mod filter;
 mod folder;
-mod full_scan;
 mod known;
 mod manifest;
 mod notes;
@@ -25,7 +26,7 @@ pub use entry::{Entry, EntryId, class_of};
 pub use error::IndexError;
 pub use filter::Filter;
 pub use manifest::{Manifest, NotesEntry, RemovedEntry, SegmentEntry};
-pub use options::{IndexModel, UpdateOptions, Updated};
+pub use options::{IndexModel, IndexSource, UpdateOptions, Updated};
 pub use original::Original;
 pub use read::Index;
 pub use update::update;

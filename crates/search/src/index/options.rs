@@ -1,14 +1,16 @@
 //! What an index is made with.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use sail_core::{Check, ConfigError, ensure};
+use sail_data::source::{ImageData, RecordSource};
 use sail_extract::UrlFetch;
 
-use crate::Embedder;
+use crate::{CodeKind, Embedder};
 
 /// Longer side of thumbnails by default.
 pub(crate) const THUMBNAIL: u32 = 256;
@@ -20,11 +22,28 @@ pub struct IndexModel<'a> {
     /// Embeds images and texts.
     pub embedder: &'a dyn Embedder,
     /// The head's file, which is copied into the index. Its SHA-256 is that of the identity.
-    pub head: &'a [u8],
+    pub head: Vec<u8>,
     /// Logarithm of the factor of similarities in the head's logits.
     pub log_scale: f32,
     /// Bias of the head's logits.
     pub bias: f32,
+}
+
+/// What an index is made of.
+pub struct IndexSource<'a> {
+    /// The images.
+    pub images: &'a dyn RecordSource<ImageData>,
+    /// Captions of images with the same key. `None` keeps those that the index has.
+    pub captions: Option<&'a dyn RecordSource<String>>,
+    /// Columns by name: a value for every image, by its key. Empty keeps those that the index has.
+    pub columns: BTreeMap<String, &'a dyn RecordSource<String>>,
+}
+
+impl<'a> From<&'a dyn RecordSource<ImageData>> for IndexSource<'a> {
+    /// Images alone.
+    fn from(images: &'a dyn RecordSource<ImageData>) -> Self {
+        Self { images, captions: None, columns: BTreeMap::new() }
+    }
 }
 
 /// The options of an update.
@@ -36,12 +55,17 @@ pub struct UpdateOptions {
     pub segment_rows: usize,
     /// Longer side of the thumbnails in pixels, 0 for none, at most 1,024. `None` for that of the index, in a new one 256.
     pub thumbnails: Option<u32>,
+    /// How the embeddings are quantized for searches, `Some(None)` for not at all. `None` for that of the index, in a new one
+    /// [`CodeKind::Bit`].
+    pub codes: Option<Option<CodeKind>>,
     /// The folder that the files of the source are in, if there is one. Paths are recorded relative to it.
     pub root: Option<PathBuf>,
     /// Read all files again, even those whose size and modification time are unchanged.
     pub reread: bool,
     /// Allow an update that removes more than half of the images.
     pub prune: bool,
+    /// Rewrite all segments that are not full or have removed rows.
+    pub compact: bool,
     /// Interval between checkpoints, the most work that a kill can lose.
     pub checkpoint_every: Duration,
     /// Number of threads that read and preprocess images, at least 1.
@@ -58,9 +82,11 @@ impl Default for UpdateOptions {
             block: 32,
             segment_rows: 1 << 16,
             thumbnails: None,
+            codes: None,
             root: None,
             reread: false,
             prune: false,
+            compact: false,
             checkpoint_every: Duration::from_secs(30),
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             urls: None,
@@ -99,6 +125,8 @@ pub struct Updated {
     pub removed: u64,
     /// Images of the source that cannot be used.
     pub skipped: u64,
+    /// Images with captions or columns, if any were given.
+    pub noted: u64,
     /// Images that this call embedded.
     pub embedded: u64,
     /// Duration of this call in seconds.

@@ -11,10 +11,10 @@ use super::columns::{Column, Columns};
 use super::entry::{Entry, EntryId, class_of};
 use super::error::{IndexError, ensure};
 use super::filter::{Filter, Term};
-use super::full_scan::FullScan;
+use super::folder::check_identity;
 use super::manifest::{HEAD, MANIFEST, Manifest};
-use super::segment::{Place, Segment};
-use crate::{RowSet, VectorSearch};
+use super::segment::{CODES, Place, Segment};
+use crate::{Codes, ExactSearch, FullSearch, ModelIdentity, RowSet, VectorSearch};
 
 /// The removed rows of all segments as one bit each.
 pub(crate) const BITS: &str = "bits";
@@ -122,6 +122,14 @@ impl Index {
     /// [`IndexError::NotAnIndex`], [`IndexError::Manifest`] and [`IndexError::Damaged`].
     pub fn is_current(&self) -> Result<bool, IndexError> {
         Ok(Manifest::read(&self.path)? == self.manifest)
+    }
+
+    /// Checks that a model is that of the index, since the embeddings of others are not comparable.
+    ///
+    /// # Errors
+    /// [`IndexError::Model`] with what differs.
+    pub fn check_model(&self, identity: &ModelIdentity) -> Result<(), IndexError> {
+        check_identity(&self.path, &self.manifest.identity, identity)
     }
 
     /// Returns what the index holds: its model, dimension, segments.
@@ -238,12 +246,24 @@ impl Index {
         Ok(rows)
     }
 
-    /// Opens a search in the embeddings of all rows.
+    /// Opens a search in the embeddings of all rows: a scan of the codes, which are read into memory, or without codes a scan
+    /// of the embeddings. It is kept for several queries.
     ///
     /// # Errors
-    /// [`IndexError::Search`].
+    /// [`IndexError::Codes`] and [`IndexError::Search`] if the codes cannot be read or are not those of the rows.
     pub fn searcher(&self) -> Result<Box<dyn VectorSearch>, IndexError> {
-        Ok(Box::new(FullScan::new(self.embeddings())))
+        if self.manifest.codes.is_none() {
+            return Ok(Box::new(FullSearch::new(self.embeddings())));
+        }
+        let codes = self.segments.iter().map(|segment| {
+            let path = segment.folder.join(CODES);
+            let codes = Codes::load(&path)?;
+            let (found, expected) = (codes.rows(), segment.rows);
+            ensure(found == expected, &path, "the number of codes", found, format!("{expected} rows"))?;
+            Ok(Arc::new(codes))
+        });
+        let codes = codes.collect::<Result<_, IndexError>>()?;
+        Ok(Box::new(ExactSearch::new(codes, self.embeddings())?))
     }
 
     fn select_term(&self, term: &Term, rows: &RowSet) -> Result<RowSet, IndexError> {

@@ -8,13 +8,18 @@ use sail_data::{ArrayFile, EmbeddingStore};
 
 use super::entry::EntryId;
 use super::error::{IndexError, ensure};
+use super::known::Stamp;
 use super::manifest::SegmentEntry;
 use super::notes::Notes;
+use super::work::Content;
 
 /// What the rows of a segment are: ids, content, files and thumbnails.
 pub(crate) const ROWS: &str = "rows.safetensors";
 /// The thumbnails, one JPEG after the other.
 pub(crate) const THUMBNAILS: &str = "thumbnails.jpgs";
+
+/// The codes of the rows for a search.
+pub(crate) const CODES: &str = "codes.safetensors";
 
 pub(crate) const IDS: &str = "ids";
 pub(crate) const SHA256: &str = "sha256";
@@ -147,12 +152,35 @@ impl Segment {
         let kind = self.arrays.bytes(PLACES, row..row + 1)?;
         let text = text(&self.arrays, PLACE_OFFSETS, PLACE_TEXT, row, MAX_PLACE)?;
         let kind = kind.first().copied().unwrap_or_default();
-        Place::from_parts(kind, text).ok_or_else(|| IndexError::Damaged {
+        Place::from_parts(kind, text).ok_or_else(|| self.damaged_place(row, kind))
+    }
+
+    /// What the content of every row is and where.
+    pub(crate) fn contents(&self) -> Result<Vec<Content>, IndexError> {
+        let rows = 0..self.rows;
+        let sha256 = self.arrays.bytes(SHA256, 0..self.rows * HASH)?;
+        let stamps = self.arrays.integers(BYTES, rows.clone())?.into_iter();
+        let stamps = stamps.zip(self.arrays.integers(MODIFIED, rows.clone())?);
+        let kinds = self.arrays.bytes(PLACES, rows)?;
+        let offsets = self.arrays.integers(PLACE_OFFSETS, 0..self.rows + 1)?;
+        let text = self.arrays.bytes(PLACE_TEXT, 0..self.arrays.length(PLACE_TEXT)?)?;
+        let rows = sha256.as_chunks().0.iter().zip(stamps).zip(kinds).zip(offsets.windows(2)).enumerate();
+        rows.map(|(row, (((sha256, (bytes, modified)), kind), range))| {
+            let text = text.get(range[0] as usize..range[1] as usize).map(<[u8]>::to_vec);
+            let place = text.and_then(|text| Place::from_parts(kind, String::from_utf8(text).ok()?));
+            let place = place.ok_or_else(|| self.damaged_place(row, kind))?;
+            Ok(Content { sha256: *sha256, stamp: Stamp { bytes, modified }, place })
+        })
+        .collect()
+    }
+
+    fn damaged_place(&self, row: usize, kind: u8) -> IndexError {
+        IndexError::Damaged {
             path: self.arrays.path().to_owned(),
             what: format!("`{PLACES}` of row {row}"),
             found: kind.to_string(),
-            expected: "0 to 4".to_owned(),
-        })
+            expected: "0 to 4, with a text in UTF-8".to_owned(),
+        }
     }
 
     /// The thumbnail of a row.

@@ -9,17 +9,19 @@ use sail_core::{Dtype, FeatureSource, Modality, Provenance};
 use sail_data::{Array, DataError, EmbeddingStore, StoreConfig, StoreWriter, write_arrays};
 use sail_support::{TEMPORARY_PREFIX, hex};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::entry::EntryId;
 use super::error::IndexError;
 use super::known::Stamp;
-use super::manifest::{NOTES, SegmentEntry};
+use super::manifest::{Manifest, NOTES, SegmentEntry};
 use super::segment::{
-    BYTES, HASH, IDS, MODIFIED, PLACE_OFFSETS, PLACE_TEXT, PLACES, Place, ROWS, SHA256, THUMBNAIL_OFFSETS,
-    THUMBNAILS,
+    BYTES, CODES, HASH, IDS, MODIFIED, PLACE_OFFSETS, PLACE_TEXT, PLACES, Place, ROWS, SHA256,
+    THUMBNAIL_OFFSETS, THUMBNAILS,
 };
 use super::work::Content;
+use crate::{CodeKind, Codes, centre};
 
 /// The rows of a segment that is not published yet, one JSON object a line. A segment with this file can be continued.
 pub(crate) const LOG: &str = "rows.jsonl";
@@ -111,9 +113,29 @@ pub(crate) struct SegmentConfig {
     pub(crate) dim: usize,
     pub(crate) has_thumbnails: bool,
     pub(crate) segment_rows: usize,
+    pub(crate) codes: Option<CodeKind>,
+    /// The centre of the codes of all segments: that of the first one, once it is known.
+    pub(crate) centre: Option<Vec<f32>>,
 }
 
 impl SegmentConfig {
+    /// The configuration of an index.
+    pub(crate) fn new(index: &Path, manifest: &Manifest, segment_rows: usize) -> Result<Self, IndexError> {
+        let mut provenance = manifest.identity.vision.clone();
+        // The embeddings are those of the vision model after the head, which is the last of its modules.
+        provenance.modules.push(json!({"head_sha256": manifest.identity.head_sha256}));
+        let first = manifest.segments.first().filter(|_| manifest.codes.is_some());
+        let codes = first.map(|entry| Codes::load(index.join(entry.folder()).join(CODES))).transpose()?;
+        Ok(Self {
+            provenance,
+            dim: manifest.dim,
+            has_thumbnails: manifest.thumbnails.is_some(),
+            segment_rows,
+            codes: manifest.codes,
+            centre: codes.map(|codes| codes.centre().to_vec()),
+        })
+    }
+
     fn rows_per_shard(&self) -> usize {
         self.segment_rows.min(ROWS_PER_SHARD)
     }
@@ -292,7 +314,7 @@ impl SegmentWriter {
     }
 
     /// Completes the files of the segment, of which the log is only removed [afterwards](published).
-    pub(crate) fn finish(mut self) -> Result<SegmentEntry, IndexError> {
+    pub(crate) fn finish(mut self, config: &mut SegmentConfig) -> Result<SegmentEntry, IndexError> {
         self.save()?;
         if let Some(store) = self.store.take() {
             store.close()?;
@@ -323,6 +345,15 @@ impl SegmentWriter {
             (PLACES, bytes_of(1, &places)),
             (PLACE_TEXT, bytes_of(1, &place_text)),
         ]);
+        if let Some(kind) = config.codes {
+            let store = EmbeddingStore::open(&self.folder)?;
+            let centre = match &config.centre {
+                Some(centre) => centre.clone(),
+                None => centre(&store, |_| ()).map_err(DataError::from)?,
+            };
+            Codes::encode(&store, kind, centre.clone(), |_| ())?.save(self.folder.join(CODES))?;
+            config.centre = Some(centre);
+        }
         let rows_sha256 = write_arrays(&self.folder.join(ROWS), &arrays)?;
         let manifest = self.folder.join("manifest.json");
         let manifest = fs::read(&manifest).map_err(IndexError::io(&manifest))?;

@@ -4,17 +4,18 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use sail_core::{Check, Pixels, Progress, Provenance};
-use sail_data::source::{ImageData, Record, RecordSource};
+use sail_core::{Check, Pixels, Progress};
+use sail_data::source::Record;
 use sail_extract::{Ahead, Event, Observer, Prepared as Records, Skipped, prepare_ahead};
 use sail_support::{KeyTable, write_atomic};
-use serde_json::json;
 
+use super::annotate::annotate;
+use super::compact;
 use super::error::IndexError;
 use super::folder::Folder;
 use super::known::{Known, NewContents, content_hash, embeddings};
-use super::manifest::{Manifest, SKIPPED};
-use super::options::{IndexModel, UpdateOptions, Updated};
+use super::manifest::SKIPPED;
+use super::options::{IndexModel, IndexSource, UpdateOptions, Updated};
 use super::read::Index;
 use super::segment_writer::{Resumed, Row, SegmentConfig, SegmentWriter, discard};
 use super::work::{Content, Inputs, Preparation, Prepared};
@@ -47,7 +48,8 @@ const COPIED: usize = 1024;
 /// fn index(model: &IndexModel<'_>) -> Result<(), Box<dyn std::error::Error>> {
 ///     let source = open_images(Path::new("photos"), &SourceOptions::default())?;
 ///     let options = UpdateOptions { root: Some(std::path::absolute("photos")?), ..UpdateOptions::default() };
-///     let updated = update(Path::new("index"), model, source.as_ref(), &options, &mut |_: sail_extract::Event<'_>| ())?;
+///     let mut observer = |_: sail_extract::Event<'_>| ();
+///     let updated = update(Path::new("index"), model, &source.as_ref().into(), &options, &mut observer)?;
 ///     println!("{} images, {} of them new", updated.images, updated.added);
 ///     Ok(())
 /// }
@@ -55,16 +57,16 @@ const COPIED: usize = 1024;
 pub fn update(
     index: &Path,
     model: &IndexModel<'_>,
-    source: &dyn RecordSource<ImageData>,
+    source: &IndexSource<'_>,
     options: &UpdateOptions,
     observer: &mut dyn Observer,
 ) -> Result<Updated, IndexError> {
     let begun = Instant::now();
     let _span = tracing::info_span!("index", out = %index.display()).entered();
     options.check()?;
-    let records = source.count().map_err(IndexError::Source)?;
+    let records = source.images.count().map_err(IndexError::Source)?;
     if records == 0 {
-        let passed_over = source.passed_over().map_err(IndexError::Source)?;
+        let passed_over = source.images.passed_over().map_err(IndexError::Source)?;
         return Err(IndexError::NoRecords { passed_over });
     }
     let mut folder = Folder::open(index, model, options)?;
@@ -81,19 +83,14 @@ pub fn update(
 fn pass(
     folder: &mut Folder,
     model: &IndexModel<'_>,
-    source: &dyn RecordSource<ImageData>,
+    source: &IndexSource<'_>,
     records: u64,
     options: &UpdateOptions,
     observer: &mut dyn Observer,
 ) -> Result<Option<Updated>, IndexError> {
     let index = folder.index()?;
     let known = Known::new(index.as_ref())?;
-    let config = SegmentConfig {
-        provenance: provenance(&folder.manifest),
-        dim: folder.manifest.dim,
-        has_thumbnails: folder.manifest.thumbnails.is_some(),
-        segment_rows: options.segment_rows,
-    };
+    let config = SegmentConfig::new(&folder.path, &folder.manifest, options.segment_rows)?;
     let (writer, resumed) =
         SegmentWriter::resume(&folder.next_segment(), folder.manifest.next_segment, &config)?;
     let root = folder.manifest.root.clone();
@@ -132,17 +129,10 @@ fn pass(
         updated: Updated::default(),
     };
     let prepare = |input| preparation.prepare(input);
-    let is_done = prepare_ahead(&Inputs(source), 0..records, &ahead, &prepare, |images| {
+    let is_done = prepare_ahead(&Inputs(source.images), 0..records, &ahead, &prepare, |images| {
         session.consume(images, observer)
     })?;
-    if is_done { session.finish(index.as_ref()).map(Some) } else { Ok(None) }
-}
-
-/// The provenance of the embeddings: that of the vision model, with the head as the last of its modules.
-fn provenance(manifest: &Manifest) -> Provenance {
-    let mut provenance = manifest.identity.vision.clone();
-    provenance.modules.push(json!({"head_sha256": manifest.identity.head_sha256}));
-    provenance
+    if is_done { session.finish(index.as_ref(), source).map(Some) } else { Ok(None) }
 }
 
 /// An image whose row is written with the next block.
@@ -377,7 +367,7 @@ impl Session<'_> {
         for (row, Content { sha256, .. }) in (first..).zip(writer.contents()) {
             self.contents.entry(content_hash(sha256)).or_insert(row);
         }
-        let entry = writer.finish()?;
+        let entry = writer.finish(&mut self.config)?;
         self.folder.add(entry, &self.replaced)?;
         self.replaced.clear();
         self.index = None;
@@ -385,7 +375,7 @@ impl Session<'_> {
     }
 
     /// Removes the rows that are no longer in the source, and publishes the result.
-    fn finish(mut self, index: Option<&Index>) -> Result<Updated, IndexError> {
+    fn finish(mut self, index: Option<&Index>, source: &IndexSource<'_>) -> Result<Updated, IndexError> {
         let path = self.folder.path.join(SKIPPED);
         write_atomic(&path, |out| out.write_all(&self.skipped)).map_err(IndexError::io(&path))?;
         let rows = self.known.rows() as u32;
@@ -427,8 +417,15 @@ impl Session<'_> {
         if !gone.is_empty() {
             self.folder.remove(&gone)?;
         }
-        self.folder.manifest.complete = true;
+        if let Some(index) = self.folder.index()? {
+            self.updated.noted = annotate(self.folder, &index, source)?;
+        }
+        let wanted = compact::wanted(self.folder, self.config.segment_rows, self.options.compact);
+        self.folder.manifest.complete = wanted.is_empty();
         self.folder.publish()?;
+        if let Some(index) = self.folder.index()?.filter(|_| !wanted.is_empty()) {
+            compact::compact(self.folder, &index, &wanted, &mut self.config)?;
+        }
         self.updated.images = self.folder.manifest.images();
         Ok(self.updated)
     }

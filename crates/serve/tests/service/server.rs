@@ -102,11 +102,11 @@ impl Drop for Server {
 
 fn update(folder: &Path) {
     let model = MeanColor::default();
-    let model = IndexModel { embedder: &model, head: HEAD, log_scale: 1.0, bias: 0.0 };
+    let model = IndexModel { embedder: &model, head: HEAD.to_vec(), log_scale: 1.0, bias: 0.0 };
     let source = open_images(&folder.join("images"), &SourceOptions::default()).unwrap();
     let options = UpdateOptions { root: Some(folder.join("images")), ..UpdateOptions::default() };
     let observer = &mut |_: sail_extract::Event<'_>| ();
-    sail_search::update(&folder.join("index"), &model, source.as_ref(), &options, observer).unwrap();
+    sail_search::update(&folder.join("index"), &model, &source.as_ref().into(), &options, observer).unwrap();
 }
 
 /// Writes an image of one color.

@@ -74,7 +74,7 @@ impl Dense {
     }
 
     pub(super) fn describe(&self) -> Value {
-        let [input, output] = self.linear.weight.dims();
+        let [input, output] = self.linear.shape();
         let mut settings = json!({"in": input, "out": output, "activation": self.activation.0});
         if self.residual {
             settings["residual"] = true.into();
