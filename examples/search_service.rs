@@ -16,13 +16,13 @@ use axum::Router;
 use axum::extract::{Query, State};
 use axum::response::{Html, Redirect};
 use axum::routing::get;
-use sail_vl::SailModel;
 use sail_vl::burn::tensor::Device;
-use sail_vl::layers::Head;
+use sail_vl::hub::HubOptions;
 use sail_vl::search::Index;
 use sail_vl::serve::{
     ConnectionOptions, Item, RequestError, RouterOptions, Service, ServiceOptions, Term, router, serve,
 };
+use sail_vl::{BackboneOptions, SailModel};
 use tokio::net::TcpListener;
 
 /// What the routes share: the search, and whatever else the program has.
@@ -43,10 +43,9 @@ struct Wish {
 fn main() -> Result<(), Box<dyn Error>> {
     let path = std::env::args().nth(1).ok_or("expected the path of an index")?;
 
-    // The head in the index names the encoders, which are loaded from the hub's cache or a folder.
-    let device = Device::flex();
-    let head = Head::load(Index::open(&path)?.head_path(), &device)?;
-    let model = SailModel::with_head(head, None, None, &device)?;
+    // The index has the head and names the encoders, which are loaded from the hub's cache or a folder.
+    let (options, hub) = (BackboneOptions::default(), HubOptions::from_env()?);
+    let model = SailModel::for_index(&Index::open(&path)?, &options, &hub, &Device::flex())?;
     let search = Arc::new(Service::new(path, Arc::new(model), ServiceOptions::default())?);
 
     let hosts = Some(RouterOptions::LOOPBACK.map(str::to_owned).to_vec());

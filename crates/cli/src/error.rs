@@ -16,6 +16,7 @@ use sail_vl::probe::ProbeError;
 use sail_vl::recipe::RecipeError;
 use sail_vl::report::ReportError;
 use sail_vl::search::IndexError;
+use sail_vl::search::curation::CurationError;
 use sail_vl::tasks::{PairingError, SegmentationSetError, TaskError};
 use sail_vl::train::TrainError;
 
@@ -34,6 +35,8 @@ pub(crate) enum CliError {
     Input { spec: String, source: DataError },
     #[error("cannot use {spec}")]
     Features { spec: String, source: FeatureError },
+    #[error("cannot compare the rows of {spec}")]
+    Curation { spec: String, source: CurationError },
     #[error("cannot use the head {path}")]
     HeadFile { path: String, source: HeadError },
     #[error("cannot use the index {path}")]

@@ -6,40 +6,73 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use bytesize::ByteSize;
-use clap::{Args, Subcommand};
-use sail_vl::core::{ConfigError, Named};
+use clap::{ArgMatches, Args, FromArgMatches, Subcommand};
+use sail_vl::core::Named;
 use sail_vl::data::source::{RecordSource, SourceOptions};
-use sail_vl::search::{CodeKind, Index, IndexError, IndexSource, Manifest, UpdateOptions, Updated, update};
+use sail_vl::search::{
+    CodeKind, Index, IndexError, IndexModel, IndexSource, Manifest, UpdateOptions, Updated, merge, update,
+};
 use serde_json::json;
 
 use crate::encode_progress::{EncodeProgress, show_passed_over};
 use crate::error::CliError;
-use crate::interrupt::stop_flag;
+use crate::interrupt::{self, Saving, stop_flag};
 use crate::models::HeadArgs;
+use crate::named::named;
 use crate::output::print;
+use crate::progress::{ROWS, bar};
 use crate::sources::{self, SourceArgs};
 #[cfg(feature = "url")]
 use crate::url_args::UrlArgs;
 use crate::{examples, objects};
 
-#[derive(Args)]
-#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
-pub(crate) struct IndexArgs {
-    #[command(subcommand)]
-    command: Option<IndexCommand>,
-    #[command(flatten)]
-    update: Option<UpdateArgs>,
+/// An update, or one of the other commands.
+pub(crate) enum IndexArgs {
+    Update(Box<UpdateArgs>),
+    Other(IndexCommand),
+}
+
+// The derive has no optional arguments that are required together.
+impl FromArgMatches for IndexArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        match matches.subcommand_name() {
+            Some(_) => IndexCommand::from_arg_matches(matches).map(Self::Other),
+            None => UpdateArgs::from_arg_matches(matches).map(Box::new).map(Self::Update),
+        }
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Args for IndexArgs {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        let command = IndexCommand::augment_subcommands(UpdateArgs::augment_args(command));
+        command.args_conflicts_with_subcommands(true).subcommand_negates_reqs(true)
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_args(command)
+    }
 }
 
 #[derive(Subcommand)]
-enum IndexCommand {
+pub(crate) enum IndexCommand {
     /// Show the model, the size and the options of an index.
     #[command(after_long_help = examples::INDEX_SHOW)]
-    Show(ShowArgs),
+    Show(IndexPath),
+    /// Verify the checksums of an index, and that all of it can be read.
+    #[command(after_long_help = examples::INDEX_VERIFY)]
+    Verify(IndexPath),
+    /// Merge indexes of different images, made with the same model, into one.
+    #[command(after_long_help = examples::INDEX_MERGE)]
+    Merge(MergeArgs),
 }
 
 #[derive(Args)]
-struct ShowArgs {
+pub(crate) struct IndexPath {
     /// The index.
     index: PathBuf,
     /// Print one JSON object.
@@ -47,9 +80,28 @@ struct ShowArgs {
     json: bool,
 }
 
+impl IndexPath {
+    fn open(&self) -> Result<Index, CliError> {
+        Index::open(&self.index).map_err(error(&self.index))
+    }
+}
+
+#[derive(Args)]
+pub(crate) struct MergeArgs {
+    /// The indexes, in the order of their images.
+    #[arg(required = true, value_name = "INDEX")]
+    parts: Vec<PathBuf>,
+    /// Folder of the index to write.
+    #[arg(long, value_name = "INDEX")]
+    out: PathBuf,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
 /// What is indexed, and how.
 #[derive(Args)]
-struct UpdateArgs {
+pub(crate) struct UpdateArgs {
     /// The images: a folder, CSV, TSV, JSON lines, Parquet, WebDataset tars or COCO captions.
     #[arg(value_name = "SOURCE")]
     source: String,
@@ -74,9 +126,9 @@ struct UpdateArgs {
     /// those that the index has].
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
     columns: Vec<String>,
-    /// How the embeddings are quantized for searches: `bit` (1 bit a value), `int8` (8 bits), `none` [default: that of the
-    /// index; `bit` in a new one].
-    #[arg(long, value_name = "KIND")]
+    /// Bits of a value in the codes that searches scan before they read embeddings: 1 (`bit`) or 8 (`int8`) [default: those of
+    /// the index; `bit` in a new one].
+    #[arg(long, value_name = "KIND", value_parser = named::<Codes>())]
     codes: Option<Codes>,
     /// Longer side of the thumbnails in pixels, or `none` [default: that of the index; 256 in a new one].
     #[arg(long, value_name = "PIXELS")]
@@ -105,14 +157,14 @@ struct UpdateArgs {
 }
 
 /// A kind of codes, or none.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Codes(Option<CodeKind>);
 
-impl FromStr for Codes {
-    type Err = ConfigError;
+impl Named for Codes {
+    const ALL: &'static [Self] = &[Self(Some(CodeKind::Bit)), Self(Some(CodeKind::Int8)), Self(None)];
 
-    fn from_str(text: &str) -> Result<Self, ConfigError> {
-        if text == "none" { Ok(Self(None)) } else { text.parse().map(|kind| Self(Some(kind))) }
+    fn name(self) -> &'static str {
+        self.0.map_or("none", Named::name)
     }
 }
 
@@ -129,10 +181,11 @@ impl FromStr for Thumbnails {
 }
 
 pub(crate) fn run(args: &IndexArgs) -> Result<(), CliError> {
-    match (&args.command, &args.update) {
-        (Some(IndexCommand::Show(args)), _) => show(args),
-        (None, Some(args)) => args.run(),
-        (None, None) => Err(CliError::Usage("expected a source, or a command such as `show`".to_owned())),
+    match args {
+        IndexArgs::Update(args) => args.run(),
+        IndexArgs::Other(IndexCommand::Show(args)) => show(args),
+        IndexArgs::Other(IndexCommand::Verify(args)) => verify(args),
+        IndexArgs::Other(IndexCommand::Merge(args)) => run_merge(args),
     }
 }
 
@@ -149,11 +202,12 @@ impl UpdateArgs {
         let model = self.model.open(&device)?.with_batch(self.batch).map_err(CliError::Open)?;
         let passed_over = images.passed_over()?;
         show_passed_over("index", &passed_over);
-        let model = model.index_model().map_err(CliError::Open)?;
+        let model =
+            IndexModel { encoders: self.model.encoders()?, ..model.index_model().map_err(CliError::Open)? };
         if self.dry_run {
             let records = images.count()?;
-            return self
-                .print_plan(records, &model.embedder.embed_texts(&["a photo"]).map_err(self.error())?);
+            let text = model.embedder.embed_texts(&["a photo"]);
+            return self.print_plan(records, &text.map_err(error(&self.out))?);
         }
         let source = IndexSource {
             images: images.as_ref(),
@@ -161,7 +215,7 @@ impl UpdateArgs {
             columns: columns.iter().map(|(name, source)| (name.clone(), source.as_ref())).collect(),
         };
         let updated = update(&self.out, &model, &source, &options, &mut EncodeProgress::labelled("index"));
-        self.print(&updated.map_err(self.error())?)
+        self.print(&updated.map_err(error(&self.out))?)
     }
 
     fn options(&self, source: &SourceOptions) -> Result<UpdateOptions, CliError> {
@@ -199,20 +253,12 @@ impl UpdateArgs {
         self.columns.iter().map(open).collect()
     }
 
-    fn error<E: Into<IndexError>>(&self) -> impl Fn(E) -> CliError {
-        |error| match error.into() {
-            IndexError::Config(error) => error.into(),
-            IndexError::Stopped { done, records } => CliError::TaskInterrupted { done, records },
-            source => CliError::Index { path: self.out.clone(), source },
-        }
-    }
-
     fn print_plan(&self, images: u64, embedding: &[Vec<f32>]) -> Result<(), CliError> {
         let dim = embedding.first().map_or(0, Vec::len);
         let before = match Index::open(&self.out) {
             Ok(index) => index.manifest().images(),
             Err(IndexError::NotAnIndex { .. } | IndexError::NoImages { .. }) => 0,
-            Err(error) => return Err(self.error()(error)),
+            Err(source) => return Err(error(&self.out)(source)),
         };
         let bytes = images * 2 * dim as u64;
         let index = self.out.display().to_string();
@@ -256,6 +302,16 @@ impl UpdateArgs {
     }
 }
 
+/// Adds the path of the index.
+fn error<E: Into<IndexError>>(path: &Path) -> impl Fn(E) -> CliError {
+    move |error| match error.into() {
+        IndexError::Config(error) => error.into(),
+        IndexError::Stopped { done, records } => CliError::TaskInterrupted { done, records },
+        error if error.is_stopped() => CliError::CopyInterrupted,
+        source => CliError::Index { path: path.to_owned(), source },
+    }
+}
+
 /// The folder that the files of a source are in.
 fn root(source: &str, options: &SourceOptions) -> Result<PathBuf, CliError> {
     let local = objects::local(source)?;
@@ -268,9 +324,38 @@ fn root(source: &str, options: &SourceOptions) -> Result<PathBuf, CliError> {
     Ok(std::path::absolute(folder)?)
 }
 
-fn show(args: &ShowArgs) -> Result<(), CliError> {
-    let index =
-        Index::open(&args.index).map_err(|source| CliError::Index { path: args.index.clone(), source })?;
+fn verify(args: &IndexPath) -> Result<(), CliError> {
+    let index = args.open()?;
+    let name = args.index.display().to_string();
+    let bar = bar(index.rows() as u64, &format!("verify {name}"), ROWS);
+    index.verify(|progress| bar.set_position(progress.done)).map_err(error(&args.index))?;
+    bar.finish_and_clear();
+    let (rows, images) = (index.rows(), index.live().len());
+    print(args.json, &json!({"index": name, "rows": rows, "images": images, "sound": true}), |out| {
+        writeln!(out, "{name} is valid: {rows} rows, {images} images")
+    })
+}
+
+fn run_merge(args: &MergeArgs) -> Result<(), CliError> {
+    let mut saving = None;
+    let bar = bar(0, "merge", ROWS);
+    let merged = merge(&args.parts, &args.out, |progress| {
+        // What was written so far is removed.
+        saving.get_or_insert_with(Saving::start);
+        bar.set_length(progress.total);
+        bar.set_position(progress.done);
+        interrupt::flow()
+    });
+    let merged = merged.map_err(error(&args.out))?;
+    bar.finish_and_clear();
+    let (images, out) = (merged.live().len(), args.out.display().to_string());
+    print(args.json, &json!({"images": images, "index": out}), |text| {
+        writeln!(text, "{images} images of {} indexes\nindex: {out}", args.parts.len())
+    })
+}
+
+fn show(args: &IndexPath) -> Result<(), CliError> {
+    let index = args.open()?;
     let manifest = index.manifest();
     let bytes: u64 = manifest.segments.iter().map(|segment| segment.bytes).sum();
     let result =

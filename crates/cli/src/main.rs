@@ -9,8 +9,11 @@ mod benchmark_report;
 mod catalog;
 mod choices;
 mod confusion;
+mod coverage;
+mod dedup;
 mod device_args;
 mod devices;
+mod distribution;
 mod divergence;
 mod encode;
 mod encode_plan;
@@ -45,14 +48,17 @@ mod progress;
 mod recipe_args;
 mod retrieval;
 mod retrieval_report;
+mod score;
 mod score_tables;
 mod seeds;
 mod segment;
 mod segment_report;
 #[cfg(feature = "serve")]
 mod serve;
+mod shown_images;
 mod sources;
 mod store;
+mod store_export;
 mod store_select;
 mod store_stats;
 mod sweep;
@@ -105,16 +111,25 @@ enum Command {
     /// Inspect head files, and exchange them with the authors' code.
     #[command(subcommand, after_long_help = examples::HEAD)]
     Head(head::HeadCommand),
-    /// Inspect, verify, filter or merge embedding stores.
+    /// Inspect, verify, filter, merge or export embedding stores.
     #[command(subcommand, after_long_help = examples::STORE)]
     Store(store::StoreCommand),
     /// Index images, to find them by words and by images.
     #[command(after_long_help = examples::INDEX)]
-    Index(Box<index::IndexArgs>),
+    Index(index::IndexArgs),
     /// Serve search in an index of images: a page and an API.
     #[cfg(feature = "serve")]
     #[command(after_long_help = examples::SERVE)]
     Serve(serve::ServeArgs),
+    /// Find near-duplicates of images or captions.
+    #[command(after_long_help = examples::DEDUP)]
+    Dedup(dedup::DedupArgs),
+    /// Score image-caption pairs by their similarity under a head, and keep the best.
+    #[command(after_long_help = examples::SCORE)]
+    Score(score::ScoreArgs),
+    /// Count how many images show each of a list of concepts, and name those that none shows.
+    #[command(after_long_help = examples::COVERAGE)]
+    Coverage(coverage::CoverageArgs),
     /// List the families of models, describe a model, or check it against its reference.
     #[command(after_long_help = examples::MODELS)]
     Models(catalog::ModelsArgs),
@@ -160,6 +175,9 @@ fn run(command: &Command) -> Result<(), CliError> {
         Command::Index(args) => index::run(args),
         #[cfg(feature = "serve")]
         Command::Serve(args) => serve::run(args),
+        Command::Dedup(args) => dedup::run(args),
+        Command::Score(args) => score::run(args),
+        Command::Coverage(args) => coverage::run(args),
         Command::Models(args) => catalog::run(args),
         Command::Devices(args) => devices::run(args),
         Command::Completions(args) => generate::completions(args, Cli::command()),

@@ -14,6 +14,7 @@ use sail_vl::encoders::{
 use sail_vl::hub::{HubError, HubOptions};
 use sail_vl::layers::Head;
 use sail_vl::report::Facts;
+use sail_vl::search::{Encoders, Index};
 use sail_vl::{BackboneOptions, SailError, SailModel};
 
 use crate::device_args::{DeviceArgs, DeviceListArgs};
@@ -146,19 +147,16 @@ impl IndexModelArgs {
         Ok(self.device.open()?)
     }
 
-    /// Opens the models of the head of an index.
-    pub(crate) fn open(&self, head: &Path, device: &Device) -> Result<SailModel<Head>, CliError> {
+    /// Opens the models of an index.
+    pub(crate) fn open(&self, index: &Index, device: &Device) -> Result<SailModel<Head>, CliError> {
         let options = BackboneOptions {
             vision: self.vision.clone(),
             text: self.text.clone(),
             memory: self.memory.map(|size| size.as_u64()),
             ..BackboneOptions::default()
         };
-        let hub = head_spec::hub_options(&head.display().to_string())?;
-        let opened = Head::load(head, device)
-            .map_err(SailError::from)
-            .and_then(|head| SailModel::with_hub(head, &options, &hub, device));
-        opened.map_err(|error| match error {
+        let hub = head_spec::hub_options(&index.path().display().to_string())?;
+        SailModel::for_index(index, &options, &hub, device).map_err(|error| match error {
             SailError::Unrecorded { .. } | SailError::Recorded { .. } => CliError::Backbone(error),
             error => CliError::Open(error),
         })
@@ -241,6 +239,17 @@ impl HeadArgs {
             }
             error => CliError::Open(error),
         })
+    }
+
+    /// Where the backbones are, if not where the head says; folders by their whole path.
+    pub(crate) fn encoders(&self) -> Result<Encoders, CliError> {
+        let place = |given: &Option<String>| match given {
+            Some(folder) if Path::new(folder).is_dir() => {
+                Ok(Some(std::path::absolute(folder)?.display().to_string()))
+            }
+            other => Ok::<_, CliError>(other.clone()),
+        };
+        Ok(Encoders { vision: place(&self.vision)?, text: place(&self.text)? })
     }
 
     /// Returns the option that sets a field of the provenance, if it was given.

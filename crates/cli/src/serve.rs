@@ -65,8 +65,8 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), CliError> {
     let options = args.router()?;
     let device = args.model.device()?;
     let index = Index::open(&args.index);
-    let head = index.map_err(|source| CliError::Index { path: args.index.clone(), source })?.head_path();
-    let model = Arc::new(args.model.open(&head, &device)?);
+    let index = index.map_err(|source| CliError::Index { path: args.index.clone(), source })?;
+    let model = Arc::new(args.model.open(&index, &device)?);
     let service = ServiceOptions {
         queue: args.queue,
         batch: args.batch,

@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use sail_search::EntryId;
+use sail_search::{EntryId, Query, QueryTerm, Subject};
 use serde::Deserialize;
 
 use crate::error::RequestError;
@@ -25,6 +25,22 @@ pub enum Item {
     Image(Vec<u8>),
     /// An entry of the index.
     Entry(EntryId),
+}
+
+impl Term {
+    /// Parses a sum of texts, such as `a dog - 0.5*grass`; see [`Query::parse`]. Nothing in it refers to a file.
+    ///
+    /// # Errors
+    /// [`RequestError::Invalid`].
+    pub fn parse_sum(sum: &str) -> Result<Vec<Self>, RequestError> {
+        let invalid = |error: &dyn std::fmt::Display| RequestError::Invalid(error.to_string());
+        let query = Query::parse(sum, |_| false).map_err(|error| invalid(&error))?;
+        let term = |term: &QueryTerm| match &term.subject {
+            Subject::Text(text) => Ok(Self { item: Item::text(text)?, weight: term.weight }),
+            _ => Err(invalid(&"expected texts only")),
+        };
+        query.terms().iter().map(term).collect()
+    }
 }
 
 impl Item {
@@ -102,37 +118,20 @@ impl TryFrom<TermFields> for Term {
     }
 }
 
-/// Returns the weighted sum of unit vectors at unit length, or `None` if they cancel each other.
-///
-/// It is the direction whose cosine with a row is proportional to the weighted sum of the cosines.
-pub(crate) fn weighted_sum<'a>(
-    dim: usize,
-    parts: impl IntoIterator<Item = (f32, &'a [f32])>,
-) -> Option<Vec<f32>> {
-    let mut sum = vec![0.0f64; dim];
-    let mut total = 0.0f64;
-    for (weight, values) in parts {
-        let weight = f64::from(weight);
-        total += weight.abs();
-        sum.iter_mut().zip(values).for_each(|(sum, &value)| *sum += weight * f64::from(value));
-    }
-    let norm = sum.iter().map(|value| value * value).sum::<f64>().sqrt();
-    // Below this the direction is that of the rounding of the parts.
-    (norm.is_finite() && norm > total * 1e-6).then(|| sum.iter().map(|value| (value / norm) as f32).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn sums_have_unit_length_or_no_direction() {
-        let [x, y] = [[1.0, 0.0], [0.0, 1.0]];
-        let sum = weighted_sum(2, [(3.0, &x[..]), (-4.0, &y[..])]).unwrap();
-        assert!((sum[0] - 0.6).abs() < 1e-6 && (sum[1] + 0.8).abs() < 1e-6);
-        assert_eq!(weighted_sum(2, [(1.0, &x[..]), (-1.0, &x[..])]), None);
-        assert_eq!(weighted_sum(2, [(0.0, &x[..])]), None);
-        assert!(weighted_sum(2, [(f32::MAX, &x[..]), (f32::MAX, &y[..])]).is_some());
+    fn sums_are_of_texts() {
+        let terms = Term::parse_sum("a dog - 0.5*grass").unwrap();
+        let weights: Vec<f32> = terms.iter().map(|term| term.weight).collect();
+        assert_eq!(weights, [1.0, -0.5]);
+        assert_eq!(terms[1].item, Item::Text("grass".to_owned()));
+        // A text is never a path.
+        for wrong in ["", "a -", "/etc/photo.jpg"] {
+            assert!(matches!(Term::parse_sum(wrong), Err(RequestError::Invalid(_))), "{wrong}");
+        }
     }
 
     #[test]

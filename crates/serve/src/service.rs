@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use sail_core::{Check, ensure};
-use sail_search::{Embedder, EntryId, Hit, Index, ModelIdentity, RowSet};
+use sail_search::{Embedder, EntryId, Hit, Index, ModelIdentity, RowSet, weighted_sum};
 use serde::Serialize;
 use tokio::sync::Semaphore;
 
@@ -16,7 +16,7 @@ use crate::error::{RequestError, ServeError, chain};
 use crate::metrics::Metrics;
 use crate::model::{Input, embed, prepare};
 use crate::options::ServiceOptions;
-use crate::query::{Item, Term, weighted_sum};
+use crate::query::{Item, Term};
 use crate::snapshot::Snapshot;
 
 /// The placeholder for the label in a template.
@@ -168,7 +168,7 @@ impl Service {
             .collect();
         let rows = self.embed_in(&snapshot, items).await?;
         let parts = weights.into_iter().zip(rows.iter().map(Vec::as_slice));
-        let query = weighted_sum(snapshot.searcher.dim(), parts).ok_or_else(|| {
+        let query = weighted_sum(parts).ok_or_else(|| {
             RequestError::Invalid("the parts of the query cancel each other: change the weights".to_owned())
         })?;
         let among = {
@@ -222,7 +222,7 @@ impl Service {
         let rows = self.embed_in(&snapshot, items).await?;
         let scale = f64::from(snapshot.index.manifest().log_scale).exp();
         let weight = |prompts: &[Vec<f32>]| {
-            weighted_sum(rows[0].len(), prompts.iter().map(|row| (1.0, row.as_slice()))).ok_or_else(|| {
+            weighted_sum(prompts.iter().map(|row| (1.0, row.as_slice()))).ok_or_else(|| {
                 RequestError::Input("the embeddings of a label's prompts cancel each other".to_owned())
             })
         };

@@ -43,12 +43,12 @@ pub(crate) fn annotate(
         let rows = segments[0].start..segments[segments.len() - 1].end;
         let mut notes = former(folder, index, &keys, rows.clone())?;
         if let Some(captions) = source.captions {
-            notes.iter_mut().for_each(|note| note.captions.clear());
+            live(folder, &rows, &mut notes).for_each(|note| note.captions.clear());
             let add = |note: &mut Note, text| note.captions.push(text);
             join(captions, &keys, &rows, &mut notes, "captions", &mut found, add)?;
         }
         if !source.columns.is_empty() {
-            notes.iter_mut().for_each(|note| note.columns.clear());
+            live(folder, &rows, &mut notes).for_each(|note| note.columns.clear());
         }
         for (name, column) in &source.columns {
             let add = |note: &mut Note, text| {
@@ -56,7 +56,7 @@ pub(crate) fn annotate(
             };
             join(*column, &keys, &rows, &mut notes, name, &mut found, add)?;
         }
-        noted += notes.iter().filter(|note| **note != Note::default()).count() as u64;
+        noted += live(folder, &rows, &mut notes).filter(|note| **note != Note::default()).count() as u64;
         for (segment, range) in (first..).zip(segments) {
             let notes = &notes[range.start - rows.start..range.end - rows.start];
             write(folder, segment, notes)?;
@@ -64,6 +64,15 @@ pub(crate) fn annotate(
     }
     check_found(index, source, &found)?;
     Ok(noted)
+}
+
+/// The notes of the rows that are not removed. Those of others stay as they are, so that removing a row changes no file of notes.
+fn live<'a>(
+    folder: &Folder,
+    rows: &Range<usize>,
+    notes: &'a mut [Note],
+) -> impl Iterator<Item = &'a mut Note> {
+    rows.clone().zip(notes).filter(|(row, _)| !folder.is_removed(*row)).map(|(_, note)| note)
 }
 
 /// Ids of rows.
@@ -105,9 +114,7 @@ fn former(folder: &Folder, index: &Index, keys: &Keys, rows: Range<usize>) -> Re
         let base = start - rows.start;
         match segment.notes() {
             Some(own) => own.each(|row, note| {
-                if !folder.is_removed(start + row) {
-                    notes[base + row] = note;
-                }
+                notes[base + row] = note;
                 Ok(())
             })?,
             None => {

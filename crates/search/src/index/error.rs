@@ -207,6 +207,9 @@ pub enum IndexError {
         /// The limit.
         limit: usize,
     },
+    /// There are no indexes to merge.
+    #[error("there are no indexes to merge, expected at least 1")]
+    NoParts,
     /// Indexes to be merged have an image in common.
     #[error("{count} images are in several indexes, first `{key}` in {} and {}: remove them from one", first.display(),
         second.display())]

@@ -64,6 +64,7 @@ impl Folder {
         }
         let root = options.root.as_ref().and_then(|root| Some(root.to_str()?.to_owned()));
         manifest.root = root.or(manifest.root);
+        manifest.encoders = model.encoders.clone();
         let removed = read_removed(path, &manifest)?;
         let folder = Self { path: path.to_owned(), manifest, on_disk, removed, _lock: lock };
         folder.sweep()?;
@@ -235,7 +236,7 @@ fn create(
 }
 
 /// Checks that the model is that of the index.
-pub(super) fn check_identity(
+pub(crate) fn check_identity(
     path: &Path,
     expected: &ModelIdentity,
     found: &ModelIdentity,

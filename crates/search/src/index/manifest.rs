@@ -47,6 +47,9 @@ pub struct Manifest {
     pub complete: bool,
     /// The model of the embeddings.
     pub identity: ModelIdentity,
+    /// Where its encoders were found.
+    #[serde(default, skip_serializing_if = "Encoders::is_empty")]
+    pub encoders: Encoders,
     /// Dimension of the embeddings.
     pub dim: usize,
     /// Logarithm of the factor of similarities in the head's logits.
@@ -73,6 +76,25 @@ pub struct Manifest {
     /// Files that the last update has replaced. The next one removes them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) superseded: Vec<String>,
+}
+
+/// Where the encoders of an index were found when it was last updated: a folder, or an id on the hub. `None` for the name that the
+/// [identity](ModelIdentity) records.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Encoders {
+    /// The vision encoder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vision: Option<String>,
+    /// The text encoder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+}
+
+impl Encoders {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A segment in `index.json`.
@@ -164,6 +186,7 @@ impl Manifest {
             generation: 0,
             complete: false,
             identity,
+            encoders: Encoders::default(),
             dim,
             log_scale,
             bias,

@@ -12,6 +12,7 @@ use super::known::Stamp;
 use super::manifest::SegmentEntry;
 use super::notes::Notes;
 use super::work::Content;
+use crate::CodeKind;
 
 /// What the rows of a segment are: ids, content, files and thumbnails.
 pub(crate) const ROWS: &str = "rows.safetensors";
@@ -131,6 +132,11 @@ impl Segment {
         }
         let notes = entry.notes_file().map(|notes| Notes::open(&index.join(notes), rows)).transpose()?;
         Ok((Self { folder, rows, arrays, notes }, store))
+    }
+
+    /// The file of the codes, if the index has some.
+    pub(crate) fn codes_path(&self, codes: Option<CodeKind>) -> Option<PathBuf> {
+        codes.map(|_| self.folder.join(CODES))
     }
 
     pub(crate) fn notes(&self) -> Option<&Notes> {

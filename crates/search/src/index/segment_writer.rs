@@ -26,6 +26,8 @@ use crate::{CodeKind, Codes, centre};
 /// The rows of a segment that is not published yet, one JSON object a line. A segment with this file can be continued.
 pub(crate) const LOG: &str = "rows.jsonl";
 
+/// Rows of a full segment.
+pub(crate) const SEGMENT_ROWS: usize = 1 << 16;
 /// Rows of a shard of the embeddings, and the most that are kept in memory.
 const ROWS_PER_SHARD: usize = 1 << 14;
 

@@ -62,6 +62,26 @@ fn edit(path: &Path, edit: impl FnOnce(&mut serde_json::Value)) {
 }
 
 #[test]
+fn verifying_finds_a_changed_byte() {
+    let lab = index();
+    Index::open(lab.index()).unwrap().verify(|_| ()).unwrap();
+    for (name, bytes) in files(&lab.index()) {
+        // Nothing says how these should be, or only that they can be read.
+        let own = ["index.json", "lock", "skipped.jsonl"].contains(&name.as_str());
+        if own || name.ends_with("thumbnails.jpgs") || name.ends_with("codes.safetensors") {
+            continue;
+        }
+        let mut changed = bytes.clone();
+        *changed.last_mut().unwrap() ^= 1;
+        fs::write(lab.index().join(&name), changed).unwrap();
+        let found = Index::open(lab.index()).and_then(|index| index.verify(|_| ()));
+        assert!(found.is_err(), "{name}");
+        fs::write(lab.index().join(&name), bytes).unwrap();
+    }
+    Index::open(lab.index()).unwrap().verify(|_| ()).unwrap();
+}
+
+#[test]
 fn what_is_wrong_is_named() {
     with(|_| ()).unwrap();
     let message = |change: &dyn Fn(&Path)| with(change).unwrap_err().to_string();

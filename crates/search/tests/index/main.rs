@@ -4,6 +4,7 @@
 
 mod compaction;
 mod damage;
+mod merging;
 mod notes;
 mod support;
 mod updates;

@@ -118,12 +118,12 @@ function query(k) {
   if (example?.blob) {
     const form = new FormData();
     form.append("image", example.blob);
-    if (text) form.append("text", text);
+    if (text) form.append("q", text);
     filterList().forEach((filter) => form.append("filter", filter));
     form.append("k", k);
     return form;
   }
-  return { k, filters: filterList(), ...(text && { text }), ...(example && { id: example.id }) };
+  return { k, filters: filterList(), ...(text && { q: text }), ...(example && { id: example.id }) };
 }
 
 /** Searches. Results that are shown already stay, so that the focus and the place on the page do. */

@@ -15,6 +15,7 @@ const K: usize = 20;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fields {
+    q: Option<String>,
     text: Option<String>,
     image: Option<String>,
     id: Option<String>,
@@ -42,15 +43,16 @@ pub(super) async fn search(State(app): State<App>, request: Request) -> Result<J
         Payload::Form(parts) => of_form(parts)?,
     };
     if terms.is_empty() {
-        let message = "the query is empty, expected `text`, `image`, `id` or `query`";
+        let message = "the query is empty, expected `q`, `text`, `image`, `id` or `query`";
         return Err(RequestError::Invalid(message.to_owned()));
     }
     Ok(Json(json!({ "hits": app.service.search(terms, k, filters).await? })))
 }
 
 fn of_json(fields: Fields) -> Result<Query, RequestError> {
-    let Fields { text, image, id, query, k, filters } = fields;
+    let Fields { q, text, image, id, query, k, filters } = fields;
     let mut terms = query.into_iter().map(Term::try_from).collect::<Result<Vec<_>, _>>()?;
+    terms.extend(q.as_deref().map(Term::parse_sum).transpose()?.into_iter().flatten());
     let mut add = |item| terms.push(Term { item, weight: 1.0 });
     text.map(Item::text).transpose()?.map(&mut add);
     image.as_deref().map(Item::image_from_base64).transpose()?.map(&mut add);
@@ -65,6 +67,10 @@ fn of_form(parts: Vec<(String, Vec<u8>)>) -> Result<Query, RequestError> {
             "image" => Item::Image(value),
             "text" => Item::text(text(&name, value)?)?,
             "id" => Item::entry(&text(&name, value)?)?,
+            "q" => {
+                query.terms.extend(Term::parse_sum(&text(&name, value)?)?);
+                continue;
+            }
             "filter" => {
                 query.filters.push(text(&name, value)?);
                 continue;
@@ -75,7 +81,7 @@ fn of_form(parts: Vec<(String, Vec<u8>)>) -> Result<Query, RequestError> {
                 query.k = found.trim().parse().map_err(invalid)?;
                 continue;
             }
-            _ => return Err(unknown(&name, "`text`, `image`, `id`, `k` or `filter`")),
+            _ => return Err(unknown(&name, "`q`, `text`, `image`, `id`, `k` or `filter`")),
         };
         query.terms.push(Term { item, weight: 1.0 });
     }

@@ -30,6 +30,7 @@ fn words_images_entries_and_sums_of_them_find_images() {
     let yellow = EntryId::of("warm/yellow.png").to_string();
     let minus_red = json!({ "query": [{ "id": yellow }, { "text": "red", "weight": -0.8 }] });
     assert_eq!(first(minus_red), "cold/green.png");
+    assert_eq!(first(json!({ "q": "red + green - 0.9*red" })), "cold/green.png");
     // What the query names is not a result.
     let like_yellow = search(&server, json!({ "id": yellow, "k": 4 }));
     assert_eq!(like_yellow.len(), 3);
@@ -73,6 +74,7 @@ fn a_query_that_says_nothing_is_refused() {
     for (query, status, message) in [
         (json!({}), 400, "the query is empty"),
         (json!({ "text": " " }), 400, "the text is empty"),
+        (json!({ "q": "red -" }), 400, "has nothing after `-`"),
         (json!({ "text": "red", "k": 0 }), 400, "`k` is 0, expected 1 to 1000"),
         (json!({ "text": "red", "k": 1001 }), 400, "expected 1 to 1000"),
         (json!({ "text": "red", "path": "/etc/passwd" }), 400, "unknown field `path`"),

@@ -127,7 +127,7 @@ fn examples_are_valid_and_understood() {
             }
         }
     }
-    assert_eq!(requests, 7);
+    assert_eq!(requests, 8);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 
 use image::{Rgb, RgbImage};
 use sail_data::source::{SourceOptions, open_images};
-use sail_search::{IndexModel, UpdateOptions};
+use sail_search::{Encoders, IndexModel, UpdateOptions};
 use sail_serve::{ConnectionOptions, RouterOptions, Service, ServiceOptions, router, serve};
 use tokio::sync::oneshot;
 
@@ -102,7 +102,8 @@ impl Drop for Server {
 
 fn update(folder: &Path) {
     let model = MeanColor::default();
-    let model = IndexModel { embedder: &model, head: HEAD.to_vec(), log_scale: 1.0, bias: 0.0 };
+    let (head, encoders) = (HEAD.to_vec(), Encoders::default());
+    let model = IndexModel { embedder: &model, head, encoders, log_scale: 1.0, bias: 0.0 };
     let source = open_images(&folder.join("images"), &SourceOptions::default()).unwrap();
     let options = UpdateOptions { root: Some(folder.join("images")), ..UpdateOptions::default() };
     let observer = &mut |_: sail_extract::Event<'_>| ();
