@@ -109,6 +109,9 @@ pub(crate) enum CliError {
     SegmentationSet { spec: String, source: Box<SegmentationSetError> },
     #[error("segmentation failed")]
     Segmentation(#[source] SailError),
+    #[cfg(feature = "serve")]
+    #[error("cannot serve the index")]
+    Serve(#[source] sail_vl::serve::ServeError),
     #[error("cannot serialize the result")]
     Json(#[from] serde_json::Error),
     #[error("cannot write to {path}")]

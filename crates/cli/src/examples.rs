@@ -367,6 +367,18 @@ Examples:
     python row.py > row.json
     sail models check models/vit --expect row.json";
 
+#[cfg(feature = "serve")]
+pub(crate) const SERVE: &str = "\
+Examples:
+  Serve a page and an API for this machine, at http://127.0.0.1:8080:
+    sail serve photos.index
+
+  Serve them to others, with a token in the environment variable SAIL_TOKEN:
+    sail serve photos.index --bind 0.0.0.0:8080 --token secret
+
+  Search by the API:
+    curl http://127.0.0.1:8080/v1/search --json '{\"text\": \"a red car\", \"k\": 5}'";
+
 pub(crate) const DEVICES: &str = "\
 Examples:
   sail devices

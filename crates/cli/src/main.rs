@@ -56,6 +56,8 @@ mod search_output;
 mod seeds;
 mod segment;
 mod segment_report;
+#[cfg(feature = "serve")]
+mod serve;
 mod shown_images;
 mod sources;
 mod store;
@@ -121,6 +123,10 @@ enum Command {
     /// Find images of an index by words, by images, and by sums of both.
     #[command(after_long_help = examples::SEARCH)]
     Search(Box<search::SearchArgs>),
+    /// Serve search in an index of images: a page and an API.
+    #[cfg(feature = "serve")]
+    #[command(after_long_help = examples::SERVE)]
+    Serve(serve::ServeArgs),
     /// Find near-duplicates of images or captions.
     #[command(after_long_help = examples::DEDUP)]
     Dedup(dedup::DedupArgs),
@@ -174,6 +180,8 @@ fn run(command: &Command) -> Result<(), CliError> {
         Command::Store(command) => store::run(command),
         Command::Index(args) => index::run(args),
         Command::Search(args) => search::run(args),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => serve::run(args),
         Command::Dedup(args) => dedup::run(args),
         Command::Score(args) => score::run(args),
         Command::Coverage(args) => coverage::run(args),

@@ -14,7 +14,7 @@ use sail_vl::encoders::{
 use sail_vl::hub::{HubError, HubOptions};
 use sail_vl::layers::Head;
 use sail_vl::report::Facts;
-use sail_vl::search::Encoders;
+use sail_vl::search::{Encoders, Index};
 use sail_vl::{BackboneOptions, SailError, SailModel};
 
 use crate::device_args::{DeviceArgs, DeviceListArgs};
@@ -124,6 +124,43 @@ pub(crate) fn open_folder(model: &str, revision: Option<String>) -> Result<Model
     }
     let options = head_spec::hub_options(model)?;
     spec.open(&HubOptions { revision, ..options }).map_err(error)
+}
+
+/// The models of an index. Their settings are those that the index was made with.
+#[derive(Args)]
+pub(crate) struct IndexModelArgs {
+    /// Where the vision model is: a folder, or an id on the hub [default: as the index records].
+    #[arg(long, value_name = "FOLDER_OR_ID")]
+    vision: Option<String>,
+    /// Where the text model is [default: as the index records].
+    #[arg(long, value_name = "FOLDER_OR_ID")]
+    text: Option<String>,
+    /// Memory for each of the two models, such as 10GiB. The blocks of a larger model are read from disk for every batch.
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<ByteSize>,
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+impl IndexModelArgs {
+    pub(crate) fn device(&self) -> Result<Device, CliError> {
+        Ok(self.device.open()?)
+    }
+
+    /// Opens the models of an index.
+    pub(crate) fn open(&self, index: &Index, device: &Device) -> Result<SailModel<Head>, CliError> {
+        let options = BackboneOptions {
+            vision: self.vision.clone(),
+            text: self.text.clone(),
+            memory: self.memory.map(|size| size.as_u64()),
+            ..BackboneOptions::default()
+        };
+        let hub = head_spec::hub_options(&index.path().display().to_string())?;
+        SailModel::for_index(index, &options, &hub, device).map_err(|error| match error {
+            SailError::Unrecorded { .. } | SailError::Recorded { .. } => CliError::Backbone(error),
+            error => CliError::Open(error),
+        })
+    }
 }
 
 /// A head with its backbones.

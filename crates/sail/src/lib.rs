@@ -19,6 +19,7 @@
 //! | [`eval`] | retrieval, zero-shot classification, segmentation, similarity measures of two encoders |
 //! | [`probe`] | comparison of encoder pairs, with and without training |
 //! | [`search`] | search in embeddings |
+//! | `serve` | an image search service, with the feature of this name |
 //! | [`tasks`] | published evaluation tasks |
 //! | [`report`] | self-contained HTML reports |
 //!
@@ -45,6 +46,8 @@ pub use sail_objects as objects;
 pub use sail_probe as probe;
 pub use sail_report as report;
 pub use sail_search as search;
+#[cfg(feature = "serve")]
+pub use sail_serve as serve;
 pub use sail_tasks as tasks;
 pub use sail_train as train;
 

@@ -38,6 +38,15 @@ pub trait Embedder: Send + Sync {
     /// # Errors
     /// As [`embed_images`](Self::embed_images).
     fn embed_texts(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedError>;
+
+    /// Returns the number of tokens of a text, special tokens included and after truncation, or `None` for a model without
+    /// tokens.
+    ///
+    /// # Errors
+    /// [`EmbedError`] if the text cannot be tokenized.
+    fn count_tokens(&self, _text: &str) -> Result<Option<usize>, EmbedError> {
+        Ok(None)
+    }
 }
 
 /// What distinguishes the embeddings of one model from those of another.

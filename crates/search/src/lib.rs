@@ -26,7 +26,7 @@ pub use exact::{CodeKind, Codes, CodesError, ExactSearch, FullSearch, centre};
 pub use hit::Hit;
 pub use index::{
     Encoders, Entry, EntryId, Filter, Index, IndexError, IndexModel, IndexSource, Manifest, NotesEntry,
-    RemovedEntry, SegmentEntry, UpdateOptions, Updated, class_of, merge, update,
+    Original, RemovedEntry, SegmentEntry, UpdateOptions, Updated, class_of, merge, update,
 };
 pub use query::{Query, QueryError, QueryTerm, Subject, weighted_sum};
 pub use row_set::RowSet;

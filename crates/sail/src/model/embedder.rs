@@ -35,6 +35,11 @@ impl<H: AlignmentHead + Sync> Embedder for SailModel<H> {
         }
         rows(self.encode_texts(texts))
     }
+
+    fn count_tokens(&self, text: &str) -> Result<Option<usize>, EmbedError> {
+        let tokens = self.text.tokenizer.tokenize(text).map_err(EmbedError::new)?;
+        Ok(Some(tokens.0.len()))
+    }
 }
 
 fn rows(embeddings: Result<Tensor<2>, SailError>) -> Result<Vec<Vec<f32>>, EmbedError> {

@@ -12,9 +12,10 @@ use super::columns::{Column, Columns};
 use super::entry::{Entry, EntryId, class_of};
 use super::error::{IndexError, ensure};
 use super::filter::{Filter, Term};
+use super::folder::check_identity;
 use super::manifest::{HEAD, MANIFEST, Manifest};
 use super::segment::{CODES, Place, Segment};
-use crate::{Codes, ExactSearch, FullSearch, RowSet, VectorSearch};
+use crate::{Codes, ExactSearch, FullSearch, ModelIdentity, RowSet, VectorSearch};
 
 /// The removed rows of all segments as one bit each.
 pub(crate) const BITS: &str = "bits";
@@ -116,6 +117,22 @@ impl Index {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Returns whether the folder still holds what was opened. Reads `index.json` only.
+    ///
+    /// # Errors
+    /// [`IndexError::NotAnIndex`], [`IndexError::Manifest`] and [`IndexError::Damaged`].
+    pub fn is_current(&self) -> Result<bool, IndexError> {
+        Ok(Manifest::read(&self.path)? == self.manifest)
+    }
+
+    /// Checks that a model is that of the index, since the embeddings of others are not comparable.
+    ///
+    /// # Errors
+    /// [`IndexError::Model`] with what differs.
+    pub fn check_model(&self, identity: &ModelIdentity) -> Result<(), IndexError> {
+        check_identity(&self.path, &self.manifest.identity, identity)
     }
 
     /// Returns what the index holds: its model, dimension, segments.

@@ -1,0 +1,9 @@
+//! The service over real connections, with a small model and a small index.
+
+mod api;
+mod description;
+mod http;
+mod images;
+mod limits;
+mod mean_color;
+mod server;
