@@ -67,8 +67,11 @@ fn what_does_not_belong_together_is_not_merged() {
     let error = join(&[a.clone(), b.clone()]).unwrap_err();
     assert!(matches!(&error, IndexError::DuplicateKeys { count: 1, key, .. } if key == "04.png"), "{error}");
     assert!(matches!(join(&[]), Err(IndexError::NoParts)));
-    assert!(matches!(merge(&[a.clone()], &b, |_| ControlFlow::Continue(())), Err(IndexError::Exists { .. })));
-    let stopped = merge(&[a.clone()], &out, |_| ControlFlow::Break(())).unwrap_err();
+    assert!(matches!(
+        merge(std::slice::from_ref(&a), &b, |_| ControlFlow::Continue(())),
+        Err(IndexError::Exists { .. })
+    ));
+    let stopped = merge(std::slice::from_ref(&a), &out, |_| ControlFlow::Break(())).unwrap_err();
     assert!(stopped.is_stopped() && !out.exists());
     let mut other = Lab::new();
     other.colours.name = "other".to_owned();
