@@ -75,7 +75,7 @@ pub(crate) fn write(
                 pictures.write(&jpeg, out)?;
             }
             let caption = entry.captions.first().map(|caption| format!("  {caption}")).unwrap_or_default();
-            writeln!(out, "{:.4}  {}{caption}", hit.score, name(entry))?;
+            writeln!(out, "{:.4}  {}", hit.score, printable(&(name(entry) + &caption)))?;
         }
         Ok(())
     })
@@ -93,6 +93,11 @@ fn term(term: &QueryTerm) -> Value {
 fn name(entry: &Entry) -> String {
     let file = entry.file.as_ref().map(|file| file.display().to_string());
     file.or_else(|| entry.url.clone()).unwrap_or_else(|| entry.key.clone())
+}
+
+/// Replaces control characters, with which a caption could write anything to a terminal.
+fn printable(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
 }
 
 fn paths(found: &[Found], end: u8) -> Result<(), CliError> {
@@ -158,5 +163,15 @@ fn thumbnail_of(index: &Index, row: usize, entry: &Entry) -> Result<Vec<u8>, Str
             thumbnail(&read_bounded(file, limit).map_err(|error| error.to_string())?)
         }
         (None, None) => Err("the index has no thumbnail of it".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn captions_do_not_control_the_terminal() {
+        assert_eq!(printable("é \x1b[2J\n"), "é \u{fffd}[2J\u{fffd}");
     }
 }

@@ -34,7 +34,8 @@ pub(crate) struct ExportArgs {
 pub(crate) fn run(args: &ExportArgs) -> Result<(), CliError> {
     let format = args.format.map_or_else(|| by_extension(&args.out), Ok)?;
     if args.out.exists() {
-        return Err(CliError::Data(DataError::Exists { path: args.out.clone() }));
+        let message = format!("{} exists already: choose another file, or remove it", args.out.display());
+        return Err(CliError::Usage(message));
     }
     let features = open_any(&args.features)?;
     let bar = bar(features.rows() as u64, "export", ROWS);

@@ -8,8 +8,8 @@
 //! | which pairs match best? | [`Selection`] | their indices |
 //! | which concepts do the images show, and which not? | [`nearest_concepts`] | a concept for each image |
 //!
-//! Rows are read in blocks, so memory does not grow with their dimension times their number: 16 bytes for each row, and some
-//! hundred megabytes at most for the blocks.
+//! Rows are read in blocks, so memory does not grow with their dimension times their number: at most 24 bytes for each row, and
+//! some hundred megabytes for the blocks.
 
 mod coverage;
 mod error;
