@@ -15,7 +15,8 @@ use sail_vl::hub::HubError;
 use sail_vl::probe::ProbeError;
 use sail_vl::recipe::RecipeError;
 use sail_vl::report::ReportError;
-use sail_vl::search::IndexError;
+use sail_vl::search::curation::CurationError;
+use sail_vl::search::{IndexError, QueryError};
 use sail_vl::tasks::{PairingError, SegmentationSetError, TaskError};
 use sail_vl::train::TrainError;
 
@@ -34,6 +35,12 @@ pub(crate) enum CliError {
     Input { spec: String, source: DataError },
     #[error("cannot use {spec}")]
     Features { spec: String, source: FeatureError },
+    #[error("cannot open a model of the index, use `--vision-model` and `--text-model`")]
+    SearchModel(#[source] SailError),
+    #[error("cannot search for this")]
+    Query(#[from] QueryError),
+    #[error("cannot compare the rows of {spec}")]
+    Curation { spec: String, source: CurationError },
     #[error("cannot use the head {path}")]
     HeadFile { path: String, source: HeadError },
     #[error("cannot use the index {path}")]
@@ -169,7 +176,7 @@ impl CliError {
             | Self::CopyInterrupted
             | Self::EncodingInterrupted { .. }
             | Self::TaskInterrupted { .. } => interrupt::EXIT_CODE,
-            Self::Usage(_) | Self::Config(_) | Self::Device(_) => 2,
+            Self::Usage(_) | Self::Config(_) | Self::Device(_) | Self::Query(_) => 2,
             // Settings in a head file are no usage.
             Self::HeadFile { .. } | Self::Open(SailError::Head(_)) => 1,
             Self::Train(

@@ -213,7 +213,8 @@ Examples:
   sail store verify images
   sail store filter images --pattern \"train/*\" --out train-images
   sail store subset images --count 10000 --out some-images
-  sail store merge part-1 part-2 --out images";
+  sail store merge part-1 part-2 --out images
+  sail store export images --out images.parquet";
 
 pub(crate) const STORE_MERGE: &str = "\
 Examples:
@@ -259,6 +260,60 @@ Examples:
   Keep a tenth of the keys, or the first rows:
     sail store subset images --fraction 0.1 --out tenth
     sail store subset images --range 0..1000 --out first";
+
+pub(crate) const STORE_EXPORT: &str = "\
+Examples:
+  Write a table with the columns `key` and `embedding`:
+    sail store export images --out images.parquet
+
+  Write a NumPy array, and the keys of its rows beside it:
+    sail store export images --out images.npy
+
+  Write the vectors that FAISS reads:
+    sail store export data.safetensors:image --format fvecs --out images.fvecs";
+
+pub(crate) const SEARCH: &str = "\
+Examples:
+  Find images by words:
+    sail search index a red car in the snow
+
+  Find images by an image, by sums, and by an image of the index:
+    sail search index photo.jpg
+    sail search index a dog - grass + 0.5*photo.jpg
+    sail search index --like cats/1.jpg
+
+  Search a part of the index, and write a page with the images:
+    sail search index a portrait -k 50 --filter \"key=2024/*\" --filter class=family --report portraits.html
+
+  Copy the files that are found:
+    sail search index a blurred photo -k 100 -0 > found
+    xargs -0 -a found cp -t blurred/";
+
+pub(crate) const DEDUP: &str = "\
+Examples:
+  Find near-duplicates, look at them, and write a store without them:
+    sail dedup images --threshold 0.96 --out unique.txt --report duplicates.html --image-dir photos/
+    sail store filter images --keys unique.txt --out unique-images
+
+  List all clusters of near-duplicate captions:
+    sail dedup texts --clusters clusters.jsonl";
+
+pub(crate) const SCORE: &str = "\
+Examples:
+  Look at the distribution of the similarities:
+    sail score --head run/head.safetensors --images images --texts texts --report scores.html --image-dir photos/
+
+  Keep the best 30 % of the pairs:
+    sail score --head run/head.safetensors --images images --texts texts --quantile 0.7 --out best.txt
+    sail store filter images --keys best.txt --out best-images
+    sail store filter texts --keys best.txt --out best-texts";
+
+pub(crate) const COVERAGE: &str = "\
+Examples:
+  Count the images of each concept of a list:
+    sail encode texts --model sentence-transformers/all-MiniLM-L6-v2 --input concepts.csv \\
+        --key-column name --caption-column prompt --out concepts
+    sail coverage --head run/head.safetensors --images images --concepts concepts --report coverage.html";
 
 pub(crate) const INDEX: &str = "\
 Examples:

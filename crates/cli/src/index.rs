@@ -7,10 +7,10 @@ use std::str::FromStr;
 
 use bytesize::ByteSize;
 use clap::{ArgMatches, Args, FromArgMatches, Subcommand};
-use sail_vl::core::{ConfigError, Named};
+use sail_vl::core::Named;
 use sail_vl::data::source::{RecordSource, SourceOptions};
 use sail_vl::search::{
-    CodeKind, Index, IndexError, IndexSource, Manifest, UpdateOptions, Updated, merge, update,
+    CodeKind, Index, IndexError, IndexModel, IndexSource, Manifest, UpdateOptions, Updated, merge, update,
 };
 use serde_json::json;
 
@@ -18,6 +18,7 @@ use crate::encode_progress::{EncodeProgress, show_passed_over};
 use crate::error::CliError;
 use crate::interrupt::{self, Saving, stop_flag};
 use crate::models::HeadArgs;
+use crate::named::named;
 use crate::output::print;
 use crate::progress::{ROWS, bar};
 use crate::sources::{self, SourceArgs};
@@ -125,9 +126,9 @@ pub(crate) struct UpdateArgs {
     /// those that the index has].
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
     columns: Vec<String>,
-    /// How the embeddings are quantized for searches: `bit` (1 bit a value), `int8` (8 bits), `none` [default: that of the
-    /// index; `bit` in a new one].
-    #[arg(long, value_name = "KIND")]
+    /// Bits of a value in the codes that searches scan before they read embeddings: 1 (`bit`) or 8 (`int8`) [default: those of
+    /// the index; `bit` in a new one].
+    #[arg(long, value_name = "KIND", value_parser = named::<Codes>())]
     codes: Option<Codes>,
     /// Longer side of the thumbnails in pixels, or `none` [default: that of the index; 256 in a new one].
     #[arg(long, value_name = "PIXELS")]
@@ -161,14 +162,14 @@ pub(crate) struct UpdateArgs {
 }
 
 /// A kind of codes, or none.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Codes(Option<CodeKind>);
 
-impl FromStr for Codes {
-    type Err = ConfigError;
+impl Named for Codes {
+    const ALL: &'static [Self] = &[Self(Some(CodeKind::Bit)), Self(Some(CodeKind::Int8)), Self(None)];
 
-    fn from_str(text: &str) -> Result<Self, ConfigError> {
-        if text == "none" { Ok(Self(None)) } else { text.parse().map(|kind| Self(Some(kind))) }
+    fn name(self) -> &'static str {
+        self.0.map_or("none", Named::name)
     }
 }
 
@@ -206,7 +207,8 @@ impl UpdateArgs {
         let model = self.model.open(&device)?.with_batch(self.batch).map_err(CliError::Open)?;
         let passed_over = images.passed_over()?;
         show_passed_over("index", &passed_over);
-        let model = model.index_model().map_err(CliError::Open)?;
+        let model =
+            IndexModel { encoders: self.model.encoders()?, ..model.index_model().map_err(CliError::Open)? };
         if self.dry_run {
             let records = images.count()?;
             let text = model.embedder.embed_texts(&["a photo"]);

@@ -1,13 +1,14 @@
-//! Lists of keys in files.
+//! Lists of keys in files, read and written.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 
-use sail_support::{KeyTable, ranges, strip_bom};
+use sail_support::{KeyTable, ranges, strip_bom, write_atomic};
 use sail_vl::core::FeatureSource;
 use sail_vl::data::split_tensor_spec;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::error::CliError;
 use crate::store::open_any;
@@ -54,6 +55,36 @@ impl KeyList {
     pub(crate) fn absent(&self) -> (usize, usize) {
         (self.found.iter().filter(|found| !**found).count(), self.found.len())
     }
+}
+
+/// Writes keys to a text file with a key in each line, or as JSON lines with a field `key` to a file named `.jsonl`.
+pub(crate) fn write(path: &Path, keys: &[String]) -> Result<(), CliError> {
+    if path.extension().is_some_and(|extension| extension == "jsonl") {
+        return write_lines(path, keys.iter().map(|key| json!({ "key": key })));
+    }
+    let breaks = |key: &&String| key.is_empty() || key.contains(['\n', '\r', '\u{feff}']);
+    if let Some(key) = keys.iter().find(breaks) {
+        return Err(CliError::Usage(format!(
+            "the key {key:?} is no line of a text file: name the list {}",
+            path.with_extension("jsonl").display()
+        )));
+    }
+    write_atomic(path, |out| keys.iter().try_for_each(|key| writeln!(out, "{key}")))
+        .map_err(|source| CliError::Write { path: path.to_owned(), source })
+}
+
+/// Writes values as JSON lines. Those with a field `key` are a list of keys.
+pub(crate) fn write_lines(
+    path: &Path,
+    mut lines: impl Iterator<Item = impl Serialize>,
+) -> Result<(), CliError> {
+    let written = write_atomic(path, |out| {
+        lines.try_for_each(|line| {
+            serde_json::to_writer(&mut *out, &line)?;
+            out.write_all(b"\n")
+        })
+    });
+    written.map_err(|source: io::Error| CliError::Write { path: path.to_owned(), source })
 }
 
 fn each_key(spec: &str, mut each: impl FnMut(&str)) -> Result<(), CliError> {

@@ -9,8 +9,11 @@ mod benchmark_report;
 mod catalog;
 mod choices;
 mod confusion;
+mod coverage;
+mod dedup;
 mod device_args;
 mod devices;
+mod distribution;
 mod divergence;
 mod encode;
 mod encode_plan;
@@ -45,12 +48,17 @@ mod progress;
 mod recipe_args;
 mod retrieval;
 mod retrieval_report;
+mod score;
 mod score_tables;
+mod search;
+mod search_output;
 mod seeds;
 mod segment;
 mod segment_report;
+mod shown_images;
 mod sources;
 mod store;
+mod store_export;
 mod store_select;
 mod store_stats;
 mod sweep;
@@ -103,12 +111,24 @@ enum Command {
     /// Inspect head files, and exchange them with the authors' code.
     #[command(subcommand, after_long_help = examples::HEAD)]
     Head(head::HeadCommand),
-    /// Inspect, verify, filter or merge embedding stores.
+    /// Inspect, verify, filter, merge or export embedding stores.
     #[command(subcommand, after_long_help = examples::STORE)]
     Store(store::StoreCommand),
     /// Index images, to find them by words and by images.
     #[command(after_long_help = examples::INDEX)]
     Index(index::IndexArgs),
+    /// Find images of an index by words, by images, and by sums of both.
+    #[command(after_long_help = examples::SEARCH)]
+    Search(Box<search::SearchArgs>),
+    /// Find near-duplicates of images or captions.
+    #[command(after_long_help = examples::DEDUP)]
+    Dedup(dedup::DedupArgs),
+    /// Score image-caption pairs by their similarity under a head, and keep the best.
+    #[command(after_long_help = examples::SCORE)]
+    Score(score::ScoreArgs),
+    /// Count how many images show each of a list of concepts, and name those that none shows.
+    #[command(after_long_help = examples::COVERAGE)]
+    Coverage(coverage::CoverageArgs),
     /// List the families of models, describe a model, or check it against its reference.
     #[command(after_long_help = examples::MODELS)]
     Models(catalog::ModelsArgs),
@@ -152,6 +172,10 @@ fn run(command: &Command) -> Result<(), CliError> {
         Command::Head(command) => head::run(command),
         Command::Store(command) => store::run(command),
         Command::Index(args) => index::run(args),
+        Command::Search(args) => search::run(args),
+        Command::Dedup(args) => dedup::run(args),
+        Command::Score(args) => score::run(args),
+        Command::Coverage(args) => coverage::run(args),
         Command::Models(args) => catalog::run(args),
         Command::Devices(args) => devices::run(args),
         Command::Completions(args) => generate::completions(args, Cli::command()),

@@ -1,5 +1,7 @@
 //! Models from the command line: a backbone to encode with, or a head with its backbones.
 
+use std::path::Path;
+
 use bytesize::ByteSize;
 use clap::Args;
 use sail_vl::burn::tensor::Device;
@@ -12,6 +14,7 @@ use sail_vl::encoders::{
 use sail_vl::hub::{HubError, HubOptions};
 use sail_vl::layers::Head;
 use sail_vl::report::Facts;
+use sail_vl::search::Encoders;
 use sail_vl::{BackboneOptions, SailError, SailModel};
 
 use crate::device_args::{DeviceArgs, DeviceListArgs};
@@ -199,6 +202,17 @@ impl HeadArgs {
             }
             error => CliError::Open(error),
         })
+    }
+
+    /// Where the backbones are, if not where the head says; folders by their whole path.
+    pub(crate) fn encoders(&self) -> Result<Encoders, CliError> {
+        let place = |given: &Option<String>| match given {
+            Some(folder) if Path::new(folder).is_dir() => {
+                Ok(Some(std::path::absolute(folder)?.display().to_string()))
+            }
+            other => Ok::<_, CliError>(other.clone()),
+        };
+        Ok(Encoders { vision: place(&self.vision)?, text: place(&self.text)? })
     }
 
     /// Returns the option that sets a field of the provenance, if it was given.

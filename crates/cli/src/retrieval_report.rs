@@ -1,19 +1,16 @@
 //! The HTML report of a retrieval: the best texts of images, and similarities of images and texts.
 
-use std::cell::Cell;
-use std::fs;
 use std::path::Path;
 
 use sail_vl::burn::tensor::Tensor;
-use sail_vl::data::source::{ImageData, ImageRoot, SourceOptions};
-use sail_vl::data::{DecodeLimits, decode_image};
 use sail_vl::eval::{BlockSize, Match, Retrieval, cosines, top_k};
-use sail_vl::report::{Facts, Image, Matrix, Report, Section, Table};
-use sail_vl::tasks::{Candidate, encode_thumbnail};
+use sail_vl::report::{Facts, Matrix, Report, Section, Table};
+use sail_vl::tasks::Candidate;
 use serde::Serialize;
 
 use crate::error::CliError;
-use crate::galleries::{self, CANDIDATES, Galleries, SIDE, spread};
+use crate::galleries::{self, CANDIDATES, Galleries, spread};
+use crate::shown_images::ShownImages;
 
 /// Images and texts in the matrix.
 const MATRIX: usize = 10;
@@ -92,34 +89,13 @@ pub(crate) fn report(
         candidates: found[image].iter().map(|found| embedded.candidate(image, found)).collect(),
     };
     let galleries = Galleries::new(found.len(), is_right, shown);
-    let options = SourceOptions { follow_links: true, ..SourceOptions::default() };
-    let root =
-        images.map(|folder| Ok::<_, CliError>((folder, ImageRoot::new(folder, &options)?))).transpose()?;
-    let (failed, any) = (Cell::new(None), Cell::new(false));
+    let images = ShownImages::open(images)?;
     report = galleries.show(report, "Images", |Found { key, candidates }| {
-        let Some((folder, root)) = &root else {
-            return Ok(galleries::item(Image::text(key), key, candidates));
-        };
-        match image(key, root) {
-            Ok(image) => {
-                any.set(true);
-                Ok(galleries::item(image, key, candidates))
-            }
-            Err(reason) => {
-                let item = galleries::item(Image::text("?"), key, candidates).note(&reason);
-                failed.set(Some(format!(
-                    "cannot show {}, nor any other image: {reason}",
-                    folder.join(key).display()
-                )));
-                Ok(item)
-            }
-        }
+        let (image, problem) = images.show(key);
+        let item = galleries::item(image, key, candidates);
+        Ok(problem.iter().fold(item, |item, problem| item.note(problem)))
     })?;
-    if let Some(message) = failed.take()
-        && !any.get()
-    {
-        return Err(CliError::Usage(message));
-    }
+    images.check()?;
     let similarities = similarities(embedded)?;
     let mut matrix = Matrix::new(&similarities.texts).corner("cosine");
     for (image, row) in similarities.images.iter().zip(&similarities.cosines) {
@@ -129,18 +105,6 @@ pub(crate) fn report(
     let section = Section::new("Similarities").matrix(matrix.caption(caption));
     report = report.section(section).section(Section::new("Settings").facts(facts));
     Ok((report, Shown { galleries, similarities }))
-}
-
-/// Loads an image, or returns the reason why it cannot be shown.
-fn image(key: &str, root: &ImageRoot) -> Result<Image, String> {
-    let bytes = match root.image(key)? {
-        ImageData::File(path) => fs::read(path).map_err(|error| error.to_string())?,
-        ImageData::Bytes(bytes) => bytes,
-        ImageData::Url(url) => return Err(format!("{url} is not in the folder")),
-    };
-    let image = decode_image(&bytes, &DecodeLimits::default()).map_err(|error| error.to_string())?;
-    let thumbnail = encode_thumbnail(&image, SIDE).map_err(|error| error.to_string())?;
-    Image::encoded(thumbnail).map_err(|error| error.to_string())
 }
 
 fn similarities(embedded: &Embedded<'_>) -> Result<Similarities, CliError> {

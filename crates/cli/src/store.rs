@@ -14,6 +14,7 @@ use crate::examples;
 use crate::interrupt::{self, Saving};
 use crate::output::print;
 use crate::progress::{BYTES, ROWS, bar};
+use crate::store_export::{self, ExportArgs};
 use crate::store_select::{FilterArgs, SubsetArgs, filter, subset};
 use crate::store_stats::{ShowArgs, StatsArgs, show, stats};
 
@@ -37,6 +38,9 @@ pub(crate) enum StoreCommand {
     /// Write a random part of the keys, or a range of rows, to a new store.
     #[command(after_long_help = examples::STORE_SUBSET)]
     Subset(SubsetArgs),
+    /// Write features for other programs: Parquet, NumPy, or the vectors that FAISS reads.
+    #[command(after_long_help = examples::STORE_EXPORT)]
+    Export(ExportArgs),
 }
 
 #[derive(Args)]
@@ -69,6 +73,7 @@ pub(crate) fn run(command: &StoreCommand) -> Result<(), CliError> {
         StoreCommand::Stats(args) => stats(args),
         StoreCommand::Filter(args) => filter(args),
         StoreCommand::Subset(args) => subset(args),
+        StoreCommand::Export(args) => store_export::run(args),
     }
 }
 

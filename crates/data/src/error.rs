@@ -268,6 +268,18 @@ pub enum DataError {
         /// Dtype of the store.
         dtype: Dtype,
     },
+    /// A key cannot be a line of a file.
+    #[error(
+        "the key {key:?} of row {row} has a line break and cannot be a line of {path}: use a format with keys, such as Parquet"
+    )]
+    KeyLine {
+        /// Index of the row.
+        row: usize,
+        /// The key.
+        key: String,
+        /// The file of keys.
+        path: PathBuf,
+    },
     /// The caller stopped the work.
     #[error("stopped before the end")]
     Stopped,

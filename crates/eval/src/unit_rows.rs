@@ -5,6 +5,8 @@ use std::ops::Range;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData, TensorReadError};
 use rayon::prelude::*;
 
+pub(crate) use sail_support::dot;
+
 use crate::EvalError;
 
 /// Values per block of a transposition: those of a cache line.
@@ -141,19 +143,4 @@ impl Scores {
     pub(crate) fn values(&mut self) -> Result<&mut [f32], EvalError> {
         Ok(self.0.as_mut_slice().map_err(TensorReadError::from)?)
     }
-}
-
-/// The dot product in f64, where products of two f32 are exact.
-pub(crate) fn dot(a: &[f32], b: &[f32]) -> f64 {
-    // Eight sums, because the compiler must not reorder a single floating-point sum to vectorise it.
-    let mut sums = [0.0f64; 8];
-    let (a_lanes, a_rest) = a.as_chunks::<8>();
-    let (b_lanes, b_rest) = b.as_chunks::<8>();
-    for (a, b) in a_lanes.iter().zip(b_lanes) {
-        for lane in 0..8 {
-            sums[lane] += f64::from(a[lane]) * f64::from(b[lane]);
-        }
-    }
-    let rest: f64 = a_rest.iter().zip(b_rest).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
-    sums.iter().sum::<f64>() + rest
 }

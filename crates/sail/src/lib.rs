@@ -49,8 +49,8 @@ pub use sail_tasks as tasks;
 pub use sail_train as train;
 
 pub use model::{
-    BackboneOptions, DenseTower, Pair, PairSide, Prediction, SailError, SailModel, SegmentOptions, Segmenter,
-    ZeroShotClassifier,
+    BackboneOptions, DenseTower, LazyModel, Pair, PairSide, Prediction, SailError, SailModel, SegmentOptions,
+    Segmenter, ZeroShotClassifier,
 };
 
 /// The version of burn that this crate uses.

@@ -2,7 +2,9 @@
 
 mod dense;
 mod embedder;
+mod encode;
 mod error;
+mod lazy;
 mod open;
 mod pair;
 mod patch_cache;
@@ -11,14 +13,12 @@ mod zero_shot;
 
 use burn::tensor::Tensor;
 use burn::tensor::activation::sigmoid;
-use rayon::prelude::*;
-use sail_core::{
-    AlignmentHead, HeadError, RgbImage, Side, TextTower, TowerError, VisionTower, ensure, l2_normalize,
-};
+use sail_core::{AlignmentHead, HeadError, RgbImage, Side, TextTower, VisionTower, ensure};
 use sail_layers::Head;
 
 pub use dense::DenseTower;
 pub use error::SailError;
+pub use lazy::LazyModel;
 pub use open::BackboneOptions;
 pub use pair::{Pair, PairSide};
 pub use segment::{SegmentOptions, Segmenter};
@@ -173,22 +173,7 @@ impl<H: AlignmentHead> SailModel<H> {
     /// }
     /// ```
     pub fn encode_images(&self, images: &[RgbImage]) -> Result<Tensor<2>, SailError> {
-        if images.is_empty() {
-            return Err(SailError::Empty { what: "image" });
-        }
-        let tower = |source| SailError::Tower { side: Side::Image, source };
-        let preprocessor = &*self.vision.preprocessor;
-        let mut embeddings = Vec::with_capacity(images.len().div_ceil(self.batch));
-        for (batch, images) in images.chunks(self.batch).enumerate() {
-            let first = batch * self.batch;
-            let prepare = |(place, image)| {
-                let input = |source| TowerError::Input { row: first + place, source };
-                preprocessor.preprocess(image).map_err(input)
-            };
-            let pixels = images.par_iter().enumerate().map(prepare).collect::<Result<Vec<_>, _>>();
-            embeddings.push(self.align_pixels(&pixels.map_err(tower)?)?);
-        }
-        unit(Side::Image, Tensor::cat(embeddings, 0))
+        encode::encode_images(&self.vision, &self.head, self.batch, images)
     }
 
     /// Embeds texts in batches. Texts of similar length share a batch, which reduces padding.
@@ -209,20 +194,7 @@ impl<H: AlignmentHead> SailModel<H> {
     /// }
     /// ```
     pub fn encode_texts(&self, texts: &[impl AsRef<str>]) -> Result<Tensor<2>, SailError> {
-        if texts.is_empty() {
-            return Err(SailError::Empty { what: "text" });
-        }
-        let tower = |source| SailError::Tower { side: Side::Text, source };
-        let tokenizer = &*self.text.tokenizer;
-        let texts: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
-        let tokenize = |(row, text): (usize, &&str)| {
-            tokenizer.tokenize(text).map_err(|source| TowerError::Input { row, source })
-        };
-        let tokens = texts.par_iter().enumerate().map(tokenize).collect::<Result<Vec<_>, _>>();
-        let features = self.text.embed_bounded(&tokens.map_err(tower)?, self.batch).map_err(tower)?;
-        let parts = features.split(self.batch, 0).into_iter();
-        let embeddings = parts.map(|part| self.align(Side::Text, part)).collect::<Result<Vec<_>, _>>()?;
-        unit(Side::Text, Tensor::cat(embeddings, 0))
+        encode::encode_texts(&self.text, &self.head, self.batch, texts)
     }
 
     /// Returns the cosine similarity of every image and every text.
@@ -259,23 +231,5 @@ impl<H: AlignmentHead> SailModel<H> {
     pub fn probabilities(&self, cosines: Tensor<2>) -> Tensor<2> {
         let (scale, bias) = (self.head.log_scale().exp(), self.head.bias());
         sigmoid(cosines.to_device(&scale.device()) * scale.unsqueeze() + bias.unsqueeze())
-    }
-
-    fn align(&self, side: Side, features: Tensor<2>) -> Result<Tensor<2>, HeadError> {
-        let features = features.without_autodiff().to_device(&self.head.log_scale().device());
-        match side {
-            Side::Image => self.head.project_images(features),
-            Side::Text => self.head.project_texts(features),
-        }
-    }
-}
-
-/// Normalizes rows to unit length. A row that is all zeros or not finite is an error.
-fn unit(side: Side, rows: Tensor<2>) -> Result<Tensor<2>, SailError> {
-    let norms = (rows.clone() * rows.clone()).sum_dim(1).sqrt().try_into_vec_as::<f32>()?;
-    // `l2_normalize` does not bring shorter rows to unit length.
-    match norms.iter().position(|norm| !(norm.is_finite() && *norm > 1e-12)) {
-        Some(row) => Err(SailError::Direction { side, row, norm: norms[row] }),
-        None => Ok(l2_normalize(rows)),
     }
 }

@@ -6,6 +6,7 @@
 mod atomic;
 #[cfg(feature = "cpu")]
 pub mod cpu;
+mod dot;
 mod hex;
 pub mod json;
 mod key_table;
@@ -22,6 +23,7 @@ pub mod torch;
 mod work_folder;
 
 pub use atomic::{TEMPORARY_PREFIX, parent_folder, write_atomic};
+pub use dot::dot;
 pub use hex::hex;
 pub use key_table::{KeyHash, KeyHasher, KeyTable};
 pub use length_batches::length_batches;

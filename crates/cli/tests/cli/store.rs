@@ -12,7 +12,7 @@ use sail_vl::data::source::{Record, RecordSource, Records};
 use sail_vl::data::{DataError, EmbeddingStore};
 use sail_vl::extract::{Event, ExtractOptions, Part, extract_texts};
 
-use crate::lab::{Lab, TRAIN, changed, key, row};
+use crate::lab::{IMAGE_DIM, Lab, TEXT_DIM, TRAIN, changed, key, row};
 
 /// A text model with one feature, the length of the text.
 struct Ruler;
@@ -305,4 +305,23 @@ fn subsets_of_images_and_captions_pair() {
     lab.refuses("store subset images --range 500.. --out none", 2, &["none of the 200 rows"]);
     lab.refuses("store subset images --fraction 1.5 --out none", 2, &["a number from 0 to 1"]);
     lab.refuses("store subset images --out none", 2, &["--count", "--fraction"]);
+}
+
+#[test]
+fn export_writes_files_of_other_programs() {
+    let lab = Lab::new(50);
+    let npy = lab.run("store export images --out images.npy --json").json();
+    assert_eq!([&npy["rows"], &npy["dim"]], [50, IMAGE_DIM]);
+    assert_eq!(lab.read("images.npy").len(), 128 + 4 * 50 * IMAGE_DIM);
+    let keys = String::from_utf8(lab.read("images.keys.txt")).unwrap();
+    assert_eq!(keys.lines().count(), 50);
+    // The keys are a list that `filter` takes.
+    lab.run("store filter images --keys images.keys.txt --out same").succeeded();
+    lab.run("store export images --out images.bin --format fvecs").succeeded();
+    assert_eq!(lab.read("images.bin").len(), 4 * 50 * (1 + IMAGE_DIM));
+    let text = lab.run("store export texts --out texts.parquet").succeeded().out;
+    assert!(text.starts_with(&format!("99 rows of dimension {}", TEXT_DIM)), "{text}");
+    assert!(lab.read("texts.parquet").starts_with(b"PAR1") && lab.read("texts.parquet").ends_with(b"PAR1"));
+    lab.refuses("store export images --out images.npy", 2, &["images.npy exists"]);
+    lab.refuses("store export images --out images.csv", 2, &["`.parquet`, `.npy`, `.fvecs`", "--format"]);
 }

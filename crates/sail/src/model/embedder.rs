@@ -2,11 +2,12 @@
 
 use burn::tensor::Tensor;
 use sail_core::{AlignmentHead, InputError, Pixels, RgbImage, Side};
-use sail_search::{EmbedError, Embedder, IndexModel, ModelIdentity};
+use sail_search::{EmbedError, Embedder, Encoders, IndexModel, ModelIdentity};
 use sail_support::hex;
 use sha2::{Digest, Sha256};
 
-use super::{SailError, SailModel, unit};
+use super::encode::{align_pixels, unit};
+use super::{SailError, SailModel};
 
 impl<H: AlignmentHead + Sync> Embedder for SailModel<H> {
     fn identity(&self) -> Result<ModelIdentity, EmbedError> {
@@ -23,7 +24,7 @@ impl<H: AlignmentHead + Sync> Embedder for SailModel<H> {
         if images.is_empty() {
             return Ok(Vec::new());
         }
-        let batches = images.chunks(self.batch).map(|images| self.align_pixels(images));
+        let batches = images.chunks(self.batch).map(|images| align_pixels(&self.vision, &self.head, images));
         let embeddings = batches.collect::<Result<Vec<_>, _>>();
         rows(embeddings.and_then(|embeddings| unit(Side::Image, Tensor::cat(embeddings, 0))))
     }
@@ -44,26 +45,20 @@ fn rows(embeddings: Result<Tensor<2>, SailError>) -> Result<Vec<Vec<f32>>, Embed
 }
 
 impl<H: AlignmentHead + Sync> SailModel<H> {
-    /// Returns this model as that of an [index](sail_search::update).
+    /// Returns this model as that of an [index](sail_search::update). Set [`encoders`](IndexModel::encoders) if they are not where
+    /// the head says.
     ///
     /// # Errors
     /// [`SailError::Head`] if the head cannot be serialized.
     pub fn index_model(&self) -> Result<IndexModel<'_>, SailError> {
         let value = |parameter: Tensor<1>| parameter.into_data().iter::<f32>().next().unwrap_or_default();
         let (log_scale, bias) = (value(self.head.log_scale()), value(self.head.bias()));
-        Ok(IndexModel { embedder: self, head: self.head.to_bytes()?, log_scale, bias })
-    }
-}
-
-impl<H: AlignmentHead> SailModel<H> {
-    /// Embeds one batch of preprocessed images, without normalization.
-    pub(super) fn align_pixels(&self, images: &[Pixels]) -> Result<Tensor<2>, SailError> {
-        // Images may be preprocessed to different sizes, but a batch of the backbone has only one.
-        let parts = images.chunk_by(|a, b| a.size == b.size).map(|images| {
-            let features =
-                self.vision.embed(images).map_err(|source| SailError::Tower { side: Side::Image, source })?;
-            Ok(self.align(Side::Image, features)?)
-        });
-        Ok(Tensor::cat(parts.collect::<Result<Vec<_>, SailError>>()?, 0))
+        Ok(IndexModel {
+            embedder: self,
+            head: self.head.to_bytes()?,
+            encoders: Encoders::default(),
+            log_scale,
+            bias,
+        })
     }
 }

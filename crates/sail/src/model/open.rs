@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use burn::tensor::Device;
 use sail_core::{
-    AlignmentHead, ConfigError, Dtype, ImagePooling, Provenance, Quantization, Side, TextPooling,
+    AlignmentHead, ConfigError, Dtype, HeadError, ImagePooling, Provenance, Quantization, Side, TextPooling,
+    TextTower, VisionTower,
 };
 use sail_encoders::{
     ImageProcessorConfig, ModelError, ModelFolder, ModelSpec, PromptChoice, TextOptions, VisionOptions,
@@ -13,6 +14,7 @@ use sail_encoders::{
 };
 use sail_hub::HubOptions;
 use sail_layers::Head;
+use sail_search::{Encoders, Index};
 
 use super::{SailError, SailModel};
 
@@ -79,7 +81,7 @@ impl SailModel {
     ///
     /// # Errors
     /// The same as [`with_head`](Self::with_head). An option that contradicts what the head records is
-    /// [`HeadError::Provenance`](sail_core::HeadError::Provenance).
+    /// [`HeadError::Provenance`].
     ///
     /// # Examples
     /// ```no_run
@@ -110,19 +112,100 @@ impl SailModel {
         hub: &HubOptions,
         device: &Device,
     ) -> Result<Self, SailError> {
-        let backbone = Backbone::new(&head, Side::Image, options.vision.as_deref(), hub)?;
-        let vision = vision_options(options, backbone.trained_on)?;
-        let vision = backbone.load(|folder| load_vision(folder, &vision, device))?;
-        let backbone = Backbone::new(&head, Side::Text, options.text.as_deref(), hub)?;
-        let text = text_options(options, backbone.trained_on)?;
-        let by_name = text.pooling == Some(TextPooling::Pooled) && options.text_pooling.is_none();
-        let mut text = backbone.load(|folder| load_text(folder, &text, device))?;
-        if by_name {
-            // Version 1 recorded the name `pooled` instead of what it stands for.
-            (text.pooling, text.model.pooling) = (TextPooling::Pooled, None);
-        }
+        let [vision, text] = records(&head);
+        Self::with_records(head, [vision.as_ref(), text.as_ref()], options, hub, device)
+    }
+
+    /// Opens the model that an index was made with: the head in it, and the backbones where the options say, else where they were then.
+    /// Their settings are those of the index.
+    ///
+    /// # Errors
+    /// The same as [`with_backbones`](Self::with_backbones).
+    ///
+    /// # Examples
+    /// ```no_run
+    /// use sail_vl::burn::tensor::Device;
+    /// use sail_vl::hub::HubOptions;
+    /// use sail_vl::search::{Embedder, Index};
+    /// use sail_vl::{BackboneOptions, SailModel};
+    ///
+    /// let index = Index::open("index")?;
+    /// let hub = HubOptions::from_env()?;
+    /// let model = SailModel::for_index(&index, &BackboneOptions::default(), &hub, &Device::flex())?;
+    /// let hits = index.searcher()?.search(&model.embed_texts(&["a red car"])?[0], 10, Some(index.live()))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn for_index(
+        index: &Index,
+        options: &BackboneOptions,
+        hub: &HubOptions,
+        device: &Device,
+    ) -> Result<Self, SailError> {
+        let (identity, options) = (&index.manifest().identity, options_of(index, options));
+        let head = index_head(index, device)?;
+        Self::with_records(head, [Some(&identity.vision), Some(&identity.text)], &options, hub, device)
+    }
+
+    /// Opens the backbones, whose settings are those of the records.
+    fn with_records(
+        head: Head,
+        [vision, text]: [Option<&Provenance>; 2],
+        options: &BackboneOptions,
+        hub: &HubOptions,
+        device: &Device,
+    ) -> Result<Self, SailError> {
+        let vision = open_vision(vision, options, hub, device)?;
+        let text = open_text(text, options, hub, device)?;
         Ok(Self::new(vision, text, head)?)
     }
+}
+
+/// The settings of both backbones that a head records.
+pub(super) fn records(head: &Head) -> [Option<Provenance>; 2] {
+    [Side::Image, Side::Text].map(|side| head.trained_on(side).cloned())
+}
+
+/// The options of a model that an index was made with.
+pub(super) fn options_of(index: &Index, options: &BackboneOptions) -> BackboneOptions {
+    let Encoders { vision, text } = index.manifest().encoders.clone();
+    let (vision, text) = (options.vision.clone().or(vision), options.text.clone().or(text));
+    BackboneOptions { vision, text, ..options.clone() }
+}
+
+/// Opens the vision backbone with the recorded settings.
+pub(super) fn open_vision(
+    record: Option<&Provenance>,
+    options: &BackboneOptions,
+    hub: &HubOptions,
+    device: &Device,
+) -> Result<VisionTower, SailError> {
+    let backbone = Backbone::new(record, Side::Image, options.vision.as_deref(), hub)?;
+    let vision = vision_options(options, backbone.trained_on)?;
+    backbone.load(|folder| load_vision(folder, &vision, device))
+}
+
+/// Opens the text backbone with the recorded settings.
+pub(super) fn open_text(
+    record: Option<&Provenance>,
+    options: &BackboneOptions,
+    hub: &HubOptions,
+    device: &Device,
+) -> Result<TextTower, SailError> {
+    let backbone = Backbone::new(record, Side::Text, options.text.as_deref(), hub)?;
+    let text = text_options(options, backbone.trained_on)?;
+    let by_name = text.pooling == Some(TextPooling::Pooled) && options.text_pooling.is_none();
+    let mut text = backbone.load(|folder| load_text(folder, &text, device))?;
+    if by_name {
+        // Version 1 recorded the name `pooled` instead of what it stands for.
+        (text.pooling, text.model.pooling) = (TextPooling::Pooled, None);
+    }
+    Ok(text)
+}
+
+/// Loads the head of an index, which must be the one that it was made with.
+pub(super) fn index_head(index: &Index, device: &Device) -> Result<Head, SailError> {
+    let bytes = index.read_head().map_err(|error| HeadError::Format { reason: error.to_string() })?;
+    Ok(Head::from_bytes(bytes, device)?)
 }
 
 /// The backbones of a head and their settings. What is not set is what the head records, else the default of the model.
@@ -206,7 +289,7 @@ fn quantization(options: &BackboneOptions, trained_on: Option<&Provenance>) -> O
     options.quantization.or(trained_on.and_then(|provenance| provenance.quantization))
 }
 
-/// The backbone of one side: the requested one, or else the one that the head records.
+/// The backbone of one side: the requested one, or else the recorded one.
 struct Backbone<'a> {
     side: Side,
     name: &'a str,
@@ -217,12 +300,11 @@ struct Backbone<'a> {
 
 impl<'a> Backbone<'a> {
     fn new(
-        head: &'a Head,
+        trained_on: Option<&'a Provenance>,
         side: Side,
         name: Option<&'a str>,
         hub: &'a HubOptions,
     ) -> Result<Self, SailError> {
-        let trained_on = head.trained_on(side);
         let recorded = trained_on.map(|provenance| provenance.model.as_str());
         let is_recorded = name.is_none();
         let name = name.or(recorded).ok_or(SailError::Unrecorded { side })?;

@@ -8,7 +8,8 @@ use sail_eval::{Decision, LabelMap, LogitMap, SegmentationError, SlidingWindow, 
 use sail_layers::Head;
 
 use super::dense::DenseTower;
-use super::{SailError, SailModel, unit};
+use super::encode::unit;
+use super::{SailError, SailModel};
 
 /// Options of a [`Segmenter`]. The default is the sliding window of the paper, without a background threshold and with
 /// the attention that the backbone was trained with.

@@ -17,18 +17,20 @@ use super::read::Index;
 /// Segments whose notes are in memory at a time. The sources are read once for each group of them.
 const GROUP: usize = 16;
 
-/// Writes the captions and columns of all images that are not removed, and returns how many have some. It is published with the
-/// next state of the index.
+/// Writes the captions and columns of a source, and returns how many images have some then. They are published with the next
+/// state of the index.
 ///
-/// What the source does not give stays as it is: that of a row, or of the former row of its key.
+/// What the source does not give stays as it is: that of a row, or, for a row in a new segment, of the former row of its key.
 pub(crate) fn annotate(
     folder: &mut Folder,
     index: &Index,
     source: &IndexSource<'_>,
 ) -> Result<u64, IndexError> {
     let is_given = source.captions.is_some() || !source.columns.is_empty();
-    let has_notes = index.segments().any(|(_, segment)| segment.notes().is_some());
-    if !is_given && !has_notes {
+    let has_notes: Vec<bool> = index.segments().map(|(_, segment)| segment.notes().is_some()).collect();
+    // Without new ones, only new segments are written, and only if there are some to inherit.
+    let is_written = |segment: usize| is_given || !has_notes[segment];
+    if !is_given && (!has_notes.contains(&true) || !has_notes.contains(&false)) {
         return Ok(0);
     }
     let keys = Keys::new(folder, index)?;
@@ -40,15 +42,18 @@ pub(crate) fn annotate(
     let mut noted = 0;
     for (group, segments) in segments.chunks(GROUP).enumerate() {
         let first = group * GROUP;
+        if !(first..first + segments.len()).any(is_written) {
+            continue;
+        }
         let rows = segments[0].start..segments[segments.len() - 1].end;
         let mut notes = former(folder, index, &keys, rows.clone())?;
         if let Some(captions) = source.captions {
-            notes.iter_mut().for_each(|note| note.captions.clear());
+            live(folder, &rows, &mut notes).for_each(|note| note.captions.clear());
             let add = |note: &mut Note, text| note.captions.push(text);
             join(captions, &keys, &rows, &mut notes, "captions", &mut found, add)?;
         }
         if !source.columns.is_empty() {
-            notes.iter_mut().for_each(|note| note.columns.clear());
+            live(folder, &rows, &mut notes).for_each(|note| note.columns.clear());
         }
         for (name, column) in &source.columns {
             let add = |note: &mut Note, text| {
@@ -56,14 +61,23 @@ pub(crate) fn annotate(
             };
             join(*column, &keys, &rows, &mut notes, name, &mut found, add)?;
         }
-        noted += notes.iter().filter(|note| **note != Note::default()).count() as u64;
-        for (segment, range) in (first..).zip(segments) {
+        noted += live(folder, &rows, &mut notes).filter(|note| **note != Note::default()).count() as u64;
+        for (segment, range) in (first..).zip(segments).filter(|(segment, _)| is_written(*segment)) {
             let notes = &notes[range.start - rows.start..range.end - rows.start];
             write(folder, segment, notes)?;
         }
     }
     check_found(index, source, &found)?;
-    Ok(noted)
+    Ok(if is_given { noted } else { 0 })
+}
+
+/// The notes of the rows that are not removed. Those of others stay as they are, so that removing a row changes no file of notes.
+fn live<'a>(
+    folder: &Folder,
+    rows: &Range<usize>,
+    notes: &'a mut [Note],
+) -> impl Iterator<Item = &'a mut Note> {
+    rows.clone().zip(notes).filter(|(row, _)| !folder.is_removed(*row)).map(|(_, note)| note)
 }
 
 /// Ids of rows.
@@ -105,9 +119,7 @@ fn former(folder: &Folder, index: &Index, keys: &Keys, rows: Range<usize>) -> Re
         let base = start - rows.start;
         match segment.notes() {
             Some(own) => own.each(|row, note| {
-                if !folder.is_removed(start + row) {
-                    notes[base + row] = note;
-                }
+                notes[base + row] = note;
                 Ok(())
             })?,
             None => {

@@ -61,23 +61,21 @@ impl Columns {
 
     /// The rows for which a condition holds.
     pub(crate) fn select(&self, term: &Term, rows: usize, known: &[String]) -> Result<RowSet, IndexError> {
-        match self.0.get(&term.field) {
-            Some(column) => Ok(column.select(term, rows)),
-            // A column without any value.
-            None if known.contains(&term.field) => Ok(Column::default().select(term, rows)),
-            None => {
-                let names = ["key", "class"].into_iter().chain(known.iter().map(String::as_str));
-                let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
-                Err(IndexError::Filter {
-                    filter: term.to_string(),
-                    problem: format!(
-                        "names the unknown column `{}`, expected one of {}; other columns are indexed with `--columns`",
-                        term.field,
-                        names.join(", ")
-                    ),
-                })
-            }
+        if !known.contains(&term.field) {
+            let names = ["key", "class"].into_iter().chain(known.iter().map(String::as_str));
+            let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+            return Err(IndexError::Filter {
+                filter: term.to_string(),
+                problem: format!(
+                    "names the unknown column `{}`, expected one of {}; other columns are indexed with `--columns`",
+                    term.field,
+                    names.join(", ")
+                ),
+            });
         }
+        // A column may have no value at all.
+        let none = Column::default();
+        Ok(self.0.get(&term.field).unwrap_or(&none).select(term, rows))
     }
 }
 

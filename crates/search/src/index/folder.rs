@@ -11,8 +11,8 @@ use sha2::{Digest, Sha256};
 
 use super::error::{IndexError, ensure};
 use super::manifest::{
-    HEAD, LOCK, MANIFEST, Manifest, NOTES, REMOVED, RemovedEntry, SEGMENTS, SegmentEntry, of_generation,
-    segment_folder,
+    HEAD, LOCK, MANIFEST, Manifest, REMOVED, RemovedEntry, SEGMENTS, SegmentEntry, is_replaceable,
+    of_generation, segment_folder,
 };
 use super::options::{IndexModel, THUMBNAIL, UpdateOptions};
 use super::read::{BITS, Index};
@@ -64,6 +64,7 @@ impl Folder {
         }
         let root = options.root.as_ref().and_then(|root| Some(root.to_str()?.to_owned()));
         manifest.root = root.or(manifest.root);
+        manifest.encoders = model.encoders.clone();
         let removed = read_removed(path, &manifest)?;
         let folder = Self { path: path.to_owned(), manifest, on_disk, removed, _lock: lock };
         folder.sweep()?;
@@ -162,6 +163,8 @@ impl Folder {
     pub(crate) fn publish(&mut self) -> Result<(), IndexError> {
         if self.manifest != self.on_disk {
             self.manifest.generation += 1;
+            // It must be readable, for instance not have too many rows.
+            self.manifest.check(&self.path.join(MANIFEST))?;
             self.manifest.write(&self.path)?;
             self.on_disk = self.manifest.clone();
         }
@@ -172,7 +175,7 @@ impl Folder {
     fn sweep(&self) -> Result<(), IndexError> {
         let kept = |name: &str| self.manifest.superseded.iter().any(|other| other == name);
         for name in names(&self.path)? {
-            let is_removed = name.starts_with(REMOVED)
+            let is_removed = is_replaceable(&name)
                 && self.manifest.removed.as_ref().is_none_or(|removed| removed.file() != name)
                 && !kept(&name);
             if is_removed || name.starts_with(TEMPORARY_PREFIX) {
@@ -191,16 +194,17 @@ impl Folder {
                 published(&path)?;
                 for file in names(&path)? {
                     let file = format!("{name}/{file}");
-                    let is_old_notes = file.starts_with(&format!("{name}/{NOTES}"))
-                        && entry.notes_file().as_ref() != Some(&file)
-                        && !kept(&file);
+                    let is_old_notes =
+                        is_replaceable(&file) && entry.notes_file().as_ref() != Some(&file) && !kept(&file);
                     if is_old_notes || file.starts_with(&format!("{name}/{TEMPORARY_PREFIX}")) {
                         remove(&self.path.join(file))?;
                     }
                 }
-            } else if !kept(&name)
-                && !(name == segment_folder(self.manifest.next_segment) && path.join(LOG).exists())
-            {
+                continue;
+            }
+            let is_begun = name == segment_folder(self.manifest.next_segment) && path.join(LOG).exists();
+            let is_temporary = name.starts_with(&format!("{SEGMENTS}/{TEMPORARY_PREFIX}"));
+            if is_temporary || is_replaceable(&name) && !kept(&name) && !is_begun {
                 remove(&path)?;
             }
         }

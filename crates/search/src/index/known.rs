@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::entry::EntryId;
 use super::error::IndexError;
 use super::read::Index;
-use super::segment::{BYTES, HASH, MODIFIED, Place, SHA256};
+use super::segment::{HASH, Place};
 
 /// The first half of a SHA-256, which is enough to recognize a content.
 pub(crate) type ContentHash = [u8; 16];
@@ -26,29 +26,34 @@ pub(crate) struct Stamp {
     pub(crate) modified: u64,
 }
 
-/// The images of an index, by key and by content: 72 bytes each.
-pub(crate) struct Known<'a> {
-    index: Option<&'a Index>,
+/// The images of an index, by key and by content: 80 bytes each, and the paths that are not their keys.
+#[derive(Default)]
+pub(crate) struct Known {
     rows: Vec<(Stamp, ContentHash)>,
+    /// Number of the kind of each place.
+    kinds: Vec<u8>,
+    /// The places that have a text.
+    places: HashMap<u32, Place>,
     /// Live rows by id.
     ids: Vec<(EntryId, u32)>,
     /// All rows by content.
     contents: Vec<(ContentHash, u32)>,
 }
 
-impl<'a> Known<'a> {
-    pub(crate) fn new(index: Option<&'a Index>) -> Result<Self, IndexError> {
-        let mut known = Self { index, rows: Vec::new(), ids: Vec::new(), contents: Vec::new() };
+impl Known {
+    pub(crate) fn new(index: Option<&Index>) -> Result<Self, IndexError> {
+        let mut known = Self::default();
         let Some(index) = index else { return Ok(known) };
         known.rows.reserve_exact(index.rows());
+        known.kinds.reserve_exact(index.rows());
         for (start, segment) in index.segments() {
-            let arrays = segment.arrays();
-            let sha256 = arrays.bytes(SHA256, 0..segment.rows * HASH)?;
-            let bytes = arrays.integers(BYTES, 0..segment.rows)?;
-            let modified = arrays.integers(MODIFIED, 0..segment.rows)?;
-            let stamps = bytes.into_iter().zip(modified).map(|(bytes, modified)| Stamp { bytes, modified });
-            let hashes = sha256.as_chunks().0.iter().map(content_hash);
-            known.rows.extend(stamps.zip(hashes));
+            for (content, row) in segment.contents()?.into_iter().zip(start as u32..) {
+                known.rows.push((content.stamp, content_hash(&content.sha256)));
+                known.kinds.push(content.place.parts().0);
+                if !content.place.parts().1.is_empty() {
+                    known.places.insert(row, content.place);
+                }
+            }
             let live = segment.ids()?.into_iter().zip(start as u32..);
             known.ids.extend(live.filter(|(_, row)| index.live().contains(*row as usize)));
         }
@@ -84,10 +89,12 @@ impl<'a> Known<'a> {
         rows.take_while(move |(other, _)| *other == content).map(|(_, row)| *row)
     }
 
-    /// Where the bytes of a row are, or `None` if this cannot be read, which is as good as another place.
-    pub(crate) fn place(&self, row: u32) -> Option<Place> {
-        let (segment, within) = self.index?.locate(row as usize).ok()?;
-        segment.place(within).ok()
+    /// Whether the bytes of a row are at a place.
+    pub(crate) fn is_at(&self, row: u32, place: &Place) -> bool {
+        match self.places.get(&row) {
+            Some(known) => known == place,
+            None => place.parts() == (self.kinds.get(row as usize).copied().unwrap_or_default(), ""),
+        }
     }
 }
 

@@ -47,6 +47,9 @@ pub struct Manifest {
     pub complete: bool,
     /// The model of the embeddings.
     pub identity: ModelIdentity,
+    /// Where its encoders were found.
+    #[serde(default, skip_serializing_if = "Encoders::is_empty")]
+    pub encoders: Encoders,
     /// Dimension of the embeddings.
     pub dim: usize,
     /// Logarithm of the factor of similarities in the head's logits.
@@ -73,6 +76,25 @@ pub struct Manifest {
     /// Files that the last update has replaced. The next one removes them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) superseded: Vec<String>,
+}
+
+/// Where the encoders of an index were found when it was last updated: a folder, or an id on the hub. `None` for the name that the
+/// [identity](ModelIdentity) records.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Encoders {
+    /// The vision encoder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vision: Option<String>,
+    /// The text encoder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+}
+
+impl Encoders {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A segment in `index.json`.
@@ -164,6 +186,7 @@ impl Manifest {
             generation: 0,
             complete: false,
             identity,
+            encoders: Encoders::default(),
             dim,
             log_scale,
             bias,
@@ -230,6 +253,16 @@ impl Manifest {
             }
         }
         ensure(rows <= MAX_ROWS, path, "the number of rows", rows, format!("at most {MAX_ROWS}"))?;
+        for name in &self.superseded {
+            let found = format!("`{name}`");
+            ensure(
+                is_replaceable(name),
+                path,
+                "a name in `superseded`",
+                found,
+                "a segment, notes or removed rows",
+            )?;
+        }
         if let Some(removed) = &self.removed {
             check_hash(&removed.sha256, path)?;
             let expected = format!("1 to {rows}");
@@ -245,6 +278,21 @@ impl Manifest {
             out.write_all(b"\n")
         })
         .map_err(IndexError::io(&path))
+    }
+}
+
+/// Returns whether a name is that of a file or folder that an update replaces. Others are not removed, whatever an index says.
+pub(crate) fn is_replaceable(name: &str) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let of_kind = |name: &str, kind: &str| {
+        let generation = name.strip_prefix(kind).and_then(|name| name.strip_prefix('-'));
+        generation.and_then(|name| name.strip_suffix(".safetensors")).is_some_and(is_number)
+    };
+    match name.split('/').collect::<Vec<_>>()[..] {
+        [file] => of_kind(file, REMOVED),
+        [SEGMENTS, number] => is_number(number),
+        [SEGMENTS, number, file] => is_number(number) && of_kind(file, NOTES),
+        _ => false,
     }
 }
 

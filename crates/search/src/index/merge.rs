@@ -61,6 +61,7 @@ pub fn merge(
     (manifest.thumbnails, manifest.codes) = (*thumbnails, *codes);
     // Files are named relative to a folder only if it is that of all parts.
     manifest.root = root.clone().filter(|_| parts.iter().all(|part| part.manifest().root == *root));
+    manifest.encoders = first.manifest().encoders.clone();
     manifest.columns = parts.iter().flat_map(|part| part.manifest().columns.clone()).collect();
     manifest.columns.sort();
     manifest.columns.dedup();

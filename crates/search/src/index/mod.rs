@@ -27,7 +27,7 @@ mod work;
 pub use entry::{Entry, EntryId, class_of};
 pub use error::IndexError;
 pub use filter::Filter;
-pub use manifest::{Manifest, NotesEntry, RemovedEntry, SegmentEntry};
+pub use manifest::{Encoders, Manifest, NotesEntry, RemovedEntry, SegmentEntry};
 pub use merge::merge;
 pub use options::{IndexModel, IndexSource, UpdateOptions, Updated};
 pub use read::Index;

@@ -10,6 +10,7 @@ use sail_core::{Check, ConfigError, ensure};
 use sail_data::source::{ImageData, RecordSource};
 use sail_extract::UrlFetch;
 
+use super::manifest::Encoders;
 use super::segment_writer::SEGMENT_ROWS;
 use crate::{CodeKind, Embedder};
 
@@ -24,6 +25,8 @@ pub struct IndexModel<'a> {
     pub embedder: &'a dyn Embedder,
     /// The head's file, which is copied into the index. Its SHA-256 is that of the identity.
     pub head: Vec<u8>,
+    /// Where the encoders are, for those who open the index.
+    pub encoders: Encoders,
     /// Logarithm of the factor of similarities in the head's logits.
     pub log_scale: f32,
     /// Bias of the head's logits.

@@ -5,7 +5,8 @@ use std::sync::{Arc, OnceLock};
 
 use sail_core::FeatureSource;
 use sail_data::{ArrayFile, ConcatFeatures, DataError, Features};
-use sail_support::ranges;
+use sail_support::{hex, ranges, read_bounded};
+use sha2::{Digest, Sha256};
 
 use super::columns::{Column, Columns};
 use super::entry::{Entry, EntryId, class_of};
@@ -19,6 +20,8 @@ use crate::{Codes, ExactSearch, FullSearch, RowSet, VectorSearch};
 pub(crate) const BITS: &str = "bits";
 /// Rows whose keys are read at once.
 const KEYS: usize = 4096;
+/// The largest head of the paper has 2.4 GB.
+const MAX_HEAD_BYTES: u64 = 64 << 30;
 /// How often opening is tried while another process updates the index.
 const ATTEMPTS: usize = 5;
 
@@ -125,6 +128,19 @@ impl Index {
     #[must_use]
     pub fn head_path(&self) -> PathBuf {
         self.path.join(HEAD)
+    }
+
+    /// Reads the file of the head, and checks that it is the one that the index was made with.
+    ///
+    /// # Errors
+    /// [`IndexError::Io`], and [`IndexError::Damaged`] for another file.
+    pub fn read_head(&self) -> Result<Vec<u8>, IndexError> {
+        let path = self.head_path();
+        let bytes =
+            read_bounded(&path, MAX_HEAD_BYTES).map_err(|error| IndexError::io(&path)(error.into()))?;
+        let (found, expected) = (hex(&Sha256::digest(&bytes)), &self.manifest.identity.head_sha256);
+        ensure(found == *expected, &path, "the SHA-256", found, expected)?;
+        Ok(bytes)
     }
 
     /// Returns the number of rows of all segments, removed or not.

@@ -31,7 +31,7 @@ const COPIED: usize = 1024;
 /// the source are removed. Unusable ones are listed in `skipped.jsonl`.
 ///
 /// Rows are published in segments, after each of which the index can be searched. A killed or stopped update is continued by the
-/// next one and ends in the same files, byte for byte. Memory is bounded by the queues, the rows of a shard, 72 bytes per row of the
+/// next one and ends in the same files, byte for byte. Memory is bounded by the queues, the rows of a shard, 80 bytes per row of the
 /// index and 16 per image of the source.
 ///
 /// # Errors
@@ -148,7 +148,7 @@ struct Session<'a> {
     model: &'a IndexModel<'a>,
     options: &'a UpdateOptions,
     config: SegmentConfig,
-    known: &'a Known<'a>,
+    known: &'a Known,
     resumed: &'a Resumed,
     records: u64,
     writer: Option<SegmentWriter>,

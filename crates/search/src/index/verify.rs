@@ -13,7 +13,6 @@ use super::entry::EntryId;
 use super::error::{IndexError, ensure};
 use super::manifest::HEAD;
 use super::read::Index;
-use super::segment::ROWS;
 use crate::Codes;
 
 /// Rows whose keys are read at once.
@@ -35,7 +34,7 @@ impl Index {
         for ((start, segment), entry) in self.segments().zip(&manifest.segments) {
             let folder = &segment.folder;
             check_file(&folder.join("manifest.json"), &entry.embeddings_sha256)?;
-            check_file(&folder.join(ROWS), &entry.rows_sha256)?;
+            check_file(segment.arrays().path(), &entry.rows_sha256)?;
             if let (Some(file), Some(notes)) = (entry.notes_file(), &entry.notes) {
                 check_file(&self.path().join(file), &notes.sha256)?;
             }

@@ -65,7 +65,7 @@ pub(crate) enum Prepared {
 
 /// Compares images with the index, and reads and preprocesses those that are new.
 pub(crate) struct Preparation<'a> {
-    pub(crate) known: &'a Known<'a>,
+    pub(crate) known: &'a Known,
     pub(crate) resumed: &'a Resumed,
     pub(crate) embedder: &'a dyn Embedder,
     pub(crate) root: Option<&'a Path>,
@@ -95,7 +95,7 @@ impl Preparation<'_> {
             };
             if let Some(row) = row
                 && self.known.stamp(row).is_some_and(same)
-                && self.known.place(row).is_some_and(|known| known == place)
+                && self.known.is_at(row, &place)
             {
                 return Ok(Prepared::Unchanged(row));
             }
@@ -116,7 +116,7 @@ impl Preparation<'_> {
         if let Some(row) = row
             && self.known.content(row) == Some(hash)
             && self.known.stamp(row) == Some(stamp)
-            && self.known.place(row).is_some_and(|known| known == content.place)
+            && self.known.is_at(row, &content.place)
         {
             return Ok(Prepared::Unchanged(row));
         }

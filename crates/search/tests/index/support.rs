@@ -13,7 +13,8 @@ use sail_core::{InputError, Pixels, Provenance, RgbImage};
 use sail_data::source::{SourceOptions, open_captions, open_images};
 use sail_extract::{Event, Observer};
 use sail_search::{
-    EmbedError, Embedder, IndexError, IndexModel, IndexSource, ModelIdentity, UpdateOptions, Updated, update,
+    EmbedError, Embedder, Encoders, IndexError, IndexModel, IndexSource, ModelIdentity, UpdateOptions,
+    Updated, update,
 };
 use sha2::{Digest, Sha256};
 
@@ -66,7 +67,7 @@ fn unit(row: &[f32]) -> Vec<f32> {
 }
 
 pub(crate) fn model(embedder: &Colours) -> IndexModel<'_> {
-    IndexModel { embedder, head: HEAD.to_vec(), log_scale: 2.0, bias: -1.0 }
+    IndexModel { embedder, head: HEAD.to_vec(), encoders: Encoders::default(), log_scale: 2.0, bias: -1.0 }
 }
 
 /// A folder with images, and one for the index.

@@ -1,0 +1,25 @@
+//! Decides which rows of a data set to keep: without near-duplicates, with captions that match their images, and with an
+//! eye on what is missing.
+//!
+//! | question | function | result |
+//! |---|---|---|
+//! | which rows are near-duplicates of others? | [`near_duplicates`] | [`NearDuplicates`] |
+//! | how well do images and captions match? | [`pair_scores`] | [`PairScores`] |
+//! | which pairs match best? | [`Selection`] | their indices |
+//! | which concepts do the images show, and which not? | [`nearest_concepts`] | a concept for each image |
+//!
+//! Rows are read in blocks, so memory does not grow with their dimension times their number: 16 bytes for each row, and some
+//! hundred megabytes at most for the blocks.
+
+mod coverage;
+mod error;
+mod near_duplicates;
+mod nearest;
+mod pair_scores;
+mod selection;
+
+pub use coverage::{Concept, nearest_concepts};
+pub use error::CurationError;
+pub use near_duplicates::{Cluster, Duplicate, DuplicateConfig, NearDuplicates, near_duplicates};
+pub use pair_scores::{PairScores, pair_scores};
+pub use selection::{Selection, quantile};
