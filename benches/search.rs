@@ -8,19 +8,24 @@
 //! queries, and their 100 nearest rows by a full scan. Text queries are captions of pairs that the head's training held out.
 //! Images are repeated as often as needed with noise of their own covariance; image queries are such images that are not in
 //! the collection. `run` prints a line of JSON per search: seconds to build, bytes in memory, milliseconds of each query on its
-//! own, milliseconds of a query among 32, and recall at 10 and 100. `benches/search.py` runs it beside other libraries.
+//! own, milliseconds of a query among 32, and recall at 10 and 100. `benches/search.py` runs it beside other libraries. With the
+//! feature `approximate` there is the search `graph`, with `BEAM` candidates.
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+#[cfg(feature = "approximate")]
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use sail_vl::burn::tensor::{Device, Tensor, TensorData};
 use sail_vl::core::{AlignmentHead, FeatureSource, Modality, Provenance, gather_tensor, l2_normalize};
 use sail_vl::data::{EmbeddingStore, Pairs, StoreConfig, StoreWriter, Unmatched, open_features};
 use sail_vl::layers::Head;
+#[cfg(feature = "approximate")]
+use sail_vl::search::{ApproximateSearch, GraphConfig};
 use sail_vl::search::{CodeKind, Codes, ExactSearch, FullSearch, VectorSearch, centre};
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +56,8 @@ const CANDIDATES: &[Candidate] = &[
     ("full", |rows| Ok(Built { search: Box::new(FullSearch::new(rows.clone())), bytes: 0 })),
     ("int8", |rows| scan(rows, CodeKind::Int8)),
     ("bit", |rows| scan(rows, CodeKind::Bit)),
+    #[cfg(feature = "approximate")]
+    ("graph", graph),
 ];
 
 fn scan(rows: &Arc<dyn FeatureSource>, kind: CodeKind) -> Outcome<Built> {
@@ -61,6 +68,20 @@ fn scan(rows: &Arc<dyn FeatureSource>, kind: CodeKind) -> Outcome<Built> {
         search = search.with_candidates(candidates.parse()?);
     }
     Ok(Built { search: Box::new(search), bytes })
+}
+
+#[cfg(feature = "approximate")]
+fn graph(rows: &Arc<dyn FeatureSource>) -> Outcome<Built> {
+    let centre = centre(rows.as_ref(), |_| {})?;
+    let codes = Arc::new(Codes::encode(rows.as_ref(), CodeKind::Int8, centre, |_| {})?);
+    let stop = AtomicBool::new(false);
+    let bytes = codes.bytes();
+    let mut search =
+        ApproximateSearch::build(vec![codes], rows.clone(), GraphConfig::default(), &stop, |_| {})?;
+    if let Ok(beam) = std::env::var("BEAM") {
+        search = search.with_beam(beam.parse()?);
+    }
+    Ok(Built { bytes: bytes + search.bytes(), search: Box::new(search) })
 }
 
 /// Queries of a kind and their nearest rows, in `queries.json`.

@@ -145,8 +145,8 @@ pub(crate) struct UpdateArgs {
     /// Rewrite the files of the index into as few as possible, without the rows of removed images.
     #[arg(long)]
     compact: bool,
-    /// Build a graph for approximate search, for ten million images and more: queries take about a millisecond and find 99% of
-    /// the nearest images. A new index then has int8 codes. Later updates keep the graph up to date.
+    /// Build a graph for approximate search, for millions of images: a query visits some thousands of them instead of all. A new
+    /// index then has int8 codes. Later updates keep the graph up to date.
     #[cfg(feature = "approximate")]
     #[arg(long)]
     approximate: bool,

@@ -15,7 +15,6 @@ mod hit;
 mod index;
 mod query;
 mod row_set;
-mod tensors;
 mod vector_search;
 
 #[cfg(feature = "approximate")]

@@ -30,7 +30,7 @@ pub struct GraphConfig {
 
 impl Default for GraphConfig {
     fn default() -> Self {
-        Self { degree: 64, build_beam: 96, search_beam: 128 }
+        Self { degree: 64, build_beam: 96, search_beam: 512 }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use sail_core::ConfigError;
+use sail_data::DataError;
 
 use crate::SearchError;
 
@@ -64,13 +65,8 @@ pub enum GraphError {
     #[error("the graph cannot be changed: {0}")]
     Engine(String),
     /// The file cannot be read or written.
-    #[error("cannot access {}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Data(#[from] DataError),
     /// The file does not hold a graph that this version reads.
     #[error("{} is not a graph of these rows: {what} is {found}, expected {expected}; build it again", path.display())]
     Malformed {

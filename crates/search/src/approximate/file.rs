@@ -1,23 +1,28 @@
 //! Files of graphs.
 
-use std::io::{self, Write};
 use std::path::Path;
 
-use safetensors::Dtype;
-use sail_support::{hex, write_atomic};
+use sail_data::{Array, ArrayFile, write_arrays};
+use sail_support::hex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::graph::Graph;
 use super::points::Points;
 use super::{GraphConfig, GraphError};
-use crate::tensors::{Layout, TensorFile, TensorsError, malformed, write_header};
 
-/// The only entry of the file's metadata.
-const METADATA: &str = "sail_graph";
 const VERSION: u32 = 1;
-/// Values that are written at once.
-const CHUNK: usize = 1 << 16;
+/// Enough for the description, many times over.
+const MAX_DESCRIPTION_BYTES: usize = 1 << 16;
+
+/// JSON.
+const DESCRIPTION: &str = "description";
+/// The neighbours of all rows, one row after the other: 4 bytes each, the lowest first.
+const EDGES: &str = "edges";
+/// How many neighbours each row has: 2 bytes, the lowest first.
+const DEGREES: &str = "degrees";
+/// The rows that were removed: 4 bytes each, the lowest first.
+const REMOVED: &str = "removed";
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -31,137 +36,127 @@ struct Description {
     removed: usize,
     /// Of the codes of the rows.
     codes_sha256: String,
-    /// Of the tensors.
+    /// Of the arrays, in the order of the fields of [`Arrays`].
     sha256: String,
 }
 
-impl Description {
-    fn layout(&self) -> Layout {
-        vec![
-            ("edges", Dtype::U32, vec![self.edges]),
-            ("removed", Dtype::U32, vec![self.removed]),
-            ("degrees", Dtype::U16, vec![self.rows]),
-        ]
-    }
+/// The arrays of a file.
+struct Arrays {
+    edges: Vec<u8>,
+    degrees: Vec<u8>,
+    removed: Vec<u8>,
 }
 
-/// The values of the tensors.
-struct Tensors {
-    /// The neighbours of all rows, one row after the other.
-    edges: Vec<u32>,
-    removed: Vec<u32>,
-    degrees: Vec<u16>,
-}
-
-impl Tensors {
+impl Arrays {
     fn of(graph: &Graph) -> Self {
         let store = graph.store();
         let rows = 0..store.edges.rows() as u32;
+        let removed = rows.clone().filter(|&row| !store.live.contains(row as usize));
         Self {
-            edges: rows.clone().flat_map(|row| store.edges.of(row)).collect(),
-            removed: rows.clone().filter(|&row| !store.live.contains(row as usize)).collect(),
-            degrees: rows.map(|row| store.edges.of(row).len() as u16).collect(),
+            edges: rows.clone().flat_map(|row| store.edges.of(row)).flat_map(u32::to_le_bytes).collect(),
+            degrees: rows.flat_map(|row| (store.edges.of(row).len() as u16).to_le_bytes()).collect(),
+            removed: removed.flat_map(u32::to_le_bytes).collect(),
         }
-    }
-
-    /// Calls `write` with the bytes of the tensors, in order.
-    fn write<E>(&self, mut write: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
-        for values in [&self.edges, &self.removed].into_iter().flat_map(|values| values.chunks(CHUNK)) {
-            write(&values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>())?;
-        }
-        for values in self.degrees.chunks(CHUNK) {
-            write(&values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>())?;
-        }
-        Ok(())
     }
 
     fn sha256(&self) -> String {
         let mut hash = Sha256::new();
-        let Ok(()) = self.write(|bytes| {
-            hash.update(bytes);
-            Ok::<_, std::convert::Infallible>(())
-        });
+        [&self.edges, &self.degrees, &self.removed].into_iter().for_each(|bytes| hash.update(bytes));
         hex(&hash.finalize())
+    }
+
+    fn edges(&self) -> impl Iterator<Item = u32> {
+        self.edges.as_chunks().0.iter().map(|bytes| u32::from_le_bytes(*bytes))
+    }
+
+    fn degrees(&self) -> impl Iterator<Item = usize> {
+        self.degrees.as_chunks().0.iter().map(|bytes| usize::from(u16::from_le_bytes(*bytes)))
+    }
+
+    fn removed(&self) -> impl Iterator<Item = u32> {
+        self.removed.as_chunks().0.iter().map(|bytes| u32::from_le_bytes(*bytes))
     }
 }
 
-/// Writes a graph: safetensors with `edges` U32, the neighbours of all rows, `degrees` U16 `[rows]`, how many each has, and
-/// `removed` U32, the rows that were removed.
+/// Writes a graph.
 pub(crate) fn save(graph: &Graph, path: &Path) -> Result<(), GraphError> {
-    let (store, tensors) = (graph.store(), Tensors::of(graph));
+    let (store, arrays) = (graph.store(), Arrays::of(graph));
+    let rows = store.edges.rows();
     let description = Description {
         version: VERSION,
         config: graph.config(),
         entry: store.entry,
-        rows: store.edges.rows(),
-        edges: tensors.edges.len(),
-        removed: tensors.removed.len(),
-        codes_sha256: codes_sha256(&store.points, store.edges.rows()),
-        sha256: tensors.sha256(),
+        rows,
+        edges: arrays.edges.len() / 4,
+        removed: arrays.removed.len() / 4,
+        codes_sha256: codes_sha256(&store.points, rows),
+        sha256: arrays.sha256(),
     };
-    let write = |out: &mut dyn Write| {
-        write_header(out, METADATA, &description, description.layout())?;
-        tensors.write(|bytes| out.write_all(bytes))
-    };
-    write_atomic(path, write).map_err(|source: io::Error| GraphError::Io { path: path.to_owned(), source })
+    let json = serde_json::to_vec(&description).map_err(|error| GraphError::Engine(error.to_string()))?;
+    let array = |width, values| Array::Bytes { width, values };
+    write_arrays(
+        path,
+        &[
+            (EDGES, array(4, &arrays.edges)),
+            (REMOVED, array(4, &arrays.removed)),
+            (DEGREES, array(2, &arrays.degrees)),
+            (DESCRIPTION, array(1, &json)),
+        ],
+    )?;
+    Ok(())
 }
 
 /// Reads a graph of these rows, or the first ones.
 pub(crate) fn load(path: &Path, points: Points) -> Result<Graph, GraphError> {
-    let failed = |error| match error {
-        TensorsError::Io(source) => GraphError::Io { path: path.to_owned(), source },
-        TensorsError::Malformed { what, found, expected } => {
-            GraphError::Malformed { path: path.to_owned(), what, found, expected }
+    let expect = |what: &str, found: &dyn ToString, expected: &dyn ToString| {
+        let (found, expected) = (found.to_string(), expected.to_string());
+        let what = what.to_owned();
+        if found == expected {
+            Ok(())
+        } else {
+            Err(GraphError::Malformed { path: path.to_owned(), what, found, expected })
         }
     };
-    let (description, tensors) = read(path, &points).map_err(failed)?;
+    let limit = |what: &str, found: usize, limit: usize| {
+        let valid = if found <= limit { found.to_string() } else { format!("at most {limit}") };
+        expect(what, &found, &valid)
+    };
+    let file = ArrayFile::open(path)?;
+    let length = file.length(DESCRIPTION)?;
+    limit("the length of the description", length, MAX_DESCRIPTION_BYTES)?;
+    let description: Description =
+        serde_json::from_slice(&file.bytes(DESCRIPTION, 0..length)?).map_err(|error| {
+            let (what, expected) = ("the description".to_owned(), format!("that of version {VERSION}"));
+            GraphError::Malformed { path: path.to_owned(), what, found: error.to_string(), expected }
+        })?;
+    let Description { rows, edges, removed, entry, .. } = description;
+    expect("the version", &description.version, &VERSION)?;
+    limit("the number of rows", rows, points.rows())?;
+    expect("the SHA-256 of the codes", &description.codes_sha256, &codes_sha256(&points, rows))?;
+    for (name, count, width) in [(EDGES, edges, 4), (REMOVED, removed, 4), (DEGREES, rows, 2)] {
+        file.check_bytes(name, count, width)?;
+    }
+    let arrays = Arrays {
+        edges: file.bytes(EDGES, 0..4 * edges)?,
+        degrees: file.bytes(DEGREES, 0..2 * rows)?,
+        removed: file.bytes(REMOVED, 0..4 * removed)?,
+    };
+    expect("the SHA-256 of the arrays", &arrays.sha256(), &description.sha256)?;
+    expect("the sum of the degrees", &arrays.degrees().sum::<usize>(), &edges)?;
     let mut graph = Graph::new(points, description.config)?;
+    limit("the highest degree", arrays.degrees().max().unwrap_or(0), graph.store().edges.capacity())?;
+    let named = arrays.edges().chain(arrays.removed()).chain((rows > 0).then_some(entry));
+    limit("the number of a row", named.max().unwrap_or(0) as usize, rows.saturating_sub(1))?;
+
     let store = graph.store_mut()?;
-    store.entry = description.entry;
-    tensors.removed.iter().for_each(|&row| store.live.remove(row as usize));
-    store.edges.resize(description.rows);
-    let mut edges = tensors.edges.as_slice();
-    for (row, &degree) in tensors.degrees.iter().enumerate() {
-        let (neighbours, rest) = edges.split_at(usize::from(degree));
-        if usize::from(degree) > store.edges.capacity() {
-            let expected = format!("at most {}", store.edges.capacity());
-            return Err(failed(malformed(format!("the number of edges of row {row}"), degree, expected)));
-        }
-        store.edges.set(row as u32, neighbours.iter().copied());
-        edges = rest;
+    store.entry = entry;
+    arrays.removed().for_each(|row| store.live.remove(row as usize));
+    store.edges.resize(rows);
+    let mut edges = arrays.edges();
+    for (row, degree) in arrays.degrees().enumerate() {
+        store.edges.set(row as u32, edges.by_ref().take(degree));
     }
     Ok(graph)
-}
-
-/// Reads and checks all that does not depend on the engine.
-fn read(path: &Path, points: &Points) -> Result<(Description, Tensors), TensorsError> {
-    let mut file = TensorFile::open(path)?;
-    let fields = "version, config, entry, rows, edges, removed, codes_sha256 and sha256";
-    let description: Description = file.description(METADATA, fields)?;
-    let rows = description.rows;
-    let expect = |what: &str, found: &dyn ToString, expected: &dyn ToString| {
-        let same = found.to_string() == expected.to_string();
-        if same { Ok(()) } else { Err(malformed(what, found.to_string(), expected.to_string())) }
-    };
-    expect("the version", &description.version, &VERSION)?;
-    if rows > points.rows() {
-        return Err(malformed("the number of rows", rows, format_args!("at most {}", points.rows())));
-    }
-    expect("the SHA-256 of the codes", &description.codes_sha256, &codes_sha256(points, rows))?;
-    file.check(description.layout())?;
-    let tensors = Tensors {
-        edges: file.values(description.edges, u32::from_le_bytes)?,
-        removed: file.values(description.removed, u32::from_le_bytes)?,
-        degrees: file.values(rows, u16::from_le_bytes)?,
-    };
-    expect("the SHA-256 of the tensors", &tensors.sha256(), &description.sha256)?;
-    let degrees: u64 = tensors.degrees.iter().map(|&degree| u64::from(degree)).sum();
-    expect("the sum of the degrees", &degrees, &description.edges)?;
-    let named = tensors.edges.iter().chain(&tensors.removed).chain((rows > 0).then_some(&description.entry));
-    match named.max() {
-        Some(&row) if row as usize >= rows => Err(malformed("a row", row, format_args!("less than {rows}"))),
-        _ => Ok((description, tensors)),
-    }
 }
 
 /// The hash of what the codes of the first rows depend on: their centre, and the largest value of every row.

@@ -59,7 +59,7 @@ impl ApproximateSearch {
     /// searches scan these, until [`extend`](Self::extend) adds them to the graph.
     ///
     /// # Errors
-    /// [`GraphError::Io`]; [`GraphError::Malformed`] if the file is no graph or one of other codes.
+    /// [`GraphError::Data`]; [`GraphError::Malformed`] if the file is no graph or one of other codes.
     pub fn open(
         path: impl AsRef<Path>,
         codes: Vec<Arc<Codes>>,
@@ -127,7 +127,7 @@ impl ApproximateSearch {
     /// Writes the graph to a file, atomically. Codes and rows are not part of it.
     ///
     /// # Errors
-    /// [`GraphError::Io`]; an existing file is then left unchanged.
+    /// [`GraphError::Data`]; an existing file is then left unchanged.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), GraphError> {
         file::save(&self.graph, path.as_ref())
     }

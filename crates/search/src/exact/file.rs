@@ -1,22 +1,31 @@
 //! Files of codes.
 
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 use safetensors::Dtype;
-use sail_support::write_atomic;
+use safetensors::tensor::{Metadata, TensorInfo};
+use sail_support::{open_file, write_atomic};
 use serde::{Deserialize, Serialize};
 
 use super::bit::{GROUP, Words};
 use super::codes::{Codes, MAX_DIM, MAX_NORM, Table};
 use super::cosine::dot;
 use super::{CodeKind, CodesError, rotation};
-use crate::tensors::{BUFFER, Layout, TensorFile, TensorsError, malformed, write_header};
 
 /// The only entry of the file's metadata.
 const METADATA: &str = "sail_codes";
 /// The version of the format, which includes the rotation and the rounding.
 const VERSION: u32 = 1;
+/// Maximum length of the header, many times that of a valid one.
+const MAX_HEADER_BYTES: u64 = 1 << 16;
+/// Bytes that are read or written at once.
+const BUFFER: usize = 1 << 20;
+
+const CENTRE: &str = "centre";
+const FACTORS: &str = "factors";
+const CODES: &str = "codes";
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -28,17 +37,28 @@ struct Description {
 }
 
 impl Description {
-    fn layout(&self) -> Layout {
+    /// Name, dtype and shape of the tensors in the order of the file, the widest dtype first. `None` if a size overflows.
+    fn tensors(&self) -> Option<Vec<(String, TensorInfo)>> {
         let width = rotation::width(self.dim);
-        let (centre, factors) =
-            (("centre", Dtype::F32, vec![self.dim]), ("factors", Dtype::F32, vec![self.rows]));
-        let codes = |dtype, shape| ("codes", dtype, shape);
+        let codes = match self.kind {
+            CodeKind::Bit => (CODES, Dtype::U64, vec![self.rows.div_ceil(GROUP), width / 64, GROUP]),
+            CodeKind::Int8 => (CODES, Dtype::I8, vec![self.rows, width]),
+        };
+        let mut tensors = vec![(CENTRE, Dtype::F32, vec![self.dim]), (FACTORS, Dtype::F32, vec![self.rows])];
         match self.kind {
-            CodeKind::Bit => {
-                vec![codes(Dtype::U64, vec![self.rows.div_ceil(GROUP), width / 64, GROUP]), centre, factors]
-            }
-            CodeKind::Int8 => vec![centre, factors, codes(Dtype::I8, vec![self.rows, width])],
+            CodeKind::Bit => tensors.insert(0, codes),
+            CodeKind::Int8 => tensors.push(codes),
         }
+        let mut end = 0usize;
+        tensors
+            .into_iter()
+            .map(|(name, dtype, shape)| {
+                let elements = shape.iter().try_fold(1usize, |product, &size| product.checked_mul(size))?;
+                let start = end;
+                end = start.checked_add(elements.checked_mul(dtype.bitsize() / 8)?)?;
+                Some((name.to_owned(), TensorInfo { dtype, shape, data_offsets: (start, end) }))
+            })
+            .collect()
     }
 }
 
@@ -56,7 +76,14 @@ impl Codes {
         let description =
             Description { version: VERSION, kind: self.kind(), dim: self.dim(), rows: self.rows() };
         let write = |out: &mut dyn Write| {
-            write_header(out, METADATA, &description, description.layout())?;
+            let tensors = description.tensors().ok_or(io::ErrorKind::FileTooLarge)?;
+            let text = serde_json::to_string(&description)?;
+            let metadata = Metadata::new(Some([(METADATA.to_owned(), text)].into()), tensors)
+                .map_err(io::Error::other)?;
+            let mut header = serde_json::to_vec(&metadata)?;
+            header.resize(header.len().next_multiple_of(8), b' ');
+            out.write_all(&(header.len() as u64).to_le_bytes())?;
+            out.write_all(&header)?;
             if let Table::Bit(codes) = &self.table {
                 codes
                     .iter()
@@ -85,50 +112,119 @@ impl Codes {
     /// version writes, or its values are out of range.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, CodesError> {
         let path = path.as_ref();
-        read(path).map_err(|error| match error {
-            TensorsError::Io(source) => CodesError::Io { path: path.to_owned(), source },
-            TensorsError::Malformed { what, found, expected } => {
-                CodesError::Malformed { path: path.to_owned(), what, found, expected }
+        let malformed = |what: &str, found: String, expected: String| CodesError::Malformed {
+            path: path.to_owned(),
+            what: what.to_owned(),
+            found,
+            expected,
+        };
+        let io = |source| CodesError::Io { path: path.to_owned(), source };
+        let mut file = open_file(path).map_err(|error| io(error.into()))?;
+        let bytes = file.metadata().map_err(io)?.len();
+        let mut prefix = [0; 8];
+        let mut length = 0;
+        if bytes >= 8 {
+            file.read_exact(&mut prefix).map_err(io)?;
+            length = u64::from_le_bytes(prefix);
+        }
+        let largest = MAX_HEADER_BYTES.min(bytes.saturating_sub(8));
+        if !(1..=largest).contains(&length) {
+            return Err(malformed("the length of the header", length.to_string(), format!("1 to {largest}")));
+        }
+        let mut header = vec![0; length as usize];
+        file.read_exact(&mut header).map_err(io)?;
+        // Tensors cover the data without gaps and overlaps, which the type ensures.
+        let metadata: Metadata = serde_json::from_slice(&header).map_err(|error| {
+            malformed("the header", error.to_string(), "the header of a safetensors file".to_owned())
+        })?;
+        let text = metadata.metadata().as_ref().and_then(|entries| entries.get(METADATA));
+        let Some(text) = text else {
+            let expected = format!("an entry `{METADATA}`");
+            return Err(malformed("the metadata", "without such an entry".to_owned(), expected));
+        };
+        let description: Description = serde_json::from_str(text).map_err(|error| {
+            malformed(&format!("`{METADATA}`"), error.to_string(), "version, kind, dim and rows".to_owned())
+        })?;
+        if description.version != VERSION {
+            let expected = format!("{VERSION}, the newest that this program knows");
+            return Err(malformed("the version", description.version.to_string(), expected));
+        }
+        if !(1..=MAX_DIM).contains(&description.dim) {
+            return Err(malformed("`dim`", description.dim.to_string(), format!("1 to {MAX_DIM}")));
+        }
+        let expected = description.tensors().unwrap_or_default();
+        let list = |tensors: Vec<(&str, &TensorInfo)>| {
+            let list =
+                tensors.iter().map(|(name, info)| format!("`{name}` {:?} {:?}", info.dtype, info.shape));
+            list.collect::<Vec<_>>().join(", ")
+        };
+        let same = metadata.offset_keys().len() == expected.len()
+            && expected
+                .iter()
+                .all(|(name, info)| metadata.info(name).is_some_and(|found| same_tensor(found, info)));
+        if !same {
+            let names = metadata.offset_keys();
+            let found = names.iter().filter_map(|name| Some((name.as_str(), metadata.info(name)?))).collect();
+            let expected = expected.iter().map(|(name, info)| (name.as_str(), info)).collect();
+            return Err(malformed("the list of tensors", list(found), list(expected)));
+        }
+        let end = 8 + length + metadata.data_len() as u64;
+        if bytes != end {
+            return Err(malformed("the length", format!("{bytes} bytes"), end.to_string()));
+        }
+        let mut read = || {
+            let (rows, width) = (description.rows, rotation::width(description.dim));
+            let mut table = None;
+            if description.kind == CodeKind::Bit {
+                let codes =
+                    read_values(&mut file, rows.div_ceil(GROUP) * width / 64, |bytes: [u8; 8 * GROUP]| {
+                        let (words, _) = bytes.as_chunks();
+                        Words(std::array::from_fn(|lane| u64::from_le_bytes(words[lane])))
+                    })?;
+                table = Some(Table::Bit(codes));
             }
-        })
+            let centre = read_values(&mut file, description.dim, f32::from_le_bytes)?;
+            let factors = read_values(&mut file, rows, f32::from_le_bytes)?;
+            let table = match table {
+                Some(table) => table,
+                None => Table::Int8(read_values(&mut file, rows * width, i8::from_le_bytes)?),
+            };
+            Ok(Self { centre, factors, table })
+        };
+        let codes = read().map_err(io)?;
+        let norm = dot(&codes.centre, &codes.centre).sqrt();
+        if norm.is_nan() || norm > MAX_NORM {
+            return Err(malformed("the norm of the centre", norm.to_string(), format!("at most {MAX_NORM}")));
+        }
+        // Of a row and a centre of length 1, with some room.
+        let largest = 2.1;
+        match codes.factors.iter().position(|factor| !(0.0..=largest).contains(factor)) {
+            Some(row) => {
+                let what = format!("the factor of row {row}");
+                Err(malformed(&what, codes.factors[row].to_string(), format!("0 to {largest}")))
+            }
+            None => Ok(codes),
+        }
     }
 }
 
-fn read(path: &Path) -> Result<Codes, TensorsError> {
-    let mut file = TensorFile::open(path)?;
-    let description: Description = file.description(METADATA, "version, kind, dim and rows")?;
-    if description.version != VERSION {
-        let expected = format!("{VERSION}, the newest that this program knows");
-        return Err(malformed("the version", description.version, expected));
+fn same_tensor(a: &TensorInfo, b: &TensorInfo) -> bool {
+    (a.dtype, &a.shape, a.data_offsets) == (b.dtype, &b.shape, b.data_offsets)
+}
+
+/// Reads `count` values of `N` bytes.
+fn read_values<T, const N: usize>(
+    file: &mut File,
+    count: usize,
+    value: impl Fn([u8; N]) -> T,
+) -> io::Result<Vec<T>> {
+    let mut values = Vec::with_capacity(count);
+    let mut buffer = vec![0; BUFFER.min(count * N)];
+    while values.len() < count {
+        let bytes = (count - values.len()).min(BUFFER / N) * N;
+        let bytes = &mut buffer[..bytes];
+        file.read_exact(bytes)?;
+        values.extend(bytes.as_chunks::<N>().0.iter().map(|&bytes| value(bytes)));
     }
-    if !(1..=MAX_DIM).contains(&description.dim) {
-        return Err(malformed("`dim`", description.dim, format_args!("1 to {MAX_DIM}")));
-    }
-    file.check(description.layout())?;
-    let (rows, width) = (description.rows, rotation::width(description.dim));
-    let mut bits = None;
-    if description.kind == CodeKind::Bit {
-        bits = Some(file.values(rows.div_ceil(GROUP) * width / 64, |bytes: [u8; 8 * GROUP]| {
-            let (words, _) = bytes.as_chunks();
-            Words(std::array::from_fn(|lane| u64::from_le_bytes(words[lane])))
-        })?);
-    }
-    let centre = file.values(description.dim, f32::from_le_bytes)?;
-    let factors = file.values(rows, f32::from_le_bytes)?;
-    let table = match bits {
-        Some(codes) => Table::Bit(codes),
-        None => Table::Int8(file.values(rows * width, i8::from_le_bytes)?),
-    };
-    let norm = dot(&centre, &centre).sqrt();
-    if norm.is_nan() || norm > MAX_NORM {
-        return Err(malformed("the norm of the centre", norm, format_args!("at most {MAX_NORM}")));
-    }
-    // Of a row and a centre of length 1, with some room.
-    let largest = 2.1;
-    match factors.iter().position(|factor| !(0.0..=largest).contains(factor)) {
-        Some(row) => {
-            Err(malformed(format!("the factor of row {row}"), factors[row], format_args!("0 to {largest}")))
-        }
-        None => Ok(Codes { centre, factors, table }),
-    }
+    Ok(values)
 }
