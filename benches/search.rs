@@ -186,7 +186,7 @@ fn write(folder: &Path, rows: usize, head: &Path, images: &str, texts: &str) -> 
 
 fn unit(embeddings: Tensor<2>) -> Outcome<Vec<f32>> {
     let data: TensorData = l2_normalize(embeddings).into_data();
-    data.into_vec().map_err(|error| format!("{error:?}").into())
+    Ok(data.try_into_vec::<f32>()?)
 }
 
 fn mean(values: &[f32], rows: usize) -> Vec<f32> {

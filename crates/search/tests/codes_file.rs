@@ -56,7 +56,7 @@ fn the_same_bytes_everywhere() {
         let hash = Sha256::digest(saved(&codes(3000, 100, kind), folder.path()));
         hash[..8].iter().map(|byte| format!("{byte:02x}")).collect::<String>()
     });
-    assert_eq!(hashes.collect::<Vec<_>>(), ["9e0b30837edd1945", "3b29d4c215386bfe"]);
+    assert_eq!(hashes.collect::<Vec<_>>(), ["361df25e24c91017", "3b29d4c215386bfe"]);
 }
 
 #[test]
@@ -85,21 +85,31 @@ fn a_file_with_other_contents_is_refused() {
         (r#"\"dim\":70"#, r#"\"dim\":99999999999"#),
         (r#"\"kind\":\"bit\""#, r#"\"kind\":\"int8\""#),
         (r#"\"kind\":\"bit\""#, r#"\"kind\":\"pq\""#),
+        (r#"\"directions\":1"#, r#"\"directions\":0"#),
+        (r#"\"directions\":1"#, r#"\"directions\":2"#),
+        (r#"\"directions\":1"#, r#"\"directions\":33"#),
+        (r#",\"directions\":1"#, ""),
         ("sail_codes", "other"),
         ("factors", "others"),
     ] {
         refused(&replaced(from, to));
     }
-    // Factors and centre that no rows have.
-    for value in [f32::NAN, f32::INFINITY, -1.0, 3.0] {
-        let mut changed = bytes.clone();
-        let last = changed.len() - 4;
-        changed[last..].copy_from_slice(&value.to_le_bytes());
-        assert!(refused(&changed).contains("the factor of row 19"));
-        let first = last - 4 * 19 - 4 * 70;
-        let mut changed = bytes.clone();
-        changed[first..first + 4].copy_from_slice(&(value * 2.0).to_le_bytes());
-        assert!(refused(&changed).contains("the norm of the centre"));
+    // Factors, centre and directions that no rows have. The file ends with the directions, two factors and 20 bytes.
+    let (dim, factor) = (4 * 70, 4 * 20);
+    let coefficients = bytes.len() - 20;
+    let directions = coefficients - factor - dim;
+    for value in [f32::NAN, f32::INFINITY, -3.0, 3.0] {
+        for (offset, message) in [
+            (coefficients - 4, "the factor of row 19"),
+            (directions, "the norm of a direction"),
+            (directions - 4, "the factor of row 19"),
+            (directions - factor - dim, "the norm of the centre"),
+        ] {
+            let mut changed = bytes.clone();
+            changed[offset..offset + 4].copy_from_slice(&value.to_le_bytes());
+            let refused = refused(&changed);
+            assert!(refused.contains(message), "{refused}");
+        }
     }
     assert!(matches!(Codes::load(folder.path()), Err(CodesError::Io { .. })));
     assert!(matches!(Codes::load(folder.path().join("none")), Err(CodesError::Io { .. })));

@@ -1,6 +1,6 @@
 //! Codes of one bit per dimension.
 //!
-//! A rotated centred row `r` becomes its signs `s` and the factor `f = |r|² / |r|₁`, for which `f <s, r> = |r|²`: the estimate
+//! A row without its [principal part](super::principal), rotated, `r`, becomes its signs `s` and the factor `f = |r|² / |r|₁`, for which `f <s, r> = |r|²`: the estimate
 //! `f <s, q>` of `<r, q>` is exact for `q` in the direction of `r` and, over random rotations, unbiased for every `q`. This is
 //! RaBitQ for inner products, which need one of its two factors.
 //!
@@ -64,30 +64,23 @@ impl BitQuery {
         Self { planes, sum, step }
     }
 
-    /// Estimates the products with the rows of whole groups. `out` has one value per row, the last group's may be fewer.
+    /// Adds estimates of the products with the rows of whole groups to `out`. The last group may have fewer than 8.
     #[inline(always)]
-    pub(crate) fn estimate(&self, codes: &[Words], factors: &[f32], out: &mut [f32]) {
+    pub(crate) fn add_estimates(&self, codes: &[Words], factors: &[f32], out: &mut [f32]) {
         let groups = codes.chunks_exact(self.planes.len());
         for ((group, factors), out) in groups.zip(factors.chunks(GROUP)).zip(out.chunks_mut(GROUP)) {
-            let mut counts = [[0u64; GROUP]; QUERY_BITS];
+            let mut sums = [0i64; GROUP];
             for (words, planes) in group.iter().zip(&self.planes) {
-                for (counts, plane) in counts.iter_mut().zip(planes) {
-                    for (count, word) in counts.iter_mut().zip(&words.0) {
-                        *count += u64::from((word & plane).count_ones());
+                let (sign, magnitudes) = (planes[QUERY_BITS - 1], &planes[..QUERY_BITS - 1]);
+                for (sum, word) in sums.iter_mut().zip(&words.0) {
+                    for (bit, plane) in magnitudes.iter().enumerate() {
+                        *sum += i64::from((word & plane).count_ones()) << bit;
                     }
+                    *sum -= i64::from((word & sign).count_ones()) << (QUERY_BITS - 1);
                 }
             }
-            let mut products = [0.0; GROUP];
-            for (lane, product) in products.iter_mut().enumerate() {
-                let mut sum = -self.sum;
-                for (plane, counts) in counts.iter().enumerate() {
-                    let weight = if plane == QUERY_BITS - 1 { -2 } else { 2 } << plane;
-                    sum += weight * counts[lane] as i64;
-                }
-                *product = sum as f32 * self.step;
-            }
-            for ((out, product), factor) in out.iter_mut().zip(products).zip(factors) {
-                *out = product * factor;
+            for ((out, sum), factor) in out.iter_mut().zip(sums).zip(factors) {
+                *out += (2 * sum - self.sum) as f32 * self.step * factor;
             }
         }
     }
@@ -125,7 +118,7 @@ mod tests {
             expected.push(factor * product * f64::from(prepared.step));
         }
         let mut found = vec![0.0; rows];
-        prepared.estimate(&codes, &factors, &mut found);
+        prepared.add_estimates(&codes, &factors, &mut found);
         for (found, expected) in found.iter().zip(expected) {
             assert!((f64::from(*found) - expected).abs() < 1e-4, "{found} {expected}");
         }

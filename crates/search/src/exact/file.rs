@@ -10,8 +10,9 @@ use sail_support::{open_file, write_atomic};
 use serde::{Deserialize, Serialize};
 
 use super::bit::{GROUP, Words};
-use super::codes::{Codes, MAX_DIM, MAX_NORM, Table};
+use super::codes::{BitTable, Codes, MAX_DIM, MAX_NORM, Table};
 use super::cosine::dot;
+use super::principal::MAX_DIRECTIONS;
 use super::{CodeKind, CodesError, rotation};
 
 /// The only entry of the file's metadata.
@@ -20,12 +21,17 @@ const METADATA: &str = "sail_codes";
 const VERSION: u32 = 1;
 /// Maximum length of the header, many times that of a valid one.
 const MAX_HEADER_BYTES: u64 = 1 << 16;
+/// The largest factor: the norm of the difference of a row and a centre of length 1, with some room.
+const MAX_FACTOR: f32 = 2.1;
 /// Bytes that are read or written at once.
 const BUFFER: usize = 1 << 20;
 
 const CENTRE: &str = "centre";
 const FACTORS: &str = "factors";
 const CODES: &str = "codes";
+const DIRECTIONS: &str = "directions";
+const COEFFICIENTS: &str = "coefficients";
+const COEFFICIENT_FACTORS: &str = "coefficient_factors";
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -34,21 +40,29 @@ struct Description {
     kind: CodeKind,
     dim: usize,
     rows: usize,
+    /// Principal directions of bit codes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    directions: Option<usize>,
 }
 
 impl Description {
     /// Name, dtype and shape of the tensors in the order of the file, the widest dtype first. `None` if a size overflows.
     fn tensors(&self) -> Option<Vec<(String, TensorInfo)>> {
-        let width = rotation::width(self.dim);
-        let codes = match self.kind {
-            CodeKind::Bit => (CODES, Dtype::U64, vec![self.rows.div_ceil(GROUP), width / 64, GROUP]),
-            CodeKind::Int8 => (CODES, Dtype::I8, vec![self.rows, width]),
+        let (rows, dim, width) = (self.rows, self.dim, rotation::width(self.dim));
+        let floats = [(CENTRE, Dtype::F32, vec![dim]), (FACTORS, Dtype::F32, vec![rows])];
+        let tensors = match self.directions {
+            Some(count) => [
+                vec![(CODES, Dtype::U64, vec![rows.div_ceil(GROUP), width / 64, GROUP])],
+                floats.to_vec(),
+                vec![
+                    (DIRECTIONS, Dtype::F32, vec![count, dim]),
+                    (COEFFICIENT_FACTORS, Dtype::F32, vec![rows]),
+                    (COEFFICIENTS, Dtype::I8, vec![rows, count]),
+                ],
+            ]
+            .concat(),
+            None => [floats.to_vec(), vec![(CODES, Dtype::I8, vec![rows, width])]].concat(),
         };
-        let mut tensors = vec![(CENTRE, Dtype::F32, vec![self.dim]), (FACTORS, Dtype::F32, vec![self.rows])];
-        match self.kind {
-            CodeKind::Bit => tensors.insert(0, codes),
-            CodeKind::Int8 => tensors.push(codes),
-        }
         let mut end = 0usize;
         tensors
             .into_iter()
@@ -65,16 +79,21 @@ impl Description {
 impl Codes {
     /// Writes the codes to a file, atomically. The same codes give the same bytes.
     ///
-    /// The file is safetensors with `centre` F32 `[dim]`, `factors` F32 `[rows]` and `codes`: for [`CodeKind::Bit`] U64
-    /// `[rows / 8, width / 64, 8]`, rounded up, with bit `i` of word `j` of row `8 g + l` at `[g, j, l]`, and for
-    /// [`CodeKind::Int8`] I8 `[rows, width]`.
+    /// The file is safetensors with `centre` F32 `[dim]`, `factors` F32 `[rows]` and `codes`: for [`CodeKind::Int8`] I8
+    /// `[rows, width]`, and for [`CodeKind::Bit`] U64 `[rows / 8, width / 64, 8]`, rounded up, with bit `i` of word `j` of row
+    /// `8 g + l` at `[g, j, l]`, together with `directions` F32 `[count, dim]`, `coefficients` I8 `[rows, count]` and
+    /// `coefficient_factors` F32 `[rows]`.
     ///
     /// # Errors
     /// [`CodesError::Io`]; an existing file is then left unchanged.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), CodesError> {
         let path = path.as_ref();
-        let description =
-            Description { version: VERSION, kind: self.kind(), dim: self.dim(), rows: self.rows() };
+        let directions = match &self.table {
+            Table::Bit(table) => Some(table.directions.len() / self.dim()),
+            Table::Int8(_) => None,
+        };
+        let (kind, dim, rows) = (self.kind(), self.dim(), self.rows());
+        let description = Description { version: VERSION, kind, dim, rows, directions };
         let write = |out: &mut dyn Write| {
             let tensors = description.tensors().ok_or(io::ErrorKind::FileTooLarge)?;
             let text = serde_json::to_string(&description)?;
@@ -84,20 +103,22 @@ impl Codes {
             header.resize(header.len().next_multiple_of(8), b' ');
             out.write_all(&(header.len() as u64).to_le_bytes())?;
             out.write_all(&header)?;
-            if let Table::Bit(codes) = &self.table {
-                codes
-                    .iter()
-                    .flat_map(|words| words.0)
-                    .try_for_each(|word| out.write_all(&word.to_le_bytes()))?;
-            }
-            let floats = self.centre.iter().chain(&self.factors);
-            floats.into_iter().try_for_each(|value| out.write_all(&value.to_le_bytes()))?;
-            if let Table::Int8(codes) = &self.table {
-                let mut bytes = Vec::with_capacity(BUFFER);
-                for codes in codes.chunks(BUFFER) {
-                    bytes.clear();
-                    bytes.extend(codes.iter().map(|code| code.to_le_bytes()[0]));
-                    out.write_all(&bytes)?;
+            let floats = |out: &mut dyn Write, values: &[f32]| {
+                values.iter().try_for_each(|value| out.write_all(&value.to_le_bytes()))
+            };
+            match &self.table {
+                Table::Bit(BitTable { signs, directions, coefficients, coefficient_factors }) => {
+                    let mut words = signs.iter().flat_map(|words| words.0);
+                    words.try_for_each(|word| out.write_all(&word.to_le_bytes()))?;
+                    for values in [&self.centre, &self.factors, directions, coefficient_factors] {
+                        floats(out, values)?;
+                    }
+                    write_bytes(out, coefficients)?;
+                }
+                Table::Int8(codes) => {
+                    floats(out, &self.centre)?;
+                    floats(out, &self.factors)?;
+                    write_bytes(out, codes)?;
                 }
             }
             io::Result::Ok(())
@@ -152,6 +173,14 @@ impl Codes {
         if !(1..=MAX_DIM).contains(&description.dim) {
             return Err(malformed("`dim`", description.dim.to_string(), format!("1 to {MAX_DIM}")));
         }
+        let counts = match description.kind {
+            CodeKind::Bit => Some(1)..=Some(MAX_DIRECTIONS),
+            CodeKind::Int8 => None..=None,
+        };
+        if !counts.contains(&description.directions) {
+            let expected = format!("{:?} to {:?}", counts.start(), counts.end());
+            return Err(malformed("`directions`", format!("{:?}", description.directions), expected));
+        }
         let expected = description.tensors().unwrap_or_default();
         let list = |tensors: Vec<(&str, &TensorInfo)>| {
             let list =
@@ -174,38 +203,68 @@ impl Codes {
         }
         let mut read = || {
             let (rows, width) = (description.rows, rotation::width(description.dim));
-            let mut table = None;
-            if description.kind == CodeKind::Bit {
-                let codes =
-                    read_values(&mut file, rows.div_ceil(GROUP) * width / 64, |bytes: [u8; 8 * GROUP]| {
-                        let (words, _) = bytes.as_chunks();
-                        Words(std::array::from_fn(|lane| u64::from_le_bytes(words[lane])))
-                    })?;
-                table = Some(Table::Bit(codes));
-            }
-            let centre = read_values(&mut file, description.dim, f32::from_le_bytes)?;
-            let factors = read_values(&mut file, rows, f32::from_le_bytes)?;
-            let table = match table {
-                Some(table) => table,
-                None => Table::Int8(read_values(&mut file, rows * width, i8::from_le_bytes)?),
+            let floats = |file: &mut File, count| read_values(file, count, f32::from_le_bytes);
+            let Some(count) = description.directions else {
+                let (centre, factors) = (floats(&mut file, description.dim)?, floats(&mut file, rows)?);
+                let codes = read_values(&mut file, rows * width, i8::from_le_bytes)?;
+                return Ok(Self { centre, factors, table: Table::Int8(codes) });
             };
-            Ok(Self { centre, factors, table })
+            let signs =
+                read_values(&mut file, rows.div_ceil(GROUP) * width / 64, |bytes: [u8; 8 * GROUP]| {
+                    let (words, _) = bytes.as_chunks();
+                    Words(std::array::from_fn(|lane| u64::from_le_bytes(words[lane])))
+                })?;
+            let (centre, factors) = (floats(&mut file, description.dim)?, floats(&mut file, rows)?);
+            let directions = floats(&mut file, count * description.dim)?;
+            let coefficient_factors = floats(&mut file, rows)?;
+            let coefficients = read_values(&mut file, rows * count, i8::from_le_bytes)?;
+            let table = BitTable { signs, directions, coefficients, coefficient_factors };
+            Ok(Self { centre, factors, table: Table::Bit(table) })
         };
         let codes = read().map_err(io)?;
-        let norm = dot(&codes.centre, &codes.centre).sqrt();
-        if norm.is_nan() || norm > MAX_NORM {
-            return Err(malformed("the norm of the centre", norm.to_string(), format!("at most {MAX_NORM}")));
-        }
-        // Of a row and a centre of length 1, with some room.
-        let largest = 2.1;
-        match codes.factors.iter().position(|factor| !(0.0..=largest).contains(factor)) {
-            Some(row) => {
-                let what = format!("the factor of row {row}");
-                Err(malformed(&what, codes.factors[row].to_string(), format!("0 to {largest}")))
+        for (what, vectors) in codes.vectors() {
+            for vector in vectors.chunks_exact(codes.dim()) {
+                let norm = dot(vector, vector).sqrt();
+                if norm.is_nan() || norm > MAX_NORM {
+                    let what = format!("the norm of {what}");
+                    return Err(malformed(&what, norm.to_string(), format!("at most {MAX_NORM}")));
+                }
             }
-            None => Ok(codes),
+        }
+        for factors in codes.all_factors() {
+            if let Some(row) = factors.iter().position(|factor| !(0.0..=MAX_FACTOR).contains(factor)) {
+                let what = format!("the factor of row {row}");
+                return Err(malformed(&what, factors[row].to_string(), format!("0 to {MAX_FACTOR}")));
+            }
+        }
+        Ok(codes)
+    }
+
+    /// Vectors of a norm of at most 1.
+    fn vectors(&self) -> Vec<(&'static str, &[f32])> {
+        let centre = ("the centre", self.centre.as_slice());
+        match &self.table {
+            Table::Bit(table) => vec![centre, ("a direction", &table.directions)],
+            Table::Int8(_) => vec![centre],
         }
     }
+
+    fn all_factors(&self) -> Vec<&[f32]> {
+        match &self.table {
+            Table::Bit(table) => vec![&self.factors, &table.coefficient_factors],
+            Table::Int8(_) => vec![&self.factors],
+        }
+    }
+}
+
+fn write_bytes(out: &mut dyn Write, values: &[i8]) -> io::Result<()> {
+    let mut bytes = Vec::with_capacity(BUFFER.min(values.len()));
+    for values in values.chunks(BUFFER) {
+        bytes.clear();
+        bytes.extend(values.iter().map(|value| value.to_le_bytes()[0]));
+        out.write_all(&bytes)?;
+    }
+    Ok(())
 }
 
 fn same_tensor(a: &TensorInfo, b: &TensorInfo) -> bool {

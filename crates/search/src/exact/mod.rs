@@ -12,6 +12,7 @@ mod file;
 mod full;
 mod int8;
 mod kind;
+mod principal;
 mod rotation;
 mod search;
 

@@ -96,12 +96,7 @@ impl ExactSearch {
     fn candidates(&self, queries: &[f32], count: usize, among: Option<&RowSet>) -> Vec<Vec<usize>> {
         let queries: Vec<Vec<CodeQuery>> = queries
             .par_chunks_exact(self.dim())
-            .map(|query| {
-                let mut rotated = query.to_vec();
-                rotated.resize(self.rotation.width(), 0.0);
-                self.rotation.apply(&mut rotated);
-                self.codes.iter().map(|codes| codes.query(query, &rotated)).collect()
-            })
+            .map(|query| self.codes.iter().map(|codes| codes.query(query, &self.rotation)).collect())
             .collect();
         // Workers take blocks in ascending order until none is left, so that a busy core delays the search by one block.
         let next = AtomicUsize::new(0);
