@@ -73,7 +73,8 @@ fn routes() -> [(&'static str, MethodRouter<App>); 15] {
 /// Returns the routes of a service, with all limits but those of connections: see [`serve`](crate::serve). `GET /openapi.json`
 /// describes them.
 ///
-/// The router has a fallback. Nested under a path, `Router::nest_service`, it serves its page there, too.
+/// The router has a fallback. It can be nested under a path, by `Router::nest_service`; its page is then at the path with a slash at
+/// the end.
 ///
 /// # Errors
 /// [`ServeError::Config`] for invalid options.
