@@ -94,7 +94,7 @@ impl Graph {
         let store = self.store_mut()?;
         let (first, all) = (store.edges.rows(), store.points.rows());
         if first == 0 {
-            store.entry = store.points.medoid(&store.live);
+            store.entry = store.points.medoid(0..all);
         }
         store.edges.resize(all);
         let rows = all - first;
@@ -150,13 +150,16 @@ impl Graph {
     /// Unlinks rows: those that lead to them are linked with their neighbours instead.
     pub(crate) fn remove(&mut self, rows: &RowSet) -> Result<(), GraphError> {
         let store = self.store_mut()?;
+        let linked = store.edges.rows();
+        if !store.live.iter().any(|row| rows.contains(row)) {
+            return Ok(());
+        }
         rows.iter().for_each(|row| store.live.remove(row));
         if !store.live.contains(store.entry as usize) {
-            store.entry = store.points.medoid(&store.live);
+            store.entry = store.points.medoid(store.live.iter().take_while(|&row| row < linked));
         }
         let consolidate =
             |row| now(self.engine.consolidate_vector(&Strategy, &DefaultContext, row)).map(|_| ());
-        let linked = self.store().edges.rows();
         (0..linked as u32).into_par_iter().try_for_each(consolidate).map_err(engine_error)?;
         rows.iter().filter(|&row| row < linked).for_each(|row| self.store().edges.set(row as u32, []));
         Ok(())

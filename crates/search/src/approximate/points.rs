@@ -6,7 +6,6 @@ use diskann_vector::distance::{Distance, DistanceProvider, Metric};
 use rayon::prelude::*;
 
 use super::GraphError;
-use crate::RowSet;
 use crate::exact::{Codes, encode_int8};
 
 /// The codes of all rows.
@@ -101,9 +100,9 @@ impl Points {
         self.parts.iter().map(|part| part.codes.as_ref())
     }
 
-    /// Returns the row of a set that is nearest to the centre.
-    pub(crate) fn medoid(&self, among: &RowSet) -> u32 {
-        among.iter().min_by(|&a, &b| self.norms[a].total_cmp(&self.norms[b])).unwrap_or_default() as u32
+    /// Returns the one of some rows that is nearest to the centre.
+    pub(crate) fn medoid(&self, rows: impl Iterator<Item = usize>) -> u32 {
+        rows.min_by(|&a, &b| self.norms[a].total_cmp(&self.norms[b])).unwrap_or_default() as u32
     }
 
     /// Returns the factor of a row's code.

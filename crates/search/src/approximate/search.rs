@@ -131,9 +131,7 @@ impl ApproximateSearch {
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), GraphError> {
         file::save(&self.graph, path.as_ref())
     }
-}
 
-impl ApproximateSearch {
     /// Returns the candidates that a walk should keep for `k` of `members` rows, or nothing if a scan of these is as fast.
     fn plan(&self, k: usize, members: usize) -> Option<usize> {
         let beam = self.beam.max(2 * k).saturating_mul(self.rows()).checked_div(members)?;
@@ -170,8 +168,12 @@ impl VectorSearch for ApproximateSearch {
         let k = k.min(members);
         let Some(beam) = self.plan(k, members) else { return self.scan.search(&queries, k, set) };
         let linked = self.linked();
-        let is_behind = |row| row >= linked && set.is_none_or(|set| set.contains(row));
-        let behind = (linked < self.rows()).then(|| RowSet::from_fn(self.rows(), is_behind));
+        let behind = (linked < self.rows()).then(|| {
+            let mut behind = RowSet::empty(self.rows());
+            let rows = (linked..self.rows()).filter(|&row| set.is_none_or(|set| set.contains(row)));
+            rows.for_each(|row| behind.insert(row));
+            behind
+        });
         let within = members - behind.as_ref().map_or(0, RowSet::len);
         queries
             .par_chunks_exact(self.dim())
