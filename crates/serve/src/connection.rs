@@ -1,6 +1,7 @@
 //! Connections and their limits.
 
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,11 +70,14 @@ pub async fn serve(
     Ok(())
 }
 
+/// A stream whose writes have a time limit.
+type Stream = TokioIo<Pin<Box<TimeoutStream<TcpStream>>>>;
+
 fn connection(
     stream: TcpStream,
     router: Router,
     options: &ConnectionOptions,
-) -> http1::Connection<TokioIo<std::pin::Pin<Box<TimeoutStream<TcpStream>>>>, TowerToHyperService<Router>> {
+) -> http1::Connection<Stream, TowerToHyperService<Router>> {
     // Responses are small and complete.
     let _ = stream.set_nodelay(true);
     let mut stream = TimeoutStream::new(stream);
