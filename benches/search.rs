@@ -114,7 +114,7 @@ struct Random(u64);
 impl Random {
     fn below(&mut self, count: usize) -> usize {
         self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        (u128::from(self.0) * count as u128 >> 64) as usize
+        ((u128::from(self.0) * count as u128) >> 64) as usize
     }
 }
 
