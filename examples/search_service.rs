@@ -7,6 +7,8 @@
 //! cargo run --release --example search_service -- photos.index
 //! ```
 
+#![allow(clippy::print_stdout)]
+
 use std::error::Error;
 use std::fmt::Write;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Errors of the command and their exit codes.
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use sail_vl::SailError;
 use sail_vl::core::{ConfigError, FeatureError, HeadError, LossError, TowerError};
@@ -44,7 +44,7 @@ pub(crate) enum CliError {
     #[error("cannot use the head {path}")]
     HeadFile { path: String, source: HeadError },
     #[error("cannot use the index {path}")]
-    Index { path: PathBuf, source: IndexError },
+    Index { path: Box<Path>, source: IndexError },
     #[error("invalid data")]
     Data(#[from] DataError),
     #[error("cannot pair the folders of {spec} with the classes")]

@@ -349,7 +349,7 @@ fn error<E: Into<IndexError>>(path: &Path) -> impl Fn(E) -> CliError {
             CliError::TaskInterrupted { done: done as u64, records: rows as u64 }
         }
         error if error.is_stopped() => CliError::CopyInterrupted,
-        source => CliError::Index { path: path.to_owned(), source },
+        source => CliError::Index { path: path.into(), source },
     }
 }
 

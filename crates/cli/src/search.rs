@@ -57,7 +57,7 @@ pub(crate) struct SearchArgs {
 pub(crate) fn run(args: &SearchArgs) -> Result<(), CliError> {
     let query = args.query()?;
     ensure(args.k > 0, "k", args.k, "at least 1")?;
-    let failed = |source| CliError::Index { path: args.index.clone(), source };
+    let failed = |source| CliError::Index { path: args.index.as_path().into(), source };
     let conditions = args.filter.iter().map(|text| Filter::parse(text));
     let filter = conditions.reduce(|all, next| all?.and(next?)).transpose().map_err(failed)?;
     let device = args.device.open()?;
@@ -178,7 +178,7 @@ impl Search<'_> {
     }
 
     fn failed(&self, source: IndexError) -> CliError {
-        CliError::Index { path: self.args.index.clone(), source }
+        CliError::Index { path: self.args.index.as_path().into(), source }
     }
 }
 

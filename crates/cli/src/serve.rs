@@ -65,7 +65,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), CliError> {
     let options = args.router()?;
     let device = args.model.device()?;
     let index = Index::open(&args.index);
-    let index = index.map_err(|source| CliError::Index { path: args.index.clone(), source })?;
+    let index = index.map_err(|source| CliError::Index { path: args.index.as_path().into(), source })?;
     let model = Arc::new(args.model.open(&index, &device)?);
     let service = ServiceOptions {
         queue: args.queue,
