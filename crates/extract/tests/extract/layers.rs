@@ -73,9 +73,14 @@ fn stores_are_those_of_towers_at_their_layers() {
     let (tower, encoded) = deep();
     let stores = stores(folder.path());
     let mut observer = |_: Event<'_>| ();
-    let extractions =
-        extract_image_layers(&[tower.clone()], &image_source(300), &stores, &options(), &mut observer)
-            .unwrap();
+    let extractions = extract_image_layers(
+        std::slice::from_ref(&tower),
+        &image_source(300),
+        &stores,
+        &options(),
+        &mut observer,
+    )
+    .unwrap();
     assert_eq!(encoded.load(Ordering::Relaxed) as u64, extractions[0].rows);
     for ((layer, path), extraction) in stores.iter().zip(&extractions) {
         let alone = folder.path().join("alone").join(layer.to_string());
