@@ -132,7 +132,7 @@ impl Codes {
                         let code = &mut coefficients[row * count..][..count];
                         let parts: Vec<f32> = directions
                             .chunks_exact(dim)
-                            .map(|direction| dot(direction, values) as f32)
+                            .map(|direction| dot(direction, &values[..dim]) as f32)
                             .collect();
                         let factor = int8::encode(&parts, code);
                         coefficient_factors[row] = factor;
