@@ -180,16 +180,15 @@ fn a_full_queue_answers_at_once_and_nothing_accepted_is_lost() {
     let busy = search(&server, "wait");
     server.gate.reached();
     let waiting: Vec<_> = ["red", "green"].map(|text| search(&server, text)).into();
-    let refused = loop {
-        let answer = search(&server, "blue").join().unwrap();
-        if answer.status == 503 {
-            break answer;
-        }
-    };
+    let is_full = || get(server.address, "/metrics").text().contains("sail_queue_length{stage=\"model\"} 2");
+    while !is_full() {
+        std::thread::sleep(SHORT);
+    }
+    let refused = search(&server, "blue").join().unwrap();
+    assert_eq!(refused.status, 503);
     assert_eq!(refused.header("retry-after"), Some("1"));
     assert_eq!(refused.json()["error"]["type"], "overloaded_error");
-    let metrics = get(server.address, "/metrics");
-    assert!(metrics.text().contains("sail_queue_length{stage=\"model\"} 2"), "{}", metrics.text());
+    assert!(is_full());
     server.gate.open();
     assert_eq!(busy.join().unwrap().status, 200);
     for (request, first) in waiting.into_iter().zip(["warm/red.png", "cold/green.png"]) {
