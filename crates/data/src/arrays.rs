@@ -66,7 +66,7 @@ impl Array<'_> {
 /// let file = ArrayFile::open(&path)?;
 /// assert_eq!(file.integers("offsets", 1..3)?, [3, 6]);
 /// assert_eq!(file.bytes("text", 3..6)?, b"two");
-/// # Ok::<(), sail_data::DataError>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn write_arrays(path: &Path, arrays: &[(&str, Array<'_>)]) -> Result<String, DataError> {
     let mut end = 0;
