@@ -143,6 +143,7 @@ fn new_head(projector: ProjectorConfig, data: &Dataset, device: &Device) -> Resu
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
+    sail_vl::allocator::keep_freed_memory();
     let device = Device::flex();
     let data = load()?;
     let glu = ProjectorConfig::Glu { width: 2 };

@@ -152,6 +152,9 @@ enum Command {
 
 fn main() -> ExitCode {
     let Cli { global, command } = Cli::parse();
+    if matches!(command, Command::Train(_) | Command::Probe(_)) {
+        sail_vl::allocator::keep_freed_memory();
+    }
     interrupt::install();
     match global.apply().and_then(|()| run(&command)) {
         Ok(()) => ExitCode::SUCCESS,

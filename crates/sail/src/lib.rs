@@ -26,6 +26,7 @@
 //! See the [README](https://docs.rs/crate/sail-vl) for a first example and `examples/quickstart.rs` for a complete run.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod allocator;
 pub mod device;
 mod model;
 pub mod recipe;
