@@ -33,7 +33,7 @@ pub(crate) fn install() {
         }
         STOP.store(true, Ordering::Relaxed);
         INTERRUPTER.stop();
-        progress::line("interrupted: stops after the current step; press Ctrl-C again to stop at once");
+        progress::line("interrupted: finishing what is under way; press Ctrl-C again to stop at once");
     });
 }
 
