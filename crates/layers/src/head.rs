@@ -54,7 +54,7 @@ impl HeadSide {
     /// Returns a copy whose projector computes in `dtype`. The translation and the norm stay in f32: a mean of squares may
     /// overflow f16. In bf16 on a CPU only the matrix products of the projector are in bf16.
     pub(crate) fn computing_in(&self, dtype: FloatDType, device: &Device) -> Option<Self> {
-        let on_cpu = if dtype == FloatDType::BF16 { Products::bf16_on_cpu(device) } else { None };
+        let on_cpu = Products::bf16_on_cpu(dtype, device);
         match &self.projector {
             Projector::Identity(_) => Some(self.clone()),
             // Batch norm accumulates its statistics in the dtype of its parameters, and the complement of a weighted cosine is a

@@ -40,8 +40,7 @@ pub(crate) fn workspace(tile_size: NonZeroUsize, rows: usize, dim: usize, captio
 /// Returns the products of tiles on `device`: of values rounded to bf16 if that is the precision and `device` is a CPU with
 /// instructions for it, else in f32.
 pub(crate) fn products(precision: Dtype, device: &Device) -> Products {
-    let on_cpu = if precision == Dtype::BF16 { Products::bf16_on_cpu(device) } else { None };
-    on_cpu.unwrap_or_default()
+    Products::bf16_on_cpu(precision, device).unwrap_or_default()
 }
 
 /// Backpropagates the gradient of a tile's logits to the scaled images and the texts, and adds the results to theirs.

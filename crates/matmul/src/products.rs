@@ -1,7 +1,7 @@
 //! The products of a computation, on any device.
 
 use burn::nn::Linear;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 
 use crate::Bf16Products;
 
@@ -15,30 +15,31 @@ pub struct Products {
 }
 
 impl Products {
-    /// Returns the products of a computation in bf16 on a CPU: in bf16 if the CPU has instructions for it, else in f32, see
-    /// [`bf16`](Self::bf16).
+    /// Returns the products of a computation in `dtype` if that is bf16 and `device` a CPU: in bf16 if the CPU has instructions
+    /// for it, else in f32, see [`bf16`](Self::bf16).
     ///
-    /// Returns `None` for other devices, whose tensors are cast to bf16 instead.
+    /// Returns `None` for other dtypes and devices, whose tensors are cast to `dtype` instead.
     ///
     /// # Examples
     /// ```
-    /// use burn::tensor::{Device, Tensor};
+    /// use burn::tensor::{DType, Device, Tensor};
     /// use sail_matmul::{Bf16Products, Products};
     ///
     /// let device = Device::flex();
-    /// let products = Products::bf16_on_cpu(&device).ok_or("a CPU")?;
+    /// let products = Products::bf16_on_cpu(DType::BF16, &device).ok_or("a CPU")?;
     /// assert_eq!(products.bf16().is_some(), Bf16Products::detect().is_some());
     /// let x = Tensor::<2>::from_data([[1.0, 2.0]], &device);
     /// let product: f32 = products.matmul(x.clone(), x.transpose()).into_scalar();
     /// assert_eq!(product, 5.0);
     /// # Ok::<(), &str>(())
     /// ```
-    pub fn bf16_on_cpu(device: &Device) -> Option<Self> {
+    pub fn bf16_on_cpu(dtype: impl Into<DType>, device: &Device) -> Option<Self> {
         #[cfg(feature = "flex")]
-        if sail_support::cpu::is_cpu(device) {
+        if dtype.into() == DType::BF16 && sail_support::cpu::is_cpu(device) {
             return Some(Self { bf16: Bf16Products::detect() });
         }
-        let _ = device;
+        #[cfg(not(feature = "flex"))]
+        let _ = (dtype.into(), device);
         None
     }
 

@@ -93,7 +93,7 @@ fn packed_weights_give_the_same_product() {
     let weight = Tensor::<2>::random([500, 33], Distribution::Default, &device);
     let x = Tensor::<3>::random([7, 3, 500], Distribution::Default, &device);
     let bias = Tensor::<1>::random([33], Distribution::Default, &device);
-    let packed = Products::bf16_on_cpu(&device).unwrap().pack(&weight).unwrap();
+    let packed = Products::bf16_on_cpu(DType::BF16, &device).unwrap().pack(&weight).unwrap();
     let rounded = weight.clone().cast(DType::BF16).cast(DType::F32);
     assert_eq!(packed.to_tensor(&device).into_data(), rounded.into_data());
 
@@ -109,14 +109,14 @@ fn packed_weights_give_the_same_product() {
     let tracked = packed.linear(Tensor::from_inner(x).require_grad(), None);
     assert!((tracked.inner() - found).abs().max().into_scalar::<f32>() < 0.5);
     assert!(Products::default().pack(&weight).is_none());
-    assert!(Products::bf16_on_cpu(&device).unwrap().pack(&weight.cast(DType::F64)).is_none());
+    assert!(Products::bf16_on_cpu(DType::BF16, &device).unwrap().pack(&weight.cast(DType::F64)).is_none());
 }
 
 #[test]
 fn products_are_added_to_a_matrix() {
     let Some(_) = products() else { return };
     let device = Device::flex();
-    let products = Products::bf16_on_cpu(&device).unwrap();
+    let products = Products::bf16_on_cpu(DType::BF16, &device).unwrap();
     let [a, b, sum] = [[40, 70], [70, 50], [40, 50]].map(|shape| rounded(shape, &device));
     let kept = sum.clone();
     let before = sum.to_data();

@@ -17,8 +17,7 @@ const LARGEST_EXPONENT: f32 = -4.0;
 
 /// Checks that the device supports `precision`.
 pub(crate) fn check(precision: Dtype, device: &Device) -> Result<(), TrainError> {
-    let on_cpu = if precision == Dtype::BF16 { Products::bf16_on_cpu(device) } else { None };
-    if on_cpu.is_some_and(|products| products.bf16().is_none()) {
+    if Products::bf16_on_cpu(precision, device).is_some_and(|products| products.bf16().is_none()) {
         tracing::warn!("this CPU has no instructions for bf16: training in f32");
     }
     if device.supports_dtype(DType::from(precision)) {

@@ -31,7 +31,7 @@ impl Placement {
     ///
     /// In bf16 on a CPU, the matrix products of the blocks are in bf16, and everything else in f32.
     pub(crate) fn new(dtype: DType, device: &Device) -> Self {
-        let on_cpu = if dtype == DType::BF16 { Products::bf16_on_cpu(device) } else { None };
+        let on_cpu = Products::bf16_on_cpu(dtype, device);
         if on_cpu.is_some_and(|products| products.bf16().is_none()) {
             tracing::warn!("this CPU has no instructions for bf16: computing in f32");
         }
