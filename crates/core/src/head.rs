@@ -91,6 +91,25 @@ pub trait AlignmentHead: Module + ModuleDisplay + 'static {
     /// Returns [`HeadError::Dimension`] or [`HeadError::MissingSide`].
     fn project_images(&self, features: Tensor<2>) -> Result<Tensor<2>, HeadError>;
 
+    /// Projects the patches of images, for dense tasks. The result is *not* normalized.
+    ///
+    /// By default every patch is projected like an image. A head that was trained on token states
+    /// ([`Provenance::tokens`](crate::Provenance)) gets these, in the same order, of images of any size: its class token first
+    /// if it has one, then the patches.
+    ///
+    /// # Shapes
+    /// - tokens: `[batch, patches, image_dim]`, or `[batch, tokens, token_dim]` for a head on token states
+    /// - result: `[batch, patches, dim]`, without the class token
+    ///
+    /// # Errors
+    /// The same as [`project_images`](Self::project_images).
+    fn project_patches(&self, tokens: Tensor<3>) -> Result<Tensor<3>, HeadError> {
+        let [batch, patches, features] = tokens.dims();
+        let projected = self.project_images(tokens.reshape([batch * patches, features]))?;
+        let [_, dim] = projected.dims();
+        Ok(projected.reshape([batch, patches, dim]))
+    }
+
     /// Projects text features. The result is *not* normalized.
     ///
     /// # Shapes
