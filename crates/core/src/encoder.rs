@@ -8,7 +8,8 @@ use crate::{DenseOptions, Layer, TowerError};
 /// Patch tokens of a batch of images with their grid.
 #[derive(Debug, Clone)]
 pub struct PatchTokens {
-    /// The tokens in row-major order of the grid, `[batch, rows * columns, hidden]`.
+    /// The tokens in row-major order of the grid, `[batch, rows * columns, hidden]`. A class token precedes them where
+    /// [`ImagePooling::dense`](crate::ImagePooling::dense) says so.
     pub tokens: Tensor<3>,
     /// Rows and columns of the grid.
     pub grid: [usize; 2],

@@ -33,6 +33,7 @@ mod progress;
 mod provenance;
 mod quantization;
 mod statistics;
+mod tokens;
 mod tower;
 
 pub use auxiliary::{
@@ -57,4 +58,5 @@ pub use progress::{Progress, ProgressCounter};
 pub use provenance::{Contradiction, Modality, Processor, Prompt, Provenance};
 pub use quantization::Quantization;
 pub use statistics::LossStatistics;
+pub use tokens::TokenLayout;
 pub use tower::{TextTower, TowerError, VisionTower};

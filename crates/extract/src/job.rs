@@ -16,8 +16,8 @@ pub(crate) const JOB: &str = "encode.json";
 /// Far more than any path and provenance need.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// The newest version. Version 1 had the precision among the settings.
-const VERSION: u32 = 2;
+/// The newest version, that of the provenance. Version 1 had the precision among the settings.
+const VERSION: u32 = 3;
 /// The former setting.
 const PRECISION: &str = "precision";
 

@@ -11,7 +11,7 @@ pub struct StoreConfig {
     pub modality: Modality,
     /// The backbone and settings that the rows come from.
     pub provenance: Provenance,
-    /// Embedding dimension, 1 to 1,048,576.
+    /// Embedding dimension, 1 to 16,777,216; with token states, that of their layout.
     pub dim: usize,
     /// Dtype of the stored values.
     pub dtype: Dtype,
@@ -29,6 +29,15 @@ impl StoreConfig {
 impl Check for StoreConfig {
     fn check(&self) -> Result<(), ConfigError> {
         ensure((1..=MAX_DIM).contains(&self.dim), "dim", self.dim, format!("1 to {MAX_DIM}"))?;
+        if let Some(tokens) = self.provenance.tokens {
+            tokens.check()?;
+            ensure(
+                tokens.row_values() == self.dim,
+                "dim",
+                self.dim,
+                format!("{} for {tokens}", tokens.row_values()),
+            )?;
+        }
         check_rows_per_shard(self.rows_per_shard)
     }
 }

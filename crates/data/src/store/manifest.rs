@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use sail_core::{Dtype, Modality, Provenance};
+use sail_core::{Dtype, Modality, Provenance, TokenLayout};
 use sail_support::{read_bounded, stand_in, write_atomic};
 use serde::{Deserialize, Serialize};
 
@@ -14,12 +14,13 @@ pub(crate) const MANIFEST: &str = "manifest.json";
 /// The manifest of a store that is being written.
 pub(crate) const PARTIAL: &str = "partial.json";
 
-/// The largest backbones have about ten thousand dimensions.
-pub(crate) const MAX_DIM: usize = 1 << 20;
+/// The largest backbones have about ten thousand dimensions, and thousands of tokens.
+pub(crate) const MAX_DIM: usize = TokenLayout::MAX_ROW_VALUES;
 
 const FORMAT: &str = "sail-embeddings";
-/// The newest version. In version 1, the provenance has a line of text in the place of the settings.
-const VERSION: u32 = 2;
+/// The newest version. In version 1, the provenance has a line of text in the place of the settings; version 3
+/// is written for token states only.
+const VERSION: u32 = 3;
 /// Enough for a hundred thousand shards.
 const MAX_BYTES: u64 = 16 << 20;
 
@@ -115,6 +116,10 @@ impl Manifest {
     fn check(&self, path: &Path) -> Result<(), DataError> {
         let dim = self.dim;
         ensure_file((1..=MAX_DIM).contains(&dim), path, "`dim`", dim, format!("1 to {MAX_DIM}"))?;
+        if let Some(tokens) = self.provenance.tokens {
+            let expected = format!("{} for {tokens}", tokens.row_values());
+            ensure_file(tokens.row_values() == dim, path, "`dim`", dim, expected)?;
+        }
         let mut rows = 0usize;
         for (index, shard) in self.shards.iter().enumerate() {
             let ShardEntry { file, sha256, .. } = shard;
