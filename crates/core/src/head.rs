@@ -3,7 +3,7 @@
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{FloatDType, Tensor};
 
-use crate::{ConfigError, Contradiction, Modality, Provenance};
+use crate::{ConfigError, Contradiction, Modality, Provenance, TokenLayout};
 
 /// A side of a head.
 pub type Side = Modality;
@@ -22,6 +22,38 @@ pub enum HeadError {
         /// Dimension of the features.
         found: usize,
         /// Input dimension of the head.
+        expected: usize,
+    },
+    /// The features are pooled, and the head takes token states.
+    #[error(
+        "the {side} features are pooled, but the projector `{projector}` takes token states: encode the tokens, or choose \
+         another projector"
+    )]
+    Pooled {
+        /// The side.
+        side: Side,
+        /// Name of the projector.
+        projector: &'static str,
+    },
+    /// The features are token states, and the head takes pooled features.
+    #[error(
+        "the {side} features are token states, {found}, but the projector `{projector}` takes pooled features: choose a \
+         projector of tokens, or encode with a pooling"
+    )]
+    Tokens {
+        /// The side.
+        side: Side,
+        /// Name of the projector.
+        projector: &'static str,
+        /// The layout of the features.
+        found: TokenLayout,
+    },
+    /// An image has no patches.
+    #[error("an image has {found} tokens, expected at least {expected}")]
+    TooFewTokens {
+        /// Number of tokens.
+        found: usize,
+        /// A patch, and the class token if the head was trained with one.
         expected: usize,
     },
     /// The head does not have this side.
@@ -94,7 +126,7 @@ pub trait AlignmentHead: Module + ModuleDisplay + 'static {
     /// Projects the patches of images, for dense tasks. The result is *not* normalized.
     ///
     /// By default every patch is projected like an image. A head that was trained on token states
-    /// ([`Provenance::tokens`](crate::Provenance)) gets these, in the same order, of images of any size: its class token first
+    /// ([`Provenance::tokens`]) gets these, in the same order, of images of any size: its class token first
     /// if it has one, then the patches.
     ///
     /// # Shapes
