@@ -5,7 +5,11 @@ use sail_core::{AlignmentHead, FeatureSource, HeadError, ensure, gather_tensor};
 
 use crate::EvalError;
 
-/// Projects image features with a head, in chunks of rows and in the order of `rows`.
+/// The most values of a chunk: rows of token states are hundreds of times as wide as embeddings.
+const VALUES: usize = 1 << 24;
+
+/// Projects image features with a head, in chunks of rows and in the order of `rows`. Chunks are smaller where rows are very
+/// wide.
 ///
 /// The head is evaluated in inference mode: without a graph and without dropout. The embeddings are *not* normalised;
 /// the metrics of this crate normalise them.
@@ -70,7 +74,7 @@ fn project<H: AlignmentHead>(
     let head = head.valid();
     let device = head.log_scale().device();
     let mut embeddings = Vec::with_capacity(rows.len().div_ceil(chunk));
-    for rows in rows.chunks(chunk) {
+    for rows in rows.chunks(chunk.min(VALUES / source.dim()).max(1)) {
         embeddings.push(forward(&head, gather_tensor(source, rows, &device)?)?);
     }
     Ok(Tensor::cat(embeddings, 0))
