@@ -165,10 +165,9 @@ impl<H: AlignmentHead> DenseTower<H> {
     /// Applies the head to every patch: `[batch, rows, columns, dim]`.
     fn align(&self, patches: PatchTokens) -> Result<Tensor<4>, HeadError> {
         let PatchTokens { tokens, grid: [rows, columns] } = patches;
-        let [batch, count, dim] = tokens.dims();
-        let features = tokens.reshape([batch * count, dim]).without_autodiff();
-        let aligned = self.head.project_images(features.to_device(&self.head.log_scale().device()))?;
-        let dim = aligned.dims()[1];
+        let tokens = tokens.without_autodiff().to_device(&self.head.log_scale().device());
+        let aligned = self.head.project_patches(tokens)?;
+        let [batch, _, dim] = aligned.dims();
         Ok(aligned.reshape([batch, rows, columns, dim]))
     }
 }
