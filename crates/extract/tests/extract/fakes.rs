@@ -168,7 +168,7 @@ pub(crate) fn captions(count: u64) -> Made<fn(u64) -> Record<String>> {
 /// Blocks and shards with different boundaries, and lossless values.
 pub(crate) fn options() -> ExtractOptions {
     ExtractOptions {
-        dtype: sail_core::Dtype::F32,
+        dtype: sail_core::StoreDtype::F32,
         block: 8,
         rows_per_shard: 37,
         source: "made up".to_owned(),

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use sail_core::{Dtype, Progress, Provenance};
+use sail_core::{Dtype, Progress, Provenance, StoreDtype};
 use sail_data::source::{ImageData, Record};
 use sail_data::{DataError, EmbeddingStore};
 use sail_extract::{Event, ExtractError, ExtractOptions, Extraction, Part, extract_images};
@@ -156,7 +156,7 @@ fn rejects_other_settings() {
     let settings = [("precision".to_owned(), "bf16".to_owned())].into();
     for (options, field) in [
         (ExtractOptions { block: 16, ..resumed() }, "`block` (8, now 16)"),
-        (ExtractOptions { dtype: Dtype::F16, ..resumed() }, "`dtype` (\"f32\", now \"f16\")"),
+        (ExtractOptions { dtype: StoreDtype::F16, ..resumed() }, "`dtype` (\"f32\", now \"f16\")"),
         (ExtractOptions { rows_per_shard: 38, ..resumed() }, "`rows_per_shard` (37, now 38)"),
         (ExtractOptions { source: "other".into(), ..resumed() }, "`source` (\"made up\", now \"other\")"),
         (ExtractOptions { settings, ..resumed() }, "`settings` ({}, now {\"precision\":\"bf16\"})"),
