@@ -29,7 +29,6 @@ mod loss;
 mod named;
 mod normalize;
 mod pooling;
-mod progress;
 mod provenance;
 mod quantization;
 mod statistics;
@@ -53,8 +52,8 @@ pub use loss::{ContrastiveLoss, EmbeddingBatch, Groups, LossError, LossGradients
 pub use named::{Named, parse_named};
 pub use normalize::l2_normalize;
 pub use pooling::{ImagePooling, PoolingError, TextPooling};
-pub use progress::{Progress, ProgressCounter};
 pub use provenance::{Contradiction, Modality, Processor, Prompt, Provenance};
 pub use quantization::Quantization;
+pub use sail_support::{Progress, ProgressCounter};
 pub use statistics::LossStatistics;
 pub use tower::{TextTower, TowerError, VisionTower};
