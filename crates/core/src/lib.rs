@@ -20,6 +20,7 @@ mod auxiliary;
 mod check;
 mod dense;
 mod dtype;
+mod encode_error;
 mod encoder;
 mod features;
 mod gather;
@@ -40,9 +41,8 @@ pub use auxiliary::{
 pub use check::{Check, ConfigError, ensure};
 pub use dense::{Attention, DenseOptions, Layer};
 pub use dtype::Dtype;
-pub use encoder::{
-    EncodeError, ImageEncoder, ImageFeatures, PatchTokens, TextEncoder, TextFeatures, TokenBatch,
-};
+pub use encode_error::EncodeError;
+pub use encoder::{ImageEncoder, ImageFeatures, PatchTokens, TextEncoder, TextFeatures, TokenBatch};
 pub use features::{FeatureError, FeatureSource};
 pub use gather::{check_rows, gather_checked, gather_tensor};
 pub use head::{AlignmentHead, HeadError, Side};
