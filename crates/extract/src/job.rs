@@ -147,11 +147,10 @@ impl Job {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
     use super::*;
 
-    #[cfg(unix)]
     #[test]
     fn one_source_has_many_names() {
         let folder = tempfile::tempdir().unwrap();

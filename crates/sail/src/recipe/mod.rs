@@ -3,6 +3,7 @@
 mod error;
 mod head;
 mod prepared;
+mod probing;
 mod structure;
 mod unpaired;
 
