@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use sail_vl::SailModel;
-use sail_vl::core::Dtype;
+use sail_vl::core::StoreDtype;
 use sail_vl::data::source::SourceOptions;
 use sail_vl::layers::Head;
 use sail_vl::report::Facts;

@@ -150,6 +150,23 @@ impl Job {
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
+    use sail_core::TokenLayout;
+
+    #[test]
+    fn shards_of_token_states_are_bounded_in_bytes() {
+        let rows = |tokens, dtype, options: ExtractOptions| {
+            let provenance = Provenance { tokens, ..Provenance::new("dinov2") };
+            Job::new(Modality::Image, provenance, 9, &ExtractOptions { dtype, ..options }).rows_per_shard
+        };
+        let layout = |grid| Some(TokenLayout::Image { class_token: true, grid: [grid, grid], dim: 384 });
+        let (many, few) =
+            (ExtractOptions::images(), ExtractOptions { rows_per_shard: 9, ..ExtractOptions::images() });
+        assert_eq!(rows(None, StoreDtype::F16, many.clone()), 1 << 14);
+        assert_eq!(rows(layout(16), StoreDtype::F16, many.clone()), (256 << 20) / (257 * 384 * 2));
+        assert_eq!(rows(layout(16), StoreDtype::Int8, many.clone()), (256 << 20) / (257 * 388));
+        assert_eq!(rows(layout(16), StoreDtype::Int8, few), 9);
+        assert_eq!(rows(layout(600), StoreDtype::F32, many), 1);
+    }
 
     #[test]
     fn one_source_has_many_names() {

@@ -232,7 +232,7 @@ fn rejects_corrupt_files() {
     }
     std::fs::write(out.join("skipped.jsonl"), whole).unwrap();
     let json = std::fs::read_to_string(out.join("encode.json")).unwrap();
-    for (from, to) in [("\"version\": 2", "\"version\": 3"), ("\"block\": 8", "\"block\": 0"), ("{", "[")] {
+    for (from, to) in [("\"version\": 2", "\"version\": 4"), ("\"block\": 8", "\"block\": 0"), ("{", "[")] {
         std::fs::write(out.join("encode.json"), json.replacen(from, to, 1)).unwrap();
         let error = images(&image_source(300), &out, &resumed).unwrap_err();
         assert!(matches!(&error, ExtractError::Damaged { .. }), "{error}");

@@ -18,7 +18,7 @@ use super::{BATCH, SailError, SailModel};
 ///
 /// The features of a patch have the form that the head was trained on: class token and patch concatenated with `concat`
 /// pooling, the patch alone with `patch-mean`, and also with `pooled` if the pooled output is the mean of the patches
-/// ([`ImagePooling::dense`](sail_core::ImagePooling::dense)). [`DenseOptions`] selects the layer and the attention; the
+/// ([`ImagePooling::dense`](sail_core::ImagePooling::dense)). A head that reads tokens gets all of them, at any size of images. [`DenseOptions`] selects the layer and the attention; the
 /// default, the last layer after its norm, matches the training of the head.
 ///
 /// # Examples
@@ -95,8 +95,8 @@ impl<H: AlignmentHead> DenseTower<H> {
     /// Caches the backbone features of every image or window in a folder, which is created if it is missing. Another
     /// head can then use the same images without running the backbone.
     ///
-    /// Each file, written atomically, contains the features of one image before the head, `dim` values per patch. Its
-    /// name is a hash of the preprocessed pixels, model, weights, preprocessing, pooling, [`DenseOptions`] and `dtype`.
+    /// Each file, written atomically, contains the features of one image before the head, `dim` values per patch, and the
+    /// class token if the head reads tokens. Its name is a hash of the preprocessed pixels, model, weights, preprocessing, pooling, [`DenseOptions`] and `dtype`.
     /// A custom backbone is identified by its provenance, which should therefore include the hash of its weights. New
     /// features are rounded to `dtype` as well, so results do not depend on whether they were cached. Files are never
     /// removed.
