@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use super::cell::Cell;
 use super::physical_lines::PhysicalLines;
 use super::quoted_rows::{Fields, QuotedRows};
-use super::table::{CAPTION_COLUMNS, Cell, Column, ColumnKind, IMAGE_COLUMNS, Row, Rows, Table};
+use super::table::{CAPTION_COLUMNS, Column, ColumnKind, IMAGE_COLUMNS, Row, Rows, Table};
 use super::text::text;
 use crate::DataError;
 
