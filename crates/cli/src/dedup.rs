@@ -20,13 +20,12 @@ use serde::Serialize;
 
 use crate::device_args::DeviceArgs;
 use crate::error::CliError;
-use crate::inputs::warn_of_dropped_rows;
+use crate::inputs::{open_any, warn_of_dropped_rows};
 use crate::key_list;
 use crate::named::named;
 use crate::output::print;
 use crate::progress::{ROWS, bar};
 use crate::shown_images::ShownImages;
-use crate::store::open_any;
 use crate::{curated, distribution};
 
 /// Keys that are read at once.

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::encode_progress::{EncodeProgress, show_passed_over};
 use crate::error::CliError;
-use crate::index_commands::{self, IndexCommand};
+use crate::index_commands::{self, IndexCommand, error};
 use crate::interrupt::stop_flag;
 use crate::models::HeadArgs;
 use crate::named::named;
@@ -292,20 +292,6 @@ impl UpdateArgs {
             }
             writeln!(out, "index: {index}")
         })
-    }
-}
-
-/// Adds the path of the index.
-pub(crate) fn error<E: Into<IndexError>>(path: &Path) -> impl Fn(E) -> CliError {
-    move |error| match error.into() {
-        IndexError::Config(error) => error.into(),
-        IndexError::Stopped { done, records } => CliError::TaskInterrupted { done, records },
-        #[cfg(feature = "approximate")]
-        IndexError::Graph(sail_vl::search::GraphError::Stopped { done, rows }) => {
-            CliError::TaskInterrupted { done: done as u64, records: rows as u64 }
-        }
-        error if error.is_stopped() => CliError::CopyInterrupted,
-        source => CliError::Index { path: path.into(), source },
     }
 }
 

@@ -1,17 +1,16 @@
 //! `sail index show`, `verify` and `merge`.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytesize::ByteSize;
 use clap::{Args, Subcommand};
 use sail_vl::core::Named;
-use sail_vl::search::{Index, Manifest, merge};
+use sail_vl::search::{Index, IndexError, Manifest, merge};
 use serde_json::json;
 
 use crate::error::CliError;
 use crate::examples;
-use crate::index::error;
 use crate::interrupt::{self, Saving};
 use crate::output::print;
 use crate::progress::{ROWS, bar};
@@ -137,4 +136,18 @@ fn write(out: &mut impl Write, manifest: &Manifest, bytes: u64) -> std::io::Resu
         writeln!(out, "unfinished  the last update was interrupted: run it again to continue")?;
     }
     Ok(())
+}
+
+/// Adds the path of the index.
+pub(crate) fn error<E: Into<IndexError>>(path: &Path) -> impl Fn(E) -> CliError {
+    move |error| match error.into() {
+        IndexError::Config(error) => error.into(),
+        IndexError::Stopped { done, records } => CliError::TaskInterrupted { done, records },
+        #[cfg(feature = "approximate")]
+        IndexError::Graph(sail_vl::search::GraphError::Stopped { done, rows }) => {
+            CliError::TaskInterrupted { done: done as u64, records: rows as u64 }
+        }
+        error if error.is_stopped() => CliError::CopyInterrupted,
+        source => CliError::Index { path: path.into(), source },
+    }
 }

@@ -46,6 +46,7 @@ mod named;
 mod objects;
 mod output;
 mod probe;
+mod probe_features;
 mod probe_report;
 mod progress;
 mod recipe_args;

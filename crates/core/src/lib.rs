@@ -20,6 +20,7 @@ mod auxiliary;
 mod check;
 mod dense;
 mod dtype;
+mod encode_error;
 mod encoder;
 mod features;
 mod gather;
@@ -29,10 +30,11 @@ mod loss;
 mod named;
 mod normalize;
 mod pooling;
-mod progress;
 mod provenance;
 mod quantization;
 mod statistics;
+mod store_dtype;
+mod tokens;
 mod tower;
 
 pub use auxiliary::{
@@ -41,9 +43,8 @@ pub use auxiliary::{
 pub use check::{Check, ConfigError, ensure};
 pub use dense::{Attention, DenseOptions, Layer};
 pub use dtype::Dtype;
-pub use encoder::{
-    EncodeError, ImageEncoder, ImageFeatures, PatchTokens, TextEncoder, TextFeatures, TokenBatch,
-};
+pub use encode_error::EncodeError;
+pub use encoder::{ImageEncoder, ImageFeatures, PatchTokens, TextEncoder, TextFeatures, TokenBatch};
 pub use features::{FeatureError, FeatureSource};
 pub use gather::{check_rows, gather_checked, gather_tensor};
 pub use head::{AlignmentHead, HeadError, Side};
@@ -53,8 +54,10 @@ pub use loss::{ContrastiveLoss, EmbeddingBatch, Groups, LossError, LossGradients
 pub use named::{Named, parse_named};
 pub use normalize::l2_normalize;
 pub use pooling::{ImagePooling, PoolingError, TextPooling};
-pub use progress::{Progress, ProgressCounter};
 pub use provenance::{Contradiction, Modality, Processor, Prompt, Provenance};
 pub use quantization::Quantization;
+pub use sail_support::{Progress, ProgressCounter};
 pub use statistics::LossStatistics;
+pub use store_dtype::StoreDtype;
+pub use tokens::TokenLayout;
 pub use tower::{TextTower, TowerError, VisionTower};

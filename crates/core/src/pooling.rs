@@ -4,7 +4,7 @@ use burn::tensor::{Int, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::named::{Named, display_and_parse_by_name};
-use crate::{ImageFeatures, PatchTokens, TextFeatures};
+use crate::{ImageFeatures, PatchTokens, TextFeatures, TokenLayout};
 
 /// The pooling of an image, independent of the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +18,9 @@ pub enum ImagePooling {
     Concat,
     /// The pooled output of the model.
     Pooled,
+    /// No pooling: all token states, `[batch, tokens * hidden]`, as [`TokenLayout::Image`] describes. The features of heads
+    /// that read tokens.
+    Tokens,
 }
 
 /// The pooling of a text, independent of the model.
@@ -51,7 +54,7 @@ pub struct PoolingError {
 }
 
 impl Named for ImagePooling {
-    const ALL: &'static [Self] = &[Self::Class, Self::PatchMean, Self::Concat, Self::Pooled];
+    const ALL: &'static [Self] = &[Self::Class, Self::PatchMean, Self::Concat, Self::Pooled, Self::Tokens];
 
     fn name(self) -> &'static str {
         match self {
@@ -59,6 +62,7 @@ impl Named for ImagePooling {
             Self::PatchMean => "patch-mean",
             Self::Concat => "concat",
             Self::Pooled => "pooled",
+            Self::Tokens => "tokens",
         }
     }
 }
@@ -86,16 +90,19 @@ impl ImagePooling {
             Self::PatchMean => mean(),
             Self::Concat => Ok(Tensor::cat(vec![class()?, mean()?], 1)),
             Self::Pooled => features.pooled.clone().ok_or(missing("a pooled output")),
+            Self::Tokens => Ok(self.dense(features)?.tokens.flatten(1, 2)),
         }
     }
 
     /// Returns a row per patch that is compatible with a head trained on this pooling (SAIL, arXiv 2412.04616).
     ///
     /// For `Concat`, this is `[class; patch]`; for `PatchMean`, the patch token. For `Pooled`, it is the patch token if the
-    /// pooled output is the mean of the patch tokens, as in a convolutional network; this is checked.
+    /// pooled output is the mean of the patch tokens, as in a convolutional network; this is checked. For `Tokens`, it is every
+    /// token: a head that reads tokens gets the class token, if there is one, before the patches.
     ///
     /// # Shapes
-    /// - tokens of the result: `[batch, rows * columns, dim]`
+    /// - tokens of the result: `[batch, rows * columns, dim]`, or `[batch, 1 + rows * columns, dim]` for `Tokens` with a class
+    ///   token
     ///
     /// # Errors
     /// Returns [`PoolingError`] for `Class`, for a pooled output that is not the mean of the patch tokens, and if the model
@@ -107,6 +114,10 @@ impl ImagePooling {
         let tokens = match self {
             Self::Class => return Err(missing("a class token for every patch")),
             Self::PatchMean => tokens,
+            Self::Tokens => match features.class_token.clone() {
+                Some(class) => Tensor::cat(vec![class.unsqueeze_dim::<3>(1), tokens], 1),
+                None => tokens,
+            },
             Self::Concat => {
                 let class = features.class_token.clone().ok_or(missing("a class token"))?;
                 Tensor::cat(vec![class.unsqueeze_dim::<3>(1).expand([batch, count, hidden]), tokens], 2)
@@ -119,6 +130,19 @@ impl ImagePooling {
             }
         };
         Ok(PatchTokens { tokens, grid })
+    }
+}
+
+impl ImageFeatures {
+    /// Returns the layout of the rows of [`ImagePooling::Tokens`].
+    ///
+    /// # Errors
+    /// Returns [`PoolingError`] if the model returns no patch tokens.
+    pub fn token_layout(&self) -> Result<TokenLayout, PoolingError> {
+        let missing = PoolingError { pooling: ImagePooling::Tokens.name(), missing: "patch tokens" };
+        let PatchTokens { tokens, grid } = self.patches.as_ref().ok_or(missing)?;
+        let [_, _, dim] = tokens.dims();
+        Ok(TokenLayout::Image { class_token: self.class_token.is_some(), grid: *grid, dim })
     }
 }
 
@@ -253,6 +277,11 @@ mod tests {
         };
         let concat = values(ImagePooling::Concat, &features).unwrap();
         assert_eq!(concat, [9.0, 8.0, 1.0, 2.0, 9.0, 8.0, 3.0, 6.0]);
+        let tokens = values(ImagePooling::Tokens, &features).unwrap();
+        assert_eq!(tokens, [9.0, 8.0, 1.0, 2.0, 3.0, 6.0]);
+        assert_eq!(rows(ImagePooling::Tokens.pool(&features).unwrap()), tokens);
+        let layout = TokenLayout::Image { class_token: true, grid: [1, 2], dim: 2 };
+        assert_eq!(features.token_layout(), Ok(layout));
         let alone = values(ImagePooling::PatchMean, &features).unwrap();
         assert_eq!(alone, [1.0, 2.0, 3.0, 6.0]);
         let mean = Some(Tensor::from_floats([[2.0, 4.0]], &device));
@@ -267,6 +296,7 @@ mod tests {
             (ImagePooling::Pooled, &other),
             (ImagePooling::Concat, &ImageFeatures { class_token: None, ..features.clone() }),
             (ImagePooling::PatchMean, &ImageFeatures { patches: None, ..features.clone() }),
+            (ImagePooling::Tokens, &ImageFeatures { patches: None, ..features.clone() }),
         ] {
             let error = values(pooling, features).unwrap_err();
             assert_eq!(error.pooling, pooling.name());

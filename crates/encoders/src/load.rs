@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use sail_core::{
-    Dtype, ImagePooling, InputError, Prompt, Provenance, Quantization, TextPooling, TextTower, VisionTower,
+    ConfigError, Dtype, ImagePooling, InputError, Prompt, Provenance, Quantization, TextPooling, TextTower,
+    VisionTower,
 };
 
 use crate::families::{self, Source};
@@ -22,7 +23,8 @@ pub struct VisionOptions {
     /// The dtype of the computation.
     pub dtype: Dtype,
     /// The pooling. `None` is [`ImagePooling::Concat`], the default of SAIL, if the model has a class token and patches after
-    /// its final norm; [`ImagePooling::Class`] for CLIP, whose patches have no norm; else [`ImagePooling::Pooled`].
+    /// its final norm; [`ImagePooling::Class`] for CLIP, whose patches have no norm; else [`ImagePooling::Pooled`]. For
+    /// [`ImagePooling::Tokens`], a blank image is encoded to learn their layout.
     pub pooling: Option<ImagePooling>,
     /// The preprocessing; `None` is that of the model.
     pub processor: Option<ImageProcessorConfig>,
@@ -97,12 +99,19 @@ pub fn load_vision(
     let VisionOptions { dtype, memory, quantization, .. } = *options;
     let placement = Placement { memory, quantization, ..Placement::new(dtype.into(), device) };
     let (encoder, pooling) = image_encoder::load(folder.config(), &folder.checkpoint()?, &placement)?;
-    Ok(VisionTower {
+    let tower = VisionTower {
         encoder,
         preprocessor: Arc::new(preprocessor),
         pooling: options.pooling.unwrap_or(pooling),
         model: Provenance { precision: Some(dtype), quantization, ..folder.provenance()? },
         device: device.clone(),
+    };
+    if tower.pooling != ImagePooling::Tokens {
+        return Ok(tower);
+    }
+    tower.with_tokens().map_err(|error| {
+        let expected = format!("a pooling: {error}");
+        ModelError::Option(ConfigError { field: "pooling".to_owned(), found: "tokens".to_owned(), expected })
     })
 }
 

@@ -18,8 +18,8 @@ use crate::{Head, HeadConfig, Holdout};
 const METADATA: &str = "sail_head";
 
 /// The newest version of the format. In version 1, the provenances have a line of text in the place of the settings; version 3
-/// added weighted cosines and translations.
-const VERSION: u32 = 3;
+/// added weighted cosines and translations, version 4 layers of token states.
+const VERSION: u32 = 4;
 
 /// Maximum length of a file; the paper's largest head has 2.4 GB.
 const MAX_BYTES: u64 = 64 << 30;

@@ -108,6 +108,13 @@ impl Provenance {
                 return Some(Contradiction { field: "prompt", found, expected, remedy });
             }
         }
+        if let (Some(own), Some(others)) = (self.tokens, found.tokens)
+            && own != others
+        {
+            let [found, expected] = [others, own].map(|tokens| tokens.to_string());
+            let remedy = "encode with the same size of images, or length of texts";
+            return Some(Contradiction { field: "tokens", found, expected, remedy });
+        }
         let (own, others) = self.precision.zip(found.precision)?;
         if own != others {
             let [found, expected] = [others, own].map(|precision| precision.to_string());
@@ -144,8 +151,12 @@ fn shown(modules: &[Value]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Dtype, Processor};
+    use crate::{Dtype, Processor, TokenLayout};
     use serde_json::{Map, json};
+
+    fn tokens(length: usize) -> Option<TokenLayout> {
+        Some(TokenLayout::Text { length, dim: 2 })
+    }
 
     fn full() -> Provenance {
         let settings =
@@ -155,6 +166,7 @@ mod tests {
             weights_sha256: Some("ab".into()),
             processor: Some(Processor::Settings(settings)),
             pooling: Some("mean".into()),
+            tokens: tokens(25),
             precision: Some(Dtype::F32),
             ..Provenance::new("org/model")
         }
@@ -211,6 +223,11 @@ mod tests {
                 "\"normalize\", expected none",
             ),
             (Provenance { prompt: prompt(true), ..full() }, "prompt", "\"query: \", expected none"),
+            (
+                Provenance { tokens: tokens(20), ..full() },
+                "tokens",
+                "20 tokens of text of 2 values, expected 25 tokens of text of 2 values",
+            ),
             (Provenance { precision: Some(Dtype::F16), ..full() }, "precision", "f16, expected f32"),
             (
                 Provenance { quantization: Some(Quantization::Int8), ..full() },

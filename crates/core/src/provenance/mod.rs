@@ -10,7 +10,7 @@ use serde_json::Value;
 pub use contradiction::Contradiction;
 pub use processor::Processor;
 
-use crate::{Dtype, Layer, Quantization};
+use crate::{Dtype, Layer, Quantization, TokenLayout};
 
 /// The modality that features describe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,7 +62,7 @@ impl std::fmt::Display for Prompt {
 /// incompatible even if they have the same dimension. A tower with the same settings can be built from it.
 ///
 /// Version 1 of the formats of stores and heads had a line of text in the place of the [`Processor`], and no layer,
-/// modules, prompt, precision and quantization. It is still read.
+/// modules, prompt, precision and quantization; version 2 had no tokens. Both are still read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Provenance {
@@ -83,6 +83,9 @@ pub struct Provenance {
     /// The layer whose states are pooled; the last if unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layer: Option<Layer>,
+    /// The layout of a row, if it holds token states that are not pooled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<TokenLayout>,
     /// What the model applies after the pooling, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub modules: Vec<Value>,
@@ -107,6 +110,7 @@ impl Provenance {
             processor: None,
             pooling: None,
             layer: None,
+            tokens: None,
             modules: Vec::new(),
             prompt: None,
             precision: None,
@@ -114,8 +118,11 @@ impl Provenance {
         }
     }
 
-    /// Returns the version of the format of stores and heads that can hold this provenance, 1 or 2.
+    /// Returns the version of the format of stores and heads that can hold this provenance, 1 to 3.
     pub fn version(&self) -> u32 {
+        if self.tokens.is_some() {
+            return 3;
+        }
         let is_flat = self.processor.is_none()
             && self.layer.is_none()
             && self.modules.is_empty()
@@ -135,6 +142,7 @@ impl Provenance {
             ("input", self.processor.as_ref().map(Processor::to_string)),
             ("pooling", self.pooling.clone()),
             ("layer", self.layer.map(|layer| layer.to_string())),
+            ("tokens", self.tokens.map(|tokens| tokens.to_string())),
             ("modules", (!modules.is_empty()).then(|| modules.join(", "))),
             ("prompt", self.prompt.as_ref().map(Prompt::to_string)),
             ("precision", self.precision.map(|dtype| dtype.to_string())),

@@ -1,6 +1,6 @@
 //! Errors of towers.
 
-use crate::{EncodeError, InputError, PoolingError};
+use crate::{EncodeError, InputError, PoolingError, TokenLayout};
 
 /// An error of a tower that cannot embed its input.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +30,16 @@ pub enum TowerError {
     /// The backbone rejects the input.
     #[error(transparent)]
     Encode(#[from] EncodeError),
+    /// The token states of an image do not have the layout of the features.
+    #[error("an image has {found}, expected {expected}: {remedy}")]
+    Tokens {
+        /// The layout of the image.
+        found: TokenLayout,
+        /// The layout of the features, or how it comes to be known.
+        expected: String,
+        /// What to do about it.
+        remedy: &'static str,
+    },
     /// The backbone does not have the output that the pooling needs.
     #[error(transparent)]
     Pooling(#[from] PoolingError),

@@ -8,9 +8,12 @@ use image::RgbImage;
 use super::TowerError;
 use super::layer::AtLayer;
 use crate::{
-    DenseOptions, ImageEncoder, ImagePooling, ImagePreprocessor, InputError, Layer, Named, PatchTokens,
-    Pixels, Provenance,
+    DenseOptions, ImageEncoder, ImageFeatures, ImagePooling, ImagePreprocessor, InputError, Layer, Named,
+    PatchTokens, Pixels, Provenance, TokenLayout,
 };
+
+/// Width and height of the blank images that show how many tokens images have.
+const BLANK: [[u32; 2]; 2] = [[256, 64], [64, 256]];
 
 /// A vision backbone with its preprocessing and a pooling: images to embeddings.
 ///
@@ -35,6 +38,7 @@ impl VisionTower {
         Provenance {
             processor: Some(self.preprocessor.processor()),
             pooling: Some(self.pooling.name().to_owned()),
+            tokens: self.model.tokens.filter(|_| self.pooling == ImagePooling::Tokens),
             ..self.model.clone()
         }
     }
@@ -48,8 +52,7 @@ impl VisionTower {
     /// Returns [`TowerError`] if the images have different sizes, the number of values does not match the size, or the
     /// backbone rejects the batch.
     pub fn embed(&self, pixels: &[Pixels]) -> Result<Tensor<2>, TowerError> {
-        let features = self.encoder.encode_images(self.batch(pixels)?)?;
-        Ok(self.pooling.pool(&features)?)
+        self.pool(&self.encoder.encode_images(self.batch(pixels)?)?)
     }
 
     /// Embeds preprocessed images as one batch, by the states of several layers. The model runs once, if it supports it.
@@ -61,7 +64,43 @@ impl VisionTower {
     /// As [`embed`](Self::embed), and [`TowerError::Encode`] for a layer that the model does not have.
     pub fn embed_layers(&self, pixels: &[Pixels], layers: &[Layer]) -> Result<Vec<Tensor<2>>, TowerError> {
         let features = self.encoder.encode_layers(self.batch(pixels)?, layers)?;
-        features.iter().map(|features| Ok(self.pooling.pool(features)?)).collect()
+        features.iter().map(|features| self.pool(features)).collect()
+    }
+
+    fn pool(&self, features: &ImageFeatures) -> Result<Tensor<2>, TowerError> {
+        if self.pooling == ImagePooling::Tokens {
+            let found = features.token_layout()?;
+            if self.model.tokens != Some(found) {
+                let expected = self.model.tokens.map_or("a known layout".to_owned(), |own| own.to_string());
+                let remedy = "set the pooling with `VisionTower::with_tokens`, and use images of one size";
+                return Err(TowerError::Tokens { found, expected, remedy });
+            }
+        }
+        Ok(self.pooling.pool(features)?)
+    }
+
+    /// Returns the tower whose rows are all token states of an image, [`ImagePooling::Tokens`]. Their layout, part of the
+    /// provenance, is that of blank images, which the model encodes.
+    ///
+    /// # Errors
+    /// Returns [`TowerError::Tokens`] if the number of tokens depends on the image, [`TowerError::Pooling`] if the model
+    /// returns no patch tokens, and the errors of [`embed_images`](Self::embed_images).
+    pub fn with_tokens(self) -> Result<Self, TowerError> {
+        let input = |source| TowerError::Input { row: 0, source };
+        let blank = |[width, height]: [u32; 2]| self.preprocessor.preprocess(&RgbImage::new(width, height));
+        let [wide, tall] = [blank(BLANK[0]).map_err(input)?, blank(BLANK[1]).map_err(input)?];
+        let layout = |pixels| -> Result<TokenLayout, TowerError> {
+            let features = self.encoder.encode_images(self.batch(std::slice::from_ref(pixels))?)?;
+            Ok(features.token_layout()?)
+        };
+        let expected = layout(&wide)?;
+        let found = if tall.size == wide.size { expected } else { layout(&tall)? };
+        if found != expected {
+            let remedy = "token states need as many tokens for every image, so preprocess all to one size";
+            return Err(TowerError::Tokens { found, expected: expected.to_string(), remedy });
+        }
+        let model = Provenance { tokens: Some(expected), ..self.model };
+        Ok(Self { pooling: ImagePooling::Tokens, model, ..self })
     }
 
     /// Returns the tower whose embeddings are of the states of a layer.
@@ -173,6 +212,54 @@ mod tests {
         let provenance = tower().provenance();
         assert_eq!(provenance.processor, Some(Processor::Description("raw values".into())));
         assert_eq!(provenance.pooling.as_deref(), Some("class"));
+    }
+
+    /// Returns every value of the red channel as a patch, and the first value as class token.
+    struct RedPatches;
+
+    impl ImageEncoder for RedPatches {
+        fn encode_images(&self, pixels: Tensor<4>) -> Result<ImageFeatures, EncodeError> {
+            let [batch, _, height, width] = pixels.dims();
+            let tokens = pixels.narrow(1, 0, 1).reshape([batch, height * width, 1]);
+            let class_token = Some(tokens.clone().narrow(1, 0, 1).reshape([batch, 1]));
+            let patches = Some(PatchTokens { tokens, grid: [height, width] });
+            Ok(ImageFeatures { class_token, patches, pooled: None })
+        }
+    }
+
+    #[test]
+    fn token_states_are_rows_of_one_layout() {
+        /// Images of any size as 1x2 pixels.
+        struct OneSize;
+        impl ImagePreprocessor for OneSize {
+            fn preprocess(&self, image: &RgbImage) -> Result<Pixels, InputError> {
+                let first = f32::from(image.as_raw()[0]);
+                Ok(Pixels { size: [1, 2], values: vec![first, first + 1.0, 0.0, 0.0, 0.0, 0.0] })
+            }
+            fn describe(&self) -> String {
+                "the first value and the next".into()
+            }
+        }
+        let tower = VisionTower { encoder: Arc::new(RedPatches), preprocessor: Arc::new(OneSize), ..tower() };
+        let tokens = tower.clone().with_tokens().unwrap();
+        let layout = TokenLayout::Image { class_token: true, grid: [1, 2], dim: 1 };
+        let provenance = tokens.provenance();
+        assert_eq!((provenance.tokens, provenance.pooling.as_deref()), (Some(layout), Some("tokens")));
+        let rows = tokens.embed_images(&[RgbImage::from_pixel(9, 9, [7; 3].into())]).unwrap();
+        assert_eq!(rows.into_data().try_to_vec::<f32>().unwrap(), [7.0, 7.0, 8.0]);
+        let pixels = Pixels { size: [1, 3], values: vec![0.0; 9] };
+        let error = tokens.embed(std::slice::from_ref(&pixels)).unwrap_err().to_string();
+        assert!(error.contains("1x3 patches of 1 values, expected a class token and 1x2 patches"), "{error}");
+        // The layout belongs to the pooling.
+        let pooled = VisionTower { pooling: ImagePooling::Class, ..tokens };
+        assert_eq!(pooled.provenance().tokens, None);
+        let unknown = VisionTower { pooling: ImagePooling::Tokens, ..tower };
+        assert!(matches!(unknown.embed(&[pixels]), Err(TowerError::Tokens { .. })));
+
+        let varying = VisionTower { encoder: Arc::new(RedPatches), ..self::tower() };
+        let error = varying.with_tokens().err().unwrap().to_string();
+        assert!(error.contains("256x64 patches of 1 values, expected a class token and 64x256"), "{error}");
+        assert!(matches!(self::tower().with_tokens(), Err(TowerError::Pooling(_))));
     }
 
     #[test]

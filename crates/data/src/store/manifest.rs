@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use sail_core::{Dtype, Modality, Provenance};
+use sail_core::{Modality, Provenance, StoreDtype, TokenLayout};
 use sail_support::{read_bounded, stand_in, write_atomic};
 use serde::{Deserialize, Serialize};
 
 use crate::DataError;
+use crate::codec::Codec;
 use crate::error::ensure_file;
 
 /// Present only in a finished store.
@@ -14,12 +15,13 @@ pub(crate) const MANIFEST: &str = "manifest.json";
 /// The manifest of a store that is being written.
 pub(crate) const PARTIAL: &str = "partial.json";
 
-/// The largest backbones have about ten thousand dimensions.
-pub(crate) const MAX_DIM: usize = 1 << 20;
+/// The largest backbones have about ten thousand dimensions, and thousands of tokens.
+pub(crate) const MAX_DIM: usize = TokenLayout::MAX_ROW_VALUES;
 
 const FORMAT: &str = "sail-embeddings";
-/// The newest version. In version 1, the provenance has a line of text in the place of the settings.
-const VERSION: u32 = 2;
+/// The newest version. In version 1, the provenance has a line of text in the place of the settings; version 3
+/// is written for token states and `int8` only.
+const VERSION: u32 = 3;
 /// Enough for a hundred thousand shards.
 const MAX_BYTES: u64 = 16 << 20;
 
@@ -31,7 +33,7 @@ pub(crate) struct Manifest {
     pub(crate) modality: Modality,
     pub(crate) provenance: Provenance,
     pub(crate) dim: usize,
-    pub(crate) dtype: Dtype,
+    pub(crate) dtype: StoreDtype,
     pub(crate) rows: usize,
     pub(crate) shards: Vec<ShardEntry>,
     /// In `partial.json` only.
@@ -79,11 +81,16 @@ pub(crate) fn shard_name(index: usize) -> String {
     format!("shard-{index:05}.safetensors")
 }
 
+/// The version that can hold a store.
+fn version(provenance: &Provenance, dtype: StoreDtype) -> u32 {
+    if dtype == StoreDtype::Int8 { VERSION } else { provenance.version() }
+}
+
 impl Manifest {
-    pub(crate) fn new(modality: Modality, provenance: Provenance, dim: usize, dtype: Dtype) -> Self {
+    pub(crate) fn new(modality: Modality, provenance: Provenance, dim: usize, dtype: StoreDtype) -> Self {
         Self {
             format: FORMAT.to_owned(),
-            version: provenance.version(),
+            version: version(&provenance, dtype),
             modality,
             provenance,
             dim,
@@ -107,14 +114,23 @@ impl Manifest {
         ensure_file((1..=VERSION).contains(&version), path, "`version`", version, expected)?;
         let mut manifest: Self = serde_json::from_slice(&json).map_err(invalid)?;
         // That in which it would be written again.
-        manifest.version = manifest.provenance.version();
+        manifest.version = self::version(&manifest.provenance, manifest.dtype);
         manifest.check(path)?;
         Ok(manifest)
+    }
+
+    /// How rows become bytes.
+    pub(crate) fn codec(&self) -> Codec {
+        Codec::new(self.dtype, self.dim, self.provenance.tokens)
     }
 
     fn check(&self, path: &Path) -> Result<(), DataError> {
         let dim = self.dim;
         ensure_file((1..=MAX_DIM).contains(&dim), path, "`dim`", dim, format!("1 to {MAX_DIM}"))?;
+        if let Some(tokens) = self.provenance.tokens {
+            let expected = format!("{} for {tokens}", tokens.row_values());
+            ensure_file(tokens.row_values() == dim, path, "`dim`", dim, expected)?;
+        }
         let mut rows = 0usize;
         for (index, shard) in self.shards.iter().enumerate() {
             let ShardEntry { file, sha256, .. } = shard;

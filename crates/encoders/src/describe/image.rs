@@ -114,7 +114,8 @@ fn network(spec: &ConvolutionalSpec) -> &'static str {
 
 fn dim(pooling: ImagePooling, width: usize, pooled: usize) -> usize {
     match pooling {
-        ImagePooling::Class | ImagePooling::PatchMean => width,
+        // No model has tokens by default.
+        ImagePooling::Class | ImagePooling::PatchMean | ImagePooling::Tokens => width,
         ImagePooling::Concat => 2 * width,
         ImagePooling::Pooled => pooled,
     }

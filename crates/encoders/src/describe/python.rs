@@ -156,7 +156,8 @@ impl Row {
             ImagePooling::Class => Self::Tokens { class: Some(classes), patches: None },
             ImagePooling::Concat => Self::Tokens { class: Some(classes), patches: Some(prefix) },
             ImagePooling::PatchMean => Self::Tokens { class: None, patches: Some(prefix) },
-            ImagePooling::Pooled => match (&spec.head, spec.projection) {
+            // No model has tokens by default.
+            ImagePooling::Pooled | ImagePooling::Tokens => match (&spec.head, spec.projection) {
                 (_, Some(_)) => Self::Projected,
                 (Some(VisionHead::PatchMean), None) if spec.norm_scope == NormScope::All => {
                     Self::Tokens { class: None, patches: Some(prefix) }

@@ -4,6 +4,7 @@ mod error;
 mod head;
 mod keys;
 mod prepared;
+mod probing;
 mod structure;
 mod unpaired;
 
