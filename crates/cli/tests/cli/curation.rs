@@ -251,8 +251,8 @@ fn training_takes_the_keys_of_a_list() {
     lab.run(&format!("{train} --keys keys.txt --resume --out some")).succeeded();
     lab.refuses(&format!("{train} --resume --out some"), 2, &["`keys`"]);
     fs::write(lab.path("none.txt"), "nothing\n").unwrap();
-    lab.refuses(&format!("{train} --keys none.txt --out none"), 1, &["none of the 1 keys in none.txt"]);
-    lab.refuses(&format!("{train} --keys absent.txt --out none"), 1, &["cannot read the keys in absent.txt"]);
+    lab.refuses(&format!("{train} --keys none.txt --out none"), 2, &["none of the 1 keys in none.txt"]);
+    lab.refuses(&format!("{train} --keys absent.txt --out none"), 2, &["cannot read the keys in absent.txt"]);
     lab.refuses(&format!("{train} --keys= --out none"), 2, &["`keys` is empty"]);
     assert!(!lab.path("none").exists());
 }

@@ -1,7 +1,17 @@
-//! Cells of tables.
+//! Rows of tables and their cells.
 
 use super::options::SourceOptions;
 use super::text::{caption, text, too_long};
+use crate::DataError;
+
+pub(super) type Rows = Box<dyn Iterator<Item = Result<Row, DataError>> + Send>;
+
+/// The cells of a row in the order of the requested columns, or the reason why it is skipped.
+pub(super) struct Row {
+    /// The row number, from 1.
+    pub(super) number: u64,
+    pub(super) cells: Result<Vec<Cell>, String>,
+}
 
 /// A value of a table.
 #[derive(Debug)]

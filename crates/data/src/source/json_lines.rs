@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Number, Value};
 
-use super::cell::Cell;
+use super::cell::{Cell, Row, Rows};
 use super::lines::{Line, Lines};
-use super::table::{Column, ColumnKind, Row, Rows, Table};
+use super::table::{Column, ColumnKind, Table};
 use super::window::count;
 use crate::DataError;
 use crate::error::ensure_file;

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use super::cell::{Cell, Texts};
+use super::cell::{Cell, Row, Rows, Texts};
 use super::image_root::{ImageRoot, check_size};
 use super::once::once;
 use super::options::SourceOptions;
@@ -37,8 +37,6 @@ pub(super) trait Table: Send + Sync {
     }
 }
 
-pub(super) type Rows = Box<dyn Iterator<Item = Result<Row, DataError>> + Send>;
-
 #[derive(Debug, Clone)]
 pub(super) struct Column {
     pub(super) name: String,
@@ -55,13 +53,6 @@ pub(super) enum ColumnKind {
     /// The bytes of an image, or its path.
     #[cfg_attr(not(feature = "parquet"), expect(dead_code, reason = "only Parquet has them"))]
     Image,
-}
-
-/// The cells of a row in the order of the requested columns, or the reason why it is skipped.
-pub(super) struct Row {
-    /// The row number, from 1.
-    pub(super) number: u64,
-    pub(super) cells: Result<Vec<Cell>, String>,
 }
 
 const KEY_COLUMNS: [&str; 1] = ["key"];

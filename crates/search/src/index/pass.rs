@@ -11,6 +11,7 @@ use sail_support::{KeyTable, write_atomic};
 
 use super::annotate::annotate;
 use super::compact;
+use super::content::Content;
 use super::error::IndexError;
 use super::folder::Folder;
 use super::known::{Known, NewContents, content_hash, embeddings};
@@ -19,7 +20,7 @@ use super::options::{IndexModel, IndexSource, UpdateOptions, Updated};
 use super::read::Index;
 use super::segment_log::{Resumed, Row};
 use super::segment_writer::{SegmentConfig, SegmentWriter};
-use super::work::{Content, Inputs, Preparation, Prepared};
+use super::work::{Inputs, Preparation, Prepared};
 use crate::RowSet;
 
 /// Rows that are copied at once.

@@ -9,11 +9,12 @@ use sail_support::{hex, read_bounded};
 use sha2::{Digest, Sha256};
 
 use super::columns::{Column, Columns};
+use super::content::Place;
 use super::entry::{Entry, EntryId};
 use super::error::{IndexError, ensure};
-use super::folder::check_identity;
+use super::identity::check_identity;
 use super::manifest::{HEAD, MANIFEST, Manifest};
-use super::segment::{CODES, Place, Segment};
+use super::segment::{CODES, Segment};
 use crate::{Codes, ExactSearch, FullSearch, ModelIdentity, RowSet, VectorSearch};
 
 /// The removed rows of all segments as one bit each.

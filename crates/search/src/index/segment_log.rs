@@ -5,9 +5,7 @@ use std::collections::HashMap;
 use sail_support::hex;
 use serde::{Deserialize, Serialize};
 
-use super::known::Stamp;
-use super::segment::{HASH, Place};
-use super::work::Content;
+use super::content::{Content, HASH, Place, Stamp};
 
 /// The rows of a segment that is not published yet, one JSON object a line. A segment with this file can be continued.
 pub(crate) const LOG: &str = "rows.jsonl";

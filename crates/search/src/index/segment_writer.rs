@@ -10,15 +10,15 @@ use sail_support::{TEMPORARY_PREFIX, hex};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use super::content::{Content, HASH};
 use super::entry::EntryId;
 use super::error::IndexError;
 use super::manifest::{Manifest, NOTES, SegmentEntry};
 use super::segment::{
-    BYTES, CODES, HASH, IDS, MODIFIED, PLACE_OFFSETS, PLACE_TEXT, PLACES, ROWS, SHA256, THUMBNAIL_OFFSETS,
+    BYTES, CODES, IDS, MODIFIED, PLACE_OFFSETS, PLACE_TEXT, PLACES, ROWS, SHA256, THUMBNAIL_OFFSETS,
     THUMBNAILS,
 };
 use super::segment_log::{LOG, Line, Resumed, Row};
-use super::work::Content;
 use crate::{CodeKind, Codes, centre};
 
 /// Rows of a full segment.

@@ -17,9 +17,9 @@ mod values;
 use self::column::ColumnReader;
 use self::metadata::{Group, Leaf, Metadata};
 use self::page::Pages;
-use super::cell::Cell;
+use super::cell::{Cell, Row, Rows};
 use super::options::SourceOptions;
-use super::table::{Column, ColumnKind, Row, Rows, Table};
+use super::table::{Column, ColumnKind, Table};
 use crate::DataError;
 use crate::file::open_file;
 
