@@ -36,6 +36,10 @@ pub(crate) struct RecipeArgs {
     extra_texts: Vec<String>,
     #[command(flatten)]
     unmatched: UnmatchedArgs,
+    /// Train on the pairs with these keys, such as those that `sail dedup` and `sail score` keep: a text file with a key in each
+    /// line, JSON lines with a field `key`, or other features. The held-out pairs are those without this option.
+    #[arg(long, value_name = "FILE")]
+    keys: Option<String>,
     /// Captions of the first set that an epoch shows of an image: one at random, or all [default: random].
     #[arg(long, value_name = "SAMPLING", value_parser = named::<CaptionSampling>())]
     captions: Option<CaptionSampling>,
@@ -88,6 +92,10 @@ pub(crate) struct RecipeArgs {
     /// unless given.
     #[arg(long, value_name = "WEIGHT[:LEVELS[:TEMPERATURE]]")]
     structure: Option<StructureRecipe>,
+    /// Keep how similar the patches of an image are to each other: add the Gram loss of dino.txt with this weight, for a
+    /// projector on tokens.
+    #[arg(long, value_name = "WEIGHT")]
+    gram: Option<f64>,
     #[command(flatten)]
     unpaired: UnpairedArgs,
 
@@ -172,10 +180,12 @@ impl RecipeArgs {
             recipe.extra_texts.clone_from(&self.extra_texts);
         }
         set(&mut recipe.unmatched, &self.unmatched.unmatched);
+        recipe.keys = self.keys.clone().or(recipe.keys);
         set(&mut recipe.holdout, &self.holdout);
         recipe.head = self.head(recipe.head)?;
         recipe.loss = self.loss(recipe.loss)?;
         recipe.structure = self.structure.or(recipe.structure);
+        recipe.gram = self.gram.or(recipe.gram);
         self.unpaired.set(&mut recipe.unpaired)?;
         recipe.train = self.train(recipe.train)?;
         recipe.check()?;

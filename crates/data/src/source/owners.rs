@@ -1,7 +1,8 @@
 //! Keys of a table that stand for several images.
 
+use super::cell::Cell;
 use super::seen::Seen;
-use super::table::{Cell, Row, Rows};
+use super::table::{Row, Rows};
 use crate::DataError;
 
 /// Replaces rows whose key an earlier row has for another image by the reason: images of these keys would have no row, and

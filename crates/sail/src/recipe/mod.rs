@@ -2,6 +2,7 @@
 
 mod error;
 mod head;
+mod keys;
 mod prepared;
 mod probing;
 mod structure;
@@ -70,6 +71,11 @@ pub struct Recipe {
     /// What becomes of images and captions whose key the other side does not have.
     #[serde(default, skip_serializing_if = "is_default")]
     pub unmatched: Unmatched,
+    /// Keys of the pairs to train on: a text file with a key in each line, JSON lines with a field `key`, or features, as
+    /// [`KeyList`](sail_data::KeyList) reads them; by default all pairs. The held-out pairs are chosen before and do not depend on
+    /// it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<String>,
     /// Number of pairs. It is recorded by a run; if it is set, the data must have this number of pairs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<usize>,
@@ -88,6 +94,10 @@ pub struct Recipe {
     /// A regularizer of the pairs that is added to the loss.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub structure: Option<StructureRecipe>,
+    /// Weight of the [Gram loss](sail_losses::Gram) of the patches of images that is added, above 0, for a head on token
+    /// states.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gram: Option<f64>,
     /// Images and texts that are not paired, and the loss on them that is added.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unpaired: Option<UnpairedRecipe>,
@@ -108,12 +118,14 @@ impl Recipe {
             texts: texts.into(),
             extra_texts: Vec::new(),
             unmatched: Unmatched::default(),
+            keys: None,
             rows: None,
             pairing: None,
             holdout: 0,
             head: HeadRecipe::default(),
             loss: LossConfig::default(),
             structure: None,
+            gram: None,
             unpaired: None,
             train: TrainConfig::default(),
         }
@@ -130,6 +142,13 @@ impl Recipe {
     #[must_use]
     pub fn with_unmatched(mut self, unmatched: Unmatched) -> Self {
         self.unmatched = unmatched;
+        self
+    }
+
+    /// Sets the list of the keys to train on.
+    #[must_use]
+    pub fn with_keys(mut self, keys: impl Into<Option<String>>) -> Self {
+        self.keys = keys.into();
         self
     }
 
@@ -158,6 +177,13 @@ impl Recipe {
     #[must_use]
     pub fn with_structure(mut self, structure: impl Into<Option<StructureRecipe>>) -> Self {
         self.structure = structure.into();
+        self
+    }
+
+    /// Sets the weight of the Gram loss.
+    #[must_use]
+    pub fn with_gram(mut self, weight: impl Into<Option<f64>>) -> Self {
+        self.gram = weight.into();
         self
     }
 
@@ -258,6 +284,9 @@ impl Recipe {
         for (spec, found) in recipe.extra_texts.iter_mut().zip(&found.extra_texts) {
             adopt(spec, found);
         }
+        if let (Some(keys), Some(found)) = (&mut recipe.keys, &found.keys) {
+            adopt(keys, found);
+        }
         if let (Some(unpaired), Some(found)) = (&mut recipe.unpaired, &found.unpaired) {
             unpaired.adopt(found);
         }
@@ -340,7 +369,11 @@ impl Check for Recipe {
         self.loss.check()?;
         self.head.check()?;
         self.structure.as_ref().map_or(Ok(()), Check::check)?;
+        if let Some(weight) = self.gram {
+            ensure(weight.is_finite() && weight > 0.0, "gram", weight, "a weight above 0")?;
+        }
         self.unpaired.as_ref().map_or(Ok(()), Check::check)?;
+        ensure(self.keys.as_deref() != Some(""), "keys", "empty", "the path of a list of keys")?;
         let evaluated = self.train.patience.is_none() || self.holdout > 0;
         ensure(evaluated, "patience", "set", "a `holdout` of at least 1 to evaluate")
     }
@@ -398,6 +431,7 @@ mod tests {
     fn round_trips_through_toml_and_json() {
         let recipe = recipe()
             .with_structure(StructureRecipe::new(2.0).with_levels(2))
+            .with_gram(0.5)
             .with_unpaired(UnpairedRecipe::new("c", "d", 0.5).with_batch_size(64))
             .with_train(TrainConfig::default().with_max_gradient_norm(1.0).with_patience(3));
         assert_eq!(Recipe::from_toml(&recipe.to_toml().unwrap()).unwrap(), recipe);
@@ -456,6 +490,7 @@ mod tests {
         assert_eq!(patience.check().unwrap_err().field, "patience");
         let head = HeadRecipe::Layers { projector: ProjectorConfig::Glu { width: 0 }, dim: 512 };
         assert_eq!(recipe().with_head(head).check().unwrap_err().field, "width");
+        assert_eq!(recipe().with_gram(0.0).check().unwrap_err().field, "gram");
     }
 
     #[test]

@@ -13,7 +13,8 @@ use super::manifest::{NOTES, NotesEntry, SEGMENTS, SegmentEntry, of_generation, 
 use super::notes::{self, Note};
 use super::read::Index;
 use super::segment::Place;
-use super::segment_writer::{Row, SegmentConfig, SegmentWriter, discard, published};
+use super::segment_log::Row;
+use super::segment_writer::{SegmentConfig, SegmentWriter, discard, published};
 
 /// Small segments that an index may have before they are joined.
 const SMALL: usize = 8;

@@ -16,7 +16,8 @@ use super::manifest::{
 };
 use super::options::{IndexModel, THUMBNAIL, UpdateOptions};
 use super::read::{BITS, Index};
-use super::segment_writer::{LOG, published};
+use super::segment_log::LOG;
+use super::segment_writer::published;
 use crate::{CodeKind, ModelIdentity};
 
 /// The folder of an index, locked.

@@ -10,7 +10,7 @@ use super::entry::EntryId;
 use super::error::{IndexError, ensure};
 use super::known::Stamp;
 use super::manifest::SegmentEntry;
-use super::notes::Notes;
+use super::notes::{Note, Notes};
 use super::work::Content;
 use crate::CodeKind;
 
@@ -137,6 +137,11 @@ impl Segment {
     /// The file of the codes, if the index has some.
     pub(crate) fn codes_path(&self, codes: Option<CodeKind>) -> Option<PathBuf> {
         codes.map(|_| self.folder.join(CODES))
+    }
+
+    /// The captions and the columns of a row.
+    pub(crate) fn note(&self, row: usize) -> Result<Note, IndexError> {
+        Ok(self.notes.as_ref().map(|notes| notes.read(row)).transpose()?.unwrap_or_default())
     }
 
     pub(crate) fn notes(&self) -> Option<&Notes> {

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::known::{Known, Stamp, content_hash};
 use super::segment::{HASH, Place};
-use super::segment_writer::Resumed;
+use super::segment_log::Resumed;
 use crate::Embedder;
 
 /// An image and its key.
