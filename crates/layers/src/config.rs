@@ -1,6 +1,6 @@
 //! The configuration of a head.
 
-use sail_core::{Check, ConfigError, Provenance, Side, ensure};
+use sail_core::{AdapterConfig, Check, ConfigError, Provenance, Side, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::ProjectorConfig;
@@ -38,6 +38,9 @@ pub struct SideConfig {
     /// A linear map of the features in front of the norm, if they are translated into the space of another backbone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub translation: Option<Translation>,
+    /// Trained updates of the encoder, without which its features are not those of the side.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<AdapterConfig>,
 }
 
 impl SideConfig {
@@ -45,13 +48,17 @@ impl SideConfig {
     /// residual perceptron, whose blocks begin with one.
     pub fn new(input: usize, projector: ProjectorConfig) -> Self {
         let norm = !matches!(projector, ProjectorConfig::Identity {} | ProjectorConfig::ResidualMlp { .. });
-        Self { input, norm, projector, trained_on: None, translation: None }
+        Self { input, norm, projector, trained_on: None, translation: None, adapter: None }
     }
 
     fn check(&self, dim: usize) -> Result<(), ConfigError> {
         ensure((1..=MAX_DIM).contains(&self.input), "input", self.input, format!("1 to {MAX_DIM}"))?;
         if let Some(Translation { dim, .. }) = &self.translation {
             ensure((1..=MAX_DIM).contains(dim), "translation", dim, format!("1 to {MAX_DIM}"))?;
+        }
+        if let Some(adapter) = &self.adapter {
+            adapter.check()?;
+            ensure(self.translation.is_none(), "translation", "set", "none on a side with adapters")?;
         }
         self.projector.check()?;
         if self.projector == (ProjectorConfig::Identity {}) {
@@ -74,7 +81,8 @@ impl SideConfig {
     /// The number of parameters of the side's matrices.
     fn weights(&self, dim: usize) -> u128 {
         let translation = self.translation.as_ref().map_or(0, |to| self.input as u128 * to.dim as u128);
-        translation.saturating_add(self.projector_weights(dim))
+        let adapter = self.adapter.as_ref().map_or(0, AdapterConfig::weights);
+        translation.saturating_add(adapter).saturating_add(self.projector_weights(dim))
     }
 
     fn projector_weights(&self, dim: usize) -> u128 {
@@ -149,7 +157,11 @@ impl HeadConfig {
             let to = side.translation.as_ref().and_then(|translation| translation.to.as_ref());
             let backbones = side.trained_on.iter().chain(to).map(Provenance::version);
             let weighted = matches!(side.projector, ProjectorConfig::WeightedCosine { .. });
-            let newest = if weighted || side.translation.is_some() { 3 } else { 1 };
+            let newest = match (&side.adapter, weighted || side.translation.is_some()) {
+                (Some(_), _) => 4,
+                (None, true) => 3,
+                (None, false) => 1,
+            };
             backbones.max().unwrap_or(1).max(newest)
         };
         self.image.iter().chain(&self.text).map(of_side).max().unwrap_or(1)

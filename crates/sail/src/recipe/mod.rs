@@ -2,6 +2,7 @@
 
 mod error;
 mod head;
+mod lora;
 mod prepared;
 mod structure;
 mod unpaired;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use error::RecipeError;
 pub use head::{HeadRecipe, ProjectorKind, ProjectorSettings};
+pub use lora::LoraRecipe;
 pub use prepared::PreparedRun;
 pub use structure::StructureRecipe;
 pub use unpaired::{Teacher, UnpairedRecipe};
@@ -90,6 +92,9 @@ pub struct Recipe {
     /// Images and texts that are not paired, and the loss on them that is added.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unpaired: Option<UnpairedRecipe>,
+    /// Adapters of the image encoder, whose images are then token states.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lora_image: Option<LoraRecipe>,
     /// The training settings. The seed also determines the initial weights and the holdout.
     #[serde(default)]
     pub train: TrainConfig,
@@ -114,6 +119,7 @@ impl Recipe {
             loss: LossConfig::default(),
             structure: None,
             unpaired: None,
+            lora_image: None,
             train: TrainConfig::default(),
         }
     }
@@ -164,6 +170,13 @@ impl Recipe {
     #[must_use]
     pub fn with_unpaired(mut self, unpaired: impl Into<Option<UnpairedRecipe>>) -> Self {
         self.unpaired = unpaired.into();
+        self
+    }
+
+    /// Sets the adapters of the image encoder.
+    #[must_use]
+    pub fn with_lora_image(mut self, lora: impl Into<Option<LoraRecipe>>) -> Self {
+        self.lora_image = lora.into();
         self
     }
 
@@ -340,6 +353,12 @@ impl Check for Recipe {
         self.head.check()?;
         self.structure.as_ref().map_or(Ok(()), Check::check)?;
         self.unpaired.as_ref().map_or(Ok(()), Check::check)?;
+        if let Some(lora) = &self.lora_image {
+            lora.check()?;
+            // Both compare features, and token states are not those that the head gets.
+            ensure(self.structure.is_none(), "structure", "set", "none with `lora_image`")?;
+            ensure(self.unpaired.is_none(), "unpaired", "set", "none with `lora_image`")?;
+        }
         let evaluated = self.train.patience.is_none() || self.holdout > 0;
         ensure(evaluated, "patience", "set", "a `holdout` of at least 1 to evaluate")
     }
