@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use sail_vl::SailModel;
-use sail_vl::core::Dtype;
+use sail_vl::core::StoreDtype;
 use sail_vl::data::source::SourceOptions;
 use sail_vl::layers::Head;
 use sail_vl::report::Facts;
@@ -66,8 +66,8 @@ pub(crate) struct TaskArgs {
     #[arg(long, value_name = "IMAGES", default_value_t = 32)]
     batch: usize,
     /// Data type of the features that are kept.
-    #[arg(long, value_name = "DTYPE", default_value = "f32", value_parser = named::<Dtype>())]
-    dtype: Dtype,
+    #[arg(long, value_name = "DTYPE", default_value = "f32", value_parser = named::<StoreDtype>())]
+    dtype: StoreDtype,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,

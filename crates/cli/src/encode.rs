@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use sail_vl::core::{Dtype, ImagePooling, Layer, Provenance, TextPooling};
+use sail_vl::core::{ImagePooling, Layer, Provenance, StoreDtype, TextPooling};
 use sail_vl::data::source::{PassedOver, RecordSource, SourceOptions};
 use sail_vl::extract::{ExtractOptions, Extraction, Part, extract_image_layers, extract_text_layers};
 use serde_json::json;
@@ -45,8 +45,8 @@ struct JobArgs {
     #[arg(long, value_name = "LAYER,...", value_delimiter = ',', allow_hyphen_values = true)]
     layers: Vec<Layer>,
     /// Data type of the stored features.
-    #[arg(long, value_name = "DTYPE", default_value = "f16", value_parser = named::<Dtype>())]
-    dtype: Dtype,
+    #[arg(long, value_name = "DTYPE", default_value = "f16", value_parser = named::<StoreDtype>())]
+    dtype: StoreDtype,
     /// Encode part I of N only, to share the work among machines; `sail store merge` joins the parts.
     #[arg(long, value_name = "I/N", default_value = "1/1")]
     part: Part,

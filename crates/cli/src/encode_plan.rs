@@ -46,6 +46,7 @@ impl Plan {
         let records = options.limit.map_or(records, |limit| limit.min(records));
         let range = options.part.range(records, options.block as u64);
         let records = range.end - range.start;
+        let bytes: usize = dims.iter().map(|dim| options.dtype.row_bytes(*dim, provenance.tokens)).sum();
         Self {
             provenance,
             source: options.source.clone(),
@@ -53,7 +54,7 @@ impl Plan {
             dim: dims.first().copied().unwrap_or_default(),
             layers: layers.iter().map(Layer::to_string).collect(),
             dtype: options.dtype.to_string(),
-            bytes: records * (dims.iter().sum::<usize>() * options.dtype.size()) as u64,
+            bytes: records * bytes as u64,
             device,
             store: store.trim_end_matches('/').to_owned(),
             passed_over: PassedOver::default(),

@@ -55,13 +55,14 @@ pub(crate) struct RecipeArgs {
     #[arg(long, value_name = "ROWS")]
     holdout: Option<usize>,
 
-    /// Projector on both sides; `sharelock` is an MLP on the text side, with image features as they are [default: glu].
+    /// Projector on both sides; `sharelock` is an MLP on the text side, with image features as they are; `token` and
+    /// `token-transformer` take a store of tokens of images, with an MLP on the text side [default: glu].
     #[arg(long, alias = "head", value_name = "KIND", value_parser = named::<ProjectorKind>())]
     projector: Option<ProjectorKind>,
     /// Hidden width of the projector as a multiple of the feature dimension [default: 8, or 4 for `mlp` and `residual-mlp`].
     #[arg(long)]
     width: Option<usize>,
-    /// Number of blocks of `residual-mlp` [default: 4].
+    /// Number of blocks of `residual-mlp` and `token-transformer` [default: 4 and 2].
     #[arg(long, value_name = "BLOCKS")]
     depth: Option<usize>,
     /// Dropout probability of `residual-mlp` and `sharelock` [default: 0.6 and 0.2].

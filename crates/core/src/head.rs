@@ -3,7 +3,7 @@
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{FloatDType, Tensor};
 
-use crate::{ConfigError, Contradiction, Modality, Provenance, TowerError};
+use crate::{ConfigError, Contradiction, Modality, Provenance, TokenLayout, TowerError};
 
 /// A side of a head.
 pub type Side = Modality;
@@ -22,6 +22,38 @@ pub enum HeadError {
         /// Dimension of the features.
         found: usize,
         /// Input dimension of the head.
+        expected: usize,
+    },
+    /// The features are pooled, and the head takes token states.
+    #[error(
+        "the {side} features are pooled, but the projector `{projector}` takes token states: encode the tokens, or choose \
+         another projector"
+    )]
+    Pooled {
+        /// The side.
+        side: Side,
+        /// Name of the projector.
+        projector: &'static str,
+    },
+    /// The features are token states, and the head takes pooled features.
+    #[error(
+        "the {side} features are token states, {found}, but the projector `{projector}` takes pooled features: choose a \
+         projector of tokens, or encode with a pooling"
+    )]
+    Tokens {
+        /// The side.
+        side: Side,
+        /// Name of the projector.
+        projector: &'static str,
+        /// The layout of the features.
+        found: TokenLayout,
+    },
+    /// An image has no patches.
+    #[error("an image has {found} tokens, expected at least {expected}")]
+    TooFewTokens {
+        /// Number of tokens.
+        found: usize,
+        /// A patch, and the class token if the head was trained with one.
         expected: usize,
     },
     /// The head does not have this side.
@@ -99,6 +131,25 @@ pub trait AlignmentHead: Module + ModuleDisplay + 'static {
     /// # Errors
     /// Returns [`HeadError::Dimension`] or [`HeadError::MissingSide`].
     fn project_images(&self, features: Tensor<2>) -> Result<Tensor<2>, HeadError>;
+
+    /// Projects the patches of images, for dense tasks. The result is *not* normalized.
+    ///
+    /// By default every patch is projected like an image. A head that was trained on token states
+    /// ([`Provenance::tokens`]) gets these, in the same order, of images of any size: its class token first
+    /// if it has one, then the patches.
+    ///
+    /// # Shapes
+    /// - tokens: `[batch, patches, image_dim]`, or `[batch, tokens, token_dim]` for a head on token states
+    /// - result: `[batch, patches, dim]`, without the class token
+    ///
+    /// # Errors
+    /// The same as [`project_images`](Self::project_images).
+    fn project_patches(&self, tokens: Tensor<3>) -> Result<Tensor<3>, HeadError> {
+        let [batch, patches, features] = tokens.dims();
+        let projected = self.project_images(tokens.reshape([batch * patches, features]))?;
+        let [_, dim] = projected.dims();
+        Ok(projected.reshape([batch, patches, dim]))
+    }
 
     /// Projects text features. The result is *not* normalized.
     ///

@@ -34,6 +34,7 @@ mod progress;
 mod provenance;
 mod quantization;
 mod statistics;
+mod store_dtype;
 mod tokens;
 mod tower;
 
@@ -62,5 +63,6 @@ pub use progress::{Progress, ProgressCounter};
 pub use provenance::{Contradiction, Modality, Processor, Prompt, Provenance};
 pub use quantization::Quantization;
 pub use statistics::LossStatistics;
+pub use store_dtype::StoreDtype;
 pub use tokens::TokenLayout;
 pub use tower::{TextTower, TowerError, VisionTower};

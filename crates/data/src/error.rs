@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use sail_core::{ConfigError, Dtype, FeatureError};
+use sail_core::{ConfigError, FeatureError, StoreDtype};
 use sail_support::{ReadError, StandIn};
 
 use crate::key_rewrite::KeyRewrite;
@@ -256,7 +256,7 @@ pub enum DataError {
         /// The value.
         value: f32,
         /// Dtype of the store.
-        dtype: Dtype,
+        dtype: StoreDtype,
     },
     /// All values of a row underflow to zero in the dtype of the store.
     #[error("row {row} (key `{key}`) rounds to all zeros in {dtype}: write the store as bf16 or f32")]
@@ -266,7 +266,7 @@ pub enum DataError {
         /// Its key.
         key: String,
         /// Dtype of the store.
-        dtype: Dtype,
+        dtype: StoreDtype,
     },
     /// A key cannot be a line of a file.
     #[error(

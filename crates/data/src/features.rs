@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use sail_core::{Dtype, FeatureError, FeatureSource, Modality, Provenance};
+use sail_core::{FeatureError, FeatureSource, Modality, Provenance, StoreDtype};
 
 use crate::compatible::{Difference, difference};
 use crate::gather::{Wanted, cut, sorted};
@@ -32,16 +32,16 @@ impl Features {
     }
 
     /// Returns the dtype of the stored values, the widest one of several sources.
-    pub fn dtype(&self) -> Dtype {
+    pub fn dtype(&self) -> StoreDtype {
         match self {
             Self::Store(store) => store.dtype(),
             Self::File(file) => file.dtype(),
-            Self::Memory(_) => Dtype::F32,
+            Self::Memory(_) => StoreDtype::F32,
             Self::Several(several) => {
                 let dtypes = || several.parts().iter().map(Self::dtype);
-                let first = dtypes().next().unwrap_or(Dtype::F32);
-                // F16 and BF16 have no common dtype but F32.
-                if dtypes().all(|dtype| dtype == first) { first } else { Dtype::F32 }
+                let first = dtypes().next().unwrap_or(StoreDtype::F32);
+                // Different ones have no common dtype but F32.
+                if dtypes().all(|dtype| dtype == first) { first } else { StoreDtype::F32 }
             }
         }
     }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::path::Path;
 
 use safetensors::tensor::TensorInfo;
-use sail_core::{Dtype, FeatureError, FeatureSource, Provenance};
+use sail_core::{FeatureError, FeatureSource, Provenance, StoreDtype};
 
 use crate::file::{StableFile, read_at};
 use crate::gather::{Wanted, sorted};
@@ -53,8 +53,8 @@ impl SafetensorsFeatures {
     }
 
     /// Returns the dtype of the stored values.
-    pub fn dtype(&self) -> Dtype {
-        self.matrix.dtype
+    pub fn dtype(&self) -> StoreDtype {
+        self.matrix.codec.dtype
     }
 }
 
@@ -64,7 +64,7 @@ impl FeatureSource for SafetensorsFeatures {
     }
 
     fn dim(&self) -> usize {
-        self.matrix.dim
+        self.matrix.codec.dim
     }
 
     fn key(&self, row: usize) -> Cow<'_, str> {
@@ -80,7 +80,7 @@ impl FeatureSource for SafetensorsFeatures {
     }
 
     fn gather(&self, rows: &[usize], out: &mut [f32]) -> Result<(), FeatureError> {
-        self.scatter(&mut sorted(self.matrix.rows, self.matrix.dim, rows, out)?)
+        self.scatter(&mut sorted(self.matrix.rows, self.dim(), rows, out)?)
     }
 }
 
@@ -184,7 +184,7 @@ mod tests {
             ],
         );
         let features = SafetensorsFeatures::open(&path, None).unwrap();
-        assert_eq!((features.rows(), features.dim(), features.dtype()), (2, 2, Dtype::F32));
+        assert_eq!((features.rows(), features.dim(), features.dtype()), (2, 2, StoreDtype::F32));
         assert!(features.positional() && features.key(1) == "1");
         let mut out = [0.0; 4];
         features.gather(&[1, 0], &mut out).unwrap();

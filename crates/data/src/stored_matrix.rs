@@ -6,9 +6,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use safetensors::tensor::TensorInfo;
-use sail_core::{Dtype, FeatureError};
+use sail_core::FeatureError;
 
-use crate::codec;
+use crate::codec::{self, Codec};
 use crate::file::{StableFile, read_at};
 use crate::gather::Wanted;
 use crate::header::Header;
@@ -26,30 +26,37 @@ const MAX_THREADS: usize = 32;
 const THREAD_ROWS: usize = 128;
 const THREAD_BYTES: usize = 4 << 20;
 
-/// A non-empty two-dimensional float tensor in a file.
+/// A non-empty two-dimensional tensor of rows in a file.
 #[derive(Debug, Clone)]
 pub(crate) struct StoredMatrix {
     /// Offset in the file.
     pub(crate) start: u64,
     pub(crate) rows: usize,
-    pub(crate) dim: usize,
-    pub(crate) dtype: Dtype,
+    pub(crate) codec: Codec,
 }
 
 impl StoredMatrix {
-    /// Returns `None` for other tensors.
+    /// Returns the rows of a float tensor, `None` for other tensors.
     pub(crate) fn new(header: &Header, info: &TensorInfo) -> Option<Self> {
-        let &[rows, dim] = info.shape.as_slice() else {
+        let &[_, dim] = info.shape.as_slice() else {
             return None;
         };
-        if rows == 0 || dim == 0 {
+        Self::with_codec(header, info, Codec::new(codec::from_safetensors(info.dtype)?, dim, None))
+    }
+
+    /// Returns the rows of a tensor with this encoding, `None` for other tensors.
+    pub(crate) fn with_codec(header: &Header, info: &TensorInfo, codec: Codec) -> Option<Self> {
+        let &[rows, width] = info.shape.as_slice() else {
+            return None;
+        };
+        if rows == 0 || width == 0 || (info.dtype, width) != codec.tensor() {
             return None;
         }
-        Some(Self { start: header.start(info), rows, dim, dtype: codec::from_safetensors(info.dtype)? })
+        Some(Self { start: header.start(info), rows, codec })
     }
 
     pub(crate) fn row_bytes(&self) -> usize {
-        self.dim * self.dtype.size()
+        self.codec.row_bytes()
     }
 
     /// The size in bytes.
@@ -157,7 +164,7 @@ fn read_run(file: &File, matrix: &StoredMatrix, run: &mut [Wanted], buffer: &mut
     let bytes = &mut buffer[..length];
     read_at(file, bytes, matrix.start + (first * size) as u64)?;
     for (row, out) in run {
-        codec::decode(matrix.dtype, &bytes[(*row - first) * size..][..size], out);
+        matrix.codec.decode(&bytes[(*row - first) * size..][..size], out);
     }
     Ok(())
 }

@@ -74,7 +74,7 @@ impl Features {
         match self {
             Self::Store(store) => store.verify_as(all, first, counter),
             Self::File(_) | Self::Memory(_) => {
-                let row_bytes = (self.dim() * self.dtype().size()) as u64;
+                let row_bytes = self.dtype().row_bytes(self.dim(), None) as u64;
                 let rows = first..first + self.rows();
                 Ok(scan_range(all, rows, |rows| counter.add(rows * row_bytes))?)
             }
@@ -89,7 +89,9 @@ impl Features {
     fn bytes(&self) -> u64 {
         match self {
             Self::Store(store) => store.bytes(),
-            Self::File(_) | Self::Memory(_) => (self.rows() * self.dim() * self.dtype().size()) as u64,
+            Self::File(_) | Self::Memory(_) => {
+                (self.rows() * self.dtype().row_bytes(self.dim(), None)) as u64
+            }
             Self::Several(several) => several.parts().iter().map(Self::bytes).sum(),
         }
     }

@@ -6,10 +6,12 @@ use std::path::Path;
 
 use half::{bf16, f16};
 use proptest::prelude::*;
-use sail_core::{Dtype, FeatureError, FeatureSource, Modality, Processor, Progress, Provenance};
+use sail_core::{
+    FeatureError, FeatureSource, Modality, Processor, Progress, Provenance, StoreDtype, TokenLayout,
+};
 use sail_data::{DataError, EmbeddingStore, StoreConfig, StoreWriter};
 
-fn config(dim: usize, dtype: Dtype, rows_per_shard: usize) -> StoreConfig {
+fn config(dim: usize, dtype: StoreDtype, rows_per_shard: usize) -> StoreConfig {
     let provenance = Provenance { pooling: Some("concat".into()), ..Provenance::new("dinov2") };
     StoreConfig { dtype, rows_per_shard, ..StoreConfig::new(Modality::Image, provenance, dim) }
 }
@@ -28,8 +30,8 @@ fn files(path: &Path) -> Vec<String> {
     names
 }
 
-fn dtypes() -> impl Strategy<Value = Dtype> {
-    prop_oneof![Just(Dtype::F16), Just(Dtype::BF16), Just(Dtype::F32)]
+fn dtypes() -> impl Strategy<Value = StoreDtype> {
+    prop_oneof![Just(StoreDtype::F16), Just(StoreDtype::BF16), Just(StoreDtype::F32), Just(StoreDtype::Int8)]
 }
 
 proptest! {
@@ -54,13 +56,22 @@ proptest! {
         prop_assert_eq!((store.rows(), store.dim(), store.dtype()), (rows.len(), dim, dtype));
         prop_assert_eq!(store.provenance(), written.provenance());
 
-        let oracle = |x: f32| match dtype {
-            Dtype::F16 => f32::from(f16::from_f32(x)),
-            Dtype::BF16 => f32::from(bf16::from_f32(x)),
-            Dtype::F32 => x,
+        let oracle = |values: &[f32]| -> Vec<f32> {
+            let round = |x: &f32| match dtype {
+                StoreDtype::F16 => f32::from(f16::from_f32(*x)),
+                StoreDtype::BF16 => f32::from(bf16::from_f32(*x)),
+                StoreDtype::F32 => *x,
+                StoreDtype::Int8 => {
+                    // The largest magnitude is 127 steps, of 17 significant bits.
+                    let step = f64::from(values.iter().fold(0.0_f32, |most, x| most.max(x.abs())) / 127.0);
+                    let bit = (step.log2().floor() - 16.0).exp2();
+                    let step = (step / bit).ceil() * bit;
+                    ((f64::from(*x) / step).round() * step) as f32
+                }
+            };
+            values.iter().map(round).collect()
         };
-        let expected: Vec<f32> =
-            rows.iter().flat_map(|(_, values)| values[..dim].iter().map(|&x| oracle(x))).collect();
+        let expected: Vec<f32> = rows.iter().flat_map(|(_, values)| oracle(&values[..dim])).collect();
         prop_assert_eq!(all_rows(&store), expected);
         for (row, (key, _)) in rows.iter().enumerate() {
             let found = store.key(row);
@@ -74,7 +85,7 @@ proptest! {
 fn shards_are_plain_safetensors_files() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("new/store");
-    let mut writer = StoreWriter::create(&path, config(2, Dtype::F32, 2)).unwrap();
+    let mut writer = StoreWriter::create(&path, config(2, StoreDtype::F32, 2)).unwrap();
     writer.extend([("a", [1.0, 2.0]), ("\u{e9}", [3.0, 4.0]), ("b", [5.0, 6.0])]).unwrap();
     writer.finish().unwrap();
     assert_eq!(files(&path), ["manifest.json", "shard-00000.safetensors", "shard-00001.safetensors"]);
@@ -102,6 +113,52 @@ fn shards_are_plain_safetensors_files() {
     assert_eq!(manifest["shards"][0]["bytes"], bytes.len());
 }
 
+/// A store of two tokens of three values.
+fn tokens(path: &Path, dtype: StoreDtype) -> Result<StoreWriter, DataError> {
+    let layout = TokenLayout::Image { class_token: true, grid: [1, 1], dim: 3 };
+    let provenance = Provenance { tokens: Some(layout), ..Provenance::new("dinov2") };
+    let config = StoreConfig { dtype, ..StoreConfig::new(Modality::Image, provenance, 6) };
+    StoreWriter::create(path, config)
+}
+
+#[test]
+fn every_token_has_a_scale_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let mut writer = tokens(&path, StoreDtype::Int8).unwrap();
+    writer.push("a", &[127.0, -1.0, 0.4, 1270.0, -10.0, 6.0]).unwrap();
+    let store = writer.finish().unwrap();
+    assert_eq!(all_rows(&store), [127.0, -1.0, 0.0, 1270.0, -10.0, 10.0]);
+    store.verify(|_| {}).unwrap();
+
+    // As the format is described: a scale and integers for each token.
+    let bytes = std::fs::read(path.join("shard-00000.safetensors")).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let embeddings = tensors.tensor("embeddings").unwrap();
+    assert_eq!((embeddings.dtype(), embeddings.shape()), (safetensors::Dtype::U8, [1, 14].as_slice()));
+    let expected = [&1_f32.to_le_bytes()[..], &[127, 255, 0], &10_f32.to_le_bytes(), &[127, 255, 1]].concat();
+    assert_eq!(embeddings.data(), expected);
+    let manifest = std::fs::read(path.join("manifest.json")).unwrap();
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+    assert_eq!((&manifest["version"], &manifest["dtype"]), (&3.into(), &"int8".into()));
+    assert_eq!(manifest["provenance"]["tokens"]["image"]["grid"], serde_json::json!([1, 1]));
+}
+
+#[test]
+fn token_states_have_the_dimension_of_their_layout() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let mut writer = tokens(&path, StoreDtype::F16).unwrap();
+    let error = writer.push("a", &[1.0; 5]).unwrap_err();
+    assert!(matches!(error, DataError::RowSize { found: 5, expected: 6, .. }), "{error}");
+    let layout = TokenLayout::Text { length: 2, dim: 3 };
+    let provenance = Provenance { tokens: Some(layout), ..Provenance::new("minilm") };
+    let config = StoreConfig::new(Modality::Text, provenance, 7);
+    let error = StoreWriter::create(folder.path().join("other"), config).unwrap_err();
+    let DataError::Config(error) = error else { panic!("{error}") };
+    assert_eq!(error.expected, "6 for 2 tokens of text of 3 values");
+}
+
 #[test]
 fn version_1_is_read_and_values_are_written_as_version_2() {
     let folder = tempfile::tempdir().unwrap();
@@ -109,7 +166,7 @@ fn version_1_is_read_and_values_are_written_as_version_2() {
     let read = |path: &std::path::Path| -> serde_json::Value {
         serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
     };
-    let mut writer = StoreWriter::create(&path, config(1, Dtype::F32, 9)).unwrap();
+    let mut writer = StoreWriter::create(&path, config(1, StoreDtype::F32, 9)).unwrap();
     writer.push("a", &[1.0]).unwrap();
     writer.finish().unwrap();
     let manifest = path.join("manifest.json");
@@ -123,7 +180,7 @@ fn version_1_is_read_and_values_are_written_as_version_2() {
     assert_eq!(settings["center_crop"], serde_json::json!([16, 16]));
 
     let again = folder.path().join("again");
-    let config = StoreConfig { provenance: provenance.clone(), ..config(1, Dtype::F32, 9) };
+    let config = StoreConfig { provenance: provenance.clone(), ..config(1, StoreDtype::F32, 9) };
     let mut writer = StoreWriter::create(&again, config).unwrap();
     writer.push("a", &[1.0]).unwrap();
     let written = writer.finish().unwrap();
@@ -138,7 +195,8 @@ fn version_1_is_read_and_values_are_written_as_version_2() {
 #[test]
 fn push_rejects_unusable_rows() {
     let folder = tempfile::tempdir().unwrap();
-    let mut writer = StoreWriter::create(folder.path().join("store"), config(2, Dtype::F16, 10)).unwrap();
+    let mut writer =
+        StoreWriter::create(folder.path().join("store"), config(2, StoreDtype::F16, 10)).unwrap();
     writer.push("good", &[1.0, 2.0]).unwrap();
 
     let error = writer.push("short", &[1.0]).unwrap_err();
@@ -162,7 +220,7 @@ fn push_rejects_unusable_rows() {
          write the store as bf16 or f32"
     );
     let error = writer.push("small", &[1e-8, -1e-8]).unwrap_err();
-    assert!(matches!(&error, DataError::Underflow { row: 1, dtype: Dtype::F16, .. }), "{error}");
+    assert!(matches!(&error, DataError::Underflow { row: 1, dtype: StoreDtype::F16, .. }), "{error}");
 
     writer.push("largest", &[65519.0, 1e-8]).unwrap();
     let store = writer.finish().unwrap();
@@ -173,7 +231,8 @@ fn push_rejects_unusable_rows() {
 #[test]
 fn bf16_overflows_at_the_end_of_the_f32_range() {
     let folder = tempfile::tempdir().unwrap();
-    let mut writer = StoreWriter::create(folder.path().join("store"), config(1, Dtype::BF16, 10)).unwrap();
+    let mut writer =
+        StoreWriter::create(folder.path().join("store"), config(1, StoreDtype::BF16, 10)).unwrap();
     writer.push("fits", &[3.38e38]).unwrap();
     assert!(matches!(writer.push("no", &[f32::MAX]), Err(DataError::Overflow { row: 1, column: 0, .. })));
 }
@@ -182,15 +241,15 @@ fn bf16_overflows_at_the_end_of_the_f32_range() {
 fn create_rejects_existing_and_finish_rejects_empty_stores() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store");
-    let writer = StoreWriter::create(&path, config(1, Dtype::F32, 1)).unwrap();
-    let again = StoreWriter::create(&path, config(1, Dtype::F32, 1));
+    let writer = StoreWriter::create(&path, config(1, StoreDtype::F32, 1)).unwrap();
+    let again = StoreWriter::create(&path, config(1, StoreDtype::F32, 1));
     assert!(matches!(again, Err(DataError::Exists { .. })));
     assert!(matches!(writer.finish(), Err(DataError::Empty)));
     assert!(!path.exists());
 
-    let error = StoreWriter::create(&path, config(0, Dtype::F32, 1)).unwrap_err();
+    let error = StoreWriter::create(&path, config(0, StoreDtype::F32, 1)).unwrap_err();
     assert!(matches!(&error, DataError::Config(error) if error.field == "dim"), "{error}");
-    let error = StoreWriter::create(&path, config(1, Dtype::F32, 0)).unwrap_err();
+    let error = StoreWriter::create(&path, config(1, StoreDtype::F32, 0)).unwrap_err();
     assert!(matches!(&error, DataError::Config(error) if error.field == "rows_per_shard"), "{error}");
     assert!(!path.exists());
 }
@@ -200,21 +259,21 @@ fn an_interrupted_store_can_only_be_resumed() {
     let folder = tempfile::tempdir().unwrap();
     let (cut, whole) = (folder.path().join("cut"), folder.path().join("whole"));
     let rows: Vec<(String, [f32; 1])> = (1..=7).map(|i| (format!("k{i}"), [i as f32])).collect();
-    let mut writer = StoreWriter::create(&whole, config(1, Dtype::F16, 2)).unwrap();
+    let mut writer = StoreWriter::create(&whole, config(1, StoreDtype::F16, 2)).unwrap();
     writer.extend(rows.clone()).unwrap();
     let whole = writer.finish().unwrap();
 
     // Five rows are two shards and a lost row.
-    let mut writer = StoreWriter::create(&cut, config(1, Dtype::F16, 2)).unwrap();
+    let mut writer = StoreWriter::create(&cut, config(1, StoreDtype::F16, 2)).unwrap();
     writer.extend(rows[..5].to_vec()).unwrap();
     drop(writer);
     assert!(matches!(EmbeddingStore::open(&cut), Err(DataError::Unfinished { .. })));
-    let wider = StoreWriter::resume(&cut, config(2, Dtype::F16, 2)).unwrap_err().to_string();
+    let wider = StoreWriter::resume(&cut, config(2, StoreDtype::F16, 2)).unwrap_err().to_string();
     assert!(wider.contains("`dim` is 1, expected 2"), "{wider}");
-    let other = StoreConfig { provenance: Provenance::new("other"), ..config(1, Dtype::F16, 2) };
+    let other = StoreConfig { provenance: Provenance::new("other"), ..config(1, StoreDtype::F16, 2) };
     assert!(matches!(StoreWriter::resume(&cut, other), Err(DataError::Malformed { .. })));
 
-    let mut writer = StoreWriter::resume(&cut, config(1, Dtype::F16, 2)).unwrap();
+    let mut writer = StoreWriter::resume(&cut, config(1, StoreDtype::F16, 2)).unwrap();
     let done = writer.rows();
     assert_eq!((done, writer.resumed_keys().last().unwrap().unwrap().as_str()), (4, "k4"));
     writer.extend(rows[done..].to_vec()).unwrap();
@@ -225,17 +284,20 @@ fn an_interrupted_store_can_only_be_resumed() {
         assert!(read(&resumed) == read(&whole), "{file} differs from that of an uninterrupted run");
     }
     assert_eq!(files(resumed.path()), files(whole.path()));
-    assert!(matches!(StoreWriter::resume(&cut, config(1, Dtype::F16, 2)), Err(DataError::Exists { .. })));
+    assert!(matches!(
+        StoreWriter::resume(&cut, config(1, StoreDtype::F16, 2)),
+        Err(DataError::Exists { .. })
+    ));
 }
 
 #[test]
 fn resumes_before_the_first_shard() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store");
-    let absent = StoreWriter::resume(&path, config(1, Dtype::F32, 9));
+    let absent = StoreWriter::resume(&path, config(1, StoreDtype::F32, 9));
     assert!(matches!(absent, Err(DataError::NotAStore { .. })));
-    drop(StoreWriter::create(&path, config(1, Dtype::F32, 9)).unwrap());
-    let mut writer = StoreWriter::resume(&path, config(1, Dtype::F32, 9)).unwrap();
+    drop(StoreWriter::create(&path, config(1, StoreDtype::F32, 9)).unwrap());
+    let mut writer = StoreWriter::resume(&path, config(1, StoreDtype::F32, 9)).unwrap();
     assert!(writer.rows() == 0 && writer.resumed_keys().next().is_none());
     writer.push("a", &[1.0]).unwrap();
     assert_eq!(writer.finish().unwrap().rows(), 1);
@@ -254,7 +316,7 @@ fn append_blocks(writer: &mut StoreWriter, end: u64) {
 fn resumes_between_shards() {
     let folder = tempfile::tempdir().unwrap();
     let (cut, whole) = (folder.path().join("cut"), folder.path().join("whole"));
-    let config = config(1, Dtype::F16, 5);
+    let config = config(1, StoreDtype::F16, 5);
     let mut writer = StoreWriter::create(&whole, config.clone()).unwrap();
     append_blocks(&mut writer, 40);
     writer.finish().unwrap();
@@ -297,7 +359,7 @@ fn resumes_between_shards() {
 fn resume_validates_the_tail() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store");
-    let mut writer = StoreWriter::create(&path, config(1, Dtype::F32, 99)).unwrap();
+    let mut writer = StoreWriter::create(&path, config(1, StoreDtype::F32, 99)).unwrap();
     append_blocks(&mut writer, 8);
     writer.save().unwrap();
     drop(writer);
@@ -337,7 +399,7 @@ fn resumes_after_a_kill_before_the_first_or_last_step() {
     // The folder has only temporary files.
     std::fs::create_dir(&path).unwrap();
     std::fs::write(path.join(".tmp-x1Y2z3"), "{").unwrap();
-    let mut writer = StoreWriter::create(&path, config(1, Dtype::F32, 9)).unwrap();
+    let mut writer = StoreWriter::create(&path, config(1, StoreDtype::F32, 9)).unwrap();
     writer.push("a", &[1.0]).unwrap();
     writer.save().unwrap();
     let partial = std::fs::read(path.join("partial.json")).unwrap();
@@ -353,7 +415,7 @@ fn resumes_after_a_kill_before_the_first_or_last_step() {
 #[test]
 fn gather_checks_indices_and_sizes() {
     let folder = tempfile::tempdir().unwrap();
-    let mut writer = StoreWriter::create(folder.path().join("store"), config(1, Dtype::F32, 2)).unwrap();
+    let mut writer = StoreWriter::create(folder.path().join("store"), config(1, StoreDtype::F32, 2)).unwrap();
     writer.extend((1..=5).map(|i| (i.to_string(), [i as f32]))).unwrap();
     let store = writer.finish().unwrap();
     let mut out = [0.0; 4];
@@ -368,7 +430,7 @@ fn gather_checks_indices_and_sizes() {
 #[test]
 fn verify_reads_every_byte_once() {
     let folder = tempfile::tempdir().unwrap();
-    let mut writer = StoreWriter::create(folder.path().join("store"), config(3, Dtype::F32, 2)).unwrap();
+    let mut writer = StoreWriter::create(folder.path().join("store"), config(3, StoreDtype::F32, 2)).unwrap();
     writer.extend((1..=5).map(|i| (i.to_string(), [i as f32; 3]))).unwrap();
     let store = writer.finish().unwrap();
     let mut last = None;

@@ -2,10 +2,11 @@
 
 use burn::tensor::Tensor;
 use sail_core::{AlignmentHead, FeatureSource, HeadError, ensure, gather_tensor};
+use sail_support::chunk_rows;
 
 use crate::EvalError;
 
-/// Projects image features with a head, in chunks of rows and in the order of `rows`.
+/// Projects image features with a head, in chunks of at most `chunk` rows, fewer of wide features, and in the order of `rows`.
 ///
 /// The head is evaluated in inference mode: without a graph and without dropout. The embeddings are *not* normalised;
 /// the metrics of this crate normalise them.
@@ -69,6 +70,7 @@ fn project<H: AlignmentHead>(
     }
     let head = head.valid();
     let device = head.log_scale().device();
+    let chunk = chunk_rows(chunk, source.dim());
     let mut embeddings = Vec::with_capacity(rows.len().div_ceil(chunk));
     for rows in rows.chunks(chunk) {
         embeddings.push(forward(&head, gather_tensor(source, rows, &device)?)?);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use sail_core::{ConfigError, Contradiction, Dtype, Modality, Provenance};
+use sail_core::{ConfigError, Contradiction, Modality, Provenance, StoreDtype};
 use sail_support::{ReadError, read_bounded, resolve, write_atomic};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -18,6 +18,8 @@ const MAX_BYTES: u64 = 1 << 20;
 
 /// The newest version, that of the provenance. Version 1 had the precision among the settings.
 const VERSION: u32 = 3;
+/// The most bytes of a shard of token states.
+const SHARD_BYTES: usize = 256 << 20;
 /// The former setting.
 const PRECISION: &str = "precision";
 
@@ -46,7 +48,7 @@ pub(crate) struct Job {
     version: u32,
     pub(crate) modality: Modality,
     pub(crate) provenance: Provenance,
-    pub(crate) dtype: Dtype,
+    pub(crate) dtype: StoreDtype,
     source: String,
     /// Number of records in the source, or the limit.
     pub(crate) records: u64,
@@ -63,6 +65,10 @@ impl Job {
         records: u64,
         options: &ExtractOptions,
     ) -> Self {
+        // A row of token states is hundreds of times as wide as an embedding, and a shard is kept in memory.
+        let row_bytes =
+            provenance.tokens.map(|layout| options.dtype.row_bytes(layout.row_values(), Some(layout)));
+        let rows_of_tokens = row_bytes.map_or(usize::MAX, |bytes| (SHARD_BYTES / bytes.max(1)).max(1));
         Self {
             version: provenance.version(),
             modality,
@@ -72,7 +78,7 @@ impl Job {
             records,
             settings: options.settings.clone(),
             block: options.block as u64,
-            rows_per_shard: options.rows_per_shard,
+            rows_per_shard: options.rows_per_shard.min(rows_of_tokens),
             part: options.part,
         }
     }
@@ -144,6 +150,23 @@ impl Job {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sail_core::TokenLayout;
+
+    #[test]
+    fn shards_of_token_states_are_bounded_in_bytes() {
+        let rows = |tokens, dtype, options: ExtractOptions| {
+            let provenance = Provenance { tokens, ..Provenance::new("dinov2") };
+            Job::new(Modality::Image, provenance, 9, &ExtractOptions { dtype, ..options }).rows_per_shard
+        };
+        let layout = |grid| Some(TokenLayout::Image { class_token: true, grid: [grid, grid], dim: 384 });
+        let (many, few) =
+            (ExtractOptions::images(), ExtractOptions { rows_per_shard: 9, ..ExtractOptions::images() });
+        assert_eq!(rows(None, StoreDtype::F16, many.clone()), 1 << 14);
+        assert_eq!(rows(layout(16), StoreDtype::F16, many.clone()), (256 << 20) / (257 * 384 * 2));
+        assert_eq!(rows(layout(16), StoreDtype::Int8, many.clone()), (256 << 20) / (257 * 388));
+        assert_eq!(rows(layout(16), StoreDtype::Int8, few), 9);
+        assert_eq!(rows(layout(600), StoreDtype::F32, many), 1);
+    }
 
     #[cfg(unix)]
     #[test]

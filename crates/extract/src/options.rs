@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use sail_core::{Check, ConfigError, Dtype, ensure};
+use sail_core::{Check, ConfigError, StoreDtype, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::urls::UrlFetch;
@@ -15,12 +15,12 @@ use crate::urls::UrlFetch;
 /// The options of an extraction.
 #[derive(Debug, Clone)]
 pub struct ExtractOptions {
-    /// Dtype of the stored values.
-    pub dtype: Dtype,
+    /// StoreDtype of the stored values.
+    pub dtype: StoreDtype,
     /// Number of records, including unusable ones, that are embedded at once, at least 1: the batch size of images, or the
     /// window of texts that a tower sorts by length and splits into batches.
     pub block: usize,
-    /// Rows per shard, at least 1. As many are kept in memory.
+    /// Maximum rows per shard, at least 1. As many are kept in memory. Shards of token states have at most 256 MiB.
     pub rows_per_shard: usize,
     /// Maximum number of records, at least 1. `None` for all.
     pub limit: Option<u64>,
@@ -49,7 +49,7 @@ impl ExtractOptions {
     /// Returns the default options for images: batches of 32, dtype `f16`.
     pub fn images() -> Self {
         Self {
-            dtype: Dtype::F16,
+            dtype: StoreDtype::F16,
             block: 32,
             rows_per_shard: 1 << 14,
             limit: None,

@@ -14,9 +14,12 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
+use sail_core::StoreDtype;
 use sail_extract::{Event, ExtractOptions, extract_images, extract_texts};
 
-use crate::fakes::{assert_same, captions, image_source, images, names, options, text, texts, vision};
+use crate::fakes::{
+    assert_same, captions, image_source, images, names, options, text, texts, tokens, vision,
+};
 
 const RECORDS: u64 = 400;
 
@@ -36,7 +39,7 @@ fn child() {
     let options = ExtractOptions {
         resume: out.exists(),
         checkpoint_every: Duration::from_millis(checkpoint.parse().unwrap()),
-        ..options()
+        ..options_of(what)
     };
     let mut handshake = |event: Event<'_>| {
         if matches!(event, Event::Progress(_)) {
@@ -46,6 +49,7 @@ fn child() {
     };
     let result = match what {
         "images" => extract_images(&vision(), &image_source(RECORDS), out, &options, &mut handshake),
+        "tokens" => extract_images(&tokens(), &image_source(RECORDS), out, &options, &mut handshake),
         _ => extract_texts(&text(), &captions(RECORDS), out, &options, &mut handshake),
     };
     let mut error: Option<&dyn std::error::Error> = None;
@@ -57,6 +61,11 @@ fn child() {
         error = cause.source();
     }
     assert!(result.is_ok());
+}
+
+fn options_of(what: &str) -> ExtractOptions {
+    let dtype = if what == "tokens" { StoreDtype::Int8 } else { StoreDtype::F32 };
+    ExtractOptions { dtype, ..options() }
 }
 
 fn command(program: &str, out: &Path, what: &str, checkpoint: u64) -> Command {
@@ -108,8 +117,11 @@ fn resumes_after_kills() {
     let expected = |what: &str| folder.path().join(what);
     images(&image_source(RECORDS), &expected("images"), &options()).unwrap();
     texts(&captions(RECORDS), &expected("texts"), &options()).unwrap();
+    let (source, mut observer) = (image_source(RECORDS), |_: Event<'_>| ());
+    extract_images(&tokens(), &source, &expected("tokens"), &options_of("tokens"), &mut observer).unwrap();
     // With a checkpoint after every block, and with checkpoints at full shards only.
-    for (what, checkpoint) in [("images", 0), ("images", 15), ("texts", 0), ("texts", 60_000)] {
+    for (what, checkpoint) in [("images", 0), ("images", 15), ("tokens", 0), ("texts", 0), ("texts", 60_000)]
+    {
         let out = folder.path().join(format!("{what}-{checkpoint}"));
         let kills = kill_until_finished(&out, what, checkpoint);
         assert!(kills >= 3, "{kills} kills of {what} with a checkpoint every {checkpoint} ms");

@@ -1,7 +1,7 @@
 //! The head as an [`AlignmentHead`].
 
 use burn::tensor::{FloatDType, Tensor};
-use sail_core::{AlignmentHead, HeadError, Provenance, Side};
+use sail_core::{AlignmentHead, HeadError, Provenance, Side, TokenLayout};
 
 use crate::{Head, HeadSide, ProjectorConfig, SideConfig};
 
@@ -22,6 +22,22 @@ impl Head {
 impl AlignmentHead for Head {
     fn project_images(&self, features: Tensor<2>) -> Result<Tensor<2>, HeadError> {
         self.project(Side::Image, &self.image, features)
+    }
+
+    fn project_patches(&self, tokens: Tensor<3>) -> Result<Tensor<3>, HeadError> {
+        let side = Side::Image;
+        let config = self.side(side).ok_or(HeadError::MissingSide { side })?;
+        let layers = self.image.as_ref().ok_or(HeadError::MissingSide { side })?;
+        let [_, count, found] = tokens.dims();
+        let expected = config.tokens.as_ref().map_or(config.input, TokenLayout::dim);
+        if found != expected {
+            return Err(HeadError::Dimension { side, found, expected });
+        }
+        let least = 1 + usize::from(config.has_class_token());
+        if count < least {
+            return Err(HeadError::TooFewTokens { found: count, expected: least });
+        }
+        Ok(layers.patches(tokens))
     }
 
     fn project_texts(&self, features: Tensor<2>) -> Result<Tensor<2>, HeadError> {
@@ -65,7 +81,7 @@ impl AlignmentHead for Head {
             let input = side.projected();
             let translation = if side.translation.is_some() { side.input + 2 * input } else { 0 };
             let norm = if side.norm { 6 * input } else { 0 };
-            translation + norm + side.projector.activations(input, self.config.dim) + 5 * self.config.dim
+            translation + norm + ProjectorConfig::activations(side, self.config.dim) + 5 * self.config.dim
         };
         let blocks = self.blocks(side).map_or(0, |blocks| blocks.activations());
         Some(self.side(side).map_or(0, of_side) + blocks)

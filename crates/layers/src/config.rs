@@ -1,6 +1,6 @@
 //! The configuration of a head.
 
-use sail_core::{AdapterConfig, Check, ConfigError, Provenance, Side, ensure};
+use sail_core::{AdapterConfig, Check, ConfigError, Provenance, Side, TokenLayout, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::ProjectorConfig;
@@ -41,18 +41,49 @@ pub struct SideConfig {
     /// Trained updates of the encoder, without which its features are not those of the side.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adapter: Option<AdapterConfig>,
+    /// How a row of features consists of tokens, for a projector that [takes them](ProjectorConfig::takes_tokens). `input` is
+    /// then the number of values of all tokens, and the LayerNorm is applied to each token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<TokenLayout>,
 }
 
 impl SideConfig {
     /// Creates a side with a LayerNorm, or without one for the identity, which leaves the features unchanged, and for the
-    /// residual perceptron, whose blocks begin with one.
+    /// residual perceptron and the transformer, whose blocks begin with one.
     pub fn new(input: usize, projector: ProjectorConfig) -> Self {
-        let norm = !matches!(projector, ProjectorConfig::Identity {} | ProjectorConfig::ResidualMlp { .. });
-        Self { input, norm, projector, trained_on: None, translation: None, adapter: None }
+        let norm = !matches!(
+            projector,
+            ProjectorConfig::Identity {}
+                | ProjectorConfig::ResidualMlp { .. }
+                | ProjectorConfig::TokenTransformer { .. }
+        );
+        Self { input, norm, projector, trained_on: None, translation: None, tokens: None, adapter: None }
+    }
+
+    /// Creates a side of token states.
+    ///
+    /// # Examples
+    /// ```
+    /// use sail_core::{Check, TokenLayout};
+    /// use sail_layers::{HeadConfig, ProjectorConfig, SideConfig};
+    /// let layout = TokenLayout::Image { class_token: true, grid: [16, 16], dim: 384 };
+    /// let config = HeadConfig {
+    ///     image: Some(SideConfig::of_tokens(layout, ProjectorConfig::Token {})),
+    ///     ..HeadConfig::new(384, 768, 512, ProjectorConfig::MLP)
+    /// };
+    /// config.check()?;
+    /// assert_eq!(config.image.map(|side| side.input), Some(257 * 384));
+    /// # Ok::<(), sail_core::ConfigError>(())
+    /// ```
+    pub fn of_tokens(layout: TokenLayout, projector: ProjectorConfig) -> Self {
+        Self { tokens: Some(layout), ..Self::new(layout.row_values(), projector) }
     }
 
     fn check(&self, dim: usize) -> Result<(), ConfigError> {
-        ensure((1..=MAX_DIM).contains(&self.input), "input", self.input, format!("1 to {MAX_DIM}"))?;
+        self.check_tokens()?;
+        if self.tokens.is_none() {
+            ensure((1..=MAX_DIM).contains(&self.input), "input", self.input, format!("1 to {MAX_DIM}"))?;
+        }
         if let Some(Translation { dim, .. }) = &self.translation {
             ensure((1..=MAX_DIM).contains(dim), "translation", dim, format!("1 to {MAX_DIM}"))?;
         }
@@ -73,9 +104,48 @@ impl SideConfig {
         ensure(weights <= MAX_WEIGHTS, self.projector.name(), format!("{weights} weights"), expected)
     }
 
+    fn check_tokens(&self) -> Result<(), ConfigError> {
+        let name = self.projector.name();
+        let Some(layout) = &self.tokens else {
+            let expected = format!("the layout of the tokens, which `{name}` takes");
+            return ensure(!self.projector.takes_tokens(), "tokens", "missing", expected);
+        };
+        ensure(
+            self.projector.takes_tokens(),
+            "tokens",
+            layout,
+            format!("none: `{name}` takes pooled features"),
+        )?;
+        layout.check()?;
+        ensure(
+            matches!(layout, TokenLayout::Image { .. }),
+            "tokens",
+            layout,
+            format!("the tokens of images, which `{name}` takes"),
+        )?;
+        let values = layout.row_values();
+        ensure(self.input == values, "input", self.input, format!("{values}: {layout}"))?;
+        ensure(self.translation.is_none(), "translation", "set", "none in front of token states")?;
+        if let ProjectorConfig::TokenTransformer { head_width, .. } = self.projector {
+            let divides = head_width > 0 && layout.dim().is_multiple_of(head_width);
+            let expected = format!("a divisor of {}, the dimension of a token", layout.dim());
+            ensure(divides, "head_width", head_width, expected)?;
+        }
+        Ok(())
+    }
+
     /// The dimension of the features that the norm and the projector take.
     pub(crate) fn projected(&self) -> usize {
         self.translation.as_ref().map_or(self.input, |translation| translation.dim)
+    }
+
+    /// The width that the norm and the linear layers of the projector take: that of a token, or of all features.
+    pub(crate) fn width(&self) -> usize {
+        self.tokens.as_ref().map_or(self.projected(), TokenLayout::dim)
+    }
+
+    pub(crate) fn has_class_token(&self) -> bool {
+        matches!(self.tokens, Some(TokenLayout::Image { class_token: true, .. }))
     }
 
     /// The number of parameters of the side's matrices.
@@ -86,7 +156,9 @@ impl SideConfig {
     }
 
     fn projector_weights(&self, dim: usize) -> u128 {
-        let (input, dim) = (self.projected() as u128, dim as u128);
+        let (input, dim) = (self.width() as u128, dim as u128);
+        // The patches, and the class token.
+        let parts = 1 + u128::from(self.has_class_token());
         match self.projector {
             ProjectorConfig::Identity {} => 0,
             ProjectorConfig::Linear {} => input * dim,
@@ -104,6 +176,10 @@ impl SideConfig {
                 let (hidden, inner) = (hidden as u128, layers.saturating_sub(2) as u128);
                 let square = hidden.saturating_mul(hidden).saturating_mul(inner);
                 square.saturating_add(hidden * (input + dim))
+            }
+            ProjectorConfig::Token {} => parts * (2 * input + dim) * dim,
+            ProjectorConfig::TokenTransformer { depth, .. } => {
+                (12 * input * input).saturating_mul(depth as u128).saturating_add(parts * input * dim)
             }
         }
     }
@@ -157,10 +233,10 @@ impl HeadConfig {
             let to = side.translation.as_ref().and_then(|translation| translation.to.as_ref());
             let backbones = side.trained_on.iter().chain(to).map(Provenance::version);
             let weighted = matches!(side.projector, ProjectorConfig::WeightedCosine { .. });
-            let newest = match (&side.adapter, weighted || side.translation.is_some()) {
-                (Some(_), _) => 4,
-                (None, true) => 3,
-                (None, false) => 1,
+            let newest = match (&side.tokens, &side.adapter) {
+                (Some(_), _) | (_, Some(_)) => 4,
+                _ if weighted || side.translation.is_some() => 3,
+                _ => 1,
             };
             backbones.max().unwrap_or(1).max(newest)
         };
@@ -235,6 +311,37 @@ mod tests {
         assert!(residual(4, usize::MAX, 0.0).starts_with("`depth`"));
         assert!(residual(usize::MAX, 4, 0.0).contains("weights"));
         assert!(residual(4, 4, 1.0).starts_with("`dropout` is 1"));
+        let layout = TokenLayout::Image { class_token: true, grid: [1, 2], dim: 6 };
+        let tokens = |projector, change: fn(&mut SideConfig)| {
+            let mut side = SideConfig::of_tokens(layout, projector);
+            change(&mut side);
+            HeadConfig { image: Some(side), ..valid.clone() }
+        };
+        let transformer = |depth, head_width| ProjectorConfig::TokenTransformer { depth, head_width };
+        for projector in [ProjectorConfig::Token {}, transformer(2, 3)] {
+            tokens(projector, |_| ()).check().unwrap();
+        }
+        let token = |change| message(tokens(ProjectorConfig::Token {}, change));
+        assert_eq!(
+            token(|side| side.tokens = None),
+            "`tokens` is missing, expected the layout of the tokens, which `token` takes"
+        );
+        assert_eq!(
+            token(|side| side.input = 17),
+            "`input` is 17, expected 18: a class token and 1x2 patches of 6 values"
+        );
+        let text = |side: &mut SideConfig| side.tokens = Some(TokenLayout::Text { length: 3, dim: 6 });
+        assert!(token(text).contains("the tokens of images"));
+        assert!(
+            token(|side| side.translation = Some(Translation { dim: 18, to: None })).contains("translation")
+        );
+        assert!(message(tokens(ProjectorConfig::GLU, |_| ())).contains("`glu` takes pooled features"));
+        assert_eq!(
+            message(tokens(transformer(2, 4), |_| ())),
+            "`head_width` is 4, expected a divisor of 6, the dimension of a token"
+        );
+        assert!(message(tokens(transformer(0, 3), |_| ())).starts_with("`depth` is 0"));
+        assert!(message(tokens(transformer(2, 0), |_| ())).starts_with("`head_width` is 0"));
         assert!(message(HeadConfig { initial_scale: -1.0, ..valid.clone() }).starts_with("`initial_scale`"));
         assert!(message(HeadConfig { max_scale: f64::INFINITY, ..valid.clone() }).starts_with("`max_scale`"));
         assert!(

@@ -18,7 +18,7 @@ use crate::{Head, HeadConfig, Holdout};
 const METADATA: &str = "sail_head";
 
 /// The newest version of the format. In version 1, the provenances have a line of text in the place of the settings; version 3
-/// added weighted cosines and translations, version 4 adapters.
+/// added weighted cosines and translations, version 4 layers of token states and adapters.
 const VERSION: u32 = 4;
 
 /// Maximum length of a file; the paper's largest head has 2.4 GB.

@@ -11,7 +11,10 @@ use sail_core::{
 
 use crate::adapter::LowRankUpdates;
 use crate::cast::Cast;
-use crate::{HeadConfig, Holdout, LogitScale, Projector, SideConfig, Translation, WeightInit, linear};
+use crate::{
+    HeadConfig, Holdout, LogitScale, Projector, ProjectorConfig, SideConfig, Translation, WeightInit, linear,
+    tokens,
+};
 use sail_matmul::Products;
 
 /// One side of a head: translation (optional), LayerNorm (optional) and projector. The updates of its encoder belong to it as well.
@@ -33,12 +36,11 @@ pub struct HeadSide {
 
 impl HeadSide {
     fn new(config: &SideConfig, dim: usize, init: &mut WeightInit) -> Self {
-        let input = config.projected();
         Self {
             adapter: None,
-            translation: config.translation.is_some().then(|| linear(config.input, input, init)),
-            norm: config.norm.then(|| LayerNormConfig::new(input).init(init.device())),
-            projector: config.projector.init(input, dim, init),
+            translation: config.translation.is_some().then(|| linear(config.input, config.projected(), init)),
+            norm: config.norm.then(|| LayerNormConfig::new(config.width()).init(init.device())),
+            projector: ProjectorConfig::init(config, dim, init),
             dtype: FloatDType::F32,
             products: Products::default(),
             blocks: None,
@@ -64,11 +66,30 @@ impl HeadSide {
             Some(translation) => translation.forward(features),
             None => features,
         };
+        let [batch, values] = features.dims();
         let features = match &self.norm {
-            Some(norm) => norm.forward(features),
+            Some(norm) if norm.gamma.dims() == [values] => norm.forward(features),
+            // Each token by itself.
+            Some(norm) => {
+                let tokens = tokens::of_rows(features, norm.gamma.dims()[0]);
+                norm.forward(tokens).reshape([batch, values])
+            }
             None => features,
         };
         self.projector.forward_with(features.cast(self.dtype), self.products).cast(FloatDType::F32)
+    }
+
+    /// Projects patches; see [`sail_core::AlignmentHead::project_patches`].
+    pub(crate) fn patches(&self, tokens: Tensor<3>) -> Tensor<3> {
+        let tokens = match &self.translation {
+            Some(translation) => translation.forward(tokens),
+            None => tokens,
+        };
+        let tokens = match &self.norm {
+            Some(norm) => norm.forward(tokens),
+            None => tokens,
+        };
+        self.projector.patches_with(tokens.cast(self.dtype), self.products).cast(FloatDType::F32)
     }
 
     /// Returns a copy whose projector computes in `dtype`. The translation and the norm stay in f32: a mean of squares may
@@ -82,9 +103,12 @@ impl HeadSide {
             Projector::ShareLock(_) | Projector::WeightedCosine(_) => None,
             projector => Some(match (on_cpu, projector) {
                 (Some(products), _) => Self { products, ..self.clone() },
-                // It has norms of its own, and casts around them.
+                // They have norms of their own, and cast around them.
                 (None, Projector::ResidualMlp(layer)) => {
                     Self { projector: Projector::ResidualMlp(layer.computing_in(dtype)), ..self.clone() }
+                }
+                (None, Projector::TokenTransformer(layer)) => {
+                    Self { projector: Projector::TokenTransformer(layer.computing_in(dtype)), ..self.clone() }
                 }
                 (None, projector) => {
                     let projector = projector.clone().map(&mut Cast(dtype));
@@ -249,12 +273,25 @@ impl Head {
     /// Without a provenance of the features or of the head, only the dimension is checked.
     ///
     /// # Errors
-    /// [`HeadError::MissingSide`], [`HeadError::Dimension`] or [`HeadError::Provenance`].
+    /// [`HeadError::MissingSide`], [`HeadError::Pooled`] and [`HeadError::Tokens`] if one of features and head is made of
+    /// tokens and the other is not, [`HeadError::Dimension`] or [`HeadError::Provenance`].
     pub fn accepts(&self, side: Side, dim: usize, provenance: Option<&Provenance>) -> Result<(), HeadError> {
         let config = self.side(side).ok_or(HeadError::MissingSide { side })?;
-        let expected = self.blocks(side).map_or(config.input, |blocks| blocks.row_values());
-        if dim != expected {
-            return Err(HeadError::Dimension { side, found: dim, expected });
+        if let Some(blocks) = self.blocks(side) {
+            let expected = blocks.row_values();
+            if dim != expected {
+                return Err(HeadError::Dimension { side, found: dim, expected });
+            }
+            return provenance.map_or(Ok(()), |found| self.accepts_provenance(side, found));
+        }
+        let projector = config.projector.name();
+        match (&config.tokens, provenance.map(|found| found.tokens)) {
+            (Some(_), Some(None)) => return Err(HeadError::Pooled { side, projector }),
+            (None, Some(Some(found))) => return Err(HeadError::Tokens { side, projector, found }),
+            _ => {}
+        }
+        if dim != config.input {
+            return Err(HeadError::Dimension { side, found: dim, expected: config.input });
         }
         provenance.map_or(Ok(()), |found| self.accepts_provenance(side, found))
     }

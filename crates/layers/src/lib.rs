@@ -16,6 +16,9 @@
 //!
 //! [`Head::import`] and [`Head::export`] exchange heads with the authors' published code.
 //!
+//! A side may also take the token states of an image ([`SideConfig::of_tokens`]): a row of features is then all tokens one
+//! after the other, and the projector, [`TokenProjector`] or [`TokenTransformer`], pools them.
+//!
 //! A layer is a module here and a variant of [`ProjectorConfig`] and [`Projector`]. A layer of another crate needs
 //! neither: implement [`sail_core::AlignmentHead`] for its module.
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -37,6 +40,10 @@ mod projector;
 mod reference;
 mod residual_mlp;
 mod sharelock;
+mod token_block;
+mod token_projector;
+mod token_transformer;
+mod tokens;
 mod weighted_cosine;
 
 pub use config::{HeadConfig, SideConfig, Translation};
@@ -51,4 +58,6 @@ pub use projector::{Projector, ProjectorConfig};
 pub use reference::ExportFormat;
 pub use residual_mlp::ResidualMlp;
 pub use sharelock::ShareLock;
+pub use token_projector::TokenProjector;
+pub use token_transformer::TokenTransformer;
 pub use weighted_cosine::WeightedCosine;

@@ -6,10 +6,13 @@ use burn::tensor::Tensor;
 use sail_core::{Check, ConfigError, Side, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::{GateActivation, GatedMlp, Mlp, ResidualMlp, ShareLock, WeightInit, WeightedCosine, linear};
+use crate::{
+    GateActivation, GatedMlp, Mlp, ResidualMlp, ShareLock, SideConfig, TokenProjector, TokenTransformer,
+    WeightInit, WeightedCosine, linear, tokens,
+};
 use sail_matmul::Products;
 
-/// Deeper residual perceptrons are assumed to come from an invalid file.
+/// Deeper residual perceptrons and transformers are assumed to come from an invalid file.
 const MAX_DEPTH: usize = 256;
 
 /// The layer of one side of a head.
@@ -61,6 +64,16 @@ pub enum ProjectorConfig {
         /// The side of the head that the layer is on.
         side: Side,
     },
+    /// The token projector of Freeze-Align, for rows of token states ([`SideConfig::tokens`]).
+    Token {},
+    /// The transformer blocks of dino.txt, for rows of token states.
+    #[serde(rename = "token-transformer")]
+    TokenTransformer {
+        /// Number of blocks; 2 in its paper.
+        depth: usize,
+        /// Width of an attention head, a divisor of the dimension of a token; 64 in vision transformers.
+        head_width: usize,
+    },
 }
 
 impl ProjectorConfig {
@@ -72,6 +85,8 @@ impl ProjectorConfig {
     pub const RESIDUAL_MLP: Self = Self::ResidualMlp { expansion: 4, depth: 4, dropout: 0.6 };
     /// The perceptron of ShareLock with the sizes of its paper.
     pub const SHARELOCK: Self = Self::ShareLock { hidden: 4096, layers: 4, dropout: 0.2 };
+    /// The transformer blocks of dino.txt with the sizes of its paper.
+    pub const TOKEN_TRANSFORMER: Self = Self::TokenTransformer { depth: 2, head_width: 64 };
 
     /// Returns the value of `kind` in a configuration.
     pub fn name(&self) -> &'static str {
@@ -84,14 +99,22 @@ impl ProjectorConfig {
             Self::ResidualMlp { .. } => "residual-mlp",
             Self::ShareLock { .. } => "sharelock",
             Self::WeightedCosine { .. } => "weighted-cosine",
+            Self::Token {} => "token",
+            Self::TokenTransformer { .. } => "token-transformer",
         }
+    }
+
+    /// Returns whether the layer takes rows of token states instead of pooled features.
+    pub fn takes_tokens(&self) -> bool {
+        matches!(self, Self::Token {} | Self::TokenTransformer { .. })
     }
 
     /// Estimates the values held per row in training; see `AlignmentHead::activations`. The factors count the tensors of
     /// each width that the graph keeps and that the backward pass adds.
-    pub(crate) fn activations(&self, d_input: usize, d_output: usize) -> usize {
+    pub(crate) fn activations(side: &SideConfig, d_output: usize) -> usize {
+        let d_input = side.projected();
         let ends = d_input + 2 * d_output;
-        match *self {
+        match side.projector {
             Self::Identity {} => 0,
             Self::Linear {} => ends,
             Self::Mlp { expansion } => ends + 8 * expansion * d_input,
@@ -102,12 +125,20 @@ impl ProjectorConfig {
             }
             Self::ShareLock { hidden, layers, .. } => ends + 12 * hidden * layers,
             Self::WeightedCosine { .. } => ends + 8 * d_output,
+            // The hidden layer of each token, and the patches without the class token.
+            Self::Token {} => ends + d_input + 8 * (d_input / side.width() + 1) * d_output,
+            // Of each token norms, projections, residual sums and the hidden layer; of each pair of tokens the attention.
+            Self::TokenTransformer { depth, head_width } => {
+                let attention = 8 * (d_input / side.width()).pow(2) * (side.width() / head_width.max(1));
+                ends + 8 * d_input + depth * (70 * d_input + attention)
+            }
         }
     }
 
-    /// Builds the layer of a valid configuration.
-    pub(crate) fn init(&self, d_input: usize, d_output: usize, init: &mut WeightInit) -> Projector {
-        match *self {
+    /// Builds the layer of a side with a valid configuration.
+    pub(crate) fn init(side: &SideConfig, d_output: usize, init: &mut WeightInit) -> Projector {
+        let (d_input, class_token) = (side.width(), side.has_class_token());
+        match side.projector {
             Self::Identity {} => Projector::Identity(Identity),
             Self::Linear {} => Projector::Linear(linear(d_input, d_output, init)),
             Self::Mlp { expansion } => Projector::Mlp(Mlp::new(d_input, d_output, expansion, init)),
@@ -126,6 +157,10 @@ impl ProjectorConfig {
             Self::WeightedCosine { side } => {
                 Projector::WeightedCosine(WeightedCosine::new(d_input, d_output, side, init))
             }
+            Self::Token {} => Projector::Token(TokenProjector::new(d_input, class_token, d_output, init)),
+            Self::TokenTransformer { depth, head_width } => Projector::TokenTransformer(
+                TokenTransformer::new(d_input, class_token, d_output, depth, head_width, init),
+            ),
         }
     }
 }
@@ -134,12 +169,12 @@ impl Check for ProjectorConfig {
     fn check(&self) -> Result<(), ConfigError> {
         let positive = |field, value: usize| ensure(value > 0, field, value, "at least 1");
         match *self {
-            Self::Identity {} | Self::Linear {} | Self::WeightedCosine { .. } => Ok(()),
+            Self::Identity {} | Self::Linear {} | Self::WeightedCosine { .. } | Self::Token {} => Ok(()),
             Self::Mlp { expansion } => positive("expansion", expansion),
             Self::Glu { width } | Self::SwiGlu { width } => positive("width", width),
             Self::ResidualMlp { expansion, depth, dropout } => {
                 positive("expansion", expansion)?;
-                ensure((1..=MAX_DEPTH).contains(&depth), "depth", depth, format!("1 to {MAX_DEPTH}"))?;
+                check_depth(depth)?;
                 check_dropout(dropout)
             }
             Self::ShareLock { hidden, layers, dropout } => {
@@ -147,8 +182,16 @@ impl Check for ProjectorConfig {
                 positive("layers", layers)?;
                 check_dropout(dropout)
             }
+            Self::TokenTransformer { depth, head_width } => {
+                check_depth(depth)?;
+                positive("head_width", head_width)
+            }
         }
     }
+}
+
+fn check_depth(depth: usize) -> Result<(), ConfigError> {
+    ensure((1..=MAX_DEPTH).contains(&depth), "depth", depth, format!("1 to {MAX_DEPTH}"))
 }
 
 fn check_dropout(dropout: f64) -> Result<(), ConfigError> {
@@ -178,6 +221,10 @@ pub enum Projector {
     ShareLock(ShareLock),
     /// See [`ProjectorConfig::WeightedCosine`].
     WeightedCosine(WeightedCosine),
+    /// See [`ProjectorConfig::Token`].
+    Token(TokenProjector),
+    /// See [`ProjectorConfig::TokenTransformer`].
+    TokenTransformer(TokenTransformer),
 }
 
 impl Projector {
@@ -199,6 +246,17 @@ impl Projector {
             Self::ResidualMlp(layer) => layer.forward_with(x, products),
             Self::ShareLock(layer) => layer.forward(x),
             Self::WeightedCosine(layer) => layer.forward(x),
+            Self::Token(layer) => layer.forward_with(x, products),
+            Self::TokenTransformer(layer) => layer.forward_with(x, products),
+        }
+    }
+
+    /// Projects patches; see [`sail_core::AlignmentHead::project_patches`].
+    pub(crate) fn patches_with(&self, tokens: Tensor<3>, products: Products) -> Tensor<3> {
+        match self {
+            Self::Token(layer) => layer.patches_with(tokens, products),
+            Self::TokenTransformer(layer) => layer.patches_with(tokens, products),
+            layer => tokens::each(tokens, |x| layer.forward_with(x, products)),
         }
     }
 }

@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor};
 use proptest::prelude::*;
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
-use sail_core::{AlignmentHead, HeadError, Processor, Provenance, Side};
+use sail_core::{AlignmentHead, HeadError, Processor, Provenance, Side, TokenLayout};
 use sail_layers::{Head, HeadConfig, ProjectorConfig, SideConfig};
 
 fn config() -> HeadConfig {
@@ -139,6 +139,39 @@ fn rejects_features_of_another_backbone() {
 }
 
 #[test]
+fn heads_of_tokens_and_of_pooled_features_reject_each_other() {
+    let layout = TokenLayout::Image { class_token: true, grid: [2, 2], dim: 4 };
+    for projector in
+        [ProjectorConfig::Token {}, ProjectorConfig::TokenTransformer { depth: 2, head_width: 2 }]
+    {
+        let config = HeadConfig { image: Some(SideConfig::of_tokens(layout, projector.clone())), ..config() };
+        let head = Head::new(&config, 1, &Device::flex()).unwrap();
+        let bytes = head.to_bytes().unwrap();
+        let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+        assert!(header.metadata().as_ref().unwrap()["sail_head"].starts_with("{\"version\":4,"));
+        let loaded = load(bytes.clone()).unwrap();
+        assert_eq!((loaded.config(), loaded.to_bytes().unwrap()), (&config, bytes));
+
+        let pooled = Provenance::new("dinov2");
+        let tokens = Provenance { tokens: Some(layout), ..pooled.clone() };
+        loaded.accepts(Side::Image, 20, Some(&tokens)).unwrap();
+        let error = loaded.accepts(Side::Image, 4, Some(&pooled)).unwrap_err().to_string();
+        assert!(
+            error.contains("are pooled") && error.contains(&format!("`{}`", projector.name())),
+            "{error}"
+        );
+        let error = self::head().accepts(Side::Image, 20, Some(&tokens)).unwrap_err().to_string();
+        assert!(
+            error.contains("a class token and 2x2 patches of 4 values") && error.contains("`glu`"),
+            "{error}"
+        );
+        // Another grid has another number of values.
+        let other = loaded.accepts(Side::Image, 28, Some(&tokens));
+        assert!(matches!(other, Err(HeadError::Dimension { found: 28, expected: 20, .. })));
+    }
+}
+
+#[test]
 fn errors_name_every_invalid_tensor() {
     let bytes = edited(|tensors, _| {
         tensors.retain(|(name, ..)| name != "image.norm.bias");
@@ -181,8 +214,8 @@ fn rejects_other_files() {
     let plain = safetensors::serialize::<&str, TensorView, _>([], None).unwrap();
     assert!(reason(plain).contains("`sail_head`"));
     assert!(
-        reason(edited(|_, json| *json = json.replace("\"version\":1", "\"version\":4")))
-            .contains("version 4")
+        reason(edited(|_, json| *json = json.replace("\"version\":1", "\"version\":5")))
+            .contains("version 5")
     );
     assert!(reason(edited(|_, json| json.push('}'))).starts_with("not a head file"));
     let zero = load(edited(|_, json| *json = json.replace("\"width\":2", "\"width\":0")));

@@ -7,7 +7,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use safetensors::SafeTensors;
-use sail_core::{AlignmentHead, Side};
+use sail_core::{AlignmentHead, Side, TokenLayout};
 use sail_layers::{Head, HeadConfig, ProjectorConfig, SideConfig, WeightInit, WeightedCosine};
 
 const ROWS: usize = 3;
@@ -77,8 +77,12 @@ fn input() -> Matrix {
 
 /// Compares the image side with `expected`.
 fn check(projector: ProjectorConfig, norm: bool, expected: impl Fn(&Weights, Matrix) -> Matrix) {
-    let mut config = HeadConfig::new(INPUT, INPUT, DIM, projector);
-    config.image.as_mut().unwrap().norm = norm;
+    check_side(SideConfig { norm, ..SideConfig::new(INPUT, projector) }, expected);
+}
+
+fn check_side(side: SideConfig, expected: impl Fn(&Weights, Matrix) -> Matrix) {
+    let norm = side.norm;
+    let config = HeadConfig { image: Some(side), ..HeadConfig::new(INPUT, INPUT, DIM, ProjectorConfig::MLP) };
     let device = Device::flex();
     let head = Head::new(&config, 3, &device).unwrap();
     let bytes = head.to_bytes().unwrap();
@@ -271,6 +275,17 @@ fn residual_mlp_in_inference() {
             zip(x, w.linear(&name("output"), &hidden), |a, b| a + b)
         });
         w.linear("image.projector.output", &w.layer_norm("image.projector.norm", &x))
+    });
+}
+
+/// A single patch is projected by the plain formula.
+#[test]
+fn token_projector_of_one_patch() {
+    let layout = TokenLayout::Image { class_token: false, grid: [1, 1], dim: INPUT };
+    check_side(SideConfig::of_tokens(layout, ProjectorConfig::Token {}), |w, x| {
+        let hidden = map(w.linear("image.projector.patches.hidden", &x), gelu);
+        let output = w.linear("image.projector.patches.output", &hidden);
+        zip(w.linear("image.projector.patches.linear", &x), output, |a, b| a + b)
     });
 }
 

@@ -5,15 +5,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use sail_vl::burn::tensor::{Device, Tensor};
+use sail_vl::burn::tensor::{Device, Tensor, TensorData};
 use sail_vl::core::{
-    Attention, DenseOptions, Dtype, EncodeError, ImageEncoder, ImageFeatures, ImagePooling,
+    AlignmentHead, Attention, DenseOptions, Dtype, EncodeError, ImageEncoder, ImageFeatures, ImagePooling,
     ImagePreprocessor, InputError, Layer, Padding, PaddingSide, PatchTokens, Pixels, Provenance, RgbImage,
-    TextEncoder, TextFeatures, TextPooling, TextTower, TokenBatch, TokenIds, Tokenizer, TowerError,
-    VisionTower,
+    TextEncoder, TextFeatures, TextPooling, TextTower, TokenBatch, TokenIds, TokenLayout, Tokenizer,
+    TowerError, VisionTower,
 };
 use sail_vl::eval::SlidingWindow;
-use sail_vl::layers::{Head, HeadConfig, ProjectorConfig};
+use sail_vl::layers::{Head, HeadConfig, ProjectorConfig, SideConfig};
 use sail_vl::{DenseTower, SailError, SailModel, SegmentOptions};
 
 /// The token of a 2 x 2 patch is its mean color; the class token is the mean color of the image minus one.
@@ -214,6 +214,49 @@ impl ImageEncoder for Counted {
         self.0.fetch_add(pixels.dims()[0], Ordering::Relaxed);
         Colors.encode_images(pixels)
     }
+}
+
+/// A head that reads tokens, or a class token and patches.
+fn of_tokens(grid: [usize; 2]) -> Head {
+    let layout = TokenLayout::Image { class_token: true, grid, dim: 3 };
+    let config = HeadConfig {
+        image: Some(SideConfig::of_tokens(
+            layout,
+            ProjectorConfig::TokenTransformer { depth: 1, head_width: 3 },
+        )),
+        ..HeadConfig::new(3, 3, 5, ProjectorConfig::Linear {})
+    };
+    Head::new(&config, 4, &Device::flex()).unwrap()
+}
+
+#[test]
+fn heads_on_tokens_get_all_of_them_at_any_size() {
+    let folder = tempfile::tempdir().unwrap();
+    let tower = || DenseTower::new(vision(ImagePooling::Tokens), of_tokens([1, 2])).unwrap();
+    for (width, height) in [(4, 2), (6, 8)] {
+        let image = [halves(width, height)];
+        let (rows, columns) = (height as usize / 2, width as usize / 2);
+        let found = tower().encode(&image).unwrap();
+        assert_eq!(found.dims(), [1, rows, columns, 5]);
+        // The class token takes part in the attention.
+        let pixels = Colors.preprocess(&image[0]).unwrap();
+        let size = [1, 3, height as usize, width as usize];
+        let pixels = Tensor::from_data(TensorData::new(pixels.values, size), &Device::flex());
+        let ImageFeatures { class_token, patches, .. } = Colors.encode_images(pixels).unwrap();
+        let tokens = Tensor::cat(vec![class_token.unwrap().unsqueeze_dim(1), patches.unwrap().tokens], 1);
+        let expected = of_tokens([1, 2]).project_patches(tokens).unwrap();
+        let found = values(found);
+        assert_eq!(found, expected.into_data().try_to_vec::<f32>().unwrap());
+        let cached = || tower().with_cache(folder.path().join("cache"), Dtype::F32).unwrap();
+        for _ in 0..2 {
+            assert_eq!(values(cached().encode(&image).unwrap()), found);
+        }
+    }
+    let pooled = vision(ImagePooling::PatchMean);
+    let tokens = VisionTower { pooling: ImagePooling::Tokens, ..pooled.clone() };
+    let head = of_tokens([1, 2]).with_provenance(Some(&tokens.provenance()), None);
+    let error = DenseTower::new(pooled, head).err().unwrap().to_string();
+    assert!(error.contains("`pooling` is `patch-mean`, expected `tokens`"), "{error}");
 }
 
 #[test]

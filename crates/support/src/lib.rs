@@ -30,7 +30,7 @@ pub use length_batches::length_batches;
 pub use panics::catch_panic;
 pub use path::{is_vacant, resolve};
 pub use portable_path::is_portable_path;
-pub use ranges::ranges;
+pub use ranges::{chunk_rows, ranges};
 pub use read::{ReadError, open_file, read_bounded, strip_bom};
 pub use stand_in::{StandIn, stand_in};
 pub use top_scores::TopScores;

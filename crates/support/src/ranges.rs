@@ -11,3 +11,16 @@ use std::ops::Range;
 pub fn ranges(len: usize, step: usize) -> impl Iterator<Item = Range<usize>> {
     (0..len).step_by(step.max(1)).map(move |start| start..start.saturating_add(step.max(1)).min(len))
 }
+
+/// Returns how many rows of features a head projects at a time without gradients: at most `rows`, and fewer if the features
+/// are as wide as the token states of images, so that they take 64 MiB.
+///
+/// # Examples
+/// ```
+/// assert_eq!(sail_support::chunk_rows(1024, 384), 1024);
+/// assert_eq!(sail_support::chunk_rows(1024, 257 * 384), 170);
+/// ```
+pub fn chunk_rows(rows: usize, dim: usize) -> usize {
+    const VALUES: usize = 1 << 24;
+    rows.min(VALUES / dim.max(1)).max(1)
+}

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-use sail_core::{Dtype, FeatureSource, Modality, Provenance, TextTower, VisionTower};
+use sail_core::{FeatureSource, Modality, Provenance, StoreDtype, TextTower, VisionTower};
 use sail_data::{EmbeddingStore, Fingerprint};
 use sail_extract::{ExtractOptions, Observer, Part, extract_images, extract_texts, read_skipped};
 
@@ -39,8 +39,8 @@ impl<'a> FeatureCache<'a> {
     pub fn new(folder: impl Into<PathBuf>, observer: &'a mut dyn Observer) -> Self {
         Self {
             folder: folder.into(),
-            images: ExtractOptions { dtype: Dtype::F32, ..ExtractOptions::images() },
-            texts: ExtractOptions { dtype: Dtype::F32, ..ExtractOptions::texts() },
+            images: ExtractOptions { dtype: StoreDtype::F32, ..ExtractOptions::images() },
+            texts: ExtractOptions { dtype: StoreDtype::F32, ..ExtractOptions::texts() },
             observer,
         }
     }

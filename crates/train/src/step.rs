@@ -9,7 +9,7 @@ use sail_core::{
     AlignmentHead, AuxiliaryBatch, AuxiliaryRows, ContrastiveLoss, Dtype, EmbeddingBatch, Groups,
     LossStatistics, Side, l2_normalize,
 };
-use sail_support::ranges;
+use sail_support::{chunk_rows, ranges};
 
 use crate::gradient_cache::{Embeddings, Share, on_each, project, surrogate};
 use crate::precision::loss_scale;
@@ -147,7 +147,7 @@ impl AlignmentStep {
         batch: impl Into<StepBatch>,
     ) -> Result<(f64, Vec<(String, f64)>), TrainError> {
         let parts = batch.into().parts();
-        let embedded = parts.iter().map(|part| self.embed(head, part.clone())).collect::<Result<_, _>>()?;
+        let embedded = parts.iter().map(|part| self.embed_chunks(head, part)).collect::<Result<_, _>>()?;
         let found = self.evaluate(head, &parts, embedded, groups_of(&parts))?;
         let read = |value: Tensor<1>| Ok::<_, TrainError>(f64::from(value.try_into_scalar::<f32>()?));
         let auxiliary = found.auxiliary.into_iter().map(|(name, value)| Ok((name, read(value)?)));
@@ -245,6 +245,18 @@ impl AlignmentStep {
         let unit = |side, features| Ok::<_, TrainError>(l2_normalize(project(&head, side, features)?));
         let texts = batch.texts.into_iter().map(|texts| unit(Side::Text, texts));
         Ok((unit(Side::Image, batch.images)?, texts.collect::<Result<_, _>>()?))
+    }
+
+    /// Like [`embed`](Self::embed) in chunks of rows, for a head in inference mode.
+    fn embed_chunks<H: AlignmentHead>(
+        &self,
+        head: &H,
+        batch: &AlignmentBatch,
+    ) -> Result<Embeddings, TrainError> {
+        let [rows, dim] = batch.images.dims();
+        let chunks = ranges(rows, chunk_rows(rows, dim)).map(|range| self.embed(head, batch.slice(range)));
+        let (images, texts): (Vec<_>, Vec<_>) = chunks.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+        Ok(joined(images, texts))
     }
 
     /// Computes all losses and their gradients at the embeddings of each part of the batch, the pairs first, without a graph.
@@ -355,16 +367,19 @@ fn embed_shares<H: AlignmentHead>(
     shares: Vec<Share<H>>,
     home: &Device,
 ) -> Result<(Embeddings, Vec<Share<H>>), TrainError> {
-    let (mut images, mut texts) = (Vec::new(), Vec::<Vec<_>>::new());
+    let (mut images, mut texts) = (Vec::new(), Vec::new());
     let mut embedded = Vec::with_capacity(shares.len());
     for ((of_images, of_texts), share) in on_each(shares, |share| Ok((share.embed()?, share)))? {
         images.push(of_images.to_device(home));
-        texts.resize(of_texts.len(), Vec::new());
-        for (set, of_set) in texts.iter_mut().zip(of_texts) {
-            set.push(of_set.to_device(home));
-        }
+        texts.push(of_texts.into_iter().map(|of_set| of_set.to_device(home)).collect());
         embedded.push(share);
     }
-    let join = |parts| Tensor::cat(parts, 0);
-    Ok(((join(images), texts.into_iter().map(join).collect()), embedded))
+    Ok((joined(images, texts), embedded))
+}
+
+/// Concatenates the embeddings of the parts of a batch: its images, and its texts per caption set.
+fn joined(images: Vec<Tensor<2>>, texts: Vec<Vec<Tensor<2>>>) -> Embeddings {
+    let sets = texts.first().map_or(0, Vec::len);
+    let of_set = |set: usize| texts.iter().filter_map(|sets| sets.get(set).cloned()).collect();
+    (Tensor::cat(images, 0), (0..sets).map(|set| Tensor::cat(of_set(set), 0)).collect())
 }

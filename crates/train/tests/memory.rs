@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use burn::tensor::{Device, Distribution, Tensor};
 use peak_alloc::PeakAlloc;
+use sail_core::TokenLayout;
 use sail_data::{MatrixFeatures, Pairs};
-use sail_layers::{Head, HeadConfig, ProjectorConfig};
+use sail_layers::{Head, HeadConfig, ProjectorConfig, SideConfig};
 use sail_losses::SigmoidLoss;
 use sail_train::{AlignmentBatch, AlignmentStep, Event, TrainConfig, TrainError, Trainer};
 
@@ -44,14 +45,19 @@ fn micro_batches_store_neither_all_logits_nor_all_activations() {
     assert!(grown < 128 * MIB, "{grown} bytes");
 }
 
+fn config(projector: ProjectorConfig) -> HeadConfig {
+    HeadConfig::new(64, 48, 32, projector)
+}
+
 /// Runs one step. Returns its micro-batch size and the largest increase of the memory in bytes.
-fn step(projector: ProjectorConfig, batch: usize, budget: u64) -> Result<(Option<usize>, usize), TrainError> {
+fn step(config: HeadConfig, batch: usize, budget: u64) -> Result<(Option<usize>, usize), TrainError> {
     let features = |dim: usize| {
         let values = (0..batch * dim).map(|i| (i as f32 * 0.37).sin()).collect();
         Arc::new(MatrixFeatures::new(dim, values).unwrap())
     };
-    let pairs = Pairs::new(features(64), vec![features(48)]).unwrap();
-    let head = Head::new(&HeadConfig::new(64, 48, 32, projector), 0, &Device::flex()).unwrap();
+    let [images, texts] = [&config.image, &config.text].map(|side| features(side.as_ref().unwrap().input));
+    let pairs = Pairs::new(images, vec![texts]).unwrap();
+    let head = Head::new(&config, 0, &Device::flex()).unwrap();
     let config = TrainConfig::default().with_batch_size(batch).with_epochs(1);
     let mut chosen = None;
     let observe = |event: Event<'_>, _: &Head| {
@@ -74,17 +80,35 @@ fn every_layer_stays_within_its_budget() {
         ProjectorConfig::SwiGlu { width: 32 },
         ProjectorConfig::Mlp { expansion: 32 },
     ] {
-        let (micro_batch, grown) = step(projector.clone(), 16_384, budget as u64).unwrap();
+        let (micro_batch, grown) = step(config(projector.clone()), 16_384, budget as u64).unwrap();
         assert!(micro_batch.is_some_and(|rows| rows < 16_384), "{projector:?}: {micro_batch:?}");
         assert!(grown <= budget, "{projector:?}: {grown} of {budget} bytes");
     }
 }
 
 #[test]
+fn layers_of_tokens_stay_within_their_budget() {
+    let _alone = ALONE.lock().unwrap();
+    let budget = 256 * MIB;
+    let layout = TokenLayout::Image { class_token: true, grid: [8, 8], dim: 32 };
+    for projector in
+        [ProjectorConfig::Token {}, ProjectorConfig::TokenTransformer { depth: 2, head_width: 8 }]
+    {
+        let image = SideConfig::of_tokens(layout, projector.clone());
+        let config = HeadConfig { image: Some(image), ..config(ProjectorConfig::MLP) };
+        let (micro_batch, grown) = step(config, 4096, budget as u64).unwrap();
+        assert!(micro_batch.is_some_and(|rows| rows < 4096), "{projector:?}: {micro_batch:?}");
+        // Neither too low nor so high that most of the budget is unused.
+        assert!((budget / 3..=budget).contains(&grown), "{projector:?}: {grown} of {budget} bytes");
+    }
+}
+
+#[test]
 fn insufficient_budget_error_states_the_minimum() {
     let _alone = ALONE.lock().unwrap();
-    let Err(TrainError::Memory { least, .. }) = step(ProjectorConfig::Glu { width: 2 }, 512, 1 << 20) else {
+    let Err(TrainError::Memory { least, .. }) = step(config(ProjectorConfig::Glu { width: 2 }), 512, 1 << 20)
+    else {
         panic!("a step in 1 MiB");
     };
-    assert!(step(ProjectorConfig::Glu { width: 2 }, 512, least).unwrap().0.is_some());
+    assert!(step(config(ProjectorConfig::Glu { width: 2 }), 512, least).unwrap().0.is_some());
 }

@@ -9,7 +9,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Device, Distribution, Tensor};
 use sail_core::{
     AlignmentHead, AuxiliaryBatch, AuxiliaryError, AuxiliaryGradients, AuxiliaryLoss, AuxiliaryRows,
-    ContrastiveLoss, l2_normalize,
+    ContrastiveLoss, TokenLayout, l2_normalize,
 };
 use sail_data::{MatrixFeatures, Pairs};
 use sail_layers::{Head, HeadConfig, ProjectorConfig, SideConfig};
@@ -28,7 +28,14 @@ fn batch(rows: usize, caption_sets: usize, device: &Device) -> AlignmentBatch {
 struct Compare<'a> {
     found: &'a GradientsParams,
     expected: &'a GradientsParams,
+    tolerance: f32,
     parameters: usize,
+}
+
+impl<'a> Compare<'a> {
+    fn new(found: &'a GradientsParams, expected: &'a GradientsParams) -> Self {
+        Self { found, expected, tolerance: 1e-4, parameters: 0 }
+    }
 }
 
 impl ModuleVisitor for Compare<'_> {
@@ -38,7 +45,7 @@ impl ModuleVisitor for Compare<'_> {
             (self.found.get::<D>(param.id).unwrap(), self.expected.get::<D>(param.id).unwrap());
         let difference = length(found - expected.clone());
         let size = length(expected);
-        assert!(difference <= 1e-4 * size, "{difference:e} of {size:e}");
+        assert!(difference <= self.tolerance * size, "{difference:e} of {size:e}");
         self.parameters += 1;
     }
 }
@@ -77,11 +84,47 @@ fn gradients_equal_those_of_the_full_batch() {
                 // Several devices, with rows that do not divide evenly, and micro-batches of each device's rows.
                 for (rows, others) in micro_batches.into_iter().chain([(None, 1), (None, 4), (Some(5), 1)]) {
                     let (found, found_value) = step(rows, others);
-                    let mut compare = Compare { found: &found, expected: &expected, parameters: 0 };
+                    let mut compare = Compare::new(&found, &expected);
                     head.visit(&mut compare);
                     assert!(compare.parameters >= 4, "{projector:?}");
                     assert!((found_value / value - 1.0).abs() < 1e-5);
                 }
+            }
+        }
+    }
+}
+
+#[test]
+fn gradients_of_layers_of_tokens_equal_those_of_the_full_batch() {
+    let device = Device::flex().autodiff();
+    for class_token in [true, false] {
+        for projector in
+            [ProjectorConfig::Token {}, ProjectorConfig::TokenTransformer { depth: 2, head_width: 4 }]
+        {
+            let layout = TokenLayout::Image { class_token, grid: [2, 3], dim: 8 };
+            let config = HeadConfig {
+                image: Some(SideConfig::of_tokens(layout, projector.clone())),
+                ..HeadConfig::new(10, 6, 8, ProjectorConfig::MLP)
+            };
+            let head = Head::new(&config, 0, &device).unwrap();
+            device.seed(5);
+            let random = |dim| Tensor::random([ROWS, dim], Distribution::Normal(0.0, 1.0), &device);
+            let batch =
+                AlignmentBatch { images: random(layout.row_values()), texts: vec![random(6)], groups: None };
+            let step = |rows: Option<usize>, others: usize| {
+                AlignmentStep::new(Arc::new(SigmoidLoss::new()))
+                    .with_devices(vec![Device::flex(); others])
+                    .with_micro_batch(rows.and_then(NonZeroUsize::new))
+                    .gradients(&head, batch.clone())
+                    .unwrap()
+                    .gradients
+            };
+            let expected = step(None, 0);
+            for (rows, others) in [(Some(1), 0), (Some(7), 0), (None, 1), (Some(5), 2)] {
+                let found = step(rows, others);
+                let mut compare = Compare { tolerance: 1e-5, ..Compare::new(&found, &expected) };
+                head.visit(&mut compare);
+                assert!(compare.parameters > 10, "{projector:?}");
             }
         }
     }
@@ -119,7 +162,7 @@ fn gradients_of_auxiliary_losses_equal_those_of_the_full_batch() {
     // Between the numbers of pairs and of unpaired rows as well.
     for (rows, others) in [(Some(1), 0), (Some(7), 0), (Some(ROWS + 5), 0), (None, 1), (Some(5), 2)] {
         let found = step(rows, others);
-        let mut compare = Compare { found: &found.gradients, expected: &whole.gradients, parameters: 0 };
+        let mut compare = Compare::new(&found.gradients, &whole.gradients);
         head.visit(&mut compare);
         assert!(compare.parameters >= 4);
         for ((_, found), (_, expected)) in values(found.auxiliary).into_iter().zip(&whole_values) {
@@ -185,7 +228,7 @@ fn auxiliary_losses_are_added_with_their_weight() {
         sum.accumulate(&head, sigmoid().gradients(&head, batches.clone()).unwrap().gradients);
         sum.accumulate(&head, term);
         let expected = sum.grads();
-        let mut compare = Compare { found: &found, expected: &expected, parameters: 0 };
+        let mut compare = Compare::new(&found, &expected);
         head.visit(&mut compare);
         assert!(compare.parameters >= 4);
     }

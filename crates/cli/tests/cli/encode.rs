@@ -15,14 +15,14 @@ fn rejects_invalid_settings() {
             ("--part half", ["'half' for '--part", "from 1 to N"]),
             ("--batch 0", ["`block` is 0", "at least 1"]),
             ("--limit 0", ["`limit` is 0", "at least 1"]),
-            ("--dtype f64", ["'f64'", "[possible values: f16, bf16, f32]"]),
+            ("--dtype f64", ["'f64'", "[possible values: f16, bf16, f32, int8]"]),
             ("--device abacus", ["`abacus`", "expected one of cpu"]),
         ] {
             lab.refuses(&format!("{command} {change}"), 2, &words);
         }
         for (change, words) in [
             ("--pooling most", ["'most'", "class"]),
-            ("--precision f64", ["'f64'", "[possible values: f16, bf16, f32]"]),
+            ("--precision f64", ["'f64'", "[possible values: f16, bf16, f32, int8]"]),
             ("--colour blue", ["--colour", "unexpected"]),
             ("--batch -1", ["-1", "unexpected"]),
         ] {

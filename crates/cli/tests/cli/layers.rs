@@ -4,14 +4,26 @@ use std::fs::File;
 
 use sail_vl::SailModel;
 use sail_vl::burn::tensor::Device;
-use sail_vl::core::Layer;
+use sail_vl::core::{Layer, RgbImage, l2_normalize};
+use sail_vl::data::EmbeddingStore;
+use sail_vl::eval::project_images;
 use sail_vl::layers::Head;
 use serde_json::json;
 
 use crate::benchmark;
+use crate::lab::{Lab, Ran};
 
 const ENCODE_TEXTS: &str =
     "encode texts --model text --input captions.jsonl --device cpu --layers last,-2 --out texts";
+
+/// Two pixels that depend on the row.
+fn photo(lab: &Lab, row: u8) {
+    let file = File::create(lab.path(&format!("photos/{row}.png"))).unwrap();
+    let mut encoder = png::Encoder::new(file, 2, 1);
+    encoder.set_color(png::ColorType::Rgb);
+    let pixels = [40 * row, 0, 200, 9, 30 * row, 1];
+    encoder.write_header().unwrap().write_image_data(&pixels).unwrap();
+}
 
 #[test]
 fn a_head_on_inner_layers_is_opened_at_them() {
@@ -19,11 +31,7 @@ fn a_head_on_inner_layers_is_opened_at_them() {
     std::fs::create_dir(lab.path("photos")).unwrap();
     let mut captions = String::new();
     for row in 0..6u8 {
-        let file = File::create(lab.path(&format!("photos/{row}.png"))).unwrap();
-        let mut encoder = png::Encoder::new(file, 2, 1);
-        encoder.set_color(png::ColorType::Rgb);
-        let pixels = [40 * row, 0, 200, 9, 30 * row, 1];
-        encoder.write_header().unwrap().write_image_data(&pixels).unwrap();
+        photo(&lab, row);
         captions += &json!({"key": format!("{row}.png"), "caption": format!("{row} cats")}).to_string();
         captions.push('\n');
     }
@@ -52,6 +60,65 @@ fn a_head_on_inner_layers_is_opened_at_them() {
     let model = SailModel::with_head(head, Some(&vision), Some(&text), &Device::flex()).unwrap();
     assert_eq!(model.vision().provenance().layer, Some(Layer::FromEnd(2)));
     assert_eq!(model.text().provenance().layer, Some(Layer::FromEnd(2)));
+}
+
+#[test]
+fn token_states_of_layers_are_stores_for_heads_that_read_them() {
+    let lab = benchmark::lab();
+    std::fs::create_dir(lab.path("photos")).unwrap();
+    let mut captions = String::new();
+    for row in 0..6u8 {
+        photo(&lab, row);
+        captions += &json!({"key": format!("{row}.png"), "caption": format!("{row} cats")}).to_string();
+        captions.push('\n');
+    }
+    std::fs::write(lab.path("captions.jsonl"), captions).unwrap();
+    let encode = "encode images --model vision --input photos --device cpu --dtype int8 --pooling tokens";
+    let layers = format!("{encode} --layers=last,-2 --out images");
+    let plan = lab.run(&format!("{layers} --dry-run --json")).json();
+    // Patches of 5 pixels and a class token, of width 24, in two stores.
+    assert_eq!((&plan["dim"], &plan["bytes"]), (&json!(17 * 24), &json!(2 * 6 * 17 * (24 + 4))));
+    let text = lab.run(&format!("{layers} --dry-run")).succeeded().out;
+    for words in ["a class token and 4x4 patches of 24 values", "408 values in int8"] {
+        assert!(text.contains(words), "no {words:?} in:\n{text}");
+    }
+    lab.run(&layers).succeeded();
+    let shown = lab.run("store show images/minus-2 --json").json();
+    let grid = &shown["provenance"]["tokens"]["image"]["grid"];
+    assert_eq!((&shown["dim"], &shown["dtype"], grid), (&json!(408), &json!("int8"), &json!([4, 4])));
+    let rows = |encoded: Ran| encoded.json()["rows"].clone();
+    assert_eq!(rows(lab.run(&format!("{encode} --out again --json"))), 6);
+    let file = "shard-00000.safetensors";
+    assert!(lab.read(&format!("again/{file}")) == lab.read(&format!("images/last/{file}")));
+
+    lab.run("encode images --model vision --input photos --device cpu --out pooled").succeeded();
+    lab.run("encode texts --model text --input captions.jsonl --device cpu --out texts").succeeded();
+    let train = "train --device cpu --texts texts --dim 8 --batch 3 --epochs 1 --holdout 0";
+    lab.run(&format!("{train} --projector token --images images/last --out run")).succeeded();
+    lab.run(&format!("{train} --projector linear --images pooled --out plain")).succeeded();
+    let eval = "eval retrieval --device cpu --texts texts --head";
+    lab.run(&format!("{eval} run/head.safetensors --images images/last")).succeeded();
+    lab.run(&format!("{eval} run/head.safetensors --images pooled")).failed(1, &["pooled", "`token`"]);
+    lab.run(&format!("{eval} plain/head.safetensors --images again"))
+        .failed(1, &["a class token and 4x4 patches", "`linear`"]);
+    lab.run(&format!("{eval} run/head.safetensors --images images/minus-2"))
+        .failed(1, &["`layer` is -2, expected last"]);
+
+    // A model gives the head the tokens that it was trained on.
+    let head = Head::load(lab.path("run/head.safetensors"), &Device::flex()).unwrap();
+    let [vision, text] = ["vision", "text"].map(|name| lab.path(name).to_str().unwrap().to_owned());
+    let model = SailModel::with_head(head, Some(&vision), Some(&text), &Device::flex()).unwrap();
+    let image = sail_vl::data::decode_image(&lab.read("photos/3.png"), &Default::default()).unwrap();
+    let embedding = model.encode_images(std::slice::from_ref(&image)).unwrap();
+    let store = EmbeddingStore::open(lab.path("images/last")).unwrap();
+    let head = Head::load(lab.path("run/head.safetensors"), &Device::flex()).unwrap();
+    let stored = project_images(&head, &store, &[3], 1).unwrap();
+    let cosine = (embedding * l2_normalize(stored)).sum().into_scalar::<f32>();
+    assert!(cosine > 0.999, "{cosine}");
+    // Dense features are those of the patches, at any size.
+    assert_eq!(model.dense().encode(std::slice::from_ref(&image)).unwrap().dims(), [1, 4, 4, 8]);
+    let wide = RgbImage::new(30, 10);
+    assert_eq!(model.dense().encode_unresized(&[wide]).unwrap().dims(), [1, 2, 6, 8]);
 }
 
 #[test]

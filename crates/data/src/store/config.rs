@@ -1,6 +1,6 @@
 //! Configuration of a new store.
 
-use sail_core::{Check, ConfigError, Dtype, Modality, Provenance, ensure};
+use sail_core::{Check, ConfigError, Modality, Provenance, StoreDtype, ensure};
 
 use super::manifest::MAX_DIM;
 
@@ -14,15 +14,15 @@ pub struct StoreConfig {
     /// Embedding dimension, 1 to 16,777,216; with token states, that of their layout.
     pub dim: usize,
     /// Dtype of the stored values.
-    pub dtype: Dtype,
-    /// Rows per shard, at least 1. The writer keeps as many in memory.
+    pub dtype: StoreDtype,
+    /// Rows per shard, at least 1. The writer keeps as many in memory, encoded.
     pub rows_per_shard: usize,
 }
 
 impl StoreConfig {
     /// Creates a configuration with dtype `f16` and 65,536 rows per shard.
     pub fn new(modality: Modality, provenance: Provenance, dim: usize) -> Self {
-        Self { modality, provenance, dim, dtype: Dtype::F16, rows_per_shard: 1 << 16 }
+        Self { modality, provenance, dim, dtype: StoreDtype::F16, rows_per_shard: 1 << 16 }
     }
 }
 

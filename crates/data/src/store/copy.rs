@@ -12,8 +12,9 @@ use super::embedding_store::EmbeddingStore;
 use super::writer::StoreWriter;
 use crate::DataError;
 
-/// Number of rows that are copied at once.
+/// Maximum number of rows that are copied at once, and of their values.
 const ROWS: usize = 1024;
+const VALUES: usize = 1 << 24;
 
 impl StoreWriter {
     /// Appends rows of other features with their keys, and saves every full shard. `copied` receives numbers of copied rows
@@ -29,9 +30,10 @@ impl StoreWriter {
         mut copied: impl FnMut(u64) -> ControlFlow<()>,
     ) -> Result<(), DataError> {
         let (mut rows, dim) = (rows.into_iter(), source.dim().max(1));
+        let at_once = ROWS.min(VALUES / dim).max(1);
         let mut values = Vec::new();
         loop {
-            let block: Vec<usize> = rows.by_ref().take(ROWS).collect();
+            let block: Vec<usize> = rows.by_ref().take(at_once).collect();
             if block.is_empty() {
                 return Ok(());
             }
@@ -98,7 +100,7 @@ pub fn write_rows(
 
 #[cfg(test)]
 mod tests {
-    use sail_core::{Dtype, FeatureError, Modality, Provenance};
+    use sail_core::{FeatureError, Modality, Provenance, StoreDtype};
 
     use super::*;
     use crate::MatrixFeatures;
@@ -109,7 +111,7 @@ mod tests {
         let path = folder.path().join("store");
         let features = MatrixFeatures::new(2, (0..6000).map(|x| x as f32 + 1.0).collect()).unwrap();
         let config = || StoreConfig {
-            dtype: Dtype::F32,
+            dtype: StoreDtype::F32,
             rows_per_shard: 1000,
             ..StoreConfig::new(Modality::Text, Provenance::new("m"), 2)
         };

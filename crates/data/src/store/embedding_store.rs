@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
-use sail_core::{Dtype, FeatureError, FeatureSource, Modality, Progress, ProgressCounter, Provenance};
+use sail_core::{FeatureError, FeatureSource, Modality, Progress, ProgressCounter, Provenance, StoreDtype};
 
 use super::manifest::{MANIFEST, Manifest, PARTIAL, ShardEntry};
 use super::shard::Shard;
@@ -17,10 +17,12 @@ use crate::{DataError, Fingerprint};
 ///
 /// A store is a folder:
 ///
-/// - `manifest.json`: `format` (`sail-embeddings`), `version` (1), `modality`, `provenance`, `dim`, `dtype`
-///   (`f16`, `bf16`, `f32`), `rows`, and `shards`, each with its `file`, `rows`, `bytes` and `sha256`.
+/// - `manifest.json`: `format` (`sail-embeddings`), `version` (1 to 3), `modality`, `provenance`, `dim`, `dtype`
+///   (`f16`, `bf16`, `f32`, `int8`), `rows`, and `shards`, each with its `file`, `rows`, `bytes` and `sha256`.
 /// - `shard-00000.safetensors`, ...: plain safetensors files with `embeddings` `[rows, dim]` and the keys of
-///   the rows as `key_bytes` (U8, concatenated UTF-8) and `key_offsets` (U64 `[rows + 1]`, from 0).
+///   the rows as `key_bytes` (U8, concatenated UTF-8) and `key_offsets` (U64 `[rows + 1]`, from 0). With `int8`, `embeddings`
+///   is U8 `[rows, bytes]`: for each token of a row its scale in `f32`, little-endian, and an integer in a byte for each value;
+///   a row without token states is one token.
 ///
 /// Rows and keys stay on disk and are read on demand, so opening is cheap, memory use does not grow with the store (a few
 /// hundred bytes per shard), and no file stays open. [`gather`](FeatureSource::gather) reads rows in the order of the
@@ -115,7 +117,7 @@ impl EmbeddingStore {
     }
 
     /// Returns the dtype of the stored values.
-    pub fn dtype(&self) -> Dtype {
+    pub fn dtype(&self) -> StoreDtype {
         self.manifest.dtype
     }
 

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use sail_core::{Dtype, Modality, Provenance, TokenLayout};
+use sail_core::{Modality, Provenance, StoreDtype, TokenLayout};
 use sail_support::{read_bounded, stand_in, write_atomic};
 use serde::{Deserialize, Serialize};
 
 use crate::DataError;
+use crate::codec::Codec;
 use crate::error::ensure_file;
 
 /// Present only in a finished store.
@@ -19,7 +20,7 @@ pub(crate) const MAX_DIM: usize = TokenLayout::MAX_ROW_VALUES;
 
 const FORMAT: &str = "sail-embeddings";
 /// The newest version. In version 1, the provenance has a line of text in the place of the settings; version 3
-/// is written for token states only.
+/// is written for token states and `int8` only.
 const VERSION: u32 = 3;
 /// Enough for a hundred thousand shards.
 const MAX_BYTES: u64 = 16 << 20;
@@ -32,7 +33,7 @@ pub(crate) struct Manifest {
     pub(crate) modality: Modality,
     pub(crate) provenance: Provenance,
     pub(crate) dim: usize,
-    pub(crate) dtype: Dtype,
+    pub(crate) dtype: StoreDtype,
     pub(crate) rows: usize,
     pub(crate) shards: Vec<ShardEntry>,
     /// In `partial.json` only.
@@ -80,11 +81,16 @@ pub(crate) fn shard_name(index: usize) -> String {
     format!("shard-{index:05}.safetensors")
 }
 
+/// The version that can hold a store.
+fn version(provenance: &Provenance, dtype: StoreDtype) -> u32 {
+    if dtype == StoreDtype::Int8 { VERSION } else { provenance.version() }
+}
+
 impl Manifest {
-    pub(crate) fn new(modality: Modality, provenance: Provenance, dim: usize, dtype: Dtype) -> Self {
+    pub(crate) fn new(modality: Modality, provenance: Provenance, dim: usize, dtype: StoreDtype) -> Self {
         Self {
             format: FORMAT.to_owned(),
-            version: provenance.version(),
+            version: version(&provenance, dtype),
             modality,
             provenance,
             dim,
@@ -108,9 +114,14 @@ impl Manifest {
         ensure_file((1..=VERSION).contains(&version), path, "`version`", version, expected)?;
         let mut manifest: Self = serde_json::from_slice(&json).map_err(invalid)?;
         // That in which it would be written again.
-        manifest.version = manifest.provenance.version();
+        manifest.version = self::version(&manifest.provenance, manifest.dtype);
         manifest.check(path)?;
         Ok(manifest)
+    }
+
+    /// How rows become bytes.
+    pub(crate) fn codec(&self) -> Codec {
+        Codec::new(self.dtype, self.dim, self.provenance.tokens)
     }
 
     fn check(&self, path: &Path) -> Result<(), DataError> {

@@ -11,14 +11,14 @@ use sha2::{Digest, Sha256};
 use super::keys::StoredKeys;
 use super::manifest::{Manifest, ShardEntry, shard_name};
 use super::row_buffer::RowBuffer;
+use crate::DataError;
 use crate::error::ensure_file;
 use crate::file::StableFile;
 use crate::hashing::Hashing;
 use crate::header::Header;
 use crate::stored_matrix::StoredMatrix;
-use crate::{DataError, codec};
 
-/// `[rows, dim]` in the dtype of the store.
+/// `[rows, dim]` in the dtype of the store; `[rows, bytes]` for `int8`.
 const EMBEDDINGS: &str = "embeddings";
 /// The concatenated keys in UTF-8, `[n]`.
 const KEY_BYTES: &str = "key_bytes";
@@ -36,7 +36,8 @@ pub(crate) fn write(
     let path = folder.join(&file);
     let key_end = buffer.key_offsets[rows];
     let key_bytes = &buffer.key_bytes[..key_end as usize];
-    let values = &buffer.values[..rows * manifest.dim * manifest.dtype.size()];
+    let values = &buffer.values[..rows * manifest.codec().row_bytes()];
+    let (dtype, width) = manifest.codec().tensor();
     // Widest dtype first, so that every tensor is aligned.
     let mut end = 0;
     let mut tensor = |name: &str, dtype, shape, bytes| {
@@ -46,7 +47,7 @@ pub(crate) fn write(
     };
     let tensors = vec![
         tensor(KEY_OFFSETS, safetensors::Dtype::U64, vec![rows + 1], 8 * (rows + 1)),
-        tensor(EMBEDDINGS, codec::to_safetensors(manifest.dtype), vec![rows, manifest.dim], values.len()),
+        tensor(EMBEDDINGS, dtype, vec![rows, width], values.len()),
         tensor(KEY_BYTES, safetensors::Dtype::U8, vec![key_bytes.len()], key_bytes.len()),
     ];
     let metadata = Metadata::new(None, tensors)
@@ -96,10 +97,10 @@ impl Shard {
         };
 
         let info = tensor(EMBEDDINGS)?;
-        let expected =
-            format!("{:?} {:?}", codec::to_safetensors(manifest.dtype), [entry.rows, manifest.dim]);
-        let matrix = StoredMatrix::new(&header, info)
-            .filter(|m| (m.rows, m.dim, m.dtype) == (entry.rows, manifest.dim, manifest.dtype));
+        let (dtype, width) = manifest.codec().tensor();
+        let expected = format!("{dtype:?} {:?}", [entry.rows, width]);
+        let matrix = StoredMatrix::with_codec(&header, info, manifest.codec());
+        let matrix = matrix.filter(|matrix| matrix.rows == entry.rows);
         let Some(matrix) = matrix else {
             return Err(malformed_tensor(path, EMBEDDINGS, info, expected));
         };
@@ -162,8 +163,8 @@ impl Shard {
             for block in ranges(matrix.rows, (BLOCK / matrix.row_bytes()).max(1)) {
                 next(&mut buffer, block.len() * matrix.row_bytes())?;
                 if unusable.is_ok() {
-                    values.resize(block.len() * matrix.dim, 0.0);
-                    codec::decode(matrix.dtype, &buffer, &mut values);
+                    values.resize(block.len() * matrix.codec.dim, 0.0);
+                    matrix.codec.decode(&buffer, &mut values);
                     let block: Vec<usize> = block.map(|row| first + row).collect();
                     unusable = check_rows(rows, &block, &values);
                 }

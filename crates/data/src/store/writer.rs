@@ -13,8 +13,8 @@ use super::manifest::{MANIFEST, Manifest, PARTIAL, Unfinished};
 use super::row_buffer::RowBuffer;
 use super::shard;
 use super::tail::{TAIL_SUFFIX, Tail};
+use crate::DataError;
 use crate::error::ensure_file;
-use crate::{DataError, codec};
 
 /// Number of keys that are read at once.
 const KEYS: usize = 4096;
@@ -142,7 +142,7 @@ impl StoreWriter {
             0 => None,
             _ => Some(EmbeddingStore::with_manifest(&path, manifest.clone())?),
         };
-        let row_bytes = manifest.dim * manifest.dtype.size();
+        let row_bytes = manifest.codec().row_bytes();
         let shard = manifest.shards.len();
         let (position, (tail, buffer)) = match manifest.unfinished.take() {
             Some(state) => (state.position, Tail::open(&path, shard, &state.tail, row_bytes)?),
@@ -206,13 +206,12 @@ impl StoreWriter {
         rows: &[(K, V)],
         position: u64,
     ) -> Result<(), DataError> {
+        let mut encoded = Vec::new();
         for (index, (key, values)) in rows.iter().enumerate() {
-            self.check_row(self.rows() + index, key.as_ref(), values.as_ref())?;
+            self.encode(self.rows() + index, key.as_ref(), values.as_ref(), &mut encoded)?;
         }
-        for (key, values) in rows {
-            codec::encode(self.manifest.dtype, values.as_ref(), &mut self.buffer.values);
-            self.buffer.push_key(key.as_ref());
-        }
+        self.buffer.values.append(&mut encoded);
+        rows.iter().for_each(|(key, _)| self.buffer.push_key(key.as_ref()));
         self.position = position;
         Ok(())
     }
@@ -305,8 +304,10 @@ impl StoreWriter {
         sweep(&self.path, &shards.chain(self.tail.name()).collect::<Vec<_>>())
     }
 
-    fn check_row(&self, row: usize, key: &str, values: &[f32]) -> Result<(), DataError> {
-        let dtype = self.manifest.dtype;
+    /// Appends the bytes of a row, which must be usable both before and after the encoding.
+    fn encode(&self, row: usize, key: &str, values: &[f32], out: &mut Vec<u8>) -> Result<(), DataError> {
+        let codec = self.manifest.codec();
+        let dtype = codec.dtype;
         let key = || key.to_owned();
         if values.len() != self.manifest.dim {
             let (found, expected) = (values.len(), self.manifest.dim);
@@ -319,11 +320,15 @@ impl StoreWriter {
         if values.iter().all(|&value| value == 0.0) {
             return Err(FeatureError::ZeroNorm { row, key: key() }.into());
         }
-        if let Some(column) = values.iter().position(|&value| !codec::round(dtype, value).is_finite()) {
+        let start = out.len();
+        codec.encode(values, out);
+        let mut stored = vec![0.0; values.len()];
+        codec.decode(&out[start..], &mut stored);
+        if let Some(column) = stored.iter().position(|value| !value.is_finite()) {
             let value = values[column];
             return Err(DataError::Overflow { row, key: key(), column, value, dtype });
         }
-        if values.iter().all(|&value| codec::round(dtype, value) == 0.0) {
+        if stored.iter().all(|&value| value == 0.0) {
             return Err(DataError::Underflow { row, key: key(), dtype });
         }
         Ok(())

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use safetensors::tensor::{Dtype as D, TensorView};
-use sail_core::{Dtype, Modality, Provenance};
+use sail_core::{Modality, Provenance, StoreDtype};
 use sail_data::{DataError, EmbeddingStore, StoreConfig, StoreWriter};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -22,7 +22,7 @@ const SHARD: &str = "shard-00000.safetensors";
 /// Three rows of dimension 2 in f32, keys `a`, `bc` and `def`, in shards of two.
 fn write_store(path: &Path) {
     let config = StoreConfig {
-        dtype: Dtype::F32,
+        dtype: StoreDtype::F32,
         rows_per_shard: 2,
         ..StoreConfig::new(Modality::Text, Provenance::new("model"), 2)
     };

@@ -18,10 +18,10 @@ fn rejects_folders_without_a_manifest() {
 fn rejects_other_and_newer_manifests() {
     assert_malformed(&with_manifest(|m| m["format"] = "zip".into()), "`format` is `zip`");
     let newer = with_manifest(|m| {
-        m["version"] = 3.into();
-        m["compression"] = "new in version 2".into();
+        m["version"] = 4.into();
+        m["compression"] = "new in version 4".into();
     });
-    assert_malformed(&newer, "`version` is 3, expected 1 to 2");
+    assert_malformed(&newer, "`version` is 4, expected 1 to 3");
     for edit in [json!({"extra": 1}), json!({"dtype": "f64"}), json!({"rows": -1}), json!({"rows": 1e300})] {
         let (field, value) = edit.as_object().unwrap().iter().next().unwrap();
         let error = with_manifest(|m| m[field] = value.clone());
@@ -42,6 +42,19 @@ fn rejects_inconsistent_manifests() {
     assert_malformed(&with_manifest(|m| m["shards"][1]["rows"] = 0.into()), "`rows` of shard-00001");
     assert_malformed(&with_manifest(|m| m["shards"][0]["bytes"] = 1.into()), "expected 1 bytes");
     assert_malformed(&with_manifest(|m| m["shards"][0]["sha256"] = "xyz".into()), "`sha256`");
+    let tokens = |grid: [u64; 2]| json!({"model": "model", "tokens": {"image": {"class_token": false, "grid": grid, "dim": 1}}});
+    assert_malformed(
+        &with_manifest(|m| m["provenance"] = tokens([1, 3])),
+        "`dim` is 2, expected 3 for 1x3 patches",
+    );
+    assert_malformed(
+        &with_manifest(|m| m["provenance"] = tokens([u64::MAX, u64::MAX])),
+        "`dim` is 2, expected",
+    );
+    assert_malformed(
+        &with_manifest(|m| m["dtype"] = "int8".into()),
+        "`embeddings` is F32 [2, 2], expected U8 [2, 6]",
+    );
     let swapped = with_manifest(|m| {
         m["shards"][0]["rows"] = 1.into();
         m["shards"][1]["rows"] = 2.into();

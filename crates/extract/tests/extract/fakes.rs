@@ -8,8 +8,8 @@ use std::sync::Arc;
 use burn::tensor::{Device, Tensor};
 use sail_core::{
     EncodeError, ImageEncoder, ImageFeatures, ImagePooling, ImagePreprocessor, InputError, Padding,
-    PaddingSide, Pixels, Provenance, RgbImage, TextEncoder, TextFeatures, TextPooling, TextTower, TokenBatch,
-    TokenIds, Tokenizer, VisionTower,
+    PaddingSide, PatchTokens, Pixels, Provenance, RgbImage, TextEncoder, TextFeatures, TextPooling,
+    TextTower, TokenBatch, TokenIds, Tokenizer, VisionTower,
 };
 use sail_data::DataError;
 use sail_data::source::{ImageData, Record, RecordSource, Records};
@@ -30,7 +30,10 @@ impl ImageEncoder for Eye {
     fn encode_images(&self, pixels: Tensor<4>) -> Result<ImageFeatures, EncodeError> {
         let [batch, channels, height, width] = pixels.dims();
         let means = pixels.reshape([batch, channels, height * width]).mean_dim(2).reshape([batch, channels]);
-        Ok(ImageFeatures { class_token: None, patches: None, pooled: Some(rows(means)) })
+        let pooled = rows(means);
+        let tokens = pooled.clone().reshape([batch, 4, DIM / 4]);
+        let patches = Some(PatchTokens { tokens, grid: [2, 2] });
+        Ok(ImageFeatures { class_token: None, patches, pooled: Some(pooled) })
     }
 }
 
@@ -63,6 +66,11 @@ pub(crate) fn vision() -> VisionTower {
         model: Provenance::new("eye"),
         device: Device::flex(),
     }
+}
+
+/// The tower whose rows are token states.
+pub(crate) fn tokens() -> VisionTower {
+    vision().with_tokens().unwrap()
 }
 
 pub(crate) struct Ear;
@@ -168,7 +176,7 @@ pub(crate) fn captions(count: u64) -> Made<fn(u64) -> Record<String>> {
 /// Blocks and shards with different boundaries, and lossless values.
 pub(crate) fn options() -> ExtractOptions {
     ExtractOptions {
-        dtype: sail_core::Dtype::F32,
+        dtype: sail_core::StoreDtype::F32,
         block: 8,
         rows_per_shard: 37,
         source: "made up".to_owned(),

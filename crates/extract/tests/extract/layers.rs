@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use burn::tensor::Tensor;
-use sail_core::{DenseOptions, EncodeError, FeatureSource, ImageEncoder, ImageFeatures, Layer, VisionTower};
+use sail_core::{
+    DenseOptions, EncodeError, FeatureSource, ImageEncoder, ImageFeatures, Layer, PatchTokens, VisionTower,
+};
 use sail_data::EmbeddingStore;
 use sail_extract::{
     Event, ExtractError, ExtractOptions, Extraction, extract_image_layers, extract_images_on,
@@ -35,7 +37,10 @@ impl ImageEncoder for Deep {
                 Layer::FromEnd(n) => 10 - n,
             };
             let pooled = features.pooled.clone().map(|rows| rows * depth as f32);
-            ImageFeatures { pooled, ..features.clone() }
+            let patches = features.patches.clone();
+            let patches = patches
+                .map(|PatchTokens { tokens, grid }| PatchTokens { tokens: tokens * depth as f32, grid });
+            ImageFeatures { pooled, patches, ..features.clone() }
         };
         Ok(layers.iter().map(of_layer).collect())
     }
@@ -69,8 +74,16 @@ fn extract(
 
 #[test]
 fn stores_are_those_of_towers_at_their_layers() {
-    let folder = tempfile::tempdir().unwrap();
     let (tower, encoded) = deep();
+    are_those_of_towers(tower, &encoded);
+    let (tower, encoded) = deep();
+    let tower = tower.with_tokens().unwrap();
+    encoded.store(0, Ordering::Relaxed);
+    are_those_of_towers(tower, &encoded);
+}
+
+fn are_those_of_towers(tower: VisionTower, encoded: &AtomicUsize) {
+    let folder = tempfile::tempdir().unwrap();
     let stores = stores(folder.path());
     let mut observer = |_: Event<'_>| ();
     let extractions = extract_image_layers(
@@ -85,12 +98,12 @@ fn stores_are_those_of_towers_at_their_layers() {
     for ((layer, path), extraction) in stores.iter().zip(&extractions) {
         let alone = folder.path().join("alone").join(layer.to_string());
         std::fs::create_dir_all(alone.parent().unwrap()).unwrap();
-        let tower = tower.at_layer(*layer);
-        extract_images_on(&[tower], &image_source(300), &alone, &options(), &mut observer).unwrap();
+        let at_layer = tower.at_layer(*layer);
+        extract_images_on(&[at_layer], &image_source(300), &alone, &options(), &mut observer).unwrap();
         assert_same(path, &alone);
         assert_eq!((extraction.rows, extraction.embedded), (extractions[0].rows, extractions[0].rows));
-        let recorded = EmbeddingStore::open(path).unwrap().provenance().unwrap().layer;
-        assert_eq!(recorded.unwrap_or_default(), *layer);
+        let recorded = EmbeddingStore::open(path).unwrap().provenance().unwrap().clone();
+        assert_eq!((recorded.layer.unwrap_or_default(), recorded.tokens), (*layer, tower.model.tokens));
     }
 }
 

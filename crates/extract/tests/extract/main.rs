@@ -8,4 +8,5 @@ mod parts;
 mod refusals;
 mod resume;
 mod rows;
+mod tokens;
 mod urls;

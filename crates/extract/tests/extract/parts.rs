@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use sail_core::{Dtype, Progress};
+use sail_core::{Named, Progress, StoreDtype};
 use sail_data::DataError;
 use sail_data::source::Record;
 use sail_extract::{ExtractError, ExtractOptions, Part, extract_texts, merge};
@@ -28,7 +28,7 @@ fn parts(folder: &Path, of: u64, options: &ExtractOptions) -> Vec<PathBuf> {
 
 #[test]
 fn merged_parts_equal_a_single_run() {
-    for dtype in [Dtype::F32, Dtype::F16, Dtype::BF16] {
+    for dtype in StoreDtype::ALL.iter().copied() {
         let folder = tempfile::tempdir().unwrap();
         let options = ExtractOptions { dtype, ..options() };
         let whole = folder.path().join("whole");
@@ -97,7 +97,7 @@ fn merge_rejects_inconsistent_parts() {
         out(name)
     };
     rejects(
-        &[one, two, &other("f16", ExtractOptions { dtype: Dtype::F16, ..options() })],
+        &[one, two, &other("f16", ExtractOptions { dtype: StoreDtype::F16, ..options() })],
         "`dtype` is \"f16\"",
     );
     rejects(

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use burn::tensor::Tensor;
-use sail_core::{Dtype, EncodeError, ImageEncoder, ImageFeatures, VisionTower};
+use sail_core::{EncodeError, ImageEncoder, ImageFeatures, StoreDtype, VisionTower};
 use sail_data::source::{ImageData, Record, RecordSource, Records};
 use sail_data::{DataError, EmbeddingStore};
 use sail_extract::{Event, ExtractError, ExtractOptions, Part, extract_images};
@@ -87,7 +87,7 @@ impl ImageEncoder for Broken {
     }
 }
 
-fn broken(answer: fn(Tensor<2>) -> Tensor<2>, dtype: Dtype) -> ExtractError {
+fn broken(answer: fn(Tensor<2>) -> Tensor<2>, dtype: StoreDtype) -> ExtractError {
     let folder = tempfile::tempdir().unwrap();
     let tower = VisionTower { encoder: Arc::new(Broken(answer)), ..vision() };
     let out = folder.path().join("store");
@@ -110,19 +110,19 @@ fn rejects_models_with_invalid_rows() {
             }
             .reshape([batch, dim])
         },
-        Dtype::F32,
+        StoreDtype::F32,
     );
     assert!(error.to_string().contains("(key `p00003`) has the value NaN in column 5"), "{error}");
-    let error = broken(|rows| rows * 0.0, Dtype::F32);
+    let error = broken(|rows| rows * 0.0, StoreDtype::F32);
     assert!(error.to_string().contains("row 0 (key `p00000`) is all zeros"), "{error}");
-    let error = broken(|rows| rows * 1e6, Dtype::F16);
+    let error = broken(|rows| rows * 1e6, StoreDtype::F16);
     assert!(error.to_string().contains("bf16 or f32"), "{error}");
     let error = broken(
         |rows| {
             let [_, dim] = rows.dims();
             rows.narrow(0, 0, 1).narrow(1, 0, dim)
         },
-        Dtype::F32,
+        StoreDtype::F32,
     );
     assert!(matches!(error, ExtractError::RowCount { found: 2, expected: 8, .. }), "{error}");
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use sail_core::{Dtype, Progress, Provenance};
+use sail_core::{Dtype, Progress, Provenance, StoreDtype};
 use sail_data::source::{ImageData, Record};
 use sail_data::{DataError, EmbeddingStore};
 use sail_extract::{Event, ExtractError, ExtractOptions, Extraction, Part, extract_images};
@@ -156,7 +156,7 @@ fn rejects_other_settings() {
     let settings = [("precision".to_owned(), "bf16".to_owned())].into();
     for (options, field) in [
         (ExtractOptions { block: 16, ..resumed() }, "`block` (8, now 16)"),
-        (ExtractOptions { dtype: Dtype::F16, ..resumed() }, "`dtype` (\"f32\", now \"f16\")"),
+        (ExtractOptions { dtype: StoreDtype::F16, ..resumed() }, "`dtype` (\"f32\", now \"f16\")"),
         (ExtractOptions { rows_per_shard: 38, ..resumed() }, "`rows_per_shard` (37, now 38)"),
         (ExtractOptions { source: "other".into(), ..resumed() }, "`source` (\"made up\", now \"other\")"),
         (ExtractOptions { settings, ..resumed() }, "`settings` ({}, now {\"precision\":\"bf16\"})"),
@@ -232,7 +232,7 @@ fn rejects_corrupt_files() {
     }
     std::fs::write(out.join("skipped.jsonl"), whole).unwrap();
     let json = std::fs::read_to_string(out.join("encode.json")).unwrap();
-    for (from, to) in [("\"version\": 2", "\"version\": 3"), ("\"block\": 8", "\"block\": 0"), ("{", "[")] {
+    for (from, to) in [("\"version\": 2", "\"version\": 4"), ("\"block\": 8", "\"block\": 0"), ("{", "[")] {
         std::fs::write(out.join("encode.json"), json.replacen(from, to, 1)).unwrap();
         let error = images(&image_source(300), &out, &resumed).unwrap_err();
         assert!(matches!(&error, ExtractError::Damaged { .. }), "{error}");

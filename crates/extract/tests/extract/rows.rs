@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use sail_core::{Dtype, FeatureSource, Modality, Processor, Progress};
+use sail_core::{FeatureSource, Modality, Processor, Progress, StoreDtype};
 use sail_data::EmbeddingStore;
 use sail_data::source::{ImageData, Record};
 use sail_extract::{Event, ExtractOptions, Skipped, extract_images, extract_images_on, extract_texts_on};
@@ -41,7 +41,7 @@ fn rows_are_in_the_order_of_the_source() {
     store.verify(|_| {}).unwrap();
     assert_eq!(
         (store.modality(), store.dtype(), store.shards()),
-        (Modality::Image, Dtype::F32, good.len().div_ceil(37))
+        (Modality::Image, StoreDtype::F32, good.len().div_ceil(37))
     );
     let provenance = store.provenance().unwrap();
     assert_eq!((provenance.model.as_str(), provenance.pooling.as_deref()), ("eye", Some("pooled")));

@@ -73,7 +73,9 @@ impl Slots {
             ProjectorConfig::ShareLock { .. } => ours == "text",
             ProjectorConfig::SwiGlu { .. }
             | ProjectorConfig::ResidualMlp { .. }
-            | ProjectorConfig::WeightedCosine { .. } => false,
+            | ProjectorConfig::WeightedCosine { .. }
+            | ProjectorConfig::Token {}
+            | ProjectorConfig::TokenTransformer { .. } => false,
         };
         if !has_projector {
             let name = projector.name();
@@ -101,7 +103,9 @@ impl Slots {
             ProjectorConfig::Identity {}
             | ProjectorConfig::SwiGlu { .. }
             | ProjectorConfig::ResidualMlp { .. }
-            | ProjectorConfig::WeightedCosine { .. } => {}
+            | ProjectorConfig::WeightedCosine { .. }
+            | ProjectorConfig::Token {}
+            | ProjectorConfig::TokenTransformer { .. } => {}
             ProjectorConfig::Linear {} => linear("", "", [dim, input]),
             ProjectorConfig::Mlp { expansion } => {
                 linear(".hidden", ".proj.0", [expansion * input, input]);

@@ -18,7 +18,7 @@ use super::{BATCH, SailError, SailModel};
 ///
 /// The features of a patch have the form that the head was trained on: class token and patch concatenated with `concat`
 /// pooling, the patch alone with `patch-mean`, and also with `pooled` if the pooled output is the mean of the patches
-/// ([`ImagePooling::dense`](sail_core::ImagePooling::dense)). [`DenseOptions`] selects the layer and the attention; the
+/// ([`ImagePooling::dense`](sail_core::ImagePooling::dense)). A head that reads tokens gets all of them, at any size of images. [`DenseOptions`] selects the layer and the attention; the
 /// default, the last layer after its norm, matches the training of the head.
 ///
 /// # Examples
@@ -95,8 +95,8 @@ impl<H: AlignmentHead> DenseTower<H> {
     /// Caches the backbone features of every image or window in a folder, which is created if it is missing. Another
     /// head can then use the same images without running the backbone.
     ///
-    /// Each file, written atomically, contains the features of one image before the head, `dim` values per patch. Its
-    /// name is a hash of the preprocessed pixels, model, weights, preprocessing, pooling, [`DenseOptions`] and `dtype`.
+    /// Each file, written atomically, contains the features of one image before the head, `dim` values per patch, and the
+    /// class token if the head reads tokens. Its name is a hash of the preprocessed pixels, model, weights, preprocessing, pooling, [`DenseOptions`] and `dtype`.
     /// A custom backbone is identified by its provenance, which should therefore include the hash of its weights. New
     /// features are rounded to `dtype` as well, so results do not depend on whether they were cached. Files are never
     /// removed.
@@ -165,10 +165,9 @@ impl<H: AlignmentHead> DenseTower<H> {
     /// Applies the head to every patch: `[batch, rows, columns, dim]`.
     fn align(&self, patches: PatchTokens) -> Result<Tensor<4>, HeadError> {
         let PatchTokens { tokens, grid: [rows, columns] } = patches;
-        let [batch, count, dim] = tokens.dims();
-        let features = tokens.reshape([batch * count, dim]).without_autodiff();
-        let aligned = self.head.project_images(features.to_device(&self.head.log_scale().device()))?;
-        let dim = aligned.dims()[1];
+        let tokens = tokens.without_autodiff().to_device(&self.head.log_scale().device());
+        let aligned = self.head.project_patches(tokens)?;
+        let [batch, _, dim] = aligned.dims();
         Ok(aligned.reshape([batch, rows, columns, dim]))
     }
 }

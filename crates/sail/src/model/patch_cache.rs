@@ -16,6 +16,8 @@ use super::SailError;
 
 /// The tensor of a file: `[rows, columns, dim]`.
 const TENSOR: &str = "patches";
+/// Beside it for heads that read tokens, `[dim]`.
+const CLASS_TOKEN: &str = "class_token";
 
 /// Maximum length of a file: 16,384 patches of 4,096 values.
 const MAX_BYTES: u64 = 256 << 20;
@@ -66,14 +68,14 @@ impl PatchCache {
         }
         let patches =
             paths.iter().map(|path| read(path, &vision.device)).collect::<Result<Vec<_>, SailError>>()?;
-        let [_, rows, columns, dim] = patches[0].dims();
-        let other = paths.iter().zip(&patches).find(|(_, other)| other.dims() != patches[0].dims());
+        let shape = |patches: &PatchTokens| (patches.grid, patches.tokens.dims());
+        let other = paths.iter().zip(&patches).find(|(_, other)| shape(other) != shape(&patches[0]));
         if let Some((path, _)) = other {
             return Err(damaged(path, "its shape differs from that of the other images"));
         }
-        let count = patches.len();
-        let tokens = Tensor::cat(patches, 0).reshape([count, rows * columns, dim]);
-        Ok(PatchTokens { tokens, grid: [rows, columns] })
+        let grid = patches[0].grid;
+        let tokens = patches.into_iter().map(|patches| patches.tokens).collect();
+        Ok(PatchTokens { tokens: Tensor::cat(tokens, 0), grid })
     }
 
     fn path(&self, mut identity: Fingerprint, pixels: &Pixels) -> PathBuf {
@@ -82,16 +84,25 @@ impl PatchCache {
         self.folder.join(format!("{TENSOR}-{}.safetensors", &identity.finish()[..32]))
     }
 
-    fn write(&self, path: &Path, patches: Tensor<3>, [rows, columns]: [usize; 2]) -> Result<(), SailError> {
+    /// Writes the tokens of an image: a class token, if there is one, and the patches.
+    fn write(&self, path: &Path, tokens: Tensor<3>, [rows, columns]: [usize; 2]) -> Result<(), SailError> {
         let (dtype, stored) = match self.dtype {
             Dtype::F16 => (DType::F16, StoredType::F16),
             Dtype::BF16 => (DType::BF16, StoredType::BF16),
             Dtype::F32 => (DType::F32, StoredType::F32),
         };
-        let shape = vec![rows, columns, patches.dims()[2]];
-        let data = patches.try_into_data_as::<f32>()?.convert_dtype(dtype);
-        let written = TensorView::new(stored, shape, data.as_bytes())
-            .and_then(|view| safetensors::serialize([(TENSOR, view)], None))
+        let [_, count, dim] = tokens.dims();
+        let data = tokens.try_into_data_as::<f32>()?.convert_dtype(dtype);
+        let class_tokens = count - rows * columns;
+        let (class, patches) = data.as_bytes().split_at(class_tokens * dim * self.dtype.size());
+        let serialize = || {
+            let mut tensors = vec![(TENSOR, TensorView::new(stored, vec![rows, columns, dim], patches)?)];
+            if class_tokens > 0 {
+                tensors.push((CLASS_TOKEN, TensorView::new(stored, vec![dim], class)?));
+            }
+            safetensors::serialize(tensors, None)
+        };
+        let written = serialize()
             .map_err(io::Error::other)
             .and_then(|bytes| write_atomic(path, |out| out.write_all(&bytes)));
         written.map_err(|source| SailError::PatchCache { path: path.to_owned(), source })
@@ -102,8 +113,8 @@ fn damaged(path: &Path, reason: impl ToString) -> SailError {
     SailError::PatchCache { path: path.to_owned(), source: io::Error::other(reason.to_string()) }
 }
 
-/// Reads the patches of a file: `[1, rows, columns, dim]`.
-fn read(path: &Path, device: &Device) -> Result<Tensor<4>, SailError> {
+/// Reads the tokens of an image.
+fn read(path: &Path, device: &Device) -> Result<PatchTokens, SailError> {
     let bytes = read_bounded(path, MAX_BYTES)
         .map_err(|error| SailError::PatchCache { path: path.to_owned(), source: error.into() })?;
     let file = SafeTensors::deserialize(&bytes).map_err(|error| damaged(path, error))?;
@@ -119,6 +130,19 @@ fn read(path: &Path, device: &Device) -> Result<Tensor<4>, SailError> {
     let &[rows, columns, dim] = view.shape() else {
         return Err(damaged(path, format!("its shape is {:?}, expected 3 dimensions", view.shape())));
     };
-    let data = TensorData::from_bytes_vec(view.data().to_vec(), [1, rows, columns, dim], dtype);
-    Ok(Tensor::from_data(data.convert_dtype(DType::F32), (device, DType::F32)))
+    let (mut values, mut count) = (view.data().to_vec(), rows.saturating_mul(columns));
+    if let Ok(class) = file.tensor(CLASS_TOKEN) {
+        if class.dtype() != view.dtype() || class.shape() != [dim] {
+            let found = format!("{:?} {:?}", class.dtype(), class.shape());
+            return Err(damaged(
+                path,
+                format!("its class token is {found}, expected {:?} [{dim}]", view.dtype()),
+            ));
+        }
+        values = [class.data(), view.data()].concat();
+        count += 1;
+    }
+    let data = TensorData::from_bytes_vec(values, [1, count, dim], dtype);
+    let tokens = Tensor::from_data(data.convert_dtype(DType::F32), (device, DType::F32));
+    Ok(PatchTokens { tokens, grid: [rows, columns] })
 }

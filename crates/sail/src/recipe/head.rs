@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::path::PathBuf;
 
 use burn::tensor::Device;
-use sail_core::{Check, ConfigError, Named, Side, ensure};
+use sail_core::{Check, ConfigError, HeadError, Named, Side, TokenLayout, ensure};
 use sail_layers::{Head, HeadConfig, ProjectorConfig, SideConfig};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -22,7 +22,8 @@ use super::lora::{Adapted, SideFeatures};
 #[non_exhaustive]
 pub enum HeadRecipe {
     /// The same layer on both sides, for features of any dimension. With ShareLock, only the text side has a layer;
-    /// image features are left unchanged.
+    /// image features are left unchanged. A layer of token states is on the image side only, for a store of tokens of any
+    /// layout, with an MLP on the text side.
     Layers {
         /// Configuration of the layer.
         projector: ProjectorConfig,
@@ -56,7 +57,11 @@ impl HeadRecipe {
     ) -> Result<Head, RecipeError> {
         let mut head = match self {
             Self::Layers { projector, dim } => {
-                Head::new(&layers(images.dim, texts.dim, projector, *dim), seed, device)?
+                let tokens = images.provenance.as_ref().and_then(|provenance| provenance.tokens);
+                if projector.takes_tokens() && tokens.is_none() {
+                    return Err(HeadError::Pooled { side: Side::Image, projector: projector.name() }.into());
+                }
+                Head::new(&layers(images.dim, tokens, texts.dim, projector, *dim), seed, device)?
             }
             Self::Config(config) => Head::new(config, seed, device)?,
             Self::Trained { from } => Head::load(from, device)
@@ -79,10 +84,23 @@ impl HeadRecipe {
     }
 }
 
-fn layers(image_dim: usize, text_dim: usize, projector: &ProjectorConfig, dim: usize) -> HeadConfig {
+fn layers(
+    image_dim: usize,
+    tokens: Option<TokenLayout>,
+    text_dim: usize,
+    projector: &ProjectorConfig,
+    dim: usize,
+) -> HeadConfig {
     let mut config = HeadConfig::new(image_dim, text_dim, dim, projector.clone());
-    if matches!(projector, ProjectorConfig::ShareLock { .. }) {
-        config.image = Some(SideConfig::new(image_dim, ProjectorConfig::Identity {}));
+    match (projector, tokens) {
+        (ProjectorConfig::ShareLock { .. }, _) => {
+            config.image = Some(SideConfig::new(image_dim, ProjectorConfig::Identity {}));
+        }
+        (projector, Some(layout)) if projector.takes_tokens() => {
+            config.image = Some(SideConfig::of_tokens(layout, projector.clone()));
+            config.text = Some(SideConfig::new(text_dim, ProjectorConfig::MLP));
+        }
+        _ => {}
     }
     config
 }
@@ -91,7 +109,15 @@ impl Check for HeadRecipe {
     fn check(&self) -> Result<(), ConfigError> {
         match self {
             // The feature dimensions are not known yet; any valid value serves for the check.
-            Self::Layers { projector, dim } => layers(*dim, *dim, projector, *dim).check(),
+            Self::Layers { projector, dim } => {
+                projector.check()?;
+                let token = match projector {
+                    ProjectorConfig::TokenTransformer { head_width, .. } => *head_width,
+                    _ => *dim,
+                };
+                let patch = TokenLayout::Image { class_token: false, grid: [1, 1], dim: token };
+                layers(*dim, Some(patch), *dim, projector, *dim).check()
+            }
             Self::Config(config) => config.check(),
             Self::Trained { from } => {
                 ensure(!from.as_os_str().is_empty(), "from", "empty", "the path of a head file")
@@ -154,6 +180,10 @@ pub enum ProjectorKind {
     ResidualMlp,
     /// [`ProjectorConfig::ShareLock`].
     ShareLock,
+    /// [`ProjectorConfig::Token`].
+    Token,
+    /// [`ProjectorConfig::TokenTransformer`].
+    TokenTransformer,
 }
 
 impl ProjectorKind {
@@ -166,6 +196,8 @@ impl ProjectorKind {
             ProjectorConfig::SwiGlu { .. } => Some(Self::SwiGlu),
             ProjectorConfig::ResidualMlp { .. } => Some(Self::ResidualMlp),
             ProjectorConfig::ShareLock { .. } => Some(Self::ShareLock),
+            ProjectorConfig::Token {} => Some(Self::Token),
+            ProjectorConfig::TokenTransformer { .. } => Some(Self::TokenTransformer),
             _ => None,
         }
     }
@@ -179,6 +211,8 @@ impl ProjectorKind {
             Self::SwiGlu => ProjectorConfig::SwiGlu { width: 8 },
             Self::ResidualMlp => ProjectorConfig::RESIDUAL_MLP,
             Self::ShareLock => ProjectorConfig::SHARELOCK,
+            Self::Token => ProjectorConfig::Token {},
+            Self::TokenTransformer => ProjectorConfig::TOKEN_TRANSFORMER,
         }
     }
 }
@@ -198,7 +232,7 @@ impl ProjectorKind {
 pub struct ProjectorSettings {
     /// Hidden width as a multiple of the input.
     pub width: Option<usize>,
-    /// Number of residual blocks.
+    /// Number of residual or transformer blocks.
     pub depth: Option<usize>,
     /// Dropout probability.
     pub dropout: Option<f64>,
@@ -225,6 +259,7 @@ impl ProjectorSettings {
                 (width, depth, dropout) = (Some(expansion), Some(blocks), Some(probability));
             }
             ProjectorConfig::ShareLock { dropout: probability, .. } => dropout = Some(probability),
+            ProjectorConfig::TokenTransformer { depth: blocks, .. } => depth = Some(blocks),
             _ => {}
         }
         change("width", kind, width, self.width)?;
@@ -257,8 +292,16 @@ fn change<T: Display>(
 }
 
 impl Named for ProjectorKind {
-    const ALL: &'static [Self] =
-        &[Self::Linear, Self::Mlp, Self::Glu, Self::SwiGlu, Self::ResidualMlp, Self::ShareLock];
+    const ALL: &'static [Self] = &[
+        Self::Linear,
+        Self::Mlp,
+        Self::Glu,
+        Self::SwiGlu,
+        Self::ResidualMlp,
+        Self::ShareLock,
+        Self::Token,
+        Self::TokenTransformer,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -268,6 +311,8 @@ impl Named for ProjectorKind {
             Self::SwiGlu => "swiglu",
             Self::ResidualMlp => "residual-mlp",
             Self::ShareLock => "sharelock",
+            Self::Token => "token",
+            Self::TokenTransformer => "token-transformer",
         }
     }
 }

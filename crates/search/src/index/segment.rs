@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::{Component, Path, PathBuf};
 
-use sail_core::{Dtype, FeatureSource, Modality};
+use sail_core::{FeatureSource, Modality, StoreDtype};
 use sail_data::{ArrayFile, EmbeddingStore};
 
 use super::entry::EntryId;
@@ -117,7 +117,7 @@ impl Segment {
         let is_expected = rows == entry.rows
             && store.dim() == dim
             && store.modality() == Modality::Image
-            && store.dtype() == Dtype::F16;
+            && store.dtype() == StoreDtype::F16;
         let expected = format!("{} image of {dim} values in f16, as in index.json", entry.rows);
         ensure(is_expected, &folder, "the embeddings", found, expected)?;
         let arrays = ArrayFile::open(&folder.join(ROWS))?;

@@ -5,7 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use sail_core::{Dtype, FeatureSource, Modality, Provenance};
+use sail_core::{FeatureSource, Modality, Provenance, StoreDtype};
 use sail_data::{Array, DataError, EmbeddingStore, StoreConfig, StoreWriter, write_arrays};
 use sail_support::{TEMPORARY_PREFIX, hex};
 use serde::{Deserialize, Serialize};
@@ -144,7 +144,7 @@ impl SegmentConfig {
 
     fn store(&self) -> StoreConfig {
         StoreConfig {
-            dtype: Dtype::F16,
+            dtype: StoreDtype::F16,
             rows_per_shard: self.rows_per_shard(),
             ..StoreConfig::new(Modality::Image, self.provenance.clone(), self.dim)
         }

@@ -7,6 +7,7 @@ mod evaluation;
 mod finite;
 mod positives;
 mod resume;
+mod tokens;
 
 use std::path::Path;
 use std::sync::Arc;
