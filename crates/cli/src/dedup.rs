@@ -12,11 +12,11 @@ use serde::Serialize;
 
 use crate::distribution;
 use crate::error::CliError;
+use crate::inputs::open_any;
 use crate::key_list;
 use crate::output::print;
 use crate::progress::{ROWS, bar};
 use crate::shown_images::ShownImages;
-use crate::store::open_any;
 
 /// Keys that are read at once.
 const BLOCK: usize = 4096;

@@ -141,6 +141,12 @@ impl From<FitError> for CliError {
     }
 }
 
+impl From<SegmentationError> for CliError {
+    fn from(error: SegmentationError) -> Self {
+        Self::Segmentation(error.into())
+    }
+}
+
 impl From<TaskError> for CliError {
     fn from(error: TaskError) -> Self {
         match error {

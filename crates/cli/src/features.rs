@@ -11,12 +11,9 @@ use sail_vl::probe::{Labelled, LabelledConfig};
 use crate::device_args::DeviceArgs;
 use crate::error::CliError;
 use crate::head_spec::HeadSpec;
-use crate::inputs::VerifyArgs;
+use crate::inputs::{MICRO_BATCH, VerifyArgs};
 use crate::labels;
 use crate::output::print;
-
-/// Rows that go through the head at once.
-const MICRO_BATCH: usize = 1024;
 
 #[derive(Args)]
 pub(crate) struct FeaturesArgs {

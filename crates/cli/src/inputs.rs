@@ -7,7 +7,7 @@ use clap::Args;
 use sail_support::is_vacant;
 use sail_vl::burn::tensor::Device;
 use sail_vl::core::{FeatureSource, Modality, Side};
-use sail_vl::data::{Features, Pairing, Pairs, Unmatched};
+use sail_vl::data::{Features, Pairing, Pairs, Unmatched, open_features};
 use sail_vl::layers::Head;
 use sail_vl::recipe::{open_checked, open_unchecked};
 use sail_vl::train::TrainError;
@@ -17,6 +17,9 @@ use crate::head_spec::HeadSpec;
 use crate::named::named;
 use crate::objects;
 use crate::progress::{BYTES, bar};
+
+/// Number of rows that are projected at once.
+pub(crate) const MICRO_BATCH: usize = 4096;
 
 /// The features of image-caption pairs.
 #[derive(Args, Clone)]
@@ -123,4 +126,9 @@ pub(crate) fn continues(path: &Path, resume: bool) -> Result<bool, TrainError> {
 pub(crate) fn make_room(path: &Path) {
     // A folder with files is not removed; if it remains, creating the run reports it.
     let _ = std::fs::remove_dir(path);
+}
+
+/// Opens features of any kind.
+pub(crate) fn open_any(spec: &str) -> Result<Features, CliError> {
+    open_features(spec).map_err(|source| CliError::Input { spec: spec.to_owned(), source })
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::error::CliError;
-use crate::store::open_any;
+use crate::inputs::open_any;
 
 /// Keys that are read at once.
 const BLOCK: usize = 4096;

@@ -13,8 +13,7 @@ use sail_vl::report::{Section, Table};
 use serde::Serialize;
 
 use crate::error::CliError;
-use crate::inputs::VerifyArgs;
-use crate::retrieval::MICRO_BATCH;
+use crate::inputs::{MICRO_BATCH, VerifyArgs};
 
 /// A language and its captions, `NAME=FEATURES`.
 #[derive(Debug, Clone, PartialEq, Eq)]

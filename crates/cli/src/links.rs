@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use sail_vl::data::source::SourceOptions;
+use sail_vl::hub::{HubOptions, open_dataset};
 use sail_vl::tasks::TaskFiles;
 
 use crate::error::CliError;
-use crate::sources;
+use crate::progress;
 
 #[derive(Args)]
 pub(crate) struct LinkArgs {
@@ -31,6 +32,16 @@ impl LinkArgs {
     ) -> Result<(PathBuf, SourceOptions), CliError> {
         let follow_links = self.are_followed() && Path::new(spec).exists();
         let options = SourceOptions { follow_links, ..SourceOptions::default() };
-        Ok((sources::dataset(spec, files)?, options))
+        Ok((dataset(spec, files)?, options))
     }
+}
+
+/// Returns the path of a task's data: the given path, or, for the id of a data set on the hub, its folder in the cache,
+/// after the files that the task reads have been downloaded.
+fn dataset(spec: &str, files: TaskFiles<'_>) -> Result<PathBuf, CliError> {
+    let dataset = |source| CliError::Dataset { spec: spec.to_owned(), source };
+    let options =
+        HubOptions { progress: Some(progress::downloads()), ..HubOptions::from_env().map_err(dataset)? };
+    let folder = open_dataset(spec, |name| files.has(name), &files.to_string(), &options);
+    Ok(files.root(&folder.map_err(dataset)?))
 }

@@ -45,6 +45,7 @@ mod objects;
 mod output;
 mod pictures;
 mod probe;
+mod probe_features;
 mod probe_report;
 mod progress;
 mod recipe_args;

@@ -119,10 +119,10 @@ mod cloud {
 
     fn bar(url: &str) -> ProgressFn {
         let bar = progress::bar(0, url, progress::BYTES);
-        Arc::new(move |bytes, total| {
-            bar.set_length(total);
-            bar.set_position(bytes);
-            if bytes == total {
+        Arc::new(move |progress| {
+            bar.set_length(progress.total);
+            bar.set_position(progress.done);
+            if progress.done == progress.total {
                 bar.finish_and_clear();
             }
         })

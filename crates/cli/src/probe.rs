@@ -1,13 +1,14 @@
 //! `sail probe`.
 
-use std::collections::HashSet;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use sail_support::write_atomic;
 use sail_vl::core::{Check, Modality};
 use sail_vl::data::{Matched, Unmatched, same_features};
-use sail_vl::probe::{EncoderFeatures, Grid, NamedFeatures, Probe, ProbeConfig, Progress, probe};
+use sail_vl::probe::{Grid, Probe, ProbeConfig, Progress, probe};
+use sail_vl::recipe::Recipe;
 use sail_vl::train::{Interrupter, RunFolder, TrainError};
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +17,7 @@ use crate::error::CliError;
 use crate::inputs::{UnmatchedArgs, VerifyArgs, continues, make_room};
 use crate::interrupt;
 use crate::output::print;
+use crate::probe_features::{Opened, named, open};
 use crate::progress::bar;
 use crate::{labels, probe_report};
 
@@ -39,7 +41,7 @@ pub(crate) struct ProbeArgs {
     #[command(flatten)]
     verify: VerifyArgs,
 
-    /// Folder to keep the results of finished parts in.
+    /// Folder to keep the results of finished parts in, and `best.toml`, a configuration for `sail train` with the best pair.
     #[arg(long, value_name = "PROBE")]
     out: Option<String>,
     /// Resume the probe in that folder.
@@ -165,61 +167,6 @@ impl ProbeArgs {
     }
 }
 
-/// Returns the features and their name: the part before `=`, or the tensor, or the stem of the path.
-fn named(spec: &str) -> (String, &str) {
-    if let Some((name, features)) = spec.split_once('=')
-        && !name.is_empty()
-    {
-        return (name.to_owned(), features);
-    }
-    let (path, tensor) = sail_vl::data::split_tensor_spec(spec);
-    let stem = || Path::new(path).file_stem().map(|stem| stem.to_string_lossy().into_owned());
-    (tensor.map(str::to_owned).or_else(stem).unwrap_or_else(|| spec.to_owned()), spec)
-}
-
-fn open(specs: &[String], modality: Modality, verify: &VerifyArgs) -> Result<Vec<EncoderFeatures>, CliError> {
-    let mut names = HashSet::new();
-    let named: Vec<(String, &str)> = specs.iter().map(|spec| named(spec)).collect();
-    for (name, spec) in &named {
-        if !names.insert(name) {
-            let message = format!("two sets of features have the name `{name}`: rename one with NAME={spec}");
-            return Err(CliError::Usage(message));
-        }
-    }
-    let open = |(name, spec): (String, &str)| {
-        let set = |name: String, spec: &str| {
-            Ok::<_, CliError>(NamedFeatures { name, source: verify.open(spec, modality)? })
-        };
-        let candidates = match sets_in(Path::new(spec)) {
-            sets if sets.is_empty() => vec![set(name.clone(), spec)?],
-            sets => sets.into_iter().map(|(name, path)| set(name, &path)).collect::<Result<_, _>>()?,
-        };
-        Ok(EncoderFeatures { name, candidates })
-    };
-    named.into_iter().map(open).collect()
-}
-
-/// The names and paths of the sets in a folder of sets, by name: subfolders and safetensors files; none if it is no such folder.
-/// Subfolders that are no stores are included, so that an unfinished store is an error.
-fn sets_in(folder: &Path) -> Vec<(String, String)> {
-    let is_store =
-        |folder: &Path| ["manifest.json", "partial.json"].iter().any(|file| folder.join(file).exists());
-    let Ok(entries) = folder.read_dir() else { return Vec::new() };
-    if is_store(folder) {
-        return Vec::new();
-    }
-    let is_file = |path: &Path| path.extension().is_some_and(|extension| extension == "safetensors");
-    let set = |path: PathBuf| {
-        let name = if path.is_dir() { path.file_name() } else { path.file_stem().filter(|_| is_file(&path)) };
-        let name = name?.to_str()?.to_owned();
-        (!name.starts_with('.')).then_some((name, path.into_os_string().into_string().ok()?))
-    };
-    let mut sets: Vec<(String, String)> = entries.flatten().filter_map(|entry| set(entry.path())).collect();
-    sets.sort();
-    let any = sets.iter().map(|(_, path)| Path::new(path)).any(|path| is_file(path) || is_store(path));
-    if any { sets } else { Vec::new() }
-}
-
 pub(crate) fn run(args: &ProbeArgs) -> Result<(), CliError> {
     let device = args.device.open()?;
     // The settings are checked before a file is read, with a number of pairs that is large enough.
@@ -229,8 +176,8 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<(), CliError> {
         Some(out) => continues(out, args.resume)?,
         None => false,
     };
-    let images = open(&args.images, Modality::Image, &args.verify)?;
-    let texts = open(&args.texts, Modality::Text, &args.verify)?;
+    let Opened { encoders: images, specs: image_specs } = open(&args.images, Modality::Image, &args.verify)?;
+    let Opened { encoders: texts, specs: text_specs } = open(&args.texts, Modality::Text, &args.verify)?;
     let first = &images[0].candidates[0].source;
     let classes = args.labels.as_ref().map(|spec| labels::read(spec, &args.images[0], &**first));
     let unmatched = args.unmatched.unmatched.unwrap_or_default();
@@ -275,11 +222,28 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<(), CliError> {
     };
     let found = probe(&grid, &config, &device, folder.as_ref(), &Interrupter::new(), observe)?;
     bar.finish_and_clear();
+    let best = match (out, found.best()) {
+        (Some(out), Some(best)) => {
+            let (images, texts) = match &best.search {
+                Some(search) => (&search.images, &search.texts),
+                None => (&best.images, &best.texts),
+            };
+            let recipe = Recipe::probing(&image_specs[images], &text_specs[texts], &config);
+            let recipe = recipe.with_unmatched(unmatched).to_toml()?;
+            let path = out.join("best.toml");
+            write_atomic(&path, |out| out.write_all(recipe.as_bytes()))?;
+            Some(path)
+        }
+        _ => None,
+    };
     if let Some(path) = &args.report {
         probe_report::report(&found, &config, args.labels.is_some()).save(path)?;
     }
     print(args.json, &found, |out| {
         write_tables(out, &found)?;
+        if let Some(path) = &best {
+            writeln!(out, "to train on the best pair: sail train --config {} --out RUN", path.display())?;
+        }
         match &args.report {
             Some(path) => writeln!(out, "report: {}", path.display()),
             None => Ok(()),

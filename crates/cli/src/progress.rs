@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use sail_vl::core::Named;
-use sail_vl::hub::ProgressFn;
+use sail_vl::hub::{FileProgress, ProgressFn};
 
 /// The values of `--progress`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,12 +94,12 @@ pub(crate) fn suspend<R>(write: impl FnOnce() -> R) -> R {
 /// Shows a bar for each file that is downloaded.
 pub(crate) fn downloads() -> ProgressFn {
     let bars = Mutex::new(HashMap::<String, ProgressBar>::new());
-    Arc::new(move |progress| {
+    Arc::new(move |FileProgress { file, progress }| {
         let mut bars = bars.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || bar(progress.total, progress.file, BYTES);
-        let bar = bars.entry(progress.file.to_owned()).or_insert_with(new);
-        bar.set_position(progress.received);
-        if progress.received == progress.total {
+        let new = || bar(progress.total, file, BYTES);
+        let bar = bars.entry(file.to_owned()).or_insert_with(new);
+        bar.set_position(progress.done);
+        if progress.done == progress.total {
             bar.finish_and_clear();
         }
     })

@@ -13,14 +13,11 @@ use serde::Serialize;
 use crate::device_args::DeviceArgs;
 use crate::error::CliError;
 use crate::holdout::HoldoutArgs;
-use crate::inputs::{self, PairArgs};
+use crate::inputs::{self, MICRO_BATCH, PairArgs};
 use crate::languages::{self, Images, Language, Scores};
 use crate::output::print;
 use crate::retrieval_report::{self, Embedded};
 use crate::score_tables::write_retrieval;
-
-/// Rows that go through the head at once.
-pub(crate) const MICRO_BATCH: usize = 4096;
 
 #[derive(Args)]
 pub(crate) struct RetrievalArgs {

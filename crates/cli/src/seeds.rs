@@ -45,6 +45,12 @@ impl FromStr for Seeds {
 /// An option of the sweep and its value.
 pub(crate) type Choice = (String, String);
 
+/// The name of a combination of values.
+pub(crate) fn name(values: &[Choice]) -> String {
+    let pairs: Vec<String> = values.iter().map(|(option, value)| format!("{option}={value}")).collect();
+    pairs.join(",")
+}
+
 /// The scores of a run that are averaged.
 type Score = fn(&EvaluationRecord) -> Option<f64>;
 const SCORES: [(&str, Score); 5] = [
@@ -118,7 +124,7 @@ pub(crate) fn summarize(runs: &[SeedRun<'_>]) -> Vec<Summary> {
         Summary {
             name: match setting.is_empty() {
                 true => "all".to_owned(),
-                false => crate::sweep::name(setting),
+                false => name(setting),
             },
             setting: setting.iter().map(|(option, value)| (option.clone(), value.as_str().into())).collect(),
             seeds: runs.iter().map(|run| run.seed).collect(),

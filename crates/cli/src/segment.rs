@@ -191,7 +191,7 @@ pub(crate) fn run(args: &SegmentArgs) -> Result<(), CliError> {
     if let Some(path) = &args.report {
         let values = Shown::new(images_shown, confusion.counts(), set.classes().len());
         let facts = args.head.facts(&model, Facts::new().fact("data", &args.data));
-        let facts = report::facts(args, facts, &set)
+        let facts = settings(args, facts, &set)
             .fact("skipped", format!("{} images", skipped.count))
             .fact("EXIF orientations", exif.described());
         report::report(facts, &set, &scores, (panels, &values), path)?;
@@ -233,7 +233,7 @@ pub(crate) fn run(args: &SegmentArgs) -> Result<(), CliError> {
 impl Tally {
     fn new(classes: usize) -> Result<Self, CliError> {
         Ok(Self {
-            confusion: Confusion::new(classes).map_err(failed)?,
+            confusion: Confusion::new(classes)?,
             skipped: Skips::default(),
             by_reason: BTreeMap::new(),
             exif: Exif::default(),
@@ -246,7 +246,7 @@ impl Tally {
             Some(MaskPixels::Stored) => self.exif.stored += 1,
             Some(MaskPixels::Oriented) => self.exif.oriented += 1,
         }
-        self.confusion.add(found, &sample.truth).map_err(failed)
+        Ok(self.confusion.add(found, &sample.truth)?)
     }
 
     fn skip(&mut self, name: &str, reason: &'static str, message: String) {
@@ -262,6 +262,18 @@ impl Exif {
     }
 }
 
-pub(crate) fn failed(error: SegmentationError) -> CliError {
-    CliError::Segmentation(error.into())
+/// The settings, for the report.
+fn settings(args: &SegmentArgs, facts: Facts, set: &SegmentationSet) -> Facts {
+    let SegmentOptions { sliding, dense, background_threshold } = args.options();
+    let SlidingWindow { window, stride, short_side } = sliding;
+    let windows = format!("{window} pixels, stride {stride}, short side resized to {short_side}");
+    let unused = format!("{} images without a mask or masks without an image", set.unused().len());
+    facts
+        .fact("layout", args.layout().to_string())
+        .fact("prompts", args.templates().join(" | "))
+        .fact("windows", windows)
+        .fact("features", dense.to_string())
+        .fact("background threshold", background_threshold.map_or("none".to_owned(), |x| x.to_string()))
+        .fact("unused", unused)
+        .fact("notes", if set.notes().is_empty() { "none".to_owned() } else { set.notes().join("; ") })
 }

@@ -3,15 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use sail_vl::SegmentOptions;
-use sail_vl::eval::{Confusion, LabelMap, Segmentation, SlidingWindow};
+use sail_vl::eval::{Confusion, LabelMap, Segmentation};
 use sail_vl::report::{Facts, Image, Panel, Panels, Report, Section, Table};
 use sail_vl::tasks::{SegmentationSample, SegmentationSet, class_colour, encode_thumbnail, overlay};
 use serde::Serialize;
 
 use crate::confusion;
 use crate::error::CliError;
-use crate::segment::{SegmentArgs, failed};
 
 /// Longer side of an image in the report.
 const THUMBNAIL: u32 = 320;
@@ -56,8 +54,8 @@ impl ImageScores {
         found: &LabelMap,
         classes: &[Vec<String>],
     ) -> Result<Self, CliError> {
-        let mut confusion = Confusion::new(classes.len()).map_err(failed)?;
-        confusion.add(found, &sample.truth).map_err(failed)?;
+        let mut confusion = Confusion::new(classes.len())?;
+        confusion.add(found, &sample.truth)?;
         let Segmentation { miou, per_class_iou, .. } = confusion.scores();
         let of_class = |(iou, names): (Option<f64>, &Vec<String>)| Some((names[0].clone(), iou?));
         let iou = per_class_iou.into_iter().zip(classes).filter_map(of_class).collect();
@@ -94,22 +92,6 @@ fn confusion_section(set: &SegmentationSet, shown: &Shown) -> Section {
     };
     let cells = classes.iter().flat_map(|&truth| classes.iter().map(move |&found| cell(truth, found)));
     confusion::section(&names, &cells.collect::<Vec<_>>(), "in percent of the true class's pixels")
-}
-
-/// The settings, for the report.
-pub(crate) fn facts(args: &SegmentArgs, facts: Facts, set: &SegmentationSet) -> Facts {
-    let SegmentOptions { sliding, dense, background_threshold } = args.options();
-    let SlidingWindow { window, stride, short_side } = sliding;
-    let windows = format!("{window} pixels, stride {stride}, short side resized to {short_side}");
-    let unused = format!("{} images without a mask or masks without an image", set.unused().len());
-    facts
-        .fact("layout", args.layout().to_string())
-        .fact("prompts", args.templates().join(" | "))
-        .fact("windows", windows)
-        .fact("features", dense.to_string())
-        .fact("background threshold", background_threshold.map_or("none".to_owned(), |x| x.to_string()))
-        .fact("unused", unused)
-        .fact("notes", if set.notes().is_empty() { "none".to_owned() } else { set.notes().join("; ") })
 }
 
 /// Writes the report.

@@ -1,17 +1,15 @@
 //! Images, captions and data sets from the command line.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::Args;
 use sail_vl::core::Named;
 use sail_vl::data::source::{ImageData, KeyScope, RecordSource, SourceOptions, open_captions, open_images};
-use sail_vl::hub::{HubOptions, open_dataset};
-use sail_vl::tasks::TaskFiles;
 
 use crate::error::CliError;
 use crate::links::LinkArgs;
 use crate::named::named;
-use crate::{objects, progress};
+use crate::objects;
 
 /// How a source is read, the same for images and captions.
 #[derive(Args)]
@@ -89,14 +87,4 @@ pub(crate) fn captions(
 ) -> Result<Box<dyn RecordSource<String>>, CliError> {
     open_captions(Path::new(&*objects::local(input)?), options)
         .map_err(|source| CliError::Input { spec: input.to_owned(), source })
-}
-
-/// Returns the path of a task's data: the given path, or, for the id of a data set on the hub, its folder in the cache,
-/// after the files that the task reads have been downloaded.
-pub(crate) fn dataset(spec: &str, files: TaskFiles<'_>) -> Result<PathBuf, CliError> {
-    let dataset = |source| CliError::Dataset { spec: spec.to_owned(), source };
-    let options =
-        HubOptions { progress: Some(progress::downloads()), ..HubOptions::from_env().map_err(dataset)? };
-    let folder = open_dataset(spec, |name| files.has(name), &files.to_string(), &options);
-    Ok(files.root(&folder.map_err(dataset)?))
 }

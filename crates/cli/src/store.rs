@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clap::{Args, Subcommand};
 use sail_vl::core::FeatureSource;
-use sail_vl::data::{DataError, EmbeddingStore, Features, open_features};
+use sail_vl::data::{DataError, EmbeddingStore};
 use sail_vl::extract::{ExtractError, merge};
 use serde_json::json;
 
@@ -75,11 +75,6 @@ pub(crate) fn run(command: &StoreCommand) -> Result<(), CliError> {
         StoreCommand::Subset(args) => subset(args),
         StoreCommand::Export(args) => store_export::run(args),
     }
-}
-
-/// Opens features of any kind.
-pub(crate) fn open_any(spec: &str) -> Result<Features, CliError> {
-    open_features(spec).map_err(|source| CliError::Input { spec: spec.to_owned(), source })
 }
 
 fn open(path: &str) -> Result<EmbeddingStore, CliError> {

@@ -9,11 +9,11 @@ use sail_vl::data::{DataError, ExportFormat, export};
 use serde_json::json;
 
 use crate::error::CliError;
+use crate::inputs::open_any;
 use crate::interrupt::{self, Saving};
 use crate::named::named;
 use crate::output::print;
 use crate::progress::{ROWS, bar};
-use crate::store::open_any;
 
 #[derive(Args)]
 pub(crate) struct ExportArgs {

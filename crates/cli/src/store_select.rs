@@ -14,11 +14,11 @@ use sail_vl::data::{
 use serde_json::json;
 
 use crate::error::CliError;
+use crate::inputs::open_any;
 use crate::interrupt::{self, Saving};
 use crate::key_list::KeyList;
 use crate::output::print;
 use crate::progress::{ROWS, bar};
-use crate::store::open_any;
 
 /// Keys that are read at once.
 const BLOCK: usize = 4096;

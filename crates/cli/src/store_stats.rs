@@ -8,9 +8,9 @@ use sail_vl::data::{Features, statistics};
 use serde_json::{Value, json};
 
 use crate::error::CliError;
+use crate::inputs::open_any;
 use crate::output::print;
 use crate::progress::{ROWS, bar};
-use crate::store::open_any;
 
 /// Values of a row that are shown.
 const VALUES: usize = 6;

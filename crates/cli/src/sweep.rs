@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::error::{CliError, chain};
 use crate::recipe_args::RecipeArgs;
-use crate::seeds::{Choice, SeedRun, Seeds, Summary};
+use crate::seeds::{Choice, SeedRun, Seeds, Summary, name};
 use crate::train_args::TrainArgs;
 use crate::train_report;
 use crate::train_run::{Executed, execute};
@@ -51,12 +51,6 @@ impl Setting {
             _ => &self.values,
         }
     }
-}
-
-/// The name of a combination of values.
-pub(crate) fn name(values: &[Choice]) -> String {
-    let pairs: Vec<String> = values.iter().map(|(option, value)| format!("{option}={value}")).collect();
-    pairs.join(",")
 }
 
 /// The option that `--seeds` sweeps over.

@@ -11,13 +11,10 @@ use sail_vl::eval::{class_weights, project_images, project_texts, zero_shot};
 use crate::device_args::DeviceArgs;
 use crate::error::CliError;
 use crate::holdout::HoldoutArgs;
-use crate::inputs::{self, VerifyArgs};
+use crate::inputs::{self, MICRO_BATCH, VerifyArgs};
 use crate::labels;
 use crate::output::print;
 use crate::score_tables::write_zero_shot;
-
-/// Rows that go through the head at once.
-const MICRO_BATCH: usize = 4096;
 
 #[derive(Args)]
 pub(crate) struct ZeroShotArgs {

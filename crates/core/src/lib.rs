@@ -20,6 +20,7 @@ mod auxiliary;
 mod check;
 mod dense;
 mod dtype;
+mod encode_error;
 mod encoder;
 mod features;
 mod gather;
@@ -30,7 +31,6 @@ mod loss;
 mod named;
 mod normalize;
 mod pooling;
-mod progress;
 mod provenance;
 mod quantization;
 mod statistics;
@@ -44,9 +44,8 @@ pub use auxiliary::{
 pub use check::{Check, ConfigError, ensure};
 pub use dense::{Attention, DenseOptions, Layer};
 pub use dtype::Dtype;
-pub use encoder::{
-    EncodeError, ImageEncoder, ImageFeatures, PatchTokens, TextEncoder, TextFeatures, TokenBatch,
-};
+pub use encode_error::EncodeError;
+pub use encoder::{ImageEncoder, ImageFeatures, PatchTokens, TextEncoder, TextFeatures, TokenBatch};
 pub use features::{FeatureError, FeatureSource};
 pub use gather::{check_rows, gather_checked, gather_tensor};
 pub use head::{AlignmentHead, HeadError, Side};
@@ -59,9 +58,9 @@ pub use loss::{ContrastiveLoss, EmbeddingBatch, Groups, LossError, LossGradients
 pub use named::{Named, parse_named};
 pub use normalize::l2_normalize;
 pub use pooling::{ImagePooling, PoolingError, TextPooling};
-pub use progress::{Progress, ProgressCounter};
 pub use provenance::{Contradiction, Modality, Processor, Prompt, Provenance};
 pub use quantization::Quantization;
+pub use sail_support::{Progress, ProgressCounter};
 pub use statistics::LossStatistics;
 pub use store_dtype::StoreDtype;
 pub use tokens::TokenLayout;

@@ -2,11 +2,10 @@
 
 use faer::Mat;
 
-use crate::FitError;
 use crate::directions::Directions;
-use crate::fit::Regularization;
 use crate::moments::Moments;
 use crate::spectrum::Spectrum;
+use crate::{FitError, Regularization};
 
 /// The directions of the largest correlations.
 pub(crate) struct Canonical {

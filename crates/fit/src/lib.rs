@@ -35,11 +35,13 @@ mod fit;
 mod head;
 mod moments;
 
+mod regularization;
 mod ridge;
 mod spectrum;
 mod translate;
 
 pub use config::{Direction, FitConfig};
 pub use error::FitError;
-pub use fit::{Fit, FitSummary, Regularization};
+pub use fit::{Fit, FitSummary};
+pub use regularization::Regularization;
 pub use translate::{Explained, Translated, translate};

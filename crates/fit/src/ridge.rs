@@ -2,10 +2,9 @@
 
 use faer::{Mat, MatRef};
 
-use crate::FitError;
-use crate::fit::Regularization;
 use crate::moments::SideMoments;
 use crate::spectrum::Spectrum;
+use crate::{FitError, Regularization};
 
 /// The map of the predictor, `C^-1` times the cross-covariance, `[predictor dim, predicted dim]`.
 pub(crate) fn ridge(

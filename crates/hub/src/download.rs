@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::cache::{RemoteFile, write_error};
 use crate::client::{Client, failed, stop};
-use crate::{FileProgress, HubError, StopFn};
+use crate::{FileProgress, HubError, Progress, StopFn};
 
 impl Client<'_> {
     /// Downloads a file to `partial`, resuming an earlier attempt, and verifies it.
@@ -102,7 +102,8 @@ impl Client<'_> {
 
     fn report(&self, file: &RemoteFile, received: u64) {
         if let Some(progress) = &self.options.progress {
-            progress(FileProgress { file: &file.name, received, total: file.size });
+            let of_file = Progress { done: received, total: file.size, unit: "bytes" };
+            progress(FileProgress { file: &file.name, progress: of_file });
         }
     }
 }

@@ -28,3 +28,4 @@ pub use id::RepoId;
 pub use kind::RepoKind;
 pub use options::{FileProgress, HubOptions, ProgressFn, StopFn};
 pub use repository::{Listing, Repository};
+pub use sail_support::Progress;

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use sail_support::Progress;
+
 use crate::HubError;
 
 /// Progress of the download of a file.
@@ -11,10 +13,8 @@ use crate::HubError;
 pub struct FileProgress<'a> {
     /// Name of the file in the repository.
     pub file: &'a str,
-    /// Bytes received.
-    pub received: u64,
-    /// Size of the file in bytes.
-    pub total: u64,
+    /// Bytes received, of the size of the file.
+    pub progress: Progress,
 }
 
 /// A callback for progress, called for every received block and once when a file is complete.

@@ -40,7 +40,9 @@ impl TokenBlock {
     /// Creates a block of width `dim` with `heads` attention heads, which must divide it, and an MLP of width `4 * dim`.
     pub(crate) fn new(dim: usize, heads: usize, init: &mut WeightInit) -> Self {
         let norm = LayerNormConfig::new(dim).with_epsilon(EPSILON);
-        let scale = Tensor::full([dim], INITIAL_SCALE, init.device());
+        // Of tensors of their own: clones would share a node of the autodiff graph.
+        let device = init.device().clone();
+        let scale = || Param::from_tensor(Tensor::full([dim], INITIAL_SCALE, &device));
         Self {
             attention_norm: norm.init(init.device()),
             attention: SelfAttention {
@@ -48,10 +50,10 @@ impl TokenBlock {
                 output: linear(dim, dim, init),
                 heads,
             },
-            attention_scale: Param::from_tensor(scale.clone()),
+            attention_scale: scale(),
             mlp_norm: norm.init(init.device()),
             mlp: Mlp::new(dim, dim, 4, init),
-            mlp_scale: Param::from_tensor(scale),
+            mlp_scale: scale(),
             dtype: FloatDType::F32,
         }
     }

@@ -13,15 +13,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use object_store::GetOptions;
-use sail_support::hex;
+use sail_support::{Progress, hex};
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
 use crate::ObjectError;
 use crate::bucket::{Bucket, Object};
 
-/// A callback for progress: bytes received, and bytes to receive.
-pub type ProgressFn = Arc<dyn Fn(u64, u64) + Send + Sync>;
+/// A callback for progress, in bytes.
+pub type ProgressFn = Arc<dyn Fn(Progress) + Send + Sync>;
 
 /// How objects are fetched.
 #[derive(Clone)]
@@ -73,7 +73,7 @@ impl Bucket {
         let report = |bytes: u64| {
             let received = received.fetch_add(bytes, Ordering::Relaxed) + bytes;
             if let Some(progress) = &options.progress {
-                progress(received, total);
+                progress(Progress { done: received, total, unit: "bytes" });
             }
         };
         let downloads = missing.iter().map(|(object, blob)| self.download(object, blob, &report));

@@ -15,3 +15,4 @@ mod upload;
 pub use bucket::{Bucket, is_object_url};
 pub use cache::{FetchOptions, ProgressFn};
 pub use error::ObjectError;
+pub use sail_support::Progress;

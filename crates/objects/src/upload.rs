@@ -11,6 +11,7 @@ use tokio::io::AsyncWriteExt;
 use crate::ObjectError;
 use crate::bucket::Bucket;
 use crate::cache::ProgressFn;
+use sail_support::Progress;
 
 /// The length of the parts of large files.
 const PART: usize = 8 << 20;
@@ -43,7 +44,7 @@ impl Bucket {
             self.wait(self.upload_file(&path, name, &mut |bytes| {
                 sent += bytes;
                 if let Some(progress) = progress {
-                    progress(sent, total);
+                    progress(Progress { done: sent, total, unit: "bytes" });
                 }
             }))?;
         }

@@ -12,7 +12,7 @@ use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt};
-use sail_objects::{Bucket, FetchOptions, ObjectError, ProgressFn};
+use sail_objects::{Bucket, FetchOptions, ObjectError, Progress, ProgressFn};
 
 /// The stores of these tests answer at once.
 fn put(store: &dyn ObjectStore, name: &str, bytes: &[u8]) {
@@ -60,9 +60,9 @@ fn expected(files: &[(&str, &[u8])]) -> BTreeMap<String, Vec<u8>> {
 fn counting(cache: &Path) -> (FetchOptions, Arc<Mutex<u64>>) {
     let received = Arc::new(Mutex::new(0));
     let sum = received.clone();
-    let progress: ProgressFn = Arc::new(move |bytes, total| {
-        assert!(bytes <= total);
-        *sum.lock().unwrap() = bytes;
+    let progress: ProgressFn = Arc::new(move |Progress { done, total, .. }| {
+        assert!(done <= total);
+        *sum.lock().unwrap() = done;
     });
     (FetchOptions { progress: Some(progress), ..FetchOptions::new(cache) }, received)
 }
@@ -143,10 +143,10 @@ fn a_folder_is_uploaded_with_its_manifest_last() {
     let store = Arc::new(InMemory::new());
     let sent = Arc::new(Mutex::new(Vec::new()));
     let (seen, inside) = (sent.clone(), store.clone());
-    let progress: ProgressFn = Arc::new(move |bytes, total| {
+    let progress: ProgressFn = Arc::new(move |Progress { done, total, .. }| {
         let manifest = ObjectPath::from("out/images/a-manifest.json");
-        assert!(inside.head(&manifest).now_or_never().unwrap().is_err(), "before {bytes} of {total}");
-        seen.lock().unwrap().push((bytes, total));
+        assert!(inside.head(&manifest).now_or_never().unwrap().is_err(), "before {done} of {total}");
+        seen.lock().unwrap().push((done, total));
     });
     let out = bucket(&store, "out/images");
     assert!(!out.contains("a-manifest.json").unwrap());

@@ -228,6 +228,14 @@ impl Grid {
         self.len() == 0
     }
 
+    /// Every image encoder with every text encoder, and their indices; texts vary fastest.
+    pub(crate) fn encoder_pairs(&self) -> impl Iterator<Item = ([usize; 2], [&Encoder; 2])> {
+        self.image_encoders.iter().enumerate().flat_map(|(image, images)| {
+            let texts = self.text_encoders.iter().enumerate();
+            texts.map(move |(text, texts)| ([image, text], [images, texts]))
+        })
+    }
+
     /// Splits the pairs by their keys, with at most `max_measured` pairs to measure.
     pub(crate) fn split(&self, holdout: usize, seed: u64, max_measured: usize) -> Result<Split, ProbeError> {
         let split = self.texts[0].pairs.split(holdout, seed)?;

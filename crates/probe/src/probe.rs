@@ -4,7 +4,7 @@ use burn::tensor::{Device, Tensor};
 use sail_core::Check;
 use sail_train::{Interrupter, RunFolder};
 
-use crate::grid::{Encoder, Grid, Labels, Split};
+use crate::grid::{Grid, Labels, Split};
 use crate::labelled::{self, LabelledConfig, LabelledHits};
 use crate::measures::{Measurer, PairMeasured};
 use crate::pair::{self, PairHits};
@@ -51,7 +51,7 @@ pub fn probe(
     let train = config.train.clone().with_batch_size(batch_size);
     let config = &ProbeConfig { train, ..config.clone() };
     let labelled_sets = if grid.labels.is_some() { grid.images.len() + grid.texts.len() } else { 0 };
-    let mut parts = Parts::new(folder, interrupter, labelled_sets + 2 * pairs_of(grid).count());
+    let mut parts = Parts::new(folder, interrupter, labelled_sets + 2 * grid.encoder_pairs().count());
 
     let mut labelled: [Vec<LabelledHits>; 2] = [Vec::new(), Vec::new()];
     if let Some(labels) = &grid.labels {
@@ -73,7 +73,7 @@ pub fn probe(
     // Measures have files of their own: those of earlier versions hold no null distributions, and are computed again.
     let mut measurer = Measurer::new(grid, &split, config, device);
     let mut measured: Vec<PairMeasured> = Vec::new();
-    for ([image, text], encoders) in pairs_of(grid) {
+    for ([image, text], encoders) in grid.encoder_pairs() {
         observe(parts.progress(&format!("measures of {} with {}", encoders[0].name, encoders[1].name)));
         let file = format!("measures-{image}-{text}.json");
         let part = parts.run(&file, || measurer.measure(encoders).map(Some))?;
@@ -83,7 +83,7 @@ pub fn probe(
         measured.push(part);
     }
     let mut pairs: Vec<PairHits> = Vec::new();
-    for (([image, text], encoders), measured) in pairs_of(grid).zip(&measured) {
+    for (([image, text], encoders), measured) in grid.encoder_pairs().zip(&measured) {
         observe(parts.progress(&format!("{} with {}", encoders[0].name, encoders[1].name)));
         let selected = measured.selected(encoders);
         let compute = || pair::run(grid, selected, &split, config, device, interrupter);
@@ -91,14 +91,6 @@ pub fn probe(
     }
     observe(parts.progress("correlations"));
     summarize(grid, &split, config, labelled, &measured, &pairs)
-}
-
-/// Every image encoder with every text encoder, and their indices; texts vary fastest.
-pub(crate) fn pairs_of(grid: &Grid) -> impl Iterator<Item = ([usize; 2], [&Encoder; 2])> {
-    grid.image_encoders.iter().enumerate().flat_map(|(image, images)| {
-        let texts = grid.text_encoders.iter().enumerate();
-        texts.map(move |(text, texts)| ([image, text], [images, texts]))
-    })
 }
 
 /// The measures by class of one set; `read` returns the features of pairs.

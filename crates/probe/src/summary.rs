@@ -8,7 +8,6 @@ use crate::labelled::LabelledHits;
 use crate::measures::PairMeasured;
 use crate::pair::PairHits;
 use crate::predict::{Candidate, Values, evaluate};
-use crate::probe::pairs_of;
 use crate::result::{FeatureSet, GridSignificance, PairResult, Probe, Significance};
 use crate::{Basis, Labelled, PairMeasures, ProbeConfig, ProbeError};
 
@@ -32,8 +31,11 @@ pub(crate) fn summarize(
         .map(|measured| measured.calibrate(config.alpha))
         .collect::<Result<_, _>>()
         .map_err(failed("the pairs"))?;
-    let selected: Vec<[usize; 2]> =
-        pairs_of(grid).zip(measured).map(|((_, encoders), measured)| measured.selected(encoders)).collect();
+    let selected: Vec<[usize; 2]> = grid
+        .encoder_pairs()
+        .zip(measured)
+        .map(|((_, encoders), measured)| measured.selected(encoders))
+        .collect();
     let candidates = candidates(&labelled, &selected, &measures, pairs);
     let (intervals, predictors) =
         evaluate(&trained, &candidates, &bootstrap).map_err(failed("the correlations"))?;
@@ -48,7 +50,7 @@ pub(crate) fn summarize(
         labelled.each_ref().map(|hits| hits.iter().map(Some).chain(std::iter::repeat(None)));
     let images: Vec<_> = grid.images.iter().map(|set| &set.features).zip(image_hits).map(set).collect();
     let texts: Vec<_> = grid.texts.iter().map(|set| &set.features).zip(text_hits).map(set).collect();
-    let results = pairs_of(grid).zip(measured).zip(measures).zip(pairs).zip(intervals).map(
+    let results = grid.encoder_pairs().zip(measured).zip(measures).zip(pairs).zip(intervals).map(
         |(((((_, encoders), measured), measures), pair), interval)| PairResult {
             images: encoders[0].name.clone(),
             texts: encoders[1].name.clone(),
@@ -84,7 +86,7 @@ fn significance(
         return Ok(None);
     }
     let of = |measure: fn(&PairMeasured) -> &Measured| {
-        let with_null = pairs_of(grid).zip(measured).filter(|(_, pair)| !measure(pair).null.is_empty());
+        let with_null = grid.encoder_pairs().zip(measured).filter(|(_, pair)| !measure(pair).null.is_empty());
         let (encoders, cells): (Vec<_>, Vec<_>) =
             with_null.map(|((_, encoders), pair)| (encoders, measure(pair).clone())).unzip();
         let (Some((best, maximum)), Some(differences)) =

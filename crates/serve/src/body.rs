@@ -11,8 +11,8 @@ use http_body_util::BodyExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use crate::app::App;
 use crate::error::RequestError;
-use crate::routes::App;
 
 /// Receives the body, then answers the request, each within the time limit.
 ///

@@ -9,9 +9,9 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use subtle::ConstantTimeEq;
 
+use crate::app::App;
 use crate::error::RequestError;
 use crate::options::RouterOptions;
-use crate::routes::App;
 
 /// Routes without data: the page, which asks for the token, and what probes need.
 const PUBLIC: [&str; 5] = ["/", "/page.css", "/page.js", "/health", "/openapi.json"];

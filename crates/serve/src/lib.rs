@@ -26,6 +26,7 @@
 //! with status 503 and `Retry-After`. Clients that send or accept too slowly are cut off.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod app;
 mod batch;
 mod body;
 mod connection;

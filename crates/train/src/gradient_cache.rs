@@ -8,10 +8,8 @@ use burn::tensor::{Device, Tensor};
 use sail_core::{AlignmentHead, Dtype, HeadError, Side, l2_normalize};
 use sail_support::ranges;
 
+use crate::embeddings::Embeddings;
 use crate::{AlignmentBatch, TrainError, precision};
-
-/// Embeddings of the images and of every caption set, or the gradients with respect to them.
-pub(crate) type Embeddings = (Tensor<2>, Vec<Tensor<2>>);
 
 /// The part of a batch that one device processes, in micro-batches.
 ///

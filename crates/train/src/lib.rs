@@ -21,6 +21,7 @@ mod batch;
 mod checkpoint;
 mod config;
 mod ema;
+mod embeddings;
 mod error;
 mod evaluator;
 mod folder;

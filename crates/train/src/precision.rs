@@ -9,7 +9,7 @@ use sail_core::{AlignmentHead, Dtype};
 use sail_matmul::Products;
 
 use crate::TrainError;
-use crate::gradient_cache::Embeddings;
+use crate::embeddings::Embeddings;
 
 /// Binary exponent of the largest gradient that enters an f16 layer: far below f16's 65,504, because a weight's
 /// gradient is a sum over rows, and far above its smallest value, 2^-24.

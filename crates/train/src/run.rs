@@ -9,6 +9,7 @@ use burn::module::ParamId;
 use burn::tensor::{Device, Tensor};
 use sail_core::{AlignmentHead, ContrastiveLoss, Dtype, FeatureError, LossStatistics};
 use sail_data::{BatchSampler, Pairs, Samples};
+use sail_support::catch_panic;
 use serde_json::Value;
 
 use crate::batch::{Batches, StepFeatures};
@@ -29,6 +30,11 @@ use crate::{
 
 /// Separates the dropout of adjacent seeds, which would otherwise equal that of adjacent steps.
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// Runs tensor operations. Some backends panic when they run out of memory, or a device is lost.
+fn on_device<T>(work: impl FnOnce() -> Result<T, TrainError>) -> Result<T, TrainError> {
+    catch_panic(work).map_err(|panic| TrainError::Device(panic.into()))?
+}
 
 /// The parts of a run before it starts.
 pub(crate) struct RunParts<'a, H: AlignmentHead> {
@@ -239,8 +245,11 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
         let batch = batch.into_batch(config.positives, &self.device);
         let computation =
             self.step.clone().with_loss_scale(self.progress.loss_scale.factor()).with_statistics(statistics);
-        let mut found = computation.gradients(&model.head, batch)?;
-        let read = self.read(&model, &mut found)?;
+        let (mut found, read) = on_device(|| {
+            let mut found = computation.gradients(&model.head, batch)?;
+            let read = self.read(&model, &mut found)?;
+            Ok((found, read))
+        })?;
         check_finite("the loss", read.loss, step)?;
         for value in read.auxiliary.values() {
             check_finite("an auxiliary loss", *value, step)?;
@@ -260,7 +269,7 @@ impl<'a, H: AlignmentHead> Run<'a, H> {
                 (max / (read.gradient_norm + 1e-6)).min(1.0)
             });
             gradients::scale(&mut found.gradients, &model.head, (f64::from(found.unscale) * clip) as f32);
-            model = model.update(rate, found);
+            model = on_device(|| Ok(model.update(rate, found)))?;
             self.progress.loss_scale.count();
         }
         self.progress.steps += 1;

@@ -11,7 +11,8 @@ use sail_core::{
 };
 use sail_support::{chunk_rows, ranges};
 
-use crate::gradient_cache::{Embeddings, Share, on_each, project, surrogate};
+use crate::embeddings::Embeddings;
+use crate::gradient_cache::{Share, on_each, project, surrogate};
 use crate::precision::loss_scale;
 use crate::{AlignmentBatch, Auxiliary, StepBatch, TrainError, precision};
 

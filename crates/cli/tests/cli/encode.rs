@@ -22,7 +22,7 @@ fn rejects_invalid_settings() {
         }
         for (change, words) in [
             ("--pooling most", ["'most'", "class"]),
-            ("--precision f64", ["'f64'", "[possible values: f16, bf16, f32, int8]"]),
+            ("--precision f64", ["'f64'", "[possible values: f16, bf16, f32]"]),
             ("--colour blue", ["--colour", "unexpected"]),
             ("--batch -1", ["-1", "unexpected"]),
         ] {

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use sail_vl::core::Modality;
+use sail_vl::recipe::Recipe;
 use serde_json::Value;
 
 use crate::lab::{IMAGE_DIM, Lab, Ran, TEXT_DIM, TRAIN, key, matrix, mix, row};
@@ -26,7 +27,7 @@ fn float(value: &Value) -> f64 {
 #[test]
 fn probe_tells_informative_features_from_noise() {
     let lab = lab();
-    let found = lab.run(&format!("{PROBE} --report report.html --json")).json();
+    let found = lab.run(&format!("{PROBE} --report report.html --out probe --json")).json();
     assert_eq!((&found["train_pairs"], &found["holdout"]), (&180.into(), &60.into()));
     let pairs = found["pairs"].as_array().unwrap();
     let names: Vec<[&str; 2]> =
@@ -44,6 +45,10 @@ fn probe_tells_informative_features_from_noise() {
         let [low, high] = ["low", "high"].map(|end| float(&pair["interval"][end]));
         assert!(low <= float(&pair["score"]) && float(&pair["score"]) <= high);
     }
+    // The training of the best pair is a recipe, which ends as that of the probe did.
+    let best = pairs.iter().rev().max_by(|a, b| float(&a["score"]).total_cmp(&float(&b["score"]))).unwrap();
+    let trained = lab.run("train --config probe/best.toml --out run --json").json();
+    assert_eq!(trained["holdout"], best["trained"]);
     let mutual = &found["predictors"][0];
     assert_eq!(mutual["name"], "mutual k-NN, calibrated");
     assert!(float(&mutual["pearson"]) > 0.9, "{mutual}");
@@ -103,6 +108,8 @@ fn probe_selects_the_best_store_of_a_folder() {
     assert!(page.contains("Selected: layers/late with texts"));
     let text = lab.run(&format!("{probe} --out probe --resume")).succeeded();
     assert!(text.out.contains("layers with texts: layers/late with texts, the highest mutual k-NN of 2"));
+    let recipe = Recipe::load(lab.path("probe/best.toml")).unwrap();
+    assert!(recipe.images.ends_with("late"), "{}", recipe.images);
     // Another candidate is another probe, and what is no store is an error.
     std::fs::rename(lab.path("layers/early"), lab.path("layers/first")).unwrap();
     lab.refuses(&format!("{probe} --out probe --resume"), 2, &["sets"]);

@@ -11,6 +11,7 @@ mod folder;
 mod folder_captions;
 mod image_root;
 mod json_lines;
+mod layout;
 mod lines;
 mod listing;
 mod members;

@@ -6,23 +6,23 @@ use std::sync::Arc;
 
 use super::chain::Chain;
 use super::coco::{CocoCaptions, CocoImages};
-use super::delimited::{Delimited, Layout};
+use super::delimited::Delimited;
 use super::folder::Folder;
 use super::folder_captions::FolderCaptions;
 use super::json_lines::JsonLines;
+use super::layout::Layout;
 use super::lines::TextLines;
 use super::options::{KeyScope, SourceOptions};
 use super::passed_over::PassedOver;
 use super::record::{ImageData, RecordSource};
 use super::scope::{self, KeyKind, OneOf};
-use super::shards::{self, Files};
+use super::shards::{self, Files, IMAGES};
 use super::table::{Table, TableCaptions, TableImages};
 use super::tar::{TarCaptions, TarImages};
 use crate::DataError;
 use crate::error::ensure_file;
 use crate::file::open_file;
 
-pub(super) const IMAGES: &str = "images";
 const CAPTIONS: &str = "captions";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
 
-use super::delimited::Layout;
+use super::layout::Layout;
 use super::physical_lines::{PhysicalLine, PhysicalLines};
 use super::text::too_long;
 use crate::DataError;

@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 
 use super::image_root::is_image_extension;
 use super::listing::{is_hidden, list};
-use super::open::IMAGES;
 use super::options::SourceOptions;
 use super::passed_over::PassedOver;
 use super::sidecar::is_caption_suffix;
 use crate::DataError;
 use crate::file::open_file;
+
+/// What is opened, in messages.
+pub(super) const IMAGES: &str = "images";
 
 /// Maximum number of files of a pattern.
 const MAX_FILES: usize = 1 << 20;

@@ -6,15 +6,17 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use burn::tensor::{DType, Device};
 use burn_store::burn_pack::Tensor as StoredTensor;
 use burn_store::{ModuleStore, SafetensorsStore};
 use sail_support::stand_in;
 use serde_json::Value;
 
 use super::small_file::MAX_JSON;
-use super::weights::UNQUANTIZED;
-use super::{ModelError, WeightMap, Weights, torch_file};
+use super::{ModelError, torch_file};
+
+/// What to do about quantized weights.
+pub(super) const UNQUANTIZED: &str =
+    "quantized weights are not supported, use a checkpoint in bf16, f16 or f32";
 
 /// Bytes at the start of a file that tell a stand-in.
 const STAND_IN: u64 = 512;
@@ -79,11 +81,6 @@ impl Checkpoint {
     pub(crate) fn parameters(&self) -> u64 {
         let values = |shape: &[usize]| shape.iter().map(|size| *size as u64).product::<u64>();
         self.tensors.values().map(|tensor| values(tensor.shape.as_slice())).sum()
-    }
-
-    /// Starts to take tensors under the names that `map` gives them.
-    pub(crate) fn weights(&self, map: &WeightMap, dtype: DType, device: &Device) -> Weights {
-        Weights::new(self.clone(), *map, dtype, device.clone())
     }
 
     /// Counts the tensors by the first part of their names.

@@ -1,5 +1,7 @@
+use burn::tensor::{DType, Device};
 use burn_store::bridge;
 
+use super::super::WeightMap;
 use super::*;
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/pretrained");

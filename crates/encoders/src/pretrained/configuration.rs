@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::ModelError;
-use super::files;
+use super::files::{self, Layout};
 use super::small_file::{MAX_JSON, format, read_json};
 
 /// The configuration of transformers, and of timm.
@@ -16,15 +16,6 @@ pub(super) const OPEN_CLIP: &str = "open_clip_config.json";
 pub(super) const ADAPTER: &str = "adapter_config.json";
 /// Value of `model_type` in files of timm that transformers can load.
 const TIMM_WRAPPER: &str = "timm_wrapper";
-
-/// The library whose files a folder has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Layout {
-    /// `config.json` and `model.safetensors`, as written by transformers and timm.
-    Transformers,
-    /// `open_clip_config.json` and `open_clip_model.safetensors`.
-    OpenClip,
-}
 
 /// Reads the configuration in a folder that has, or will have, files with these names.
 ///

@@ -6,7 +6,15 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::ModelError;
-use super::configuration::Layout;
+
+/// The library whose files a folder has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// `config.json` and `model.safetensors`, as written by transformers and timm.
+    Transformers,
+    /// `open_clip_config.json` and `open_clip_model.safetensors`.
+    OpenClip,
+}
 
 /// Names of transformers and timm in order of preference: safetensors before pickles.
 pub(super) const PUBLISHED: [&str; 4] = [

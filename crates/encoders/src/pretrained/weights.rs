@@ -5,12 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use burn::tensor::{DType, Device, Distribution, Tensor, TensorData};
 use burn_store::bridge;
 
+use super::checkpoint::UNQUANTIZED;
 use super::map::View;
 use super::{Checkpoint, ModelError, TensorProblems, WeightMap};
-
-/// What to do about quantized weights.
-pub(super) const UNQUANTIZED: &str =
-    "quantized weights are not supported, use a checkpoint in bf16, f16 or f32";
 
 /// Most missing tensors whose names are given as the checkpoint would spell them.
 const SPELLED: usize = 256;
@@ -44,8 +41,15 @@ struct Entry {
     taken: bool,
 }
 
+impl Checkpoint {
+    /// Starts to take tensors under the names that `map` gives them.
+    pub(crate) fn weights(&self, map: &WeightMap, dtype: DType, device: &Device) -> Weights {
+        Weights::new(self.clone(), *map, dtype, device.clone())
+    }
+}
+
 impl Weights {
-    pub(super) fn new(checkpoint: Checkpoint, map: WeightMap, dtype: DType, device: Device) -> Self {
+    fn new(checkpoint: Checkpoint, map: WeightMap, dtype: DType, device: Device) -> Self {
         let prefix = map.prefix(checkpoint.tensors.keys().map(String::as_str));
         let mut entries: BTreeMap<String, Entry> = BTreeMap::new();
         let is_float =

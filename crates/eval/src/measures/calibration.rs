@@ -1,8 +1,8 @@
 //! Values of measures against those of unrelated rows.
 
+use sail_core::{ConfigError, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::permutations::Permutations;
 use crate::EvalError;
 
 /// The value of a measure of paired rows, and its values for randomly paired rows: the null distribution.
@@ -13,7 +13,7 @@ use crate::EvalError;
 pub struct Measured {
     /// The value for the true pairing.
     pub value: f64,
-    /// The value for each permutation, in the order of the [`Permutations`].
+    /// The value for each permutation, in the order of the [`Permutations`](crate::Permutations).
     pub null: Vec<f64>,
 }
 
@@ -59,7 +59,7 @@ impl Measured {
     /// # Ok::<(), sail_eval::EvalError>(())
     /// ```
     pub fn calibrate(&self, alpha: f64, max: f64) -> Result<Calibrated, EvalError> {
-        Permutations { count: self.null.len(), seed: 0 }.check_level(alpha)?;
+        check_level(self.null.len(), alpha)?;
         let Self { value, null } = self.clone().finite()?;
         if null.is_empty() {
             let none = None;
@@ -132,6 +132,15 @@ impl Calibrated {
     pub fn is_above_chance(&self) -> Option<bool> {
         self.threshold.map(|threshold| self.value > threshold)
     }
+}
+
+/// Fails for a level that is not between 0 and 1, or that so few permutations cannot reach.
+pub(super) fn check_level(permutations: usize, alpha: f64) -> Result<(), ConfigError> {
+    ensure(alpha > 0.0 && alpha < 1.0, "alpha", alpha, "above 0 and below 1")?;
+    let least = (1.0 / alpha - 1.0 - 1e-9).ceil().max(1.0);
+    let enough = permutations == 0 || permutations as f64 >= least;
+    let expected = format_args!("0 for none, or at least {least}: fewer cannot reach an alpha of {alpha}");
+    ensure(enough, "permutations", permutations, expected)
 }
 
 /// The share of pairings with at least this value.

@@ -3,9 +3,9 @@
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
-use sail_core::{ConfigError, ensure};
+use sail_core::ConfigError;
 
-use super::calibration::Measured;
+use super::calibration::{Measured, check_level};
 use crate::EvalError;
 
 /// Random permutations of rows, which turn paired rows into unrelated ones.
@@ -40,12 +40,7 @@ impl Permutations {
     /// # Errors
     /// [`ConfigError`].
     pub fn check_level(&self, alpha: f64) -> Result<(), ConfigError> {
-        ensure(alpha > 0.0 && alpha < 1.0, "alpha", alpha, "above 0 and below 1")?;
-        let least = (1.0 / alpha - 1.0 - 1e-9).ceil().max(1.0);
-        let enough = self.count == 0 || self.count as f64 >= least;
-        let expected =
-            format_args!("0 for none, or at least {least}: fewer cannot reach an alpha of {alpha}");
-        ensure(enough, "permutations", self.count, expected)
+        check_level(self.count, alpha)
     }
 
     /// Returns `measure` for each permutation of `rows` rows, in their order.

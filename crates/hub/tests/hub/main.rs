@@ -9,7 +9,7 @@ mod server;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use sail_hub::{FileProgress, HubError, HubOptions, RepoId, RepoKind, Repository, open_dataset};
+use sail_hub::{FileProgress, HubError, HubOptions, Progress, RepoId, RepoKind, Repository, open_dataset};
 use serde_json::json;
 use server::{Fault, MAIN, Server, V1, git_hash, sha256};
 use tempfile::TempDir;
@@ -94,9 +94,11 @@ fn fetches_the_wanted_files_once() {
     let sink = events.clone();
     let options = HubOptions {
         token: Some("hf_secret".into()),
-        progress: Some(Arc::new(move |FileProgress { file, received, total }| {
-            sink.lock().unwrap().push((file.to_owned(), received, total));
-        })),
+        progress: Some(Arc::new(
+            move |FileProgress { file, progress: Progress { done: received, total, .. } }| {
+                sink.lock().unwrap().push((file.to_owned(), received, total));
+            },
+        )),
         ..server.options(cache.path())
     };
     let folder = fetch(&options).unwrap();

@@ -4,6 +4,7 @@ mod error;
 mod head;
 mod lora;
 mod prepared;
+mod probing;
 mod structure;
 mod unpaired;
 

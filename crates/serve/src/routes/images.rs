@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use sail_search::EntryId;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::App;
+use crate::app::App;
 use crate::error::RequestError;
 use crate::query::entry_id;
 use crate::service::{blocking, live_row};

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use serde_json::{Value, json};
 
-use super::App;
+use crate::app::App;
 
 /// What the index holds, and the model that made it.
 pub(super) async fn index(State(app): State<App>) -> Json<Value> {

@@ -10,7 +10,6 @@ mod search;
 mod zero_shot;
 
 use std::any::Any;
-use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -24,30 +23,12 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use crate::app::App;
 use crate::body::receive;
 use crate::error::{RequestError, ServeError};
 use crate::guard::{guard, observe};
 use crate::options::RouterOptions;
 use crate::service::Service;
-
-/// What the routes share.
-#[derive(Clone)]
-pub(crate) struct App(Arc<Shared>);
-
-pub(crate) struct Shared {
-    pub(crate) service: Arc<Service>,
-    pub(crate) options: RouterOptions,
-    /// One permit for each byte of the bodies under way.
-    pub(crate) bodies: Arc<Semaphore>,
-}
-
-impl Deref for App {
-    type Target = Shared;
-
-    fn deref(&self) -> &Shared {
-        &self.0
-    }
-}
 
 /// Every route, as `/openapi.json` describes it.
 fn routes() -> [(&'static str, MethodRouter<App>); 15] {
@@ -81,7 +62,7 @@ fn routes() -> [(&'static str, MethodRouter<App>); 15] {
 pub fn router(service: Arc<Service>, options: RouterOptions) -> Result<Router, ServeError> {
     options.check()?;
     let bodies = Arc::new(Semaphore::new(options.bodies));
-    let app = App(Arc::new(Shared { service, options, bodies }));
+    let app = App::new(service, options, bodies);
     let router = routes().into_iter().fold(Router::new(), |router, (path, route)| router.route(path, route));
     Ok(router
         .fallback(|| async { RequestError::NotFound("there is nothing here: see /openapi.json".to_owned()) })

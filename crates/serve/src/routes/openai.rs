@@ -7,8 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::App;
 use super::payload::read_json;
+use crate::app::App;
 use crate::error::{RequestError, chain};
 use crate::service::blocking;
 

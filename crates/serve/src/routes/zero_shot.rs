@@ -5,8 +5,8 @@ use axum::extract::{Request, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::App;
 use super::payload::{Payload, text, unknown};
+use crate::app::App;
 use crate::error::RequestError;
 use crate::query::Item;
 

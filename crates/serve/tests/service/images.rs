@@ -3,7 +3,7 @@
 use sail_search::EntryId;
 
 use crate::http::get;
-use crate::server::{Server, paint};
+use crate::server::Server;
 
 #[test]
 fn thumbnails_and_files_of_entries() {
@@ -44,7 +44,7 @@ fn a_file_that_is_not_what_was_indexed_is_refused() {
     #[cfg(unix)]
     {
         let secret = server.images().join("secret.png");
-        paint(&secret, [1, 2, 3]);
+        crate::server::paint(&secret, [1, 2, 3]);
         std::os::unix::fs::symlink(&secret, &file).unwrap();
         refused();
         std::fs::remove_file(&file).unwrap();

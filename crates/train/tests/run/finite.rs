@@ -1,4 +1,4 @@
-//! Gradients that are not finite.
+//! Gradients that are not finite, and devices that fail.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use sail_train::{TrainError, Trainer};
 use crate::controls::values;
 use crate::{config, folder, head, pairs};
 
-/// The sigmoid loss, with a gradient that is not finite in one call.
+/// The sigmoid loss, with a gradient that is not finite in one call, or a panic as of a backend for `f32::MIN`.
 struct Broken {
     value: f32,
     at: std::sync::atomic::AtomicUsize,
@@ -24,7 +24,9 @@ impl ContrastiveLoss for Broken {
 
     fn gradients(&self, batch: EmbeddingBatch) -> Result<LossGradients, LossError> {
         let mut loss = SigmoidLoss::new().gradients(batch)?;
+        let failing = self.value == f32::MIN;
         if self.at.fetch_sub(1, std::sync::atomic::Ordering::Relaxed) == 0 {
+            assert!(!failing, "the device is lost");
             let rows = loss.texts[0].dims()[0];
             let row = Tensor::<2>::zeros([1, 8], &Device::flex()) + self.value;
             loss.texts[0] = Tensor::cat(vec![row, loss.texts[0].clone().slice(1..rows)], 0);
@@ -34,9 +36,9 @@ impl ContrastiveLoss for Broken {
 }
 
 #[test]
-fn a_gradient_that_is_not_finite_ends_the_run_before_a_weight_changes() {
+fn a_run_that_fails_keeps_its_checkpoint() {
     let parent = tempfile::tempdir().unwrap();
-    for value in [f32::NAN, f32::INFINITY] {
+    for value in [f32::NAN, f32::INFINITY, f32::MIN] {
         // The first call is the dry run.
         let loss = Arc::new(Broken { value, at: 4.into() });
         let path = parent.path().join(value.to_string());
@@ -45,10 +47,11 @@ fn a_gradient_that_is_not_finite_ends_the_run_before_a_weight_changes() {
             .folder(folder(&path))
             .checkpoint_every(Duration::ZERO)
             .run();
-        assert!(
-            matches!(found, Err(TrainError::NotFinite { what: "the gradient", step: 3, .. })),
-            "{value}: {found:?}"
-        );
+        match found {
+            Err(TrainError::Device(source)) => assert_eq!(source.to_string(), "the device is lost"),
+            Err(TrainError::NotFinite { what: "the gradient", step: 3, .. }) => assert!(!value.is_finite()),
+            other => panic!("{value}: {other:?}"),
+        }
         // The previous checkpoint is valid.
         let train = pairs().split(12, 0).unwrap().train;
         let loss = Arc::new(Broken { value, at: usize::MAX.into() });

@@ -17,7 +17,7 @@ pub struct Progress {
 ///
 /// # Examples
 /// ```
-/// use sail_core::{Progress, ProgressCounter};
+/// use sail_support::{Progress, ProgressCounter};
 /// let counter = ProgressCounter::new(10, "rows", |progress: Progress| assert_eq!(progress.total, 10));
 /// std::thread::scope(|scope| {
 ///     scope.spawn(|| counter.add(4));
