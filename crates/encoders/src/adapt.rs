@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use sail_core::{
-    AdaptedLayer, Adapter, AdapterWeights, Check, ConfigError, Dtype, ImagePooling, Layer, LoraLayer,
-    LowRank, Provenance, TokenBlocks, TokenLayout, ensure,
+    AdaptedLayer, Adapter, AdapterWeights, Check, ConfigError, ImagePooling, Layer, LoraLayer, LowRank,
+    Provenance, TokenBlocks, TokenLayout, ensure,
 };
 
 use crate::families::{self, Source, VisionSide};
 use crate::pretrained::{ModelError, ModelFolder};
 use crate::spec::{BlockSpec, VisionSpec};
 use crate::trunk::Placement;
-use crate::trunk::vision::VisionTail;
+use crate::trunk::vision::{TailConfig, VisionTail};
 
 /// Loads the blocks of a vision transformer behind stored token states, to train adapters of them, or to run them as they are.
 ///
@@ -47,55 +47,50 @@ pub fn load_vision_blocks(
     if pooling == ImagePooling::Tokens {
         return Err(option("pooling", pooling, "a pooling into one row"));
     }
-    let dtype = states.precision.unwrap_or(Dtype::F32);
-    let placement = Placement::new(dtype.into(), device);
-    let tail = VisionTail::load(
-        plan,
-        &checkpoint,
-        (first, is_trained),
-        (grid, pooling),
-        states.clone(),
-        &placement,
-    )?;
-    let tail =
-        tail.map_err(|error| option("pooling", pooling, format!("one that the model has: {error}")))?;
-    Ok(Arc::new(tail))
+    let placement = Placement::new(states.precision.unwrap_or_default().into(), device);
+    let config = TailConfig { first, is_trained, grid, pooling, provenance: states.clone() };
+    Ok(Arc::new(VisionTail::load(plan, &checkpoint, config, &placement)?))
 }
 
 /// Returns the first block after the states, and their grid.
-fn check_states(spec: &VisionSpec, states: &Provenance) -> Result<(usize, [usize; 2]), ConfigError> {
-    let layout = states.tokens.map_or("none".to_owned(), |tokens| tokens.to_string());
-    let Some(TokenLayout::Image { class_token, grid, dim }) = states.tokens else {
-        ensure(false, "tokens", layout, "the token states of images: encode with the pooling `tokens`")?;
-        return Ok((0, [0, 0]));
+fn check_states(spec: &VisionSpec, states: &Provenance) -> Result<(usize, [usize; 2]), ModelError> {
+    if spec.class_tokens > 1 || spec.registers > 0 {
+        let found = format!("one with {} class tokens and {} registers", spec.class_tokens, spec.registers);
+        return Err(option(
+            "model",
+            found,
+            "at most one class token and no registers: others are not stored",
+        ));
+    }
+    let has_class_token = spec.class_tokens == 1;
+    let grid = match states.tokens {
+        Some(TokenLayout::Image { class_token, grid, dim })
+            if (class_token, dim) == (has_class_token, spec.width) =>
+        {
+            grid
+        }
+        tokens => {
+            let found = tokens.map_or("none".to_owned(), |tokens| tokens.to_string());
+            let class_token = if has_class_token { "a class token and " } else { "" };
+            let expected = format!(
+                "{class_token}patches of {} values: encode images with the pooling `tokens`",
+                spec.width
+            );
+            return Err(option("tokens", found, expected));
+        }
     };
-    let prefix = format!("{} class tokens and {} registers", spec.class_tokens, spec.registers);
-    let is_stored = spec.class_tokens <= 1 && spec.registers == 0;
-    ensure(
-        is_stored,
-        "model",
-        prefix,
-        "no registers and at most one class token, as stored token states have",
-    )?;
-    let expected =
-        format!("tokens of {} values{}", spec.width, ["", " with a class token"][spec.class_tokens.min(1)]);
-    ensure((class_token, dim) == (spec.class_tokens == 1, spec.width), "tokens", layout, expected)?;
-    ensure(states.quantization.is_none(), "quantization", "set", "none: encode without quantization")?;
-    ensure(states.adapter.is_none(), "adapter", "set", "none: encode the frozen model")?;
+    let is_changed = [("quantization", states.quantization.is_some()), ("adapter", states.adapter.is_some())];
+    if let Some((field, _)) = is_changed.into_iter().find(|(_, is_set)| *is_set) {
+        return Err(option(field, "set", "none: encode the states with the weights as they are"));
+    }
     let blocks = spec.blocks.len();
     let layer = states.layer.unwrap_or_default();
     let first = match layer {
         Layer::FromEnd(n) if n >= 2 => (blocks + 1).checked_sub(n),
         _ => None,
     };
-    match first {
-        Some(first) => Ok((first, grid)),
-        None => Err(ConfigError {
-            field: "layer".to_owned(),
-            found: layer.to_string(),
-            expected: format!("-2 to -{}: encode the input of the blocks to adapt", blocks + 1),
-        }),
-    }
+    let expected = || format!("-2 to -{}: encode the input of the blocks to adapt", blocks + 1);
+    Ok((first.ok_or_else(|| option("layer", layer, expected()))?, grid))
 }
 
 fn option(field: &str, found: impl ToString, expected: impl ToString) -> ModelError {

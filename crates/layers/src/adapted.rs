@@ -13,7 +13,7 @@ impl Head {
     ///
     /// With `adapter`, updates of the blocks are trained with the head and saved in its file (LoRA, arXiv 2106.09685). They
     /// start at zero, or where an earlier training with the same configuration left them. Without, the blocks stay as they are.
-    /// A head that is loaded takes the pooled features of the encoder again, with the updates [merged](Adapter) into its weights.
+    /// A head that is loaded takes the pooled features of the encoder again, see [`without_blocks`](Self::without_blocks).
     ///
     /// # Errors
     /// [`HeadError::MissingSide`]; [`HeadError::Dimension`] and [`HeadError::Provenance`] if the side was made for other features
@@ -53,6 +53,18 @@ impl Head {
         (config.adapter, config.trained_on) = (adapter, Some(pooled));
         layers.blocks = Some(blocks);
         Ok(self)
+    }
+
+    /// Removes the blocks in front of both sides: a head as one that is loaded, which takes the pooled features of the encoders,
+    /// with the updates [merged](Adapter) into their weights.
+    ///
+    /// # Errors
+    /// [`HeadError::Format`] if the updates cannot be read from the device.
+    pub fn without_blocks(mut self) -> Result<Self, HeadError> {
+        for layers in [self.image.as_mut(), self.text.as_mut()].into_iter().flatten() {
+            layers.blocks = None;
+        }
+        self.with_adapter_hashes()
     }
 
     /// Returns the trained updates of the encoder of a side, to be merged into its weights.

@@ -149,6 +149,7 @@ fn a_trained_head_takes_the_features_of_the_merged_encoder() {
     let path = stores.folder.path().join("head.safetensors");
     outcome.head.save(&path).unwrap();
     let head = Head::load(&path, &Device::flex()).unwrap();
+    assert_eq!(outcome.head.clone().without_blocks().unwrap().config(), head.config());
     let adapter = head.adapter(Side::Image).unwrap().unwrap();
     assert_eq!(adapter.config.layers.len(), 6);
     let merged = tower(&VisionOptions { adapter: Some(Arc::new(adapter)), ..options() });
@@ -270,7 +271,10 @@ fn what_cannot_be_adapted_is_refused() {
         (stores.adapted("2:3"), "`blocks` is 3, expected at most 2"),
         (stores.adapted("2:1:gate"), "`layers` is gate"),
         (stores.adapted("25"), "`rank` is 25, expected 1 to 24"),
-        (stores.recipe(&stores.pooled, Some("2")), "`tokens` is none, expected the token states of images"),
+        (
+            stores.recipe(&stores.pooled, Some("2")),
+            "`tokens` is none, expected a class token and patches of 24 values: encode images",
+        ),
         (stores.adapted("2").with_structure(StructureRecipe::new(1.0)), "`structure` is set, expected none"),
     ] {
         let found = refused(&recipe);

@@ -198,7 +198,7 @@ fn states_and_adapters_of_other_models_are_refused() {
         let tokens = Some(TokenLayout::Image { class_token, grid: [4, 4], dim });
         error(&folder, &Provenance { tokens, ..states.clone() }, None)
     };
-    assert!(layout(false, 24).contains("expected tokens of 24 values with a class token"));
+    assert!(layout(false, 24).contains("expected a class token and patches of 24 values"));
     assert!(layout(true, 23).starts_with("`tokens` is a class token and 4x4 patches of 23 values"));
     assert!(error(&folder, &states, Some(ImagePooling::Pooled)).contains("a pooled output"));
     assert!(error(&folder, &states, Some(ImagePooling::Tokens)).contains("a pooling into one row"));

@@ -1,5 +1,6 @@
 //! Adapters of the encoder of a side, trained with the head.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use burn::tensor::Device;
@@ -7,6 +8,7 @@ use sail_core::{
     AdapterConfig, Check, ConfigError, FeatureSource, ImagePooling, LoraConfig, Provenance, Side, TokenBlocks,
 };
 use sail_hub::HubOptions;
+use sail_support::resolve;
 use serde::{Deserialize, Serialize};
 
 use super::RecipeError;
@@ -55,6 +57,15 @@ impl LoraRecipe {
     pub fn with_pooling(mut self, pooling: impl Into<Option<ImagePooling>>) -> Self {
         self.pooling = pooling.into();
         self
+    }
+
+    /// Takes the spelling of the same folder.
+    pub(super) fn adopt(&mut self, found: &Self) {
+        if let (Some(model), Some(found)) = (&mut self.model, &found.model)
+            && resolve(Path::new(model.as_str())) == resolve(Path::new(found))
+        {
+            model.clone_from(found);
+        }
     }
 
     /// Loads the blocks behind stored token states, and chooses the layers to adapt.

@@ -274,6 +274,9 @@ impl Recipe {
         if let (Some(unpaired), Some(found)) = (&mut recipe.unpaired, &found.unpaired) {
             unpaired.adopt(found);
         }
+        if let (Some(lora), Some(found)) = (&mut recipe.lora_image, &found.lora_image) {
+            lora.adopt(found);
+        }
         if let (HeadRecipe::Trained { from }, HeadRecipe::Trained { from: found }) =
             (&mut recipe.head, &found.head)
             && resolve(from) == resolve(found)
@@ -405,6 +408,7 @@ pub fn open_checked(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sail_core::LoraConfig;
     use sail_fit::FitConfig;
     use sail_layers::ProjectorConfig;
 
@@ -418,6 +422,7 @@ mod tests {
         let recipe = recipe()
             .with_structure(StructureRecipe::new(2.0).with_levels(2))
             .with_unpaired(UnpairedRecipe::new("c", "d", 0.5).with_batch_size(64))
+            .with_lora_image(LoraRecipe::new(LoraConfig::new(8).with_blocks(2)))
             .with_train(TrainConfig::default().with_max_gradient_norm(1.0).with_patience(3));
         assert_eq!(Recipe::from_toml(&recipe.to_toml().unwrap()).unwrap(), recipe);
         assert_eq!(Recipe::from_json(&serde_json::to_string(&recipe).unwrap()).unwrap(), recipe);

@@ -11,7 +11,7 @@ use sail_support::cpu::concurrent_map;
 
 use self::head::Head;
 use self::positions::Positions;
-pub(crate) use self::tail::VisionTail;
+pub(crate) use self::tail::{TailConfig, VisionTail};
 use super::Placement;
 use super::layers::Layers;
 use super::micro_batch;
