@@ -9,7 +9,7 @@ The package trained a decoder for saliency on top; whether it changed the backbo
 
 Then, with the images, names and text model of emoji.py: `sail encode`, `sail train` and `sail eval retrieval` for features of
 DINOv2 and, with the same settings, those of EfficientNet-Lite0 in examples/data, and `sail eval segment` on the scenes of
-segmentation.py. Needs Python 3.11 with pip; Pillow and onnx are installed into the work folder.
+segmentation.py, by a head on pooled features and by one on all tokens. Needs Python 3.11 with pip; Pillow and onnx are installed into the work folder.
 """
 
 import argparse
@@ -38,6 +38,8 @@ CONFIG = {
 }
 # The features of DINOv2 need more steps than those of a classifier.
 EPOCHS = 200
+# A step on all tokens takes seconds.
+TOKEN_EPOCHS = 100
 
 # The published preprocessing of DINOv2.
 INPUT = {
@@ -150,6 +152,8 @@ def main():
     for name, mean in means.items():
         say(f"{name}: " + ", ".join(f"{metric} {value:.1f}" for metric, value in mean.items()))
     segmentation.run(sail, work, model, "concat", EPOCHS)
+    say("a head on all tokens:")
+    segmentation.run(sail, work, model, "tokens", TOKEN_EPOCHS, segmentation.TOKENS)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,10 @@ HELD_OUT = 5
 SCENES = 60
 SIDE = 448
 
+# A head on pooled features, and one on all tokens. The second costs a hundred times as much for a step.
+POOLED = "--projector glu --width 2 --dim 512".split()
+TOKENS = "--projector token --dim 256".split()
+
 # The names of each group of emoji in prompts.
 CLASSES = {
     "smileys & emotion": ["smiling face", "sad face", "angry face", "face expressing an emotion"],
@@ -98,7 +102,7 @@ def write_scenes(work, Image, rows):
     return with_background, objects
 
 
-def run(sail, work, vision, pooling, epochs=emoji.EPOCHS):
+def run(sail, work, vision, pooling, epochs=emoji.EPOCHS, head=POOLED):
     """Trains a head on the emoji for a vision model, and segments the scenes."""
     rows = json.loads((ROOT / "examples/data/emoji-rows.json").read_text(encoding="utf-8"))["rows"]
     Image = emoji.pillow(work)
@@ -111,11 +115,12 @@ def run(sail, work, vision, pooling, epochs=emoji.EPOCHS):
     for old in ("images", "labels", "captions", "run"):
         shutil.rmtree(work / old, ignore_errors=True)
     texts = ["--model", work / "text", "--input", work / "captions.jsonl", "--key-column", "key"]
-    sail("encode", "images", "--model", vision, "--pooling", pooling, "--input", images, "--out", work / "images")
+    encode = ["encode", "images", "--model", vision, "--pooling", pooling, "--input", images]
+    sail(*encode, "--dtype", "int8" if pooling == "tokens" else "f16", "--out", work / "images")
     sail("encode", "texts", *texts, "--caption-column", "label", "--out", work / "labels")
     sail("encode", "texts", *texts, "--caption-column", "caption", "--out", work / "captions")
     pair = ["--images", work / "images", "--texts", work / "labels", "--extra-texts", work / "captions"]
-    settings = "--projector glu --width 2 --dim 512 --batch 370 --lr 1e-4 --seed 0".split()
+    settings = [*head, *"--batch 370 --lr 1e-4 --seed 0".split()]
     head = sail("train", *pair, *settings, "--epochs", str(epochs), "--out", work / "run")["head"]
 
     models = ["--head", head, "--vision", vision, "--text", work / "text", "--template", "{}"]

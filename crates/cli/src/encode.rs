@@ -44,7 +44,7 @@ struct JobArgs {
     /// the final norm. `--out` is then a folder of stores named `last` and `minus-N`.
     #[arg(long, value_name = "LAYER,...", value_delimiter = ',', allow_hyphen_values = true)]
     layers: Vec<Layer>,
-    /// Data type of the stored features.
+    /// Data type of the stored features; `int8` has a scale for each token, or for each pooled row.
     #[arg(long, value_name = "DTYPE", default_value = "f16", value_parser = named::<StoreDtype>())]
     dtype: StoreDtype,
     /// Encode part I of N only, to share the work among machines; `sail store merge` joins the parts.
@@ -71,8 +71,8 @@ struct JobArgs {
 pub(crate) struct ImagesArgs {
     #[command(flatten)]
     model: ModelArgs,
-    /// How token states are pooled into one row [default: `concat` if the model has a class token, else the model's
-    /// own].
+    /// How token states are pooled into one row, or `tokens` for a row of all of them [default: `concat` if the model has a
+    /// class token, else the model's own].
     #[arg(long, value_parser = named::<ImagePooling>())]
     pooling: Option<ImagePooling>,
     /// Side of the square that images are resized to [default: the model's].

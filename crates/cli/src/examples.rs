@@ -30,6 +30,9 @@ Examples:
   Encode four layers in one pass, for a probe to select from:
     sail encode images --model facebook/dinov2-base --input photos/ --layers last,-2,-4,-6 --out stores/dinov2
 
+  Encode all tokens of each image, for a head on tokens:
+    sail encode images --model facebook/dinov2-base --input photos/ --pooling tokens --dtype int8 --out tokens
+
   Encode the second quarter of a data set, on the second of four machines:
     sail encode images --model models/dinov2 --input shards/ --part 2/4 --out part-2";
 

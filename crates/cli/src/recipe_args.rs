@@ -89,6 +89,10 @@ pub(crate) struct RecipeArgs {
     /// unless given.
     #[arg(long, value_name = "WEIGHT[:LEVELS[:TEMPERATURE]]")]
     structure: Option<StructureRecipe>,
+    /// Keep how similar the patches of an image are to each other: add the Gram loss of dino.txt with this weight, for a
+    /// projector on tokens.
+    #[arg(long, value_name = "WEIGHT")]
+    gram: Option<f64>,
     #[command(flatten)]
     unpaired: UnpairedArgs,
     #[command(flatten)]
@@ -179,6 +183,7 @@ impl RecipeArgs {
         recipe.head = self.head(recipe.head)?;
         recipe.loss = self.loss(recipe.loss)?;
         recipe.structure = self.structure.or(recipe.structure);
+        recipe.gram = self.gram.or(recipe.gram);
         self.unpaired.set(&mut recipe.unpaired)?;
         self.lora.set(&mut recipe.lora_image)?;
         recipe.train = self.train(recipe.train)?;

@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use crate::{HeadError, LossError};
+use crate::{HeadError, LossError, TokenLayout};
 
 /// The rows that an [`AuxiliaryLoss`] is computed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,6 +11,12 @@ pub enum AuxiliaryRows {
     Pairs,
     /// A batch of as many images and texts that do not belong together, which the step projects in addition.
     Unpaired,
+    /// The patches of each image by itself, for image features with this layout. The loss is a mean over images. It is
+    /// computed for the images of a micro-batch at a time, so that patches of a whole batch are never in memory.
+    ///
+    /// `image_features` then has a row per image, `images` a row per patch as the head projects it
+    /// ([`project_patches`](crate::AlignmentHead::project_patches)), one image after the other, and there are no texts.
+    Patches(TokenLayout),
 }
 
 /// The input of an auxiliary loss. No tensor has an autodiff graph.
@@ -20,7 +26,8 @@ pub struct AuxiliaryBatch {
     pub image_features: Tensor<2>,
     /// Frozen features of the texts per caption set, `[batch, text_dim]` each; a single set without pairs.
     pub text_features: Vec<Tensor<2>>,
-    /// L2-normalized embeddings of the images, `[batch, dim]`.
+    /// L2-normalized embeddings of the images, `[batch, dim]`, or of their [patches](AuxiliaryRows::Patches),
+    /// `[batch * patches, dim]`.
     pub images: Tensor<2>,
     /// L2-normalized embeddings of the texts per caption set, `[batch, dim]` each.
     pub texts: Vec<Tensor<2>>,
@@ -51,6 +58,14 @@ pub enum AuxiliaryError {
         found: usize,
         /// Rows of the embeddings.
         expected: usize,
+    },
+    /// The features do not have the layout of tokens that the loss is for.
+    #[error("the features have {found} values, expected {} in {layout}", layout.row_values())]
+    Layout {
+        /// Dimension of the features.
+        found: usize,
+        /// The layout.
+        layout: TokenLayout,
     },
     /// The teacher does not accept the features.
     #[error("the teacher does not fit the features")]
@@ -95,7 +110,7 @@ pub trait AuxiliaryLoss: Send + Sync {
 
     /// Returns an upper estimate of the values that [`gradients`](AuxiliaryLoss::gradients) keeps in memory in addition to
     /// its input, including its result, for `rows` embeddings of dimension `dim` of features of the given dimensions, or
-    /// `None` if unknown.
+    /// `None` if unknown. With [`AuxiliaryRows::Patches`] these are the embeddings of patches.
     fn workspace(&self, rows: usize, dim: usize, features: FeatureSizes) -> Option<usize> {
         let _ = (rows, dim, features);
         None

@@ -77,7 +77,7 @@ pub enum HeadError {
         side: Side,
         /// Why.
         #[source]
-        source: TowerError,
+        source: Box<TowerError>,
     },
     /// The configuration is invalid.
     #[error("invalid head configuration")]

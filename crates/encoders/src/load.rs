@@ -116,7 +116,7 @@ pub fn load_vision(
         return Ok(tower);
     }
     tower.with_tokens().map_err(|error| {
-        let expected = format!("a pooling: {error}");
+        let expected = format!("another pooling: {error}");
         ModelError::Option(ConfigError { field: "pooling".to_owned(), found: "tokens".to_owned(), expected })
     })
 }

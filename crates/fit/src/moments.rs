@@ -3,8 +3,9 @@
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, MatRef, get_global_parallelism};
 use rayon::prelude::*;
-use sail_core::{FeatureError, FeatureSource, Side, gather_checked};
+use sail_core::{FeatureError, FeatureSource, HeadError, Side, gather_checked};
 use sail_data::Pairs;
+use sail_layers::ProjectorConfig;
 use sail_support::ranges;
 
 use crate::FitError;
@@ -46,7 +47,16 @@ pub(crate) struct Moments {
 impl Moments {
     /// Reads the pairs twice, the second time to sum up centred rows, which are small beside their mean.
     pub(crate) fn new(pairs: &Pairs, rows: Rows) -> Result<Self, FitError> {
-        let dims = [pairs.images().dim(), pairs.captions(0).dim()];
+        let sides: [(Side, &dyn FeatureSource); 2] =
+            [(Side::Image, &**pairs.images()), (Side::Text, &**pairs.captions(0))];
+        for (side, features) in sides {
+            if let Some(found) = features.provenance().and_then(|provenance| provenance.tokens) {
+                return Err(
+                    HeadError::Tokens { side, projector: ProjectorConfig::Linear {}.name(), found }.into()
+                );
+            }
+        }
+        let dims = sides.map(|(_, features)| features.dim());
         let mut count = 0;
         let mut means = dims.map(|dim| vec![0.0; dim]);
         for_each_block(pairs, rows, |blocks| {

@@ -14,7 +14,9 @@ impl Head {
     ) -> Result<Tensor<2>, HeadError> {
         self.accepts(side, features.dims()[1], None)?;
         let layers = layers.as_ref().ok_or(HeadError::MissingSide { side })?;
-        let features = layers.features(features).map_err(|source| HeadError::Encode { side, source })?;
+        let features = layers
+            .features(features)
+            .map_err(|source| HeadError::Encode { side, source: Box::new(source) })?;
         Ok(layers.forward(features))
     }
 }

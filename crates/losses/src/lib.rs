@@ -9,11 +9,12 @@
 //! All implement [`ContrastiveLoss`](sail_core::ContrastiveLoss), as can a loss of another crate; [`LossConfig`] selects
 //! one of them in a configuration file.
 //!
-//! Two losses are added to one of these, with a weight ([`AuxiliaryLoss`](sail_core::AuxiliaryLoss)):
+//! Three losses are added to one of these, with a weight ([`AuxiliaryLoss`](sail_core::AuxiliaryLoss)):
 //!
 //! | loss | what it keeps | paper |
 //! |---|---|---|
 //! | [`Structure`] | the neighborhoods that the features of the batch have | Gröger et al. 2025 |
+//! | [`Gram`] | how similar the patches of an image are to each other, under a head on token states | Jose et al. 2025 |
 //! | [`Klot`] | which images and texts match for a teacher, among images and texts that are not paired | Roschmann et al. 2026 |
 //!
 //! # Design
@@ -38,6 +39,7 @@ mod artanh;
 mod barlow_twins;
 mod config;
 mod diagonal;
+mod gram;
 #[cfg(feature = "flex")]
 mod host;
 mod info_nce;
@@ -57,6 +59,7 @@ mod vector_math;
 
 pub use barlow_twins::BarlowTwinsLoss;
 pub use config::LossConfig;
+pub use gram::Gram;
 pub use info_nce::{Direction, InfoNceLoss};
 pub use klot::{Klot, KlotLoss};
 pub use sigmoid::{Blocks, Normalization, SigmoidLoss};

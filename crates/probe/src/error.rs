@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use sail_core::{ConfigError, FeatureError, HeadError};
+use sail_core::{ConfigError, FeatureError, HeadError, TokenLayout};
 use sail_data::{DataError, Matched};
 use sail_eval::EvalError;
 use sail_fit::FitError;
@@ -26,6 +26,14 @@ pub enum ProbeError {
     NoCandidate {
         /// The encoder.
         name: String,
+    },
+    /// Token states, which no measure of an encoder is defined on.
+    #[error("`{name}` has token states, {found}, expected pooled features: encode with a pooling")]
+    Tokens {
+        /// The set.
+        name: String,
+        /// The layout of its rows.
+        found: TokenLayout,
     },
     /// Two sets with the same name.
     #[error("two sets of features are named `{name}`, expected unique names")]

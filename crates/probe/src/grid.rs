@@ -116,7 +116,7 @@ impl Grid {
     /// `labels` are class labels, one for each row of the first image set.
     ///
     /// # Errors
-    /// [`ProbeError`] without images or texts, if two sets of a side have the same name, if more keys differ than
+    /// [`ProbeError`] without images or texts, for token states, if two sets of a side have the same name, if more keys differ than
     /// `unmatched` allows, and if the number of labels is not that of the rows.
     pub fn join(
         images: Vec<NamedFeatures>,
@@ -148,6 +148,11 @@ impl Grid {
             let mut names = HashSet::new();
             if let Some(set) = sets.iter().find(|set| !names.insert(&set.name)) {
                 return Err(ProbeError::Name { name: set.name.clone() });
+            }
+            for set in sets {
+                if let Some(found) = set.source.provenance().and_then(|provenance| provenance.tokens) {
+                    return Err(ProbeError::Tokens { name: set.name.clone(), found });
+                }
             }
         }
         let join = |set: &NamedFeatures| {

@@ -9,6 +9,7 @@ use sail_core::{AlignmentHead, Dtype, HeadError, Side, l2_normalize};
 use sail_support::ranges;
 
 use crate::embeddings::Embeddings;
+use crate::patch_terms::PatchTerms;
 use crate::{AlignmentBatch, TrainError, precision};
 
 /// The part of a batch that one device processes, in micro-batches.
@@ -50,14 +51,40 @@ impl<H: AlignmentHead> Share<H> {
         Ok((of_side(Side::Image, &self.batch.images)?, texts))
     }
 
-    /// Propagates the gradients with respect to the embeddings to the parameters of the head.
-    pub(crate) fn backward(&self, (images, texts): Embeddings) -> Result<GradientsParams, TrainError> {
+    /// Propagates the gradients with respect to the embeddings to the parameters of the head, and adds the gradients of the
+    /// terms on patches. Returns the values of these terms as well.
+    pub(crate) fn backward(
+        &self,
+        (images, texts): Embeddings,
+        patches: &PatchTerms<'_>,
+    ) -> Result<(GradientsParams, Vec<Tensor<1>>), TrainError> {
         let mut sum = GradientsAccumulator::new();
         self.backward_side(Side::Image, &self.batch.images, &images, &mut sum)?;
         for (features, gradients) in self.batch.texts.iter().zip(&texts) {
             self.backward_side(Side::Text, features, gradients, &mut sum)?;
         }
-        Ok(sum.grads())
+        let values = self.backward_patches(patches, &mut sum)?;
+        Ok((sum.grads(), values))
+    }
+
+    fn backward_patches(
+        &self,
+        terms: &PatchTerms<'_>,
+        sum: &mut GradientsAccumulator<H>,
+    ) -> Result<Vec<Tensor<1>>, TrainError> {
+        let mut values = Vec::new();
+        if terms.is_empty() {
+            return Ok(values);
+        }
+        for range in ranges(self.rows(), self.micro_batch.get()) {
+            let head = precision::cast(&self.head, self.precision)?;
+            let found = terms.evaluate(&head, &self.batch.images.clone().slice(range))?;
+            add_values(&mut values, found.values.clone());
+            if let Some(value) = found.surrogate().filter(Tensor::is_tracked) {
+                sum.accumulate(&self.head, GradientsParams::from_grads(value.backward(), &self.head));
+            }
+        }
+        Ok(values)
     }
 
     fn backward_side(
@@ -89,6 +116,17 @@ impl<H: AlignmentHead> Share<H> {
     /// Returns the number of rows.
     pub(crate) fn rows(&self) -> usize {
         self.batch.len()
+    }
+}
+
+/// Adds the values of some images to those of others.
+pub(crate) fn add_values(sum: &mut Vec<Tensor<1>>, values: Vec<Tensor<1>>) {
+    if sum.is_empty() {
+        *sum = values;
+        return;
+    }
+    for (sum, value) in sum.iter_mut().zip(values) {
+        sum.inplace(|sum| sum + value);
     }
 }
 

@@ -40,6 +40,7 @@ mod optimizer;
 mod optimizer_config;
 mod outcome;
 mod parameters;
+mod patch_terms;
 mod positives;
 mod precision;
 #[cfg(feature = "progress")]

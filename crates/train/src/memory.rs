@@ -91,7 +91,16 @@ impl StepMemory {
         let embeddings = dim as f64 * (batch as f64 * (sets + 2) as f64 + unpaired_rows as f64 * 5.0);
         // One auxiliary loss is computed at a time; the loss before it only leaves its gradients.
         let mut largest = loss as f64;
+        // With terms on patches, the images pass through the head once more, and all their patches are projected.
+        let mut patches: f64 = 0.0;
         for term in auxiliary {
+            if let AuxiliaryRows::Patches(layout) = term.loss().rows() {
+                let sizes = FeatureSizes { image_dim: layout.row_values(), text_dim: 0, caption_sets: 0 };
+                let found = term.loss().workspace(layout.tokens(), dim, sizes);
+                let found = found.ok_or(TrainError::UnknownMemory { part: "an auxiliary loss" })?;
+                patches += found as f64 + image + 12.0 * (layout.tokens() * dim) as f64;
+                continue;
+            }
             let (rows, [image_dim, text_dim], caption_sets) = match (term.loss().rows(), unpaired) {
                 (AuxiliaryRows::Unpaired, Some(unpaired)) => (unpaired_rows, unpaired.dims(), 1),
                 _ => (batch, [pairs.images().dim(), pairs.captions(0).dim()], sets),
@@ -102,9 +111,10 @@ impl StepMemory {
             let gradients = batch as f64 * dim as f64 * (sets + 1) as f64;
             largest = largest.max(found as f64 + gradients);
         }
-        let row = 4.0 * image.max(text);
+        let row = 4.0 * image.max(text).max(patches);
         let fixed = 4.0 * (weights + batches + embeddings + largest);
-        let graph = (image + text * sets as f64) * batch as f64 + (image + text) * unpaired_rows as f64;
+        let graph =
+            (image + patches + text * sets as f64) * batch as f64 + (image + text) * unpaired_rows as f64;
         Ok(Self { batch: batch.max(unpaired_rows), fixed, row, whole: fixed + 4.0 * graph })
     }
 

@@ -12,7 +12,8 @@ use sail_core::{
 use sail_support::{chunk_rows, ranges};
 
 use crate::embeddings::Embeddings;
-use crate::gradient_cache::{Share, on_each, project, surrogate};
+use crate::gradient_cache::{Share, add_values, on_each, project, surrogate};
+use crate::patch_terms::PatchTerms;
 use crate::precision::loss_scale;
 use crate::{AlignmentBatch, Auxiliary, StepBatch, TrainError, precision};
 
@@ -149,7 +150,12 @@ impl AlignmentStep {
     ) -> Result<(f64, Vec<(String, f64)>), TrainError> {
         let parts = batch.into().parts();
         let embedded = parts.iter().map(|part| self.embed_chunks(head, part)).collect::<Result<_, _>>()?;
-        let found = self.evaluate(head, &parts, embedded, groups_of(&parts))?;
+        let mut found = self.evaluate(head, &parts, embedded, groups_of(&parts))?;
+        let patches = PatchTerms::new(&self.auxiliary, pairs_of(&parts), 1.0);
+        if let (false, Some(pairs)) = (patches.is_empty(), parts.first()) {
+            let values = patches.evaluate(&precision::cast(head, self.precision)?, &pairs.images)?.values;
+            found.auxiliary.extend(patches.names().zip(values));
+        }
         let read = |value: Tensor<1>| Ok::<_, TrainError>(f64::from(value.try_into_scalar::<f32>()?));
         let auxiliary = found.auxiliary.into_iter().map(|(name, value)| Ok((name, read(value)?)));
         Ok((read(found.value)?, auxiliary.collect::<Result<_, TrainError>>()?))
@@ -164,8 +170,14 @@ impl AlignmentStep {
         let embedded: Vec<Embeddings> =
             parts.iter().map(|part| self.embed(head, part.clone())).collect::<Result<_, _>>()?;
         let leaves = embedded.iter().map(|part| map(part, |x| x.clone().inner())).collect();
-        let loss = self.evaluate(head, &parts, leaves, groups_of(&parts))?;
+        let mut loss = self.evaluate(head, &parts, leaves, groups_of(&parts))?;
         let mut sum = logit_surrogate(head, &loss);
+        let patches = PatchTerms::new(&self.auxiliary, pairs_of(&parts), loss.unscale.recip());
+        if let (false, Some(pairs)) = (patches.is_empty(), parts.first()) {
+            let found = patches.evaluate(&precision::cast(head, self.precision)?, &pairs.images)?;
+            loss.auxiliary.extend(patches.names().zip(found.values.clone()));
+            sum = found.surrogate().into_iter().fold(sum, |sum, term| sum + term);
+        }
         for ((images, texts), (d_images, d_texts)) in embedded.into_iter().zip(&loss.gradients) {
             sum = sum + surrogate(images, d_images.clone());
             sum = texts.into_iter().zip(d_texts).fold(sum, |sum, (x, g)| sum + surrogate(x, g.clone()));
@@ -185,7 +197,7 @@ impl AlignmentStep {
         }
         let home = head.log_scale().device().inner();
         let shares: Vec<_> = parts.iter().map(|part| self.shares(head, part, micro_batch)).collect();
-        let groups = groups_of(&parts);
+        let (groups, pairs) = (groups_of(&parts), pairs_of(&parts));
         // Only auxiliary losses read the features again.
         let parts = if self.auxiliary.is_empty() { Vec::new() } else { parts };
         let (mut embeddings, mut divided) = (Vec::new(), Vec::new());
@@ -194,12 +206,18 @@ impl AlignmentStep {
             embeddings.push(joined);
             divided.push(shares);
         }
-        let loss = self.evaluate(head, &parts, embeddings, groups)?;
+        let mut loss = self.evaluate(head, &parts, embeddings, groups)?;
+        let scale = loss.unscale.recip();
+        let mut values = Vec::new();
 
         let mut sum = GradientsAccumulator::new();
         let logit = logit_surrogate(head, &loss).backward();
         sum.accumulate(head, GradientsParams::from_grads(logit, head));
-        for (shares, gradients) in divided.into_iter().zip(&loss.gradients) {
+        let of_pairs = PatchTerms::new(&self.auxiliary, pairs, scale);
+        // What is unpaired has no terms of its own.
+        let none = PatchTerms::new(&[], 0, scale);
+        let terms = std::iter::once(&of_pairs).chain(std::iter::repeat(&none));
+        for ((shares, gradients), terms) in divided.into_iter().zip(&loss.gradients).zip(terms) {
             let mut start = 0;
             let with_gradients = shares.into_iter().map(|share| {
                 let range = start..start + share.rows();
@@ -208,12 +226,13 @@ impl AlignmentStep {
                 let gradients = map(gradients, part);
                 (share, gradients)
             });
-            for gradients in
-                on_each(with_gradients.collect(), |(share, gradients)| share.backward(gradients))?
-            {
+            let backward = |(share, gradients): (Share<H>, _)| share.backward(gradients, terms);
+            for (gradients, of_share) in on_each(with_gradients.collect(), backward)? {
                 sum.accumulate(head, gradients.to_device(&home, head));
+                add_values(&mut values, of_share.into_iter().map(|value| value.to_device(&home)).collect());
             }
         }
+        loss.auxiliary.extend(of_pairs.names().zip(values));
         Ok(loss.step(sum.grads()))
     }
 
@@ -281,6 +300,8 @@ impl AlignmentStep {
             let part = match term.loss().rows() {
                 AuxiliaryRows::Pairs => 0,
                 AuxiliaryRows::Unpaired => 1,
+                // Computed with the backward pass of each micro-batch.
+                AuxiliaryRows::Patches(_) => continue,
             };
             let (Some(features), Some((images, texts)), Some((d_images, d_texts))) =
                 (parts.get(part), embeddings.get(part), gradients.get_mut(part))
@@ -346,6 +367,11 @@ impl EvaluatedLoss {
         let Self { value, auxiliary, statistics, unscale, .. } = self;
         StepGradients { gradients, unscale, loss: value, auxiliary, statistics }
     }
+}
+
+/// Returns the number of pairs.
+fn pairs_of(parts: &[AlignmentBatch]) -> usize {
+    parts.first().map_or(0, AlignmentBatch::len)
 }
 
 /// Returns the groups of the pairs.

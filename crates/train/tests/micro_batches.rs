@@ -13,7 +13,7 @@ use sail_core::{
 };
 use sail_data::{MatrixFeatures, Pairs};
 use sail_layers::{Head, HeadConfig, ProjectorConfig, SideConfig};
-use sail_losses::{InfoNceLoss, Klot, SigmoidLoss, Sinkhorn, Structure};
+use sail_losses::{Gram, InfoNceLoss, Klot, SigmoidLoss, Sinkhorn, Structure};
 use sail_train::{AlignmentBatch, AlignmentStep, Auxiliary, StepBatch, TrainConfig, TrainError, Trainer};
 
 const ROWS: usize = 24;
@@ -28,13 +28,14 @@ fn batch(rows: usize, caption_sets: usize, device: &Device) -> AlignmentBatch {
 struct Compare<'a> {
     found: &'a GradientsParams,
     expected: &'a GradientsParams,
-    tolerance: f32,
     parameters: usize,
+    /// Of all parameters, the squares of the differences and of the expected gradients.
+    squares: [f32; 2],
 }
 
 impl<'a> Compare<'a> {
     fn new(found: &'a GradientsParams, expected: &'a GradientsParams) -> Self {
-        Self { found, expected, tolerance: 1e-4, parameters: 0 }
+        Self { found, expected, parameters: 0, squares: [0.0; 2] }
     }
 }
 
@@ -45,7 +46,8 @@ impl ModuleVisitor for Compare<'_> {
             (self.found.get::<D>(param.id).unwrap(), self.expected.get::<D>(param.id).unwrap());
         let difference = length(found - expected.clone());
         let size = length(expected);
-        assert!(difference <= self.tolerance * size, "{difference:e} of {size:e}");
+        assert!(difference <= 1e-4 * size, "{difference:e} of {size:e}");
+        self.squares = [self.squares[0] + difference.powi(2), self.squares[1] + size.powi(2)];
         self.parameters += 1;
     }
 }
@@ -111,23 +113,69 @@ fn gradients_of_layers_of_tokens_equal_those_of_the_full_batch() {
             let random = |dim| Tensor::random([ROWS, dim], Distribution::Normal(0.0, 1.0), &device);
             let batch =
                 AlignmentBatch { images: random(layout.row_values()), texts: vec![random(6)], groups: None };
-            let step = |rows: Option<usize>, others: usize| {
-                AlignmentStep::new(Arc::new(SigmoidLoss::new()))
-                    .with_devices(vec![Device::flex(); others])
-                    .with_micro_batch(rows.and_then(NonZeroUsize::new))
-                    .gradients(&head, batch.clone())
-                    .unwrap()
-                    .gradients
-            };
-            let expected = step(None, 0);
-            for (rows, others) in [(Some(1), 0), (Some(7), 0), (None, 1), (Some(5), 2)] {
-                let found = step(rows, others);
-                let mut compare = Compare { tolerance: 1e-5, ..Compare::new(&found, &expected) };
-                head.visit(&mut compare);
-                assert!(compare.parameters > 10, "{projector:?}");
+            for weight in [None, Some(0.5)] {
+                let gram = weight.map(|weight| Auxiliary::new(Gram::new(layout).unwrap(), weight));
+                let step = |rows: Option<usize>, others: usize| {
+                    let found = AlignmentStep::new(Arc::new(SigmoidLoss::new()))
+                        .with_auxiliary(gram.clone().into_iter().collect())
+                        .with_devices(vec![Device::flex(); others])
+                        .with_micro_batch(rows.and_then(NonZeroUsize::new))
+                        .gradients(&head, batch.clone())
+                        .unwrap();
+                    let values = found.auxiliary.into_iter().map(|(_, value)| value.into_scalar());
+                    (found.gradients, values.collect::<Vec<f32>>())
+                };
+                let (expected, expected_values) = step(None, 0);
+                assert_eq!(expected_values.len(), usize::from(weight.is_some()));
+                for (rows, others) in [(Some(1), 0), (Some(7), 0), (None, 1), (Some(5), 2)] {
+                    let (found, values) = step(rows, others);
+                    let mut compare = Compare::new(&found, &expected);
+                    head.visit(&mut compare);
+                    assert!(compare.parameters > 10, "{projector:?}");
+                    let [difference, size] = compare.squares.map(f32::sqrt);
+                    assert!(difference <= 1e-5 * size, "{projector:?}: {difference:e} of {size:e}");
+                    assert_eq!(values.len(), expected_values.len());
+                    for (value, expected) in values.iter().zip(&expected_values) {
+                        assert!((value / expected - 1.0).abs() < 1e-5, "{value}, expected {expected}");
+                    }
+                }
             }
         }
     }
+}
+
+/// The gradient of the Gram loss is that of automatic differentiation through head and loss.
+#[test]
+fn the_gram_loss_of_tokens_is_added_with_its_weight() {
+    let device = Device::flex().autodiff();
+    let layout = TokenLayout::Image { class_token: true, grid: [2, 2], dim: 8 };
+    let config = HeadConfig {
+        image: Some(SideConfig::of_tokens(layout, ProjectorConfig::Token {})),
+        ..HeadConfig::new(10, 6, 8, ProjectorConfig::MLP)
+    };
+    let head = Head::new(&config, 0, &device).unwrap();
+    device.seed(7);
+    let random = |dim| Tensor::random([ROWS, dim], Distribution::Normal(0.0, 1.0), &device);
+    let batch = AlignmentBatch { images: random(layout.row_values()), texts: vec![random(6)], groups: None };
+    let step = |terms| {
+        let step = AlignmentStep::new(Arc::new(SigmoidLoss::new())).with_auxiliary(terms);
+        step.gradients(&head, batch.clone()).unwrap().gradients
+    };
+    let tokens = batch.images.clone().reshape([ROWS, 5, 8]);
+    let cosines = |patches: Tensor<3>| {
+        let [images, count, dim] = patches.dims();
+        let unit = l2_normalize(patches.reshape([images * count, dim])).reshape([images, count, dim]);
+        unit.clone().matmul(unit.transpose())
+    };
+    let difference = cosines(head.project_patches(tokens.clone()).unwrap()) - cosines(tokens.narrow(1, 1, 4));
+    let term = (difference.square().mean() * 0.5).backward();
+    let mut sum = burn::optim::GradientsAccumulator::new();
+    sum.accumulate(&head, step(vec![]));
+    sum.accumulate(&head, GradientsParams::from_grads(term, &head));
+    let (found, expected) = (step(vec![Auxiliary::new(Gram::new(layout).unwrap(), 0.5)]), sum.grads());
+    let mut compare = Compare::new(&found, &expected);
+    head.visit(&mut compare);
+    assert!(compare.parameters > 10);
 }
 
 /// The pairs, and twice as many unpaired rows.
@@ -212,6 +260,7 @@ fn auxiliary_losses_are_added_with_their_weight() {
     let images = |rows| match rows {
         AuxiliaryRows::Pairs => batches.pairs.images.clone(),
         AuxiliaryRows::Unpaired => batches.unpaired.clone().unwrap().images,
+        AuxiliaryRows::Patches(_) => panic!("not a loss on patches"),
     };
     let sigmoid = || AlignmentStep::new(Arc::new(SigmoidLoss::new()));
     for rows in [AuxiliaryRows::Pairs, AuxiliaryRows::Unpaired] {

@@ -97,6 +97,12 @@ fn token_states_of_layers_are_stores_for_heads_that_read_them() {
     lab.run(&format!("{eval} run/head.safetensors --images images/minus-2"))
         .failed(1, &["`layer` is -2, expected last"]);
 
+    lab.run(&format!("{train} --images images/last --out wrong")).failed(1, &["4x4 patches", "`glu`"]);
+    let fit = "fit procrustes --images images/last --texts texts --holdout 0 --out fitted.safetensors";
+    lab.run(fit).failed(1, &["4x4 patches of 24 values", "encode with a pooling"]);
+    let probe = "probe --images tokens=images/last --texts text=texts --device cpu --out probed";
+    lab.run(probe).failed(1, &["has token states, a class token and 4x4 patches"]);
+
     // A model gives the head the tokens that it was trained on.
     let head = Head::load(lab.path("run/head.safetensors"), &Device::flex()).unwrap();
     let [vision, text] = ["vision", "text"].map(|name| lab.path(name).to_str().unwrap().to_owned());
@@ -112,6 +118,18 @@ fn token_states_of_layers_are_stores_for_heads_that_read_them() {
     assert_eq!(model.dense().encode(std::slice::from_ref(&image)).unwrap().dims(), [1, 4, 4, 8]);
     let wide = RgbImage::new(30, 10);
     assert_eq!(model.dense().encode_unresized(&[wide]).unwrap().dims(), [1, 2, 6, 8]);
+}
+
+#[test]
+fn tokens_of_images_of_any_size_are_refused() {
+    let lab = benchmark::lab();
+    let file = lab.path("vision/preprocessor_config.json");
+    let mut preprocessor: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    preprocessor["size"] = json!({"shortest_edge": 20});
+    std::fs::write(file, preprocessor.to_string()).unwrap();
+    photos(&lab, 1);
+    lab.run("encode images --model vision --input photos --pooling tokens --out store --dry-run")
+        .failed(2, &["`pooling` is tokens", "16x4 patches", "4x16 patches", "preprocess all to one size"]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The auxiliary losses against oracles in f64 and their finite differences.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod gram;
 mod klot;
 mod structure;
 

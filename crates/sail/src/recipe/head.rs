@@ -61,6 +61,10 @@ impl HeadRecipe {
                 if projector.takes_tokens() && tokens.is_none() {
                     return Err(HeadError::Pooled { side: Side::Image, projector: projector.name() }.into());
                 }
+                if let Some(found) = tokens.filter(|_| !projector.takes_tokens()) {
+                    let (side, projector) = (Side::Image, projector.name());
+                    return Err(HeadError::Tokens { side, projector, found }.into());
+                }
                 Head::new(&layers(images.dim, tokens, texts.dim, projector, *dim), seed, device)?
             }
             Self::Config(config) => Head::new(config, seed, device)?,

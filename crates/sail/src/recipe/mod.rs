@@ -90,6 +90,10 @@ pub struct Recipe {
     /// A regularizer of the pairs that is added to the loss.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub structure: Option<StructureRecipe>,
+    /// Weight of the [Gram loss](sail_losses::Gram) of the patches of images that is added, above 0, for a head on token
+    /// states.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gram: Option<f64>,
     /// Images and texts that are not paired, and the loss on them that is added.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unpaired: Option<UnpairedRecipe>,
@@ -119,6 +123,7 @@ impl Recipe {
             head: HeadRecipe::default(),
             loss: LossConfig::default(),
             structure: None,
+            gram: None,
             unpaired: None,
             lora_image: None,
             train: TrainConfig::default(),
@@ -164,6 +169,13 @@ impl Recipe {
     #[must_use]
     pub fn with_structure(mut self, structure: impl Into<Option<StructureRecipe>>) -> Self {
         self.structure = structure.into();
+        self
+    }
+
+    /// Sets the weight of the Gram loss.
+    #[must_use]
+    pub fn with_gram(mut self, weight: impl Into<Option<f64>>) -> Self {
+        self.gram = weight.into();
         self
     }
 
@@ -356,6 +368,9 @@ impl Check for Recipe {
         self.loss.check()?;
         self.head.check()?;
         self.structure.as_ref().map_or(Ok(()), Check::check)?;
+        if let Some(weight) = self.gram {
+            ensure(weight.is_finite() && weight > 0.0, "gram", weight, "a weight above 0")?;
+        }
         self.unpaired.as_ref().map_or(Ok(()), Check::check)?;
         if let Some(lora) = &self.lora_image {
             lora.check()?;
@@ -421,6 +436,7 @@ mod tests {
     fn round_trips_through_toml_and_json() {
         let recipe = recipe()
             .with_structure(StructureRecipe::new(2.0).with_levels(2))
+            .with_gram(0.5)
             .with_unpaired(UnpairedRecipe::new("c", "d", 0.5).with_batch_size(64))
             .with_lora_image(LoraRecipe::new(LoraConfig::new(8).with_blocks(2)))
             .with_train(TrainConfig::default().with_max_gradient_norm(1.0).with_patience(3));
@@ -480,6 +496,7 @@ mod tests {
         assert_eq!(patience.check().unwrap_err().field, "patience");
         let head = HeadRecipe::Layers { projector: ProjectorConfig::Glu { width: 0 }, dim: 512 };
         assert_eq!(recipe().with_head(head).check().unwrap_err().field, "width");
+        assert_eq!(recipe().with_gram(0.0).check().unwrap_err().field, "gram");
     }
 
     #[test]

@@ -4,9 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use burn::tensor::Device;
-use sail_core::{ContrastiveLoss, FeatureSource};
+use sail_core::{ConfigError, ContrastiveLoss, FeatureSource};
 use sail_data::{Pairing, Samples, Split};
 use sail_layers::{Head, Holdout};
+use sail_losses::Gram;
 use sail_train::{Auxiliary, RunFolder, TrainError, Trainer, Unpaired};
 
 use super::lora::SideFeatures;
@@ -68,6 +69,9 @@ impl PreparedRun {
             resolved.train.batch_size = all;
         }
         let mut auxiliary: Vec<Auxiliary> = recipe.structure.iter().map(StructureRecipe::build).collect();
+        if let Some(weight) = recipe.gram {
+            auxiliary.push(Auxiliary::new(gram(&head, weight)?, weight));
+        }
         let mut rows = None;
         if let (Some(settings), Some(sources)) = (&mut resolved.unpaired, unpaired) {
             let (unpaired, loss) = settings.build(recipe, sources, &split, &head, device)?;
@@ -137,4 +141,15 @@ impl PreparedRun {
             None => trainer,
         }
     }
+}
+
+/// The Gram loss of a head on token states.
+fn gram(head: &Head, weight: f64) -> Result<Gram, ConfigError> {
+    let tokens = head.config().image.as_ref().and_then(|side| side.tokens);
+    let layout = tokens.ok_or_else(|| ConfigError {
+        field: "gram".to_owned(),
+        found: weight.to_string(),
+        expected: "none, or a `projector` of token states, such as `token`".to_owned(),
+    })?;
+    Gram::new(layout)
 }

@@ -192,11 +192,11 @@ impl TokenBlocks for VisionTail {
 
     fn activations(&self) -> usize {
         /// Copies of the states that the graph of a block keeps and the backward pass adds: norms, heads, residual sums.
-        const STATES: usize = 32;
+        const STATES: usize = 24;
         /// Copies of the scores of all heads.
-        const SCORES: usize = 6;
+        const SCORES: usize = 5;
         /// Copies of the inner states of the feed-forward network.
-        const INNER: usize = 8;
+        const INNER: usize = 5;
         let tokens = self.tokens();
         let of_block = |spec: &BlockSpec| {
             let inner = (1 + usize::from(spec.feed_forward.gated)) * spec.feed_forward.width;
