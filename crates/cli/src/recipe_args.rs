@@ -37,6 +37,10 @@ pub(crate) struct RecipeArgs {
     extra_texts: Vec<String>,
     #[command(flatten)]
     unmatched: UnmatchedArgs,
+    /// Train on the pairs with these keys, such as those that `sail dedup` and `sail score` keep: a text file with a key in each
+    /// line, JSON lines with a field `key`, or other features. The held-out pairs are those without this option.
+    #[arg(long, value_name = "FILE")]
+    keys: Option<String>,
     /// Captions of the first set that an epoch shows of an image: one at random, or all [default: random].
     #[arg(long, value_name = "SAMPLING", value_parser = named::<CaptionSampling>())]
     captions: Option<CaptionSampling>,
@@ -179,6 +183,7 @@ impl RecipeArgs {
             recipe.extra_texts.clone_from(&self.extra_texts);
         }
         set(&mut recipe.unmatched, &self.unmatched.unmatched);
+        recipe.keys = self.keys.clone().or(recipe.keys);
         set(&mut recipe.holdout, &self.holdout);
         recipe.head = self.head(recipe.head)?;
         recipe.loss = self.loss(recipe.loss)?;

@@ -29,6 +29,7 @@ mod alignment;
 mod cast;
 mod config;
 mod file;
+mod gate;
 mod gated_mlp;
 mod head;
 mod holdout;

@@ -84,6 +84,27 @@ pub enum RecipeError {
     /// The features cannot be paired or split.
     #[error("cannot pair the features")]
     Pairs(#[source] DataError),
+    /// The list of the keys to train on cannot be read.
+    #[error("cannot read the keys in {spec}")]
+    Keys {
+        /// The list, as specified in the recipe.
+        spec: String,
+        /// Why.
+        #[source]
+        source: DataError,
+    },
+    /// None of the training pairs is in the list of keys.
+    #[error(
+        "none of the {keys} keys in {spec} is that of one of the {pairs} training pairs: `sail store show` prints some of their keys"
+    )]
+    NoneListed {
+        /// The list, as specified in the recipe.
+        spec: String,
+        /// Number of keys in it.
+        keys: usize,
+        /// Number of training pairs.
+        pairs: usize,
+    },
     /// The number of pairs differs from that in the recipe.
     #[error(
         "found {found} pairs, expected {expected} (`rows` in the recipe): remove `rows` to use the data anyway"

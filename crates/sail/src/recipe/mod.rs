@@ -2,6 +2,7 @@
 
 mod error;
 mod head;
+mod keys;
 mod lora;
 mod prepared;
 mod probing;
@@ -72,6 +73,11 @@ pub struct Recipe {
     /// What becomes of images and captions whose key the other side does not have.
     #[serde(default, skip_serializing_if = "is_default")]
     pub unmatched: Unmatched,
+    /// Keys of the pairs to train on: a text file with a key in each line, JSON lines with a field `key`, or features, as
+    /// [`KeyList`](sail_data::KeyList) reads them; by default all pairs. The held-out pairs are chosen before and do not depend on
+    /// it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<String>,
     /// Number of pairs. It is recorded by a run; if it is set, the data must have this number of pairs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<usize>,
@@ -117,6 +123,7 @@ impl Recipe {
             texts: texts.into(),
             extra_texts: Vec::new(),
             unmatched: Unmatched::default(),
+            keys: None,
             rows: None,
             pairing: None,
             holdout: 0,
@@ -141,6 +148,13 @@ impl Recipe {
     #[must_use]
     pub fn with_unmatched(mut self, unmatched: Unmatched) -> Self {
         self.unmatched = unmatched;
+        self
+    }
+
+    /// Sets the list of the keys to train on.
+    #[must_use]
+    pub fn with_keys(mut self, keys: impl Into<Option<String>>) -> Self {
+        self.keys = keys.into();
         self
     }
 
@@ -283,6 +297,9 @@ impl Recipe {
         for (spec, found) in recipe.extra_texts.iter_mut().zip(&found.extra_texts) {
             adopt(spec, found);
         }
+        if let (Some(keys), Some(found)) = (&mut recipe.keys, &found.keys) {
+            adopt(keys, found);
+        }
         if let (Some(unpaired), Some(found)) = (&mut recipe.unpaired, &found.unpaired) {
             unpaired.adopt(found);
         }
@@ -378,6 +395,7 @@ impl Check for Recipe {
             ensure(self.structure.is_none(), "structure", "set", "none with `lora_image`")?;
             ensure(self.unpaired.is_none(), "unpaired", "set", "none with `lora_image`")?;
         }
+        ensure(self.keys.as_deref() != Some(""), "keys", "empty", "the path of a list of keys")?;
         let evaluated = self.train.patience.is_none() || self.holdout > 0;
         ensure(evaluated, "patience", "set", "a `holdout` of at least 1 to evaluate")
     }

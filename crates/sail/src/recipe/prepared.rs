@@ -10,6 +10,7 @@ use sail_layers::{Head, Holdout};
 use sail_losses::Gram;
 use sail_train::{Auxiliary, RunFolder, TrainError, Trainer, Unpaired};
 
+use super::keys::keep_listed;
 use super::lora::SideFeatures;
 use super::{HeadRecipe, Recipe, RecipeError, StructureRecipe};
 
@@ -58,7 +59,10 @@ impl PreparedRun {
         if !matches!(recipe.head, HeadRecipe::Trained { .. }) {
             resolved.head = HeadRecipe::Config(Box::new(head.config().clone()));
         }
-        let split = pairs.split(recipe.holdout, seed).map_err(RecipeError::Pairs)?;
+        let mut split = pairs.split(recipe.holdout, seed).map_err(RecipeError::Pairs)?;
+        if let Some(keys) = &recipe.keys {
+            split = keep_listed(split, keys)?;
+        }
         let samples = Samples::new(split.train.clone(), recipe.train.captions, &recipe.train.source_weights)
             .map_err(RecipeError::Pairs)?;
         let (asked, all) = (recipe.train.batch_size, samples.len());
