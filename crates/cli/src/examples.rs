@@ -64,7 +64,10 @@ Examples:
     sail train --images images --texts texts --holdout 1000 --sweep lr=1e-5,1e-4 --sweep width=4,8 --out sweep
 
   Train with large batches in 8 GiB of memory:
-    sail train --images images --texts texts --batch 32768 --memory 8GiB --out run";
+    sail train --images images --texts texts --batch 32768 --memory 8GiB --out run
+
+  Train adapters of the last two blocks of the image encoder with the head, from the token states before them:
+    sail train --images tokens/minus-3 --texts texts --lora-image 8:2 --vision models/dinov2 --memory 8GiB --out adapted";
 
 pub(crate) const FIT: &str = "\
 Examples:

@@ -40,6 +40,7 @@ mod key_list;
 mod labels;
 mod languages;
 mod links;
+mod lora_args;
 mod model_check;
 mod models;
 mod named;

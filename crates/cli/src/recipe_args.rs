@@ -12,6 +12,7 @@ use sail_vl::train::{Interval, OptimizerConfig, ParameterGroup, Positives, Sched
 use crate::choices::{Loss, Optimizer};
 use crate::error::CliError;
 use crate::inputs::UnmatchedArgs;
+use crate::lora_args::LoraArgs;
 use crate::named::{named, named_or};
 use crate::unpaired_args::UnpairedArgs;
 
@@ -98,6 +99,8 @@ pub(crate) struct RecipeArgs {
     gram: Option<f64>,
     #[command(flatten)]
     unpaired: UnpairedArgs,
+    #[command(flatten)]
+    lora: LoraArgs,
 
     /// Batch size [default: 32768].
     #[arg(long, value_name = "ROWS")]
@@ -187,6 +190,7 @@ impl RecipeArgs {
         recipe.structure = self.structure.or(recipe.structure);
         recipe.gram = self.gram.or(recipe.gram);
         self.unpaired.set(&mut recipe.unpaired)?;
+        self.lora.set(&mut recipe.lora_image)?;
         recipe.train = self.train(recipe.train)?;
         recipe.check()?;
         Ok(recipe)

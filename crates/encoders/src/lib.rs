@@ -36,6 +36,7 @@
 // A tensor is a large handle, and there are few enums of layers.
 #![allow(clippy::large_enum_variant)]
 
+mod adapt;
 mod blocks;
 pub mod check;
 mod config;
@@ -51,6 +52,7 @@ mod spec;
 mod text;
 mod trunk;
 
+pub use adapt::load_vision_blocks;
 pub use describe::{
     FamilyInfo, ImageDescription, ModelDescription, TextDescription, describe, families, reference_code,
 };

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use sail_core::{
-    ConfigError, Dtype, ImagePooling, InputError, Prompt, Provenance, Quantization, TextPooling, TextTower,
-    VisionTower,
+    Adapter, ConfigError, Dtype, ImagePooling, InputError, Prompt, Provenance, Quantization, TextPooling,
+    TextTower, VisionTower,
 };
 
 use crate::families::{self, Source};
@@ -39,10 +39,12 @@ pub struct VisionOptions {
     /// should be large as well. Embeddings have a cosine above 0.999 to those without it, and are other features by their
     /// provenance.
     pub quantization: Option<Quantization>,
+    /// Adapters that are merged into the weights of the blocks, of a transformer only.
+    pub adapter: Option<Arc<Adapter>>,
 }
 
 /// Options of a text model.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct TextOptions {
     /// The dtype of the computation.
     pub dtype: Dtype,
@@ -64,6 +66,8 @@ pub struct TextOptions {
     /// 2205.13147); `None` is that of the model, which mostly keeps all. Embeddings that the model normalizes are normalized
     /// again.
     pub truncate_dim: Option<usize>,
+    /// As [`VisionOptions::adapter`].
+    pub adapter: Option<Arc<Adapter>>,
 }
 
 /// Loads a vision backbone with its preprocessing.
@@ -97,13 +101,15 @@ pub fn load_vision(
         preprocessor = preprocessor.with_size(size)?;
     }
     let VisionOptions { dtype, memory, quantization, .. } = *options;
-    let placement = Placement { memory, quantization, ..Placement::new(dtype.into(), device) };
+    let adapter = options.adapter.clone();
+    let merged = adapter.as_ref().map(|adapter| adapter.sha256.clone());
+    let placement = Placement { memory, quantization, adapter, ..Placement::new(dtype.into(), device) };
     let (encoder, pooling) = image_encoder::load(folder.config(), &folder.checkpoint()?, &placement)?;
     let tower = VisionTower {
         encoder,
         preprocessor: Arc::new(preprocessor),
         pooling: options.pooling.unwrap_or(pooling),
-        model: Provenance { precision: Some(dtype), quantization, ..folder.provenance()? },
+        model: Provenance { precision: Some(dtype), quantization, adapter: merged, ..folder.provenance()? },
         device: device.clone(),
     };
     if tower.pooling != ImagePooling::Tokens {
@@ -154,7 +160,9 @@ pub fn load_text(
     let tokenizer = tokenizer.with_prompt(prompt.clone());
     let mut sentence = Sentence::read(folder, options, &plan.spec, device)?;
     let TextOptions { dtype, memory, quantization, .. } = *options;
-    let placement = Placement { memory, quantization, ..Placement::new(dtype.into(), device) };
+    let adapter = options.adapter.clone();
+    let merged = adapter.as_ref().map(|adapter| adapter.sha256.clone());
+    let placement = Placement { memory, quantization, adapter, ..Placement::new(dtype.into(), device) };
     let encoder = Arc::new(TextTrunk::load(plan, &checkpoint, &placement)?);
     if !sentence.pools_prompt {
         sentence.skipped = tokenizer.prompt_tokens().map_err(|InputError(reason)| ModelError::Config {
@@ -170,6 +178,7 @@ pub fn load_text(
         prompt: (!prompt.is_empty()).then_some(Prompt { text: prompt, pooled }),
         precision: Some(dtype),
         quantization,
+        adapter: merged,
         ..folder.provenance()?
     };
     Ok(TextTower {

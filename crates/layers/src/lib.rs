@@ -23,6 +23,8 @@
 //! neither: implement [`sail_core::AlignmentHead`] for its module.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod adapted;
+mod adapter;
 mod alignment;
 mod cast;
 mod config;

@@ -2,11 +2,14 @@
 
 use std::path::PathBuf;
 
-use sail_core::{ConfigError, FeatureError, HeadError, Modality};
+use sail_core::{ConfigError, FeatureError, HeadError, Modality, Side};
 use sail_data::DataError;
 use sail_fit::FitError;
+use sail_hub::HubError;
 use sail_layers::Holdout;
 use sail_train::TrainError;
+
+use crate::SailError;
 
 /// An error from reading a recipe or preparing its run.
 #[derive(Debug, thiserror::Error)]
@@ -124,6 +127,18 @@ pub enum RecipeError {
         #[source]
         source: HeadError,
     },
+    /// The encoder whose blocks are adapted cannot be loaded, or is not that of the token states.
+    #[error("cannot adapt the {side} encoder")]
+    Blocks {
+        /// The side.
+        side: Side,
+        /// Why.
+        #[source]
+        source: Box<SailError>,
+    },
+    /// The settings of the hub are invalid.
+    #[error(transparent)]
+    Hub(#[from] HubError),
     /// The unpaired features are not those of the encoders of the pairs.
     #[error("cannot use the unpaired features {spec} with the pairs")]
     Unpaired {

@@ -11,6 +11,7 @@ use sail_losses::Gram;
 use sail_train::{Auxiliary, RunFolder, TrainError, Trainer, Unpaired};
 
 use super::keys::keep_listed;
+use super::lora::SideFeatures;
 use super::{HeadRecipe, Recipe, RecipeError, StructureRecipe};
 
 /// A run that is ready to start: the pairs, the head and the loss of a [`Recipe`].
@@ -45,7 +46,10 @@ impl PreparedRun {
         device: &Device,
     ) -> Result<Self, RecipeError> {
         let seed = recipe.train.seed;
-        let head = recipe.head.build(&*images, &*captions[0], seed, device)?;
+        let adapted = recipe.lora_image.as_ref().map(|lora| lora.open(&*images, device)).transpose()?;
+        let (of_images, of_texts) =
+            (SideFeatures::new(&*images, adapted), SideFeatures::new(&*captions[0], None));
+        let head = recipe.head.build(&of_images, &of_texts, seed, device)?;
         let pairs = recipe.pair(images, captions)?;
         let pairing = Some(pairs.pairing()).filter(|pairing| !pairing.is_complete()).cloned();
         if let Some(pairing) = &pairing {

@@ -1,0 +1,9 @@
+//! Low-rank adaptation of the last blocks of an encoder (LoRA, arXiv 2106.09685).
+
+mod adapter;
+mod blocks;
+mod config;
+
+pub use adapter::{AdaptedLayer, Adapter, AdapterConfig, AdapterWeights};
+pub use blocks::{LowRank, TokenBlocks};
+pub use config::{LoraConfig, LoraLayer};
