@@ -45,6 +45,7 @@ mod describe;
 mod families;
 mod image_encoder;
 mod load;
+mod options;
 mod preprocess;
 mod pretrained;
 mod random;
@@ -57,7 +58,8 @@ pub use describe::{
     FamilyInfo, ImageDescription, ModelDescription, TextDescription, describe, families, reference_code,
 };
 pub use image_encoder::load_image_encoder;
-pub use load::{TextOptions, VisionOptions, load_text, load_vision};
+pub use load::{load_text, load_vision};
+pub use options::{TextOptions, VisionOptions};
 pub use preprocess::{
     Arithmetic, CropRounding, ImageProcessor, ImageProcessorConfig, Normalize, Resample, Resize,
 };

@@ -3,7 +3,9 @@
 mod adapter;
 mod blocks;
 mod config;
+mod layer;
 
 pub use adapter::{AdaptedLayer, Adapter, AdapterConfig, AdapterWeights};
 pub use blocks::{LowRank, TokenBlocks};
-pub use config::{LoraConfig, LoraLayer};
+pub use config::LoraConfig;
+pub use layer::LoraLayer;

@@ -7,7 +7,6 @@ use sail_core::{ConfigError, EncodeError, LoraLayer, LowRank, Quantization};
 use sail_support::cpu::concurrent_map;
 
 use super::Placement;
-use crate::adapt;
 use crate::blocks::{Block, Linear};
 use crate::pretrained::{Checkpoint, ModelError, WeightMap, Weights};
 use crate::spec::BlockSpec;
@@ -57,7 +56,7 @@ impl Layers {
         let (checkpoint, map) = source;
         let Placement { dtype, memory, quantization, .. } = *placement;
         if let Some(adapter) = &placement.adapter {
-            adapt::check(adapter, specs)?;
+            super::adapter::check(adapter, specs)?;
         }
         if let Some(quantization) = quantization {
             check_quantizable(specs, quantization)?;

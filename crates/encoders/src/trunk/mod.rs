@@ -1,5 +1,6 @@
 //! The forward passes: one for vision transformers, one for text transformers.
 
+mod adapter;
 mod layers;
 pub(crate) mod micro_batch;
 mod taken;
@@ -12,7 +13,6 @@ use burn::tensor::{DType, Device};
 use sail_core::{Adapter, Quantization};
 use sail_matmul::Products;
 
-use crate::adapt;
 use crate::blocks::Block;
 use crate::spec::BlockSpec;
 
@@ -54,7 +54,7 @@ impl Placement {
     /// Merges the updates of a block into its weights, and rewrites it for the forward pass.
     fn fused(&self, index: usize, spec: &BlockSpec, block: Block) -> Block {
         let block = match &self.adapter {
-            Some(adapter) => block.merged(|layer| adapt::update(adapter, index, layer, &self.device)),
+            Some(adapter) => block.merged(|layer| adapter::update(adapter, index, layer, &self.device)),
             None => block,
         };
         block.fuse(spec, self.dtype)
