@@ -89,6 +89,11 @@ impl AlignmentHead for Head {
         self.side(side)?.trained_on.as_ref()
     }
 
+    fn accepts_provenance(&self, side: Side, found: &Provenance) -> Result<(), HeadError> {
+        self.accepts_tokens(side, found)?;
+        HeadError::check_provenance(side, self.trained_on(side), found)
+    }
+
     fn to_bytes(&self) -> Result<Vec<u8>, HeadError> {
         crate::file::to_bytes(self)
     }

@@ -240,15 +240,22 @@ impl Head {
     /// tokens and the other is not, [`HeadError::Dimension`] or [`HeadError::Provenance`].
     pub fn accepts(&self, side: Side, dim: usize, provenance: Option<&Provenance>) -> Result<(), HeadError> {
         let config = self.side(side).ok_or(HeadError::MissingSide { side })?;
-        let projector = config.projector.name();
-        match (&config.tokens, provenance.map(|found| found.tokens)) {
-            (Some(_), Some(None)) => return Err(HeadError::Pooled { side, projector }),
-            (None, Some(Some(found))) => return Err(HeadError::Tokens { side, projector, found }),
-            _ => {}
-        }
+        provenance.map_or(Ok(()), |found| self.accepts_tokens(side, found))?;
         if dim != config.input {
             return Err(HeadError::Dimension { side, found: dim, expected: config.input });
         }
         provenance.map_or(Ok(()), |found| self.accepts_provenance(side, found))
+    }
+
+    /// Checks that a side takes token states if and only if the features are such.
+    pub(crate) fn accepts_tokens(&self, side: Side, found: &Provenance) -> Result<(), HeadError> {
+        let Some(SideConfig { projector, .. }) = self.side(side) else { return Ok(()) };
+        let trained_on_tokens = self.trained_on(side).is_some_and(|trained_on| trained_on.tokens.is_some());
+        let (takes_tokens, projector) = (projector.takes_tokens() || trained_on_tokens, projector.name());
+        match found.tokens {
+            None if takes_tokens => Err(HeadError::Pooled { side, projector }),
+            Some(found) if !takes_tokens => Err(HeadError::Tokens { side, projector, found }),
+            _ => Ok(()),
+        }
     }
 }

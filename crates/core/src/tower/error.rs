@@ -34,7 +34,7 @@ pub enum TowerError {
     #[error("an image has {found}, expected {expected}: {remedy}")]
     Tokens {
         /// The layout of the image.
-        found: TokenLayout,
+        found: Box<TokenLayout>,
         /// The layout of the features, or how it comes to be known.
         expected: String,
         /// What to do about it.

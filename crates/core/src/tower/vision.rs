@@ -73,7 +73,7 @@ impl VisionTower {
             if self.model.tokens != Some(found) {
                 let expected = self.model.tokens.map_or("a known layout".to_owned(), |own| own.to_string());
                 let remedy = "set the pooling with `VisionTower::with_tokens`, and use images of one size";
-                return Err(TowerError::Tokens { found, expected, remedy });
+                return Err(TowerError::Tokens { found: found.into(), expected, remedy });
             }
         }
         Ok(self.pooling.pool(features)?)
@@ -97,7 +97,7 @@ impl VisionTower {
         let found = if tall.size == wide.size { expected } else { layout(&tall)? };
         if found != expected {
             let remedy = "token states need as many tokens for every image, so preprocess all to one size";
-            return Err(TowerError::Tokens { found, expected: expected.to_string(), remedy });
+            return Err(TowerError::Tokens { found: found.into(), expected: expected.to_string(), remedy });
         }
         let model = Provenance { tokens: Some(expected), ..self.model };
         Ok(Self { pooling: ImagePooling::Tokens, model, ..self })
