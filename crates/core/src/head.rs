@@ -26,8 +26,8 @@ pub enum HeadError {
     },
     /// The features are pooled, and the head takes token states.
     #[error(
-        "the {side} features are pooled, but the projector `{projector}` takes token states: encode the tokens, or choose \
-         another projector"
+        "the {side} features are pooled or have no layout of tokens, but the projector `{projector}` takes token states: \
+         encode the tokens, or choose another projector"
     )]
     Pooled {
         /// The side.
@@ -117,6 +117,23 @@ pub enum HeadError {
     },
 }
 
+impl HeadError {
+    /// Checks that features are compatible with those that a side was trained on, if these are known.
+    ///
+    /// # Errors
+    /// [`HeadError::Provenance`] if a field differs.
+    pub fn check_provenance(
+        side: Side,
+        trained_on: Option<&Provenance>,
+        found: &Provenance,
+    ) -> Result<(), Self> {
+        match trained_on.and_then(|expected| expected.contradiction(found)) {
+            None => Ok(()),
+            Some(contradiction) => Err(Self::Provenance { side, contradiction: Box::new(contradiction) }),
+        }
+    }
+}
+
 /// A trainable head: projections of image and text features into a shared space, and the scale and bias that turn cosine
 /// similarities into logits, `logit = exp(log_scale) * cos + bias`.
 ///
@@ -203,12 +220,7 @@ pub trait AlignmentHead: Module + ModuleDisplay + 'static {
     /// # Errors
     /// Returns [`HeadError::Provenance`] if a field differs.
     fn accepts_provenance(&self, side: Side, found: &Provenance) -> Result<(), HeadError> {
-        match self.trained_on(side).and_then(|expected| expected.contradiction(found)) {
-            None => Ok(()),
-            Some(contradiction) => {
-                Err(HeadError::Provenance { side, contradiction: Box::new(contradiction) })
-            }
-        }
+        HeadError::check_provenance(side, self.trained_on(side), found)
     }
 
     /// Serializes the head with its configuration. The bytes are deterministic.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use safetensors::SafeTensors;
-use sail_core::{AlignmentHead, FeatureError, Provenance, Side, l2_normalize};
+use sail_core::{AlignmentHead, FeatureError, HeadError, Provenance, Side, TokenLayout, l2_normalize};
 use sail_data::{MatrixFeatures, Pairs};
 use sail_fit::{Direction, Fit, FitConfig, FitError, translate};
 use sail_layers::{Head, HeadConfig, ProjectorConfig, SideConfig};
@@ -253,6 +253,14 @@ fn invalid_input_is_refused() {
         let direction = Direction::TextToImage;
         assert_eq!(refused(FitConfig::Ridge { direction, regularization: Some(r) }), "regularization");
     }
+    // Token states, whose covariance would be huge.
+    let layout = TokenLayout::Image { class_token: false, grid: [1, 1], dim: IMAGE_DIM };
+    let provenance = Provenance { tokens: Some(layout), ..Provenance::new("tokens") };
+    let tokens = MatrixFeatures::new(IMAGE_DIM, images.to_vec()).unwrap().with_provenance(provenance);
+    let texts = MatrixFeatures::new(TEXT_DIM, texts.to_vec()).unwrap();
+    let tokens = Pairs::new(Arc::new(tokens), vec![Arc::new(texts)]).unwrap();
+    let tokens = FitConfig::CCA.fit(&tokens, &Device::flex()).unwrap_err();
+    assert!(matches!(tokens, FitError::Head(HeadError::Tokens { side: Side::Image, .. })), "{tokens}");
     let all = FitConfig::CCA.fit_with_holdout(&pairs, 12, 0, &Device::flex()).unwrap_err();
     assert!(matches!(all, FitError::Data(_)), "{all}");
 }

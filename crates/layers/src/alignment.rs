@@ -3,7 +3,7 @@
 use burn::tensor::{FloatDType, Tensor};
 use sail_core::{AlignmentHead, HeadError, Provenance, Side, TokenLayout};
 
-use crate::{Head, HeadSide, ProjectorConfig, SideConfig};
+use crate::{Head, HeadSide, Projector, ProjectorConfig, SideConfig};
 
 impl Head {
     fn project(
@@ -83,7 +83,7 @@ impl AlignmentHead for Head {
             let input = side.projected();
             let translation = if side.translation.is_some() { side.input + 2 * input } else { 0 };
             let norm = if side.norm { 6 * input } else { 0 };
-            translation + norm + ProjectorConfig::activations(side, self.config.dim) + 5 * self.config.dim
+            translation + norm + Projector::activations(side, self.config.dim) + 5 * self.config.dim
         };
         let blocks = self.blocks(side).map_or(0, |blocks| blocks.activations());
         Some(self.side(side).map_or(0, of_side) + blocks)
@@ -94,6 +94,11 @@ impl AlignmentHead for Head {
             Some(blocks) => Some(blocks.provenance()),
             None => self.side(side)?.trained_on.as_ref(),
         }
+    }
+
+    fn accepts_provenance(&self, side: Side, found: &Provenance) -> Result<(), HeadError> {
+        self.accepts_tokens(side, found)?;
+        HeadError::check_provenance(side, self.trained_on(side), found)
     }
 
     fn to_bytes(&self) -> Result<Vec<u8>, HeadError> {

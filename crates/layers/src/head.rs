@@ -12,8 +12,7 @@ use sail_core::{
 use crate::adapter::LowRankUpdates;
 use crate::cast::Cast;
 use crate::{
-    HeadConfig, Holdout, LogitScale, Projector, ProjectorConfig, SideConfig, Translation, WeightInit, linear,
-    tokens,
+    HeadConfig, Holdout, LogitScale, Projector, SideConfig, Translation, WeightInit, linear, tokens,
 };
 use sail_matmul::Products;
 
@@ -40,7 +39,7 @@ impl HeadSide {
             adapter: None,
             translation: config.translation.is_some().then(|| linear(config.input, config.projected(), init)),
             norm: config.norm.then(|| LayerNormConfig::new(config.width()).init(init.device())),
-            projector: ProjectorConfig::init(config, dim, init),
+            projector: Projector::new(config, dim, init),
             dtype: FloatDType::F32,
             products: Products::default(),
             blocks: None,
@@ -277,22 +276,24 @@ impl Head {
     /// tokens and the other is not, [`HeadError::Dimension`] or [`HeadError::Provenance`].
     pub fn accepts(&self, side: Side, dim: usize, provenance: Option<&Provenance>) -> Result<(), HeadError> {
         let config = self.side(side).ok_or(HeadError::MissingSide { side })?;
-        if let Some(blocks) = self.blocks(side) {
-            let expected = blocks.row_values();
-            if dim != expected {
-                return Err(HeadError::Dimension { side, found: dim, expected });
-            }
-            return provenance.map_or(Ok(()), |found| self.accepts_provenance(side, found));
-        }
-        let projector = config.projector.name();
-        match (&config.tokens, provenance.map(|found| found.tokens)) {
-            (Some(_), Some(None)) => return Err(HeadError::Pooled { side, projector }),
-            (None, Some(Some(found))) => return Err(HeadError::Tokens { side, projector, found }),
-            _ => {}
-        }
-        if dim != config.input {
-            return Err(HeadError::Dimension { side, found: dim, expected: config.input });
+        let expected = self.blocks(side).map_or(config.input, |blocks| blocks.row_values());
+        provenance.map_or(Ok(()), |found| self.accepts_tokens(side, found))?;
+        if dim != expected {
+            return Err(HeadError::Dimension { side, found: dim, expected });
         }
         provenance.map_or(Ok(()), |found| self.accepts_provenance(side, found))
+    }
+
+    /// Checks that a side takes token states if and only if the features are such.
+    pub(crate) fn accepts_tokens(&self, side: Side, found: &Provenance) -> Result<(), HeadError> {
+        let Some(SideConfig { projector, .. }) = self.side(side) else { return Ok(()) };
+        let trained_on_tokens = self.trained_on(side).is_some_and(|trained_on| trained_on.tokens.is_some());
+        let takes_tokens = projector.takes_tokens() || trained_on_tokens || self.blocks(side).is_some();
+        let projector = projector.name();
+        match found.tokens {
+            None if takes_tokens => Err(HeadError::Pooled { side, projector }),
+            Some(found) if !takes_tokens => Err(HeadError::Tokens { side, projector, found }),
+            _ => Ok(()),
+        }
     }
 }

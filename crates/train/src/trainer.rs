@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use burn::module::Module;
 use burn::tensor::Device;
-use sail_core::{AlignmentHead, Check, ContrastiveLoss};
+use sail_core::{AlignmentHead, Check, ContrastiveLoss, Side};
 use sail_data::{BatchSampler, Pairs, Samples};
 
 use crate::batch::StepFeatures;
@@ -176,6 +176,10 @@ impl<'a, H: AlignmentHead> Trainer<'a, H> {
         let TrainConfig { epochs, batch_size, seed, .. } = self.parts.config;
         self.parts.config.check()?;
         check_groups(&self.parts.head, &self.parts.config.parameter_groups)?;
+        let pairs = &self.parts.pairs;
+        for (side, features) in [(Side::Image, pairs.images()), (Side::Text, pairs.captions(0))] {
+            features.provenance().map_or(Ok(()), |found| self.parts.head.accepts_provenance(side, found))?;
+        }
         auxiliary::check(&self.parts.auxiliary, self.parts.unpaired.is_some())?;
         let TrainConfig { captions, source_weights, .. } = &self.parts.config;
         let samples = Samples::new(self.parts.pairs.clone(), *captions, source_weights)?;

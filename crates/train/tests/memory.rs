@@ -9,8 +9,8 @@ use peak_alloc::PeakAlloc;
 use sail_core::{AlignmentHead, Side, TokenLayout};
 use sail_data::{MatrixFeatures, Pairs};
 use sail_layers::{Head, HeadConfig, ProjectorConfig, SideConfig};
-use sail_losses::SigmoidLoss;
-use sail_train::{AlignmentBatch, AlignmentStep, Event, TrainConfig, TrainError, Trainer};
+use sail_losses::{Gram, SigmoidLoss};
+use sail_train::{AlignmentBatch, AlignmentStep, Auxiliary, Event, TrainConfig, TrainError, Trainer};
 
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
@@ -50,7 +50,12 @@ fn config(projector: ProjectorConfig) -> HeadConfig {
 }
 
 /// Runs one step. Returns its micro-batch size and the largest increase of the memory in bytes.
-fn step(config: HeadConfig, batch: usize, budget: u64) -> Result<(Option<usize>, usize), TrainError> {
+fn step(
+    config: HeadConfig,
+    terms: Vec<Auxiliary>,
+    batch: usize,
+    budget: u64,
+) -> Result<(Option<usize>, usize), TrainError> {
     let features = |dim: usize| {
         let values = (0..batch * dim).map(|i| (i as f32 * 0.37).sin()).collect();
         Arc::new(MatrixFeatures::new(dim, values).unwrap())
@@ -66,6 +71,7 @@ fn step(config: HeadConfig, batch: usize, budget: u64) -> Result<(Option<usize>,
         }
     };
     let trainer = Trainer::new(config, head, Arc::new(SigmoidLoss::new()), pairs);
+    let trainer = terms.into_iter().fold(trainer, Trainer::auxiliary);
     let (run, grown) = measured(|| trainer.memory(budget).observer(observe).run());
     run?;
     Ok((chosen, grown))
@@ -80,7 +86,7 @@ fn every_layer_stays_within_its_budget() {
         ProjectorConfig::SwiGlu { width: 32 },
         ProjectorConfig::Mlp { expansion: 32 },
     ] {
-        let (micro_batch, grown) = step(config(projector.clone()), 16_384, budget as u64).unwrap();
+        let (micro_batch, grown) = step(config(projector.clone()), vec![], 16_384, budget as u64).unwrap();
         assert!(micro_batch.is_some_and(|rows| rows < 16_384), "{projector:?}: {micro_batch:?}");
         assert!(grown <= budget, "{projector:?}: {grown} of {budget} bytes");
     }
@@ -112,12 +118,27 @@ fn layers_of_tokens_need_the_memory_that_they_estimate() {
     }
 }
 
+/// The cosines of all patches of the batch would take 256 MiB.
+#[test]
+fn the_gram_loss_stays_within_its_budget() {
+    let _alone = ALONE.lock().unwrap();
+    let budget = 128 * MIB;
+    let layout = TokenLayout::Image { class_token: true, grid: [16, 16], dim: 8 };
+    let image = SideConfig::of_tokens(layout, ProjectorConfig::Token {});
+    let config = HeadConfig { image: Some(image), ..config(ProjectorConfig::Linear {}) };
+    let gram = Auxiliary::new(Gram::new(layout).unwrap(), 1.0);
+    let (micro_batch, grown) = step(config, vec![gram], 1024, budget as u64).unwrap();
+    assert!(micro_batch.is_some_and(|rows| rows < 1024), "{micro_batch:?}");
+    assert!(grown <= budget, "{grown} of {budget} bytes");
+}
+
 #[test]
 fn insufficient_budget_error_states_the_minimum() {
     let _alone = ALONE.lock().unwrap();
-    let Err(TrainError::Memory { least, .. }) = step(config(ProjectorConfig::Glu { width: 2 }), 512, 1 << 20)
+    let Err(TrainError::Memory { least, .. }) =
+        step(config(ProjectorConfig::Glu { width: 2 }), vec![], 512, 1 << 20)
     else {
         panic!("a step in 1 MiB");
     };
-    assert!(step(config(ProjectorConfig::Glu { width: 2 }), 512, least).unwrap().0.is_some());
+    assert!(step(config(ProjectorConfig::Glu { width: 2 }), vec![], 512, least).unwrap().0.is_some());
 }

@@ -8,7 +8,7 @@ use sail_vl::core::{Layer, RgbImage, l2_normalize};
 use sail_vl::data::EmbeddingStore;
 use sail_vl::eval::project_images;
 use sail_vl::layers::Head;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::benchmark;
 use crate::lab::{Lab, Ran};
@@ -89,6 +89,18 @@ fn token_states_of_layers_are_stores_for_heads_that_read_them() {
     let train = "train --device cpu --texts texts --dim 8 --batch 3 --epochs 1 --holdout 0";
     lab.run(&format!("{train} --projector token --images images/last --out run")).succeeded();
     lab.run(&format!("{train} --projector linear --images pooled --out plain")).succeeded();
+    lab.run(&format!("{train} --projector token --gram 0.5 --images images/last --out gram")).succeeded();
+    let step: Value =
+        serde_json::from_slice(lab.read("gram/metrics.jsonl").split(|b| *b == b'\n').next().unwrap())
+            .unwrap();
+    assert!(step["auxiliary"]["gram"].as_f64().is_some_and(|value| value > 0.0), "{step}");
+    for (options, named) in [
+        ("--projector token --images pooled", ["are pooled", "`token`"]),
+        ("--projector linear --gram 0.5 --images pooled", ["`gram`", "token states"]),
+        ("--projector token-transformer --images again", ["`head_width` is 64", "a divisor of 24"]),
+    ] {
+        lab.run(&format!("{train} {options} --out refused")).failed(1, &named);
+    }
     let eval = "eval retrieval --device cpu --texts texts --head";
     lab.run(&format!("{eval} run/head.safetensors --images images/last")).succeeded();
     lab.run(&format!("{eval} run/head.safetensors --images pooled")).failed(1, &["pooled", "`token`"]);

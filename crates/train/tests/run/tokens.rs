@@ -5,11 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use burn::tensor::Device;
-use sail_core::{AlignmentHead, Modality, Provenance, Side, TokenLayout};
+use sail_core::{AlignmentHead, HeadError, Modality, Provenance, Side, TokenLayout};
 use sail_data::{MatrixFeatures, Pairs, StoreConfig, StoreWriter};
 use sail_layers::{Head, HeadConfig, ProjectorConfig, SideConfig};
 use sail_losses::SigmoidLoss;
-use sail_train::{OptimizerConfig, Outcome, TrainConfig, Trainer};
+use sail_train::{OptimizerConfig, Outcome, TrainConfig, TrainError, Trainer};
 
 use crate::ROWS;
 
@@ -78,4 +78,10 @@ fn a_store_of_tokens_trains_in_micro_batches_as_in_whole_batches() {
         }
         assert_eq!(whole.head.trained_on(Side::Image).unwrap().tokens, Some(LAYOUT));
     }
+    // A head on pooled features of as many values.
+    let config = HeadConfig::new(LAYOUT.row_values(), 8, 8, ProjectorConfig::Linear {});
+    let head = Head::new(&config, 0, &Device::flex()).unwrap();
+    let config = TrainConfig::default().with_batch_size(24);
+    let refused = Trainer::new(config, head, Arc::new(SigmoidLoss::new()), pairs).check();
+    assert!(matches!(refused, Err(TrainError::Head(HeadError::Tokens { found: LAYOUT, .. }))), "{refused:?}");
 }
