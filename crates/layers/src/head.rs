@@ -3,7 +3,9 @@
 use burn::module::{Module, Param};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear};
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};
-use sail_core::{AlignmentHead, Check, ConfigError, HeadError, Provenance, Side, ensure};
+use sail_core::{
+    AlignmentHead, Check, ConfigError, HeadError, ImagePooling, Named, Provenance, Side, ensure,
+};
 
 use crate::cast::Cast;
 use crate::{
@@ -252,8 +254,10 @@ impl Head {
         let Some(SideConfig { projector, .. }) = self.side(side) else { return Ok(()) };
         let trained_on_tokens = self.trained_on(side).is_some_and(|trained_on| trained_on.tokens.is_some());
         let (takes_tokens, projector) = (projector.takes_tokens() || trained_on_tokens, projector.name());
+        // A tower for images of any size knows that it does not pool, and no layout.
+        let pooled = found.pooling.as_deref() != Some(ImagePooling::Tokens.name());
         match found.tokens {
-            None if takes_tokens => Err(HeadError::Pooled { side, projector }),
+            None if takes_tokens && pooled => Err(HeadError::Pooled { side, projector }),
             Some(found) if !takes_tokens => Err(HeadError::Tokens { side, projector, found }),
             _ => Ok(()),
         }
