@@ -1,11 +1,12 @@
-"""Drives the page of `sail serve` in Chromium: words, a dropped image, the keyboard alone, a narrow and a dark screen.
+"""Drives the page of `sail serve` in Chromium: words, a dropped image, the keyboard alone, a narrow and a dark screen, a token.
 
     sail serve photos.index &
     pip install playwright
     python examples/search_page.py --words fox --image photo.png --screenshots docs
 
 Fails if a step does not do what it should. `--screenshots` writes one for every screen. `--chromium` names a browser that is
-installed; without it, Playwright's own is used (`playwright install chromium`).
+installed; without it, Playwright's own is used (`playwright install chromium`). With `--token`, which is that of the service, the
+page is opened with it, after a wrong one.
 """
 
 import argparse
@@ -38,7 +39,7 @@ CONTRAST = """(element) => {
 
 
 def check_contrast(page):
-    texts = page.locator("h1, h2, label, button, summary, .note, .score, .name, #status, dt, dd, kbd, code").all()
+    texts = page.locator("h1, h2, label, button, summary, .note, .score, .name, #status, #token-wrong, dt, dd, kbd, code").all()
     for text in (text for text in texts if text.is_visible()):
         contrast = text.evaluate(CONTRAST)
         assert contrast >= 4.5, f"a contrast of {contrast:.2f}: {text.inner_text()!r}"
@@ -85,6 +86,7 @@ def by_image(page, image):
 def by_keyboard(page, url, words):
     page.goto(url)
     expect(page.locator("#status")).to_have_text(re.compile("[0-9] images"))
+    page.wait_for_load_state("networkidle")
     page.evaluate("document.activeElement.blur()")
     focused = lambda selector: expect(page.locator(selector)).to_be_focused()
     press = page.keyboard.press
@@ -121,6 +123,29 @@ def by_keyboard(page, url, words):
     expect(page.locator("#words")).to_have_value(words)
 
 
+def with_token(page, url, token):
+    """Opens the page of a service that requires a token."""
+    dialog, wrong = page.locator("#token-dialog"), page.locator("#token-wrong")
+    page.goto(url)
+    expect(dialog).to_be_visible()
+    expect(wrong).to_be_hidden()
+    expect(page.locator("#token")).to_be_focused()
+    check_contrast(page), check_width(page), check_names(page)
+    page.get_by_role("textbox", name="Token").fill("wrong")
+    page.keyboard.press("Enter")
+    expect(wrong).to_be_visible()
+    check_contrast(page), check_width(page)
+    page.get_by_role("textbox", name="Token").fill(token)
+    page.keyboard.press("Enter")
+    expect(dialog).to_be_hidden()
+    expect(page.locator("#status")).to_have_text(re.compile("[0-9] images"))
+    page.reload()
+    expect(page.locator("#status")).to_have_text(re.compile("[0-9] images"))
+    expect(dialog).to_be_hidden()
+    assert page.evaluate("localStorage.length") == 0 and not page.context.cookies(), "the token outlives the session"
+    assert token not in page.url
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--url", default="http://127.0.0.1:8080/")
@@ -128,6 +153,7 @@ def main():
     parser.add_argument("--image", type=Path, required=True, help="a PNG file of the index")
     parser.add_argument("--screenshots", type=Path)
     parser.add_argument("--chromium")
+    parser.add_argument("--token", help="that of the service, if it requires one")
     args = parser.parse_args()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=args.chromium)
@@ -139,6 +165,11 @@ def main():
                 problems = []
                 page.on("pageerror", lambda error: problems.append(str(error)))
                 page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+                if args.token:
+                    with_token(page, args.url, args.token)
+                    # The browser reports the answers 401 that were meant.
+                    assert all("401" in problem for problem in problems), problems
+                    problems.clear()
                 found = by_words(page, args.url, args.words)
                 check_contrast(page), check_width(page), check_names(page)
                 page.wait_for_load_state("networkidle")

@@ -1,4 +1,4 @@
-//! The distribution of similarities, as numbers and as a picture.
+//! The distribution of similarities, as numbers and as a chart.
 
 use sail_vl::report::{LineChart, Table};
 use sail_vl::search::curation::quantile;

@@ -81,6 +81,9 @@ pub(crate) struct ImagesArgs {
     /// The images: a folder, CSV, TSV, JSON lines, Parquet, WebDataset tars or COCO captions.
     #[arg(long, value_name = "SOURCE")]
     input: String,
+    /// Merge the adapters of a head, trained with `sail train --lora-image`, into the model: the features for that head.
+    #[arg(long, value_name = "HEAD")]
+    adapter: Option<PathBuf>,
     /// Folder that the paths in a table are relative to [default: the table's].
     #[arg(long, value_name = "FOLDER")]
     image_root: Option<PathBuf>,
@@ -287,7 +290,7 @@ fn images(args: &ImagesArgs) -> Result<(), CliError> {
     };
     let devices = model.device.open()?;
     let source = sources::images(&args.input, &columns)?;
-    let towers = model.vision(args.pooling, args.size, &devices)?;
+    let towers = model.vision(args.pooling, args.size, args.adapter.as_deref(), &devices)?;
     let preferred = towers.first().and_then(|tower| tower.encoder.preferred_rows());
     let options = batched(options, args.batch.or(preferred));
     if job.dry_run

@@ -64,7 +64,10 @@ Examples:
     sail train --images images --texts texts --holdout 1000 --sweep lr=1e-5,1e-4 --sweep width=4,8 --out sweep
 
   Train with large batches in 8 GiB of memory:
-    sail train --images images --texts texts --batch 32768 --memory 8GiB --out run";
+    sail train --images images --texts texts --batch 32768 --memory 8GiB --out run
+
+  Train adapters of the last two blocks of the image encoder with the head, from the token states before them:
+    sail train --images tokens/minus-3 --texts texts --lora-image 8:2 --vision models/dinov2 --memory 8GiB --out adapted";
 
 pub(crate) const FIT: &str = "\
 Examples:
@@ -302,7 +305,14 @@ Examples:
     sail store filter images --keys unique.txt --out unique-images
 
   List all clusters of near-duplicate captions:
-    sail dedup texts --clusters clusters.jsonl";
+    sail dedup texts --clusters clusters.jsonl
+
+  Of pairs, leave out those whose image and caption are both near those of another, and train on the others:
+    sail dedup images --texts texts --match both --out unique.txt
+    sail train --images images --texts texts --keys unique.txt --out run
+
+  Compare the images of an index:
+    sail dedup index --out unique.txt --report duplicates.html";
 
 pub(crate) const SCORE: &str = "\
 Examples:
@@ -312,14 +322,20 @@ Examples:
   Keep the best 30 % of the pairs:
     sail score --head run/head.safetensors --images images --texts texts --quantile 0.7 --out best.txt
     sail store filter images --keys best.txt --out best-images
-    sail store filter texts --keys best.txt --out best-texts";
+    sail store filter texts --keys best.txt --out best-texts
+
+  Compare the images of an index with their captions:
+    sail score index --report scores.html";
 
 pub(crate) const COVERAGE: &str = "\
 Examples:
   Count the images of each concept of a list:
     sail encode texts --model sentence-transformers/all-MiniLM-L6-v2 --input concepts.csv \\
         --key-column name --caption-column prompt --out concepts
-    sail coverage --head run/head.safetensors --images images --concepts concepts --report coverage.html";
+    sail coverage --head run/head.safetensors --images images --concepts concepts --report coverage.html
+
+  Count the images of an index, with a concept in each line of a text file:
+    sail coverage index --concepts concepts.txt";
 
 pub(crate) const INDEX: &str = "\
 Examples:

@@ -163,8 +163,12 @@ fn show(head: &Head, json: bool) -> Result<(), CliError> {
         writeln!(out, "dimension   {}", shown.config.dim)?;
         for (name, side) in [("image side", &shown.config.image), ("text side", &shown.config.text)] {
             let trained_on = side.as_ref().and_then(|side| side.trained_on.as_ref());
+            let adapter = side.as_ref().and_then(|side| side.adapter.as_ref());
             let side = side.as_ref().map_or("none".to_owned(), describe);
             writeln!(out, "{name:<11} {side}")?;
+            if let Some(adapter) = adapter {
+                writeln!(out, "  {:<9} {adapter}", "adapters")?;
+            }
             for (field, value) in trained_on.into_iter().flat_map(Provenance::fields) {
                 if !["model", "revision"].contains(&field) {
                     writeln!(out, "  {field:<9} {value}")?;

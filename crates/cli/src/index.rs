@@ -6,25 +6,23 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use bytesize::ByteSize;
-use clap::{ArgMatches, Args, FromArgMatches, Subcommand};
+use clap::{ArgMatches, Args, FromArgMatches, Subcommand as _};
 use sail_vl::core::Named;
 use sail_vl::data::source::{RecordSource, SourceOptions};
-use sail_vl::search::{
-    CodeKind, Index, IndexError, IndexModel, IndexSource, Manifest, UpdateOptions, Updated, merge, update,
-};
+use sail_vl::search::{CodeKind, Index, IndexError, IndexModel, IndexSource, UpdateOptions, Updated, update};
 use serde_json::json;
 
 use crate::encode_progress::{EncodeProgress, show_passed_over};
 use crate::error::CliError;
-use crate::interrupt::{self, Saving, stop_flag};
+use crate::index_commands::{self, IndexCommand, error};
+use crate::interrupt::stop_flag;
 use crate::models::HeadArgs;
 use crate::named::named;
+use crate::objects;
 use crate::output::print;
-use crate::progress::{ROWS, bar};
 use crate::sources::{self, SourceArgs};
 #[cfg(feature = "url")]
 use crate::url_args::UrlArgs;
-use crate::{examples, objects};
 
 /// An update, or one of the other commands.
 pub(crate) enum IndexArgs {
@@ -58,47 +56,6 @@ impl Args for IndexArgs {
     }
 }
 
-#[derive(Subcommand)]
-pub(crate) enum IndexCommand {
-    /// Show the model, the size and the options of an index.
-    #[command(after_long_help = examples::INDEX_SHOW)]
-    Show(IndexPath),
-    /// Verify the checksums of an index, and that all of it can be read.
-    #[command(after_long_help = examples::INDEX_VERIFY)]
-    Verify(IndexPath),
-    /// Merge indexes of different images, made with the same model, into one.
-    #[command(after_long_help = examples::INDEX_MERGE)]
-    Merge(MergeArgs),
-}
-
-#[derive(Args)]
-pub(crate) struct IndexPath {
-    /// The index.
-    index: PathBuf,
-    /// Print one JSON object.
-    #[arg(long)]
-    json: bool,
-}
-
-impl IndexPath {
-    fn open(&self) -> Result<Index, CliError> {
-        Index::open(&self.index).map_err(error(&self.index))
-    }
-}
-
-#[derive(Args)]
-pub(crate) struct MergeArgs {
-    /// The indexes, in the order of their images.
-    #[arg(required = true, value_name = "INDEX")]
-    parts: Vec<PathBuf>,
-    /// Folder of the index to write.
-    #[arg(long, value_name = "INDEX")]
-    out: PathBuf,
-    /// Print one JSON object.
-    #[arg(long)]
-    json: bool,
-}
-
 /// What is indexed, and how.
 #[derive(Args)]
 pub(crate) struct UpdateArgs {
@@ -122,7 +79,7 @@ pub(crate) struct UpdateArgs {
     /// Column of the captions; can be repeated.
     #[arg(long, value_name = "COLUMN", requires = "captions")]
     caption_column: Vec<String>,
-    /// Columns to filter by, texts or integers, of the table of the captions if there is one, else of the source [default:
+    /// Columns to filter by, texts, numbers or booleans, of the table of the captions if there is one, else of the source [default:
     /// those that the index has].
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
     columns: Vec<String>,
@@ -188,9 +145,7 @@ impl FromStr for Thumbnails {
 pub(crate) fn run(args: &IndexArgs) -> Result<(), CliError> {
     match args {
         IndexArgs::Update(args) => args.run(),
-        IndexArgs::Other(IndexCommand::Show(args)) => show(args),
-        IndexArgs::Other(IndexCommand::Verify(args)) => verify(args),
-        IndexArgs::Other(IndexCommand::Merge(args)) => run_merge(args),
+        IndexArgs::Other(command) => index_commands::run(command),
     }
 }
 
@@ -229,6 +184,7 @@ impl UpdateArgs {
     /// Builds the graph, or brings that of the index up to date.
     #[cfg(feature = "approximate")]
     fn build_graph(&self, options: &UpdateOptions) -> Result<(), CliError> {
+        use crate::progress::{ROWS, bar};
         let index = match Index::open(&self.out) {
             Err(IndexError::NoImages { .. }) => return Ok(()),
             opened => opened.map_err(error(&self.out))?,
@@ -277,10 +233,10 @@ impl UpdateArgs {
         &self,
         spec: &str,
         columns: &[String],
-        integers: bool,
+        scalars: bool,
     ) -> Result<Box<dyn RecordSource<String>>, CliError> {
         let options =
-            SourceOptions { caption_columns: columns.to_vec(), integers, ..self.columns_of_source.options() };
+            SourceOptions { caption_columns: columns.to_vec(), scalars, ..self.columns_of_source.options() };
         sources::captions(spec, &options)
     }
 
@@ -339,20 +295,6 @@ impl UpdateArgs {
     }
 }
 
-/// Adds the path of the index.
-fn error<E: Into<IndexError>>(path: &Path) -> impl Fn(E) -> CliError {
-    move |error| match error.into() {
-        IndexError::Config(error) => error.into(),
-        IndexError::Stopped { done, records } => CliError::TaskInterrupted { done, records },
-        #[cfg(feature = "approximate")]
-        IndexError::Graph(sail_vl::search::GraphError::Stopped { done, rows }) => {
-            CliError::TaskInterrupted { done: done as u64, records: rows as u64 }
-        }
-        error if error.is_stopped() => CliError::CopyInterrupted,
-        source => CliError::Index { path: path.into(), source },
-    }
-}
-
 /// The folder that the files of a source are in.
 fn root(source: &str, options: &SourceOptions) -> Result<PathBuf, CliError> {
     let local = objects::local(source)?;
@@ -363,78 +305,4 @@ fn root(source: &str, options: &SourceOptions) -> Result<PathBuf, CliError> {
         None => sail_support::parent_folder(path),
     };
     Ok(std::path::absolute(folder)?)
-}
-
-fn verify(args: &IndexPath) -> Result<(), CliError> {
-    let index = args.open()?;
-    let name = args.index.display().to_string();
-    let bar = bar(index.rows() as u64, &format!("verify {name}"), ROWS);
-    index.verify(|progress| bar.set_position(progress.done)).map_err(error(&args.index))?;
-    bar.finish_and_clear();
-    let (rows, images) = (index.rows(), index.live().len());
-    print(args.json, &json!({"index": name, "rows": rows, "images": images, "sound": true}), |out| {
-        writeln!(out, "{name} is valid: {rows} rows, {images} images")
-    })
-}
-
-fn run_merge(args: &MergeArgs) -> Result<(), CliError> {
-    let mut saving = None;
-    let bar = bar(0, "merge", ROWS);
-    let merged = merge(&args.parts, &args.out, |progress| {
-        // What was written so far is removed.
-        saving.get_or_insert_with(Saving::start);
-        bar.set_length(progress.total);
-        bar.set_position(progress.done);
-        interrupt::flow()
-    });
-    let merged = merged.map_err(error(&args.out))?;
-    bar.finish_and_clear();
-    let (images, out) = (merged.live().len(), args.out.display().to_string());
-    print(args.json, &json!({"images": images, "index": out}), |text| {
-        writeln!(text, "{images} images of {} indexes\nindex: {out}", args.parts.len())
-    })
-}
-
-fn show(args: &IndexPath) -> Result<(), CliError> {
-    let index = args.open()?;
-    let manifest = index.manifest();
-    let bytes: u64 = manifest.segments.iter().map(|segment| segment.bytes).sum();
-    let graph = index.graph_path().map(std::fs::metadata).transpose()?.map(|file| file.len());
-    let result = json!({
-        "images": manifest.images(), "rows": index.rows(), "bytes": bytes, "graph_bytes": graph, "manifest": manifest,
-    });
-    print(args.json, &result, |out| {
-        write(out, manifest, bytes)?;
-        graph.map_or(Ok(()), |bytes| writeln!(out, "graph       {}", ByteSize(bytes)))
-    })
-}
-
-fn write(out: &mut impl Write, manifest: &Manifest, bytes: u64) -> std::io::Result<()> {
-    let removed = manifest.rows() - manifest.images();
-    let identity = &manifest.identity;
-    writeln!(out, "images      {}", manifest.images())?;
-    writeln!(
-        out,
-        "rows        {} in {} segments, {removed} removed",
-        manifest.rows(),
-        manifest.segments.len()
-    )?;
-    writeln!(out, "size        {}", ByteSize(bytes))?;
-    writeln!(out, "embeddings  {} values in f16 each", manifest.dim)?;
-    writeln!(out, "codes       {}", manifest.codes.map_or("none", Named::name))?;
-    let thumbnails = manifest.thumbnails.map_or("none".to_owned(), |side| format!("{side} pixels"));
-    writeln!(out, "thumbnails  {thumbnails}")?;
-    writeln!(out, "vision      {}", identity.vision)?;
-    writeln!(out, "text        {}", identity.text)?;
-    writeln!(out, "head        SHA-256 {}", identity.head_sha256)?;
-    if let Some(root) = &manifest.root {
-        writeln!(out, "files in    {root}")?;
-    }
-    if !manifest.columns.is_empty() {
-        writeln!(out, "columns     {}", manifest.columns.join(", "))?;
-    }
-    if !manifest.complete {
-        writeln!(out, "unfinished  the last update was interrupted: run it again to continue")?;
-    }
-    Ok(())
 }

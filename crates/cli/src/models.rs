@@ -1,12 +1,14 @@
 //! Models from the command line: a backbone to encode with, or a head with its backbones.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use bytesize::ByteSize;
 use clap::Args;
 use sail_vl::burn::tensor::Device;
 use sail_vl::core::{
-    Dtype, HeadError, ImagePooling, Quantization, Side, TextPooling, TextTower, VisionTower,
+    Adapter, AlignmentHead, Dtype, HeadError, ImagePooling, Quantization, Side, TextPooling, TextTower,
+    VisionTower,
 };
 use sail_vl::encoders::{
     ModelError, ModelFolder, ModelSpec, PromptChoice, TextOptions, VisionOptions, load_text, load_vision,
@@ -66,9 +68,14 @@ impl ModelArgs {
         &self,
         pooling: Option<ImagePooling>,
         image_size: Option<usize>,
+        adapted: Option<&Path>,
         devices: &[Device],
     ) -> Result<Vec<VisionTower>, CliError> {
+        let head = adapted.map(load_adapted).transpose()?;
+        let (head, adapter) =
+            head.map_or((None, None), |(head, adapter)| (Some(head), Some(Arc::new(adapter))));
         let options = VisionOptions {
+            adapter,
             dtype: self.precision,
             pooling,
             image_size,
@@ -78,7 +85,13 @@ impl ModelArgs {
         };
         let folder = self.folder()?;
         let load = |device| load_vision(&folder, &options, device).map_err(|error| self.error(error));
-        devices.iter().map(load).collect()
+        let towers: Vec<VisionTower> = devices.iter().map(load).collect::<Result<_, _>>()?;
+        if let (Some(head), Some(tower)) = (head, towers.first()) {
+            // Adapters are for one model and the settings of their training.
+            head.accepts_provenance(Side::Image, &tower.provenance())
+                .map_err(|error| CliError::Open(error.into()))?;
+        }
+        Ok(towers)
     }
 
     pub(crate) fn text(
@@ -111,6 +124,20 @@ impl ModelArgs {
 
     fn folder(&self) -> Result<ModelFolder, CliError> {
         open_folder(&self.model, self.revision.clone())
+    }
+}
+
+/// Loads a head with adapters of the image encoder.
+fn load_adapted(path: &Path) -> Result<(Head, Adapter), CliError> {
+    let failed = |source| CliError::HeadFile { path: path.display().to_string(), source };
+    let head = Head::load(path, &Device::flex()).map_err(failed)?;
+    match head.adapter(Side::Image).map_err(failed)? {
+        Some(adapter) => Ok((head, adapter)),
+        None => {
+            let message =
+                format!("{} has no adapters of the image encoder: omit `--adapter`", path.display());
+            Err(CliError::Usage(message))
+        }
     }
 }
 

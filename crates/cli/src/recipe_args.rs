@@ -12,6 +12,7 @@ use sail_vl::train::{Interval, OptimizerConfig, ParameterGroup, Positives, Sched
 use crate::choices::{Loss, Optimizer};
 use crate::error::CliError;
 use crate::inputs::UnmatchedArgs;
+use crate::lora_args::LoraArgs;
 use crate::named::{named, named_or};
 use crate::unpaired_args::UnpairedArgs;
 
@@ -36,6 +37,10 @@ pub(crate) struct RecipeArgs {
     extra_texts: Vec<String>,
     #[command(flatten)]
     unmatched: UnmatchedArgs,
+    /// Train on the pairs with these keys, such as those that `sail dedup` and `sail score` keep: a text file with a key in each
+    /// line, JSON lines with a field `key`, or other features. The held-out pairs are those without this option.
+    #[arg(long, value_name = "FILE")]
+    keys: Option<String>,
     /// Captions of the first set that an epoch shows of an image: one at random, or all [default: random].
     #[arg(long, value_name = "SAMPLING", value_parser = named::<CaptionSampling>())]
     captions: Option<CaptionSampling>,
@@ -94,6 +99,8 @@ pub(crate) struct RecipeArgs {
     gram: Option<f64>,
     #[command(flatten)]
     unpaired: UnpairedArgs,
+    #[command(flatten)]
+    lora: LoraArgs,
 
     /// Batch size [default: 32768].
     #[arg(long, value_name = "ROWS")]
@@ -176,12 +183,14 @@ impl RecipeArgs {
             recipe.extra_texts.clone_from(&self.extra_texts);
         }
         set(&mut recipe.unmatched, &self.unmatched.unmatched);
+        recipe.keys = self.keys.clone().or(recipe.keys);
         set(&mut recipe.holdout, &self.holdout);
         recipe.head = self.head(recipe.head)?;
         recipe.loss = self.loss(recipe.loss)?;
         recipe.structure = self.structure.or(recipe.structure);
         recipe.gram = self.gram.or(recipe.gram);
         self.unpaired.set(&mut recipe.unpaired)?;
+        self.lora.set(&mut recipe.lora_image)?;
         recipe.train = self.train(recipe.train)?;
         recipe.check()?;
         Ok(recipe)

@@ -89,7 +89,7 @@ pub(crate) fn report(
         candidates: found[image].iter().map(|found| embedded.candidate(image, found)).collect(),
     };
     let galleries = Galleries::new(found.len(), is_right, shown);
-    let images = ShownImages::open(images)?;
+    let images = ShownImages::open(None, images)?;
     report = galleries.show(report, "Images", |Found { key, candidates }| {
         let (image, problem) = images.show(key);
         let item = galleries::item(image, key, candidates);

@@ -4,17 +4,21 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
+use sail_vl::burn::tensor::Device;
 use sail_vl::core::Check;
 use sail_vl::data::{Pairing, Pairs};
+use sail_vl::layers::Head;
 use sail_vl::report::{Facts, Gallery, GalleryItem, Report, Section};
+use sail_vl::search::Index;
 use sail_vl::search::curation::{PairScores, Selection, pair_scores};
 use serde::Serialize;
 use serde_json::json;
 
+use crate::curated;
 use crate::device_args::DeviceArgs;
 use crate::distribution::{self, Distribution};
 use crate::error::CliError;
-use crate::inputs::{self, PairArgs};
+use crate::inputs::{self, PairArgs, UnmatchedArgs, VerifyArgs};
 use crate::key_list;
 use crate::output::print;
 use crate::progress::bar;
@@ -26,11 +30,25 @@ const SHOWN: usize = 24;
 #[derive(Args)]
 #[command(group(ArgGroup::new("selection").args(["threshold", "quantile", "count"])))]
 pub(crate) struct ScoreArgs {
+    /// An index, whose images are compared with their captions, in the place of head and features.
+    #[arg(value_name = "INDEX", conflicts_with_all = ["head", "images", "texts", "unmatched"])]
+    index: Option<String>,
     /// The head file, or the name of a published pair: `sail-l-gte`, `sail-l-nv2`.
-    #[arg(long, value_name = "FILE_OR_PAIR")]
-    head: String,
+    #[arg(long, value_name = "FILE_OR_PAIR", required_unless_present = "index")]
+    head: Option<String>,
+    /// Image features: a store, FILE.safetensors or FILE.safetensors:TENSOR; several, separated by commas, are read as one.
+    #[arg(long, value_name = "FEATURES", required_unless_present = "index")]
+    images: Option<String>,
+    /// Text features, paired with the images by key; several as above.
+    #[arg(long, value_name = "FEATURES", required_unless_present = "index")]
+    texts: Option<String>,
     #[command(flatten)]
-    pairs: PairArgs,
+    unmatched: UnmatchedArgs,
+    #[command(flatten)]
+    verify: VerifyArgs,
+    /// The text model of the index, if it is not where the index says.
+    #[arg(long, value_name = "FOLDER_OR_ID", requires = "index")]
+    text_model: Option<String>,
     /// Keep the pairs with at least this cosine.
     #[arg(long, value_name = "COSINE", allow_negative_numbers = true)]
     threshold: Option<f32>,
@@ -60,6 +78,26 @@ pub(crate) struct ScoreArgs {
 }
 
 impl ScoreArgs {
+    /// What has the images, for errors.
+    fn spec(&self) -> &str {
+        self.index.as_deref().or(self.images.as_deref()).unwrap_or_default()
+    }
+
+    fn open(&self, index: Option<&Index>, device: &Device) -> Result<(Head, Pairs), CliError> {
+        if let Some(index) = index {
+            return Ok((curated::head(index, device)?, curated::pairs(index, &self.text_model, device)?));
+        }
+        let (Some(head), Some(images), Some(texts)) = (&self.head, self.images.clone(), self.texts.clone())
+        else {
+            // The parser requires them.
+            return Err(CliError::Usage("`--head`, `--images` and `--texts` are missing".to_owned()));
+        };
+        let (unmatched, verify) = (self.unmatched.clone(), self.verify.clone());
+        let pairs = PairArgs { images, texts, unmatched, verify }.open()?;
+        let head = inputs::head(head, device, &**pairs.images(), &**pairs.captions(0))?;
+        Ok((head, pairs))
+    }
+
     fn selection(&self) -> Option<Selection> {
         let threshold = self.threshold.map(Selection::Threshold);
         threshold.or(self.quantile.map(Selection::Quantile)).or(self.count.map(Selection::Count))
@@ -88,10 +126,10 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<(), CliError> {
     let selection = args.selection();
     selection.map_or(Ok(()), |selection| selection.check())?;
     let device = args.device.open()?;
-    let pairs = args.pairs.open()?;
-    let head = inputs::head(&args.head, &device, &**pairs.images(), &**pairs.captions(0))?;
+    let index = args.index.as_deref().map(curated::open).transpose()?;
+    let (head, pairs) = args.open(index.as_ref(), &device)?;
     let progress = bar(pairs.len() as u64, "score", "{pos}/{len} pairs");
-    let failed = |source| CliError::Curation { spec: args.pairs.images.clone(), source };
+    let failed = |source| CliError::Curation { spec: args.spec().to_owned(), source };
     let scores = pair_scores(&head, &pairs, |now| progress.set_position(now.done)).map_err(failed)?;
     progress.finish_and_clear();
     let selected = selection.map(|selection| selection.select(&scores.matched)).transpose()?;
@@ -117,7 +155,7 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<(), CliError> {
     let mismatched = Distribution::new(&scores.mismatched);
     let summary = Summary { pairs: pairs.len(), pairing: pairs.pairing(), matched, mismatched, kept };
     if let Some(path) = &args.report {
-        report(args, &pairs, &scores, &summary)?.save(path)?;
+        report(args, index.as_ref(), &pairs, &scores, &summary)?.save(path)?;
     }
     print(args.json, &summary, |out| {
         writeln!(out, "{} pairs, mean cosine {:.4}", summary.pairs, summary.matched.mean)?;
@@ -140,11 +178,12 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<(), CliError> {
 fn keys(args: &ScoreArgs, pairs: &Pairs, selected: &[usize]) -> Result<Vec<String>, CliError> {
     let rows: Vec<usize> = selected.iter().map(|&pair| pairs.image_row(pair)).collect();
     let keys = pairs.images().keys(&rows);
-    keys.map_err(|source| CliError::Features { spec: args.pairs.images.clone(), source })
+    keys.map_err(|source| CliError::Features { spec: args.spec().to_owned(), source })
 }
 
 fn report(
     args: &ScoreArgs,
+    index: Option<&Index>,
     pairs: &Pairs,
     scores: &PairScores,
     summary: &Summary<'_>,
@@ -170,7 +209,7 @@ fn report(
     order.sort_by(|&a, &b| scores.matched[a].total_cmp(&scores.matched[b]));
     let worst: Vec<usize> = order.iter().copied().take(SHOWN).collect();
     let best: Vec<usize> = order.iter().rev().copied().take(SHOWN).collect();
-    let images = ShownImages::open(args.image_dir.as_deref())?;
+    let images = ShownImages::open(index, args.image_dir.as_deref())?;
     for (heading, chosen) in [("Worst pairs", worst), ("Best pairs", best)] {
         let keys = keys(args, pairs, &chosen)?;
         let items = keys.iter().zip(&chosen).map(|(key, &pair)| {
@@ -181,10 +220,12 @@ fn report(
         report = report.section(Section::new(heading).gallery(items.collect::<Gallery>()));
     }
     images.check()?;
-    let facts = Facts::new()
-        .fact("images", &args.pairs.images)
-        .fact("texts", &args.pairs.texts)
-        .fact("pairs", pairs.pairing().to_string())
-        .fact("head", &args.head);
+    let facts = match (&args.head, &args.images, &args.texts) {
+        (Some(head), Some(images), Some(texts)) => {
+            Facts::new().fact("images", images).fact("texts", texts).fact("head", head)
+        }
+        _ => Facts::new().fact("index", args.spec()),
+    };
+    let facts = facts.fact("pairs", pairs.pairing().to_string());
     Ok(report.section(Section::new("Settings").facts(facts)))
 }

@@ -4,18 +4,17 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use sail_support::read_bounded;
-use sail_vl::burn::tensor::{Device, Tensor};
-use sail_vl::core::{Provenance, RgbImage, ensure};
+use sail_vl::burn::tensor::Device;
+use sail_vl::core::{RgbImage, ensure};
 use sail_vl::data::source::SourceOptions;
 use sail_vl::data::{DecodeLimits, decode_image};
 use sail_vl::search::{
     EntryId, Filter, Hit, Index, IndexError, Query, QueryError, QueryTerm, RowSet, Subject, weighted_sum,
 };
-use sail_vl::{BackboneOptions, LazyModel, SailError};
 
 use crate::device_args::DeviceArgs;
 use crate::error::CliError;
-use crate::head_spec::hub_options;
+use crate::index_model::IndexTowers;
 use crate::search_output::{self, Found, OutputArgs};
 
 #[derive(Args)]
@@ -39,7 +38,8 @@ pub(crate) struct SearchArgs {
     #[arg(short, long, value_name = "IMAGES", default_value_t = 10)]
     k: usize,
     /// Search the images that fulfil a condition: `key=PATTERN`, `class=PATTERN` for the name of the folder, or
-    /// `COLUMN=PATTERN`, or with `!=`; can be repeated. `*` is any text, `?` any letter.
+    /// `COLUMN=PATTERN`, or with `!=`; `COLUMN<NUMBER`, or with `<=`, `>` or `>=`. Can be repeated; `*` is any text, `?` any
+    /// letter.
     #[arg(long, value_name = "CONDITION")]
     filter: Vec<String>,
     #[command(flatten)]
@@ -132,41 +132,16 @@ impl Search<'_> {
     ) -> Result<(impl Iterator<Item = Vec<f32>>, impl Iterator<Item = Vec<f32>>), CliError> {
         let (mut of_texts, mut of_images) = (Vec::new(), Vec::new());
         if !(texts.is_empty() && images.is_empty()) {
-            let model = self.model()?;
-            let identity = &self.index.manifest().identity;
+            let named = [self.args.vision_model.clone(), self.args.text_model.clone()];
+            let towers = IndexTowers::new(self.index, named, self.device)?;
             if !texts.is_empty() {
-                let tower = model.text().map_err(open_error)?;
-                self.check("text model", &tower.provenance(), &identity.text)?;
-                of_texts = rows(model.encode_texts(texts))?;
+                of_texts = towers.embed_texts(texts)?;
             }
             if !images.is_empty() {
-                let tower = model.vision().map_err(open_error)?;
-                self.check("vision model", &tower.provenance(), &identity.vision)?;
-                of_images = rows(model.encode_images(images))?;
+                of_images = towers.embed_images(images)?;
             }
         }
         Ok((of_texts.into_iter(), of_images.into_iter()))
-    }
-
-    /// Opens the model of the index, of which only what is needed is loaded.
-    fn model(&self) -> Result<LazyModel, CliError> {
-        let (vision, text) = (self.args.vision_model.clone(), self.args.text_model.clone());
-        let options = BackboneOptions { vision, text, ..BackboneOptions::default() };
-        let hub = hub_options(&self.args.index.display().to_string())?;
-        LazyModel::for_index(self.index, &options, hub, self.device.clone()).map_err(CliError::Open)
-    }
-
-    /// Checks that a model is that of the index.
-    fn check(&self, what: &str, found: &Provenance, expected: &Provenance) -> Result<(), CliError> {
-        if found == expected {
-            return Ok(());
-        }
-        Err(self.failed(IndexError::Model {
-            path: self.index.path().to_owned(),
-            what: what.to_owned(),
-            found: found.to_string(),
-            expected: expected.to_string(),
-        }))
     }
 
     fn row(&self, key: &str) -> Result<usize, CliError> {
@@ -180,20 +155,6 @@ impl Search<'_> {
     fn failed(&self, source: IndexError) -> CliError {
         CliError::Index { path: self.args.index.as_path().into(), source }
     }
-}
-
-fn open_error(error: SailError) -> CliError {
-    match error {
-        SailError::Unrecorded { .. } | SailError::Recorded { .. } => CliError::SearchModel(error),
-        error => CliError::Open(error),
-    }
-}
-
-fn rows(embeddings: Result<Tensor<2>, SailError>) -> Result<Vec<Vec<f32>>, CliError> {
-    let embeddings = embeddings.map_err(CliError::Open)?;
-    let dim = embeddings.dims()[1];
-    let values = embeddings.try_into_vec_as::<f32>().map_err(|error| CliError::Open(error.into()))?;
-    Ok(values.chunks(dim).map(<[f32]>::to_vec).collect())
 }
 
 fn decode(path: &Path) -> Result<RgbImage, CliError> {

@@ -4,17 +4,16 @@ use std::io::{Write, stdout};
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
-use sail_support::read_bounded;
-use sail_vl::data::source::SourceOptions;
 use sail_vl::report::{Facts, Gallery, GalleryItem, Image, Report, Section};
 use sail_vl::search::{Entry, Hit, Index, Query, QueryTerm, Subject};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::error::CliError;
+use crate::named::named;
 use crate::output::print;
-use crate::pictures::Pictures;
-use crate::shown_images::thumbnail;
+use crate::shown_images::thumbnail_of;
+use crate::terminal_images::ImageProtocol;
 
 #[derive(Args)]
 #[command(group(ArgGroup::new("format").args(["json", "paths", "null"])))]
@@ -28,9 +27,13 @@ pub(crate) struct OutputArgs {
     /// Write an HTML page with the images.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
-    /// Print no pictures, which terminals that are known to show them get: kitty, Ghostty, iTerm2, WezTerm, mintty.
-    #[arg(long)]
-    no_pictures: bool,
+    /// Print no images, which terminals that are known to show them get: kitty, Ghostty, iTerm2, WezTerm, mintty, foot, mlterm,
+    /// contour, Konsole, Windows Terminal.
+    #[arg(long, alias = "no-pictures")]
+    no_images: bool,
+    /// Print images in this way, whatever the terminal is.
+    #[arg(long, value_name = "PROTOCOL", value_parser = named::<ImageProtocol>(), conflicts_with = "no_images")]
+    image_protocol: Option<ImageProtocol>,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -65,14 +68,14 @@ pub(crate) fn write(
     });
     let hits = hits.collect::<Result<Vec<Value>, serde_json::Error>>()?;
     let terms: Vec<Value> = query.terms().iter().map(term).collect();
-    let pictures = Pictures::detect().filter(|_| !args.no_pictures);
+    let protocol = args.image_protocol.or_else(|| ImageProtocol::detect().filter(|_| !args.no_images));
     print(args.json, &json!({"query": terms, "images": among, "hits": hits}), |out| {
         if found.is_empty() {
             writeln!(out, "none of the images fulfils the conditions")?;
         }
         for Found { hit, entry } in found {
-            if let (Some(pictures), Ok(jpeg)) = (pictures, thumbnail_of(index, hit.row, entry)) {
-                pictures.write(&jpeg, out)?;
+            if let (Some(protocol), Ok(jpeg)) = (protocol, thumbnail_of(index, hit.row, entry)) {
+                protocol.write(&jpeg, out)?;
             }
             let caption = entry.captions.first().map(|caption| format!("  {caption}")).unwrap_or_default();
             writeln!(out, "{:.4}  {}", hit.score, printable(&(name(entry) + &caption)))?;
@@ -151,19 +154,6 @@ fn report(index: &Index, query: &Query, found: &[Found], among: usize) -> Result
 
 fn image(index: &Index, row: usize, entry: &Entry) -> Result<Image, String> {
     Image::encoded(thumbnail_of(index, row, entry)?).map_err(|error| error.to_string())
-}
-
-/// The thumbnail of the index, else one of the file, as a JPEG.
-fn thumbnail_of(index: &Index, row: usize, entry: &Entry) -> Result<Vec<u8>, String> {
-    let stored = index.thumbnail(row).map_err(|error| error.to_string())?;
-    match (stored, &entry.file) {
-        (Some(bytes), _) => Ok(bytes),
-        (None, Some(file)) => {
-            let limit = SourceOptions::default().max_image_bytes;
-            thumbnail(&read_bounded(file, limit).map_err(|error| error.to_string())?)
-        }
-        (None, None) => Err("the index has no thumbnail of it".to_owned()),
-    }
 }
 
 #[cfg(test)]

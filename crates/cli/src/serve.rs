@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::Args;
+use sail_vl::allocator::release_freed_memory;
 use sail_vl::search::Index;
 use sail_vl::serve::{ConnectionOptions, RouterOptions, ServeError, Service, ServiceOptions, router, serve};
 
@@ -19,6 +20,8 @@ use crate::progress;
 
 /// How often it is checked whether the user has interrupted.
 const INTERRUPTS: Duration = Duration::from_millis(100);
+/// How often freed memory is returned to the operating system.
+const RELEASES: Duration = Duration::from_secs(10);
 
 #[derive(Args)]
 pub(crate) struct ServeArgs {
@@ -85,6 +88,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), CliError> {
         let address = listener.local_addr()?;
         writeln!(stdout(), "serving {} images at http://{address}", service.rows())?;
         tokio::spawn(service.watch(refresh));
+        tokio::spawn(release_memory());
         serve(listener, router, connections, interrupted()).await.map_err(CliError::Serve)?;
         progress::line("stopped");
         Ok(())
@@ -118,6 +122,16 @@ impl ServeArgs {
 fn duration(option: &str, seconds: f64) -> Result<Duration, CliError> {
     let duration = Duration::try_from_secs_f64(seconds).ok().filter(|duration| !duration.is_zero());
     duration.ok_or_else(|| CliError::Usage(format!("`{option}` is {seconds}, expected seconds above 0")))
+}
+
+/// Returns the memory that connections have freed, again and again.
+async fn release_memory() {
+    loop {
+        tokio::time::sleep(RELEASES).await;
+        if tokio::task::spawn_blocking(release_freed_memory).await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Waits until the user interrupts.

@@ -1,45 +1,62 @@
-//! The images of a folder in a report.
+//! Images in a report.
 
 use std::cell::{Cell, RefCell};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use sail_support::read_bounded;
 use sail_vl::data::source::{ImageData, ImageRoot, SourceOptions};
 use sail_vl::data::{DecodeLimits, decode_image};
 use sail_vl::report::Image;
+use sail_vl::search::{Entry, Index};
 use sail_vl::tasks::encode_thumbnail;
 
 use crate::error::CliError;
 use crate::galleries::SIDE;
 
-/// The folder of the images that a report shows. The keys of the images are file names in it. Without a folder, the keys
-/// take the place of the images.
-pub(crate) struct ShownImages {
-    root: Option<(PathBuf, ImageRoot)>,
+/// The images that a report shows, by their keys: files in a folder, or those of an index. Without either, the keys take their
+/// place.
+pub(crate) struct ShownImages<'a> {
+    origin: Origin<'a>,
     any: Cell<bool>,
     problem: RefCell<Option<String>>,
 }
 
-impl ShownImages {
-    pub(crate) fn open(folder: Option<&Path>) -> Result<Self, CliError> {
+enum Origin<'a> {
+    None,
+    Folder(PathBuf, ImageRoot),
+    Index(&'a Index),
+}
+
+impl<'a> ShownImages<'a> {
+    /// The images of an index, or else of a folder.
+    pub(crate) fn open(index: Option<&'a Index>, folder: Option<&Path>) -> Result<Self, CliError> {
         let options = SourceOptions { follow_links: true, ..SourceOptions::default() };
-        let root =
-            folder.map(|folder| Ok::<_, CliError>((folder.to_owned(), ImageRoot::new(folder, &options)?)));
-        Ok(Self { root: root.transpose()?, any: Cell::new(false), problem: RefCell::new(None) })
+        let origin = match (index, folder) {
+            (Some(_), Some(_)) => {
+                let message = "`--image-dir` has no meaning for an index, which knows where its images are: leave it out";
+                return Err(CliError::Usage(message.to_owned()));
+            }
+            (Some(index), None) => Origin::Index(index),
+            (None, Some(folder)) => Origin::Folder(folder.to_owned(), ImageRoot::new(folder, &options)?),
+            (None, None) => Origin::None,
+        };
+        Ok(Self { origin, any: Cell::new(false), problem: RefCell::new(None) })
     }
 
     /// Returns an image, or what is shown in its place and the reason.
     pub(crate) fn show(&self, key: &str) -> (Image, Option<String>) {
-        let Some((folder, root)) = &self.root else {
-            return (Image::text(key), None);
+        let (loaded, path) = match &self.origin {
+            Origin::None => return (Image::text(key), None),
+            Origin::Folder(folder, root) => (load(key, root), folder.join(key)),
+            Origin::Index(index) => (of_index(index, key), index.path().join(key)),
         };
-        match load(key, root) {
+        match loaded {
             Ok(image) => {
                 self.any.set(true);
                 (image, None)
             }
             Err(problem) => {
-                let path = folder.join(key);
                 let message = format!("cannot show {}, nor any other image: {problem}", path.display());
                 self.problem.replace(Some(message));
                 (Image::text("?"), Some(problem))
@@ -63,6 +80,25 @@ fn load(key: &str, root: &ImageRoot) -> Result<Image, String> {
         ImageData::Url(url) => return Err(format!("{url} is not in the folder")),
     };
     Image::encoded(thumbnail(&bytes)?).map_err(|error| error.to_string())
+}
+
+fn of_index(index: &Index, key: &str) -> Result<Image, String> {
+    let row = index.row_of_key(key).ok_or("the index has no such image")?;
+    let entry = index.entry(row).map_err(|error| error.to_string())?;
+    Image::encoded(thumbnail_of(index, row, &entry)?).map_err(|error| error.to_string())
+}
+
+/// The thumbnail of the index, else one of the file, as a JPEG.
+pub(crate) fn thumbnail_of(index: &Index, row: usize, entry: &Entry) -> Result<Vec<u8>, String> {
+    let stored = index.thumbnail(row).map_err(|error| error.to_string())?;
+    match (stored, &entry.file) {
+        (Some(bytes), _) => Ok(bytes),
+        (None, Some(file)) => {
+            let limit = SourceOptions::default().max_image_bytes;
+            thumbnail(&read_bounded(file, limit).map_err(|error| error.to_string())?)
+        }
+        (None, None) => Err("the index has no thumbnail of it".to_owned()),
+    }
 }
 
 /// Makes a thumbnail of the contents of an image file.

@@ -16,7 +16,7 @@ use serde_json::json;
 use crate::error::CliError;
 use crate::inputs::open_any;
 use crate::interrupt::{self, Saving};
-use crate::key_list::KeyList;
+use crate::key_list;
 use crate::output::print;
 use crate::progress::{ROWS, bar};
 
@@ -106,7 +106,7 @@ fn range(text: &str) -> Result<(usize, Option<usize>), String> {
 pub(crate) fn filter(args: &FilterArgs) -> Result<(), CliError> {
     let features = args.copy.open()?;
     let failed = |source| CliError::Features { spec: args.copy.features.clone(), source };
-    let mut list = args.keys.as_deref().map(KeyList::open).transpose()?;
+    let mut list = args.keys.as_deref().map(key_list::open).transpose()?;
     let everything = list.is_none() && args.pattern.is_empty();
     let mut selected = Vec::new();
     for rows in blocks(features.rows()) {
@@ -120,7 +120,8 @@ pub(crate) fn filter(args: &FilterArgs) -> Result<(), CliError> {
             }
         }
     }
-    if let Some((absent, all)) = list.as_ref().map(KeyList::absent).filter(|(absent, _)| *absent > 0) {
+    if let Some(list) = list.filter(|list| list.absent() > 0) {
+        let (absent, all) = (list.absent(), list.len());
         tracing::warn!("{absent} of the {all} keys to select are not in {}", args.copy.features);
     }
     let mut unusable = 0;

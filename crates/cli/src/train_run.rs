@@ -5,6 +5,7 @@ use std::path::Path;
 
 use bytesize::ByteSize;
 use sail_vl::burn::tensor::Device;
+use sail_vl::core::AdapterConfig;
 use sail_vl::data::Pairing;
 use sail_vl::layers::Head;
 use sail_vl::recipe::{PreparedRun, Recipe};
@@ -94,6 +95,7 @@ pub(crate) fn dry_run(args: &TrainArgs) -> Result<(), CliError> {
         image_dim: config.image.as_ref().map_or(0, |side| side.input),
         text_dim: config.text.as_ref().map_or(0, |side| side.input),
         dim: config.dim,
+        adapters: config.image.as_ref().and_then(|side| side.adapter.clone()),
         batch,
         pairing,
         epochs: recipe.train.epochs,
@@ -109,6 +111,9 @@ pub(crate) fn dry_run(args: &TrainArgs) -> Result<(), CliError> {
         writeln!(out, "pairs       {} for training, {} held out", size.pairs, size.holdout)?;
         writeln!(out, "captions    {} of each image", size.caption_sets)?;
         writeln!(out, "head        {} + {} -> {} dimensions", size.image_dim, size.text_dim, size.dim)?;
+        if let Some(adapters) = &size.adapters {
+            writeln!(out, "adapters    {adapters}")?;
+        }
         writeln!(out, "parameters  {}", size.plan.parameters)?;
         writeln!(out, "steps       {steps} of {} pairs, {} epochs", size.batch, size.epochs)?;
         writeln!(out, "memory      about {memory}{}", divided.unwrap_or_default())?;
@@ -127,6 +132,9 @@ struct Size {
     image_dim: usize,
     text_dim: usize,
     dim: usize,
+    /// Of the image encoder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    adapters: Option<AdapterConfig>,
     batch: usize,
     pairing: Pairing,
     epochs: usize,

@@ -3,7 +3,7 @@
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{FloatDType, Tensor};
 
-use crate::{ConfigError, Contradiction, Modality, Provenance, TokenLayout};
+use crate::{ConfigError, Contradiction, Modality, Provenance, TokenLayout, TowerError};
 
 /// A side of a head.
 pub type Side = Modality;
@@ -69,6 +69,15 @@ pub enum HeadError {
         side: Side,
         /// The difference between the features and those of the training.
         contradiction: Box<Contradiction>,
+    },
+    /// The blocks of an encoder in front of a side reject its rows.
+    #[error("the blocks of the {side} encoder cannot use the token states")]
+    Encode {
+        /// The side.
+        side: Side,
+        /// Why.
+        #[source]
+        source: Box<TowerError>,
     },
     /// The configuration is invalid.
     #[error("invalid head configuration")]

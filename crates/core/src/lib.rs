@@ -26,6 +26,7 @@ mod features;
 mod gather;
 mod head;
 mod input;
+mod lora;
 mod loss;
 mod named;
 mod normalize;
@@ -50,6 +51,9 @@ pub use gather::{check_rows, gather_checked, gather_tensor};
 pub use head::{AlignmentHead, HeadError, Side};
 pub use image::RgbImage;
 pub use input::{ImagePreprocessor, InputError, Padding, PaddingSide, Pixels, TokenIds, Tokenizer};
+pub use lora::{
+    AdaptedLayer, Adapter, AdapterConfig, AdapterWeights, LoraConfig, LoraLayer, LowRank, TokenBlocks,
+};
 pub use loss::{ContrastiveLoss, EmbeddingBatch, Groups, LossError, LossGradients};
 pub use named::{Named, parse_named};
 pub use normalize::l2_normalize;

@@ -51,6 +51,16 @@ pub enum DataError {
         /// What it is, and the remedy.
         found: StandIn,
     },
+    /// A line of a list of keys that is none.
+    #[error("{path}: line {number} {reason}")]
+    ListLine {
+        /// The list.
+        path: PathBuf,
+        /// The line, from 1.
+        number: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A required column is missing in a table.
     #[error("{path} has no usable column {wanted}, expected one of {columns}")]
     NoColumn {

@@ -109,6 +109,11 @@ pub(crate) fn load(
                 let (field, found) = ("quantization".to_owned(), quantization.to_string());
                 return Err(ModelError::Option(ConfigError { field, found, expected }));
             }
+            if placement.adapter.is_some() {
+                let expected = "none: only the blocks of transformers have adapters".to_owned();
+                let (field, found) = ("adapter".to_owned(), "set".to_owned());
+                return Err(ModelError::Option(ConfigError { field, found, expected }));
+            }
             if placement.products.bf16().is_some() {
                 tracing::warn!("convolutional networks are computed in f32 on the CPU, not in bf16");
             }

@@ -36,6 +36,7 @@
 // A tensor is a large handle, and there are few enums of layers.
 #![allow(clippy::large_enum_variant)]
 
+mod adapt;
 mod blocks;
 pub mod check;
 mod config;
@@ -44,6 +45,7 @@ mod describe;
 mod families;
 mod image_encoder;
 mod load;
+mod options;
 mod preprocess;
 mod pretrained;
 mod random;
@@ -51,11 +53,13 @@ mod spec;
 mod text;
 mod trunk;
 
+pub use adapt::load_vision_blocks;
 pub use describe::{
     FamilyInfo, ImageDescription, ModelDescription, TextDescription, describe, families, reference_code,
 };
 pub use image_encoder::load_image_encoder;
-pub use load::{TextOptions, VisionOptions, load_text, load_vision};
+pub use load::{load_text, load_vision};
+pub use options::{TextOptions, VisionOptions};
 pub use preprocess::{
     Arithmetic, CropRounding, ImageProcessor, ImageProcessorConfig, Normalize, Resample, Resize,
 };

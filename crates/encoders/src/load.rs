@@ -3,68 +3,17 @@
 use std::sync::Arc;
 
 use burn::tensor::Device;
-use sail_core::{
-    ConfigError, Dtype, ImagePooling, InputError, Prompt, Provenance, Quantization, TextPooling, TextTower,
-    VisionTower,
-};
+use sail_core::{ConfigError, Dtype, ImagePooling, InputError, Prompt, Provenance, TextTower, VisionTower};
 
 use crate::families::{self, Source};
 use crate::image_encoder;
-use crate::preprocess::{ImageProcessor, ImageProcessorConfig};
+use crate::options::{TextOptions, VisionOptions};
+use crate::preprocess::ImageProcessor;
 use crate::pretrained::{ModelError, ModelFolder};
+use crate::text::PretrainedTokenizer;
 use crate::text::sentence::{Prompts, Sentence, SentenceEncoder};
-use crate::text::{PretrainedTokenizer, PromptChoice};
 use crate::trunk::Placement;
 use crate::trunk::text::TextTrunk;
-
-/// Options of a vision model.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct VisionOptions {
-    /// The dtype of the computation.
-    pub dtype: Dtype,
-    /// The pooling. `None` is [`ImagePooling::Concat`], the default of SAIL, if the model has a class token and patches after
-    /// its final norm; [`ImagePooling::Class`] for CLIP, whose patches have no norm; else [`ImagePooling::Pooled`]. For
-    /// [`ImagePooling::Tokens`], a blank image is encoded to learn their layout.
-    pub pooling: Option<ImagePooling>,
-    /// The preprocessing; `None` is that of the model.
-    pub processor: Option<ImageProcessorConfig>,
-    /// Side of the square input images; `None` is that of the preprocessing.
-    pub image_size: Option<usize>,
-    /// Bytes of memory for weights and states. `None` is no limit. The blocks of a transformer that does not fit are read from
-    /// the files for every batch, so batches should be large, see
-    /// [`preferred_rows`](sail_core::ImageEncoder::preferred_rows).
-    pub memory: Option<u64>,
-    /// The form of the weights of the transformer blocks. `None` is that of the computation. With [`Quantization::Int8`] they
-    /// take little more than a quarter of the memory of `f32` and are converted block by block for every pass, so batches
-    /// should be large as well. Embeddings have a cosine above 0.999 to those without it, and are other features by their
-    /// provenance.
-    pub quantization: Option<Quantization>,
-}
-
-/// Options of a text model.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct TextOptions {
-    /// The dtype of the computation.
-    pub dtype: Dtype,
-    /// The pooling. `None` is the pooling of the model's sentence embedding, as defined by the pooling module in
-    /// `modules.json`, else the model's own (CLIP, SigLIP), else the mean. The modules after the pooling are applied to any
-    /// pooling.
-    pub pooling: Option<TextPooling>,
-    /// The prompt before every text.
-    pub prompt: PromptChoice,
-    /// Whether to skip the modules after the pooling (`Dense`, `LayerNorm`, `Normalize`), as version 0.1 did.
-    pub skip_modules: bool,
-    /// Bytes of memory for weights and states. `None` is no limit. The blocks of a transformer that does not fit are read from
-    /// the files for every batch, so batches should be large, see
-    /// [`preferred_rows`](sail_core::TextEncoder::preferred_rows).
-    pub memory: Option<u64>,
-    /// As [`VisionOptions::quantization`].
-    pub quantization: Option<Quantization>,
-    /// The number of dimensions to keep, for models whose first dimensions are embeddings of their own (Matryoshka, arXiv
-    /// 2205.13147); `None` is that of the model, which mostly keeps all. Embeddings that the model normalizes are normalized
-    /// again.
-    pub truncate_dim: Option<usize>,
-}
 
 /// Loads a vision backbone with its preprocessing.
 ///
@@ -97,13 +46,15 @@ pub fn load_vision(
         preprocessor = preprocessor.with_size(size)?;
     }
     let VisionOptions { dtype, memory, quantization, .. } = *options;
-    let placement = Placement { memory, quantization, ..Placement::new(dtype.into(), device) };
+    let adapter = options.adapter.clone();
+    let merged = adapter.as_ref().map(|adapter| adapter.sha256.clone());
+    let placement = Placement { memory, quantization, adapter, ..Placement::new(dtype.into(), device) };
     let (encoder, pooling) = image_encoder::load(folder.config(), &folder.checkpoint()?, &placement)?;
     let tower = VisionTower {
         encoder,
         preprocessor: Arc::new(preprocessor),
         pooling: options.pooling.unwrap_or(pooling),
-        model: Provenance { precision: Some(dtype), quantization, ..folder.provenance()? },
+        model: Provenance { precision: Some(dtype), quantization, adapter: merged, ..folder.provenance()? },
         device: device.clone(),
     };
     if tower.pooling != ImagePooling::Tokens {
@@ -154,7 +105,9 @@ pub fn load_text(
     let tokenizer = tokenizer.with_prompt(prompt.clone());
     let mut sentence = Sentence::read(folder, options, &plan.spec, device)?;
     let TextOptions { dtype, memory, quantization, .. } = *options;
-    let placement = Placement { memory, quantization, ..Placement::new(dtype.into(), device) };
+    let adapter = options.adapter.clone();
+    let merged = adapter.as_ref().map(|adapter| adapter.sha256.clone());
+    let placement = Placement { memory, quantization, adapter, ..Placement::new(dtype.into(), device) };
     let encoder = Arc::new(TextTrunk::load(plan, &checkpoint, &placement)?);
     if !sentence.pools_prompt {
         sentence.skipped = tokenizer.prompt_tokens().map_err(|InputError(reason)| ModelError::Config {
@@ -170,6 +123,7 @@ pub fn load_text(
         prompt: (!prompt.is_empty()).then_some(Prompt { text: prompt, pooled }),
         precision: Some(dtype),
         quantization,
+        adapter: merged,
         ..folder.provenance()?
     };
     Ok(TextTower {

@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 use sail_core::{Layer, Pixels, TowerError, VisionTower};
 
-use crate::run::Rows;
+use crate::block::Rows;
 
 /// Copies the rows of a matrix to host memory.
 pub(crate) fn rows(matrix: Tensor<2>) -> Rows {

@@ -16,6 +16,7 @@
 //! Out of scope: models, file formats of images and captions, and devices. Towers come from `sail-encoders` or your crate,
 //! sources from [`sail_data::source`] or your crate.
 
+mod block;
 mod embed;
 mod error;
 mod folder;

@@ -6,11 +6,11 @@ use sail_core::{FeatureSource, TowerError};
 use sail_data::source::PassedOver;
 use sail_data::{DataError, EmbeddingStore, StoreConfig, StoreWriter};
 
+use crate::block::{Block, Rows};
 use crate::error::ExtractError;
 use crate::folder;
 use crate::job::Job;
 use crate::options::ExtractOptions;
-use crate::run::{Block, Rows};
 use crate::skipped::{SKIPPED, SkipLog};
 
 /// A store that is being written.

@@ -9,6 +9,7 @@ use sail_data::source::{Record, RecordSource};
 use sail_data::{DataError, StoreWriter};
 use sail_support::KeyTable;
 
+use crate::block::{Block, Rows};
 use crate::error::ExtractError;
 use crate::job::Job;
 use crate::observer::{Event, Observer};
@@ -48,9 +49,6 @@ pub(crate) struct Task<'a, T, P> {
     /// Embeds inputs with the tower of this index, with one row per input for each store.
     pub(crate) embed: &'a (dyn Fn(usize, Vec<P>) -> Result<Vec<Rows>, TowerError> + Sync),
 }
-
-/// The rows of a block.
-pub(crate) type Rows = Vec<Vec<f32>>;
 
 /// A stage before the preprocessing that waits more than it computes.
 pub(crate) struct Fetch<'a, T> {
@@ -174,15 +172,6 @@ pub(crate) fn run<T: Send, P: Send>(
 
 fn progress(done: u64, total: u64) -> Event<'static> {
     Event::Progress(Progress { done, total, unit: "records" })
-}
-
-/// A block of records whose usable ones are embedded.
-pub(crate) struct Block {
-    /// The position after it.
-    pub(crate) next: u64,
-    /// The keys of the usable records.
-    pub(crate) keys: Vec<String>,
-    pub(crate) skipped: Vec<Skipped>,
 }
 
 /// Embeds the inputs of several blocks at once, each with a tower of its own.

@@ -3,7 +3,7 @@
 use burn::tensor::{FloatDType, Tensor};
 use sail_core::{AlignmentHead, HeadError, Provenance, Side, TokenLayout};
 
-use crate::{Head, HeadSide, ProjectorConfig, SideConfig};
+use crate::{Head, HeadSide, Projector, ProjectorConfig, SideConfig};
 
 impl Head {
     fn project(
@@ -14,6 +14,9 @@ impl Head {
     ) -> Result<Tensor<2>, HeadError> {
         self.accepts(side, features.dims()[1], None)?;
         let layers = layers.as_ref().ok_or(HeadError::MissingSide { side })?;
+        let features = layers
+            .features(features)
+            .map_err(|source| HeadError::Encode { side, source: Box::new(source) })?;
         Ok(layers.forward(features))
     }
 }
@@ -80,13 +83,17 @@ impl AlignmentHead for Head {
             let input = side.projected();
             let translation = if side.translation.is_some() { side.input + 2 * input } else { 0 };
             let norm = if side.norm { 6 * input } else { 0 };
-            translation + norm + ProjectorConfig::activations(side, self.config.dim) + 5 * self.config.dim
+            translation + norm + Projector::activations(side, self.config.dim) + 5 * self.config.dim
         };
-        Some(self.side(side).map_or(0, of_side))
+        let blocks = self.blocks(side).map_or(0, |blocks| blocks.activations());
+        Some(self.side(side).map_or(0, of_side) + blocks)
     }
 
     fn trained_on(&self, side: Side) -> Option<&Provenance> {
-        self.side(side)?.trained_on.as_ref()
+        match self.blocks(side) {
+            Some(blocks) => Some(blocks.provenance()),
+            None => self.side(side)?.trained_on.as_ref(),
+        }
     }
 
     fn accepts_provenance(&self, side: Side, found: &Provenance) -> Result<(), HeadError> {

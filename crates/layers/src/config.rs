@@ -1,6 +1,6 @@
 //! The configuration of a head.
 
-use sail_core::{Check, ConfigError, Provenance, Side, TokenLayout, ensure};
+use sail_core::{AdapterConfig, Check, ConfigError, Provenance, Side, TokenLayout, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::ProjectorConfig;
@@ -38,6 +38,9 @@ pub struct SideConfig {
     /// A linear map of the features in front of the norm, if they are translated into the space of another backbone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub translation: Option<Translation>,
+    /// Trained updates of the encoder, without which its features are not those of the side.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<AdapterConfig>,
     /// How a row of features consists of tokens, for a projector that [takes them](ProjectorConfig::takes_tokens). `input` is
     /// then the number of values of all tokens, and the LayerNorm is applied to each token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -54,7 +57,7 @@ impl SideConfig {
                 | ProjectorConfig::ResidualMlp { .. }
                 | ProjectorConfig::TokenTransformer { .. }
         );
-        Self { input, norm, projector, trained_on: None, translation: None, tokens: None }
+        Self { input, norm, projector, trained_on: None, translation: None, tokens: None, adapter: None }
     }
 
     /// Creates a side of token states.
@@ -83,6 +86,10 @@ impl SideConfig {
         }
         if let Some(Translation { dim, .. }) = &self.translation {
             ensure((1..=MAX_DIM).contains(dim), "translation", dim, format!("1 to {MAX_DIM}"))?;
+        }
+        if let Some(adapter) = &self.adapter {
+            adapter.check()?;
+            ensure(self.translation.is_none(), "translation", "set", "none on a side with adapters")?;
         }
         self.projector.check()?;
         if self.projector == (ProjectorConfig::Identity {}) {
@@ -144,7 +151,8 @@ impl SideConfig {
     /// The number of parameters of the side's matrices.
     fn weights(&self, dim: usize) -> u128 {
         let translation = self.translation.as_ref().map_or(0, |to| self.input as u128 * to.dim as u128);
-        translation.saturating_add(self.projector_weights(dim))
+        let adapter = self.adapter.as_ref().map_or(0, AdapterConfig::weights);
+        translation.saturating_add(adapter).saturating_add(self.projector_weights(dim))
     }
 
     fn projector_weights(&self, dim: usize) -> u128 {
@@ -225,10 +233,10 @@ impl HeadConfig {
             let to = side.translation.as_ref().and_then(|translation| translation.to.as_ref());
             let backbones = side.trained_on.iter().chain(to).map(Provenance::version);
             let weighted = matches!(side.projector, ProjectorConfig::WeightedCosine { .. });
-            let newest = match side.tokens {
-                Some(_) => 4,
-                None if weighted || side.translation.is_some() => 3,
-                None => 1,
+            let newest = match (&side.tokens, &side.adapter) {
+                (Some(_), _) | (_, Some(_)) => 4,
+                _ if weighted || side.translation.is_some() => 3,
+                _ => 1,
             };
             backbones.max().unwrap_or(1).max(newest)
         };

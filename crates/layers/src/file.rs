@@ -18,7 +18,7 @@ use crate::{Head, HeadConfig, Holdout};
 const METADATA: &str = "sail_head";
 
 /// The newest version of the format. In version 1, the provenances have a line of text in the place of the settings; version 3
-/// added weighted cosines and translations, version 4 layers of token states.
+/// added weighted cosines and translations, version 4 layers of token states and adapters.
 const VERSION: u32 = 4;
 
 /// Maximum length of a file; the paper's largest head has 2.4 GB.
@@ -47,6 +47,7 @@ fn store(bytes: Option<Vec<u8>>) -> SafetensorsStore {
 }
 
 pub(crate) fn to_bytes(head: &Head) -> Result<Vec<u8>, HeadError> {
+    let head = head.clone().with_adapter_hashes()?;
     let (config, holdout) = (head.config().clone(), head.holdout().cloned());
     // A head without newer parts stays the file that earlier releases read.
     let holdout_version = if holdout.is_some() { 2 } else { 1 };
@@ -76,7 +77,8 @@ impl Head {
     /// Saves the head and its configuration to one file, atomically.
     ///
     /// The tensors are `{image,text}.norm.{weight,bias}`, `{image,text}.projector.*` with PyTorch's names and
-    /// `[out, in]` layout, `logit.log_scale` and `logit.bias`; the configuration is JSON in the metadata.
+    /// `[out, in]` layout, `{image,text}.adapter.layers.N.{lora_a,lora_b}.weight` of sides with adapters, `logit.log_scale` and
+    /// `logit.bias`; the configuration is JSON in the metadata.
     ///
     /// # Errors
     /// [`HeadError::Io`] if the file cannot be written; an existing file is then left unchanged.
@@ -191,7 +193,14 @@ impl Head {
             other => other.to_string(),
         }));
         if problems.is_empty() {
-            return Ok(head);
+            let recorded = head.config().clone();
+            let head = head.with_adapter_hashes()?;
+            if *head.config() == recorded {
+                return Ok(head);
+            }
+            problems.push(
+                "the adapters are not those of the recorded features: their SHA-256 differs".to_owned(),
+            );
         }
         problems.sort();
         Err(HeadError::Tensors { problems })

@@ -1,22 +1,26 @@
 //! The trained head: two sides and the logit scale.
 
+use std::sync::Arc;
+
 use burn::module::{Module, Param};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear};
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 use sail_core::{
-    AlignmentHead, Check, ConfigError, HeadError, ImagePooling, Named, Provenance, Side, ensure,
+    AlignmentHead, Check, ConfigError, HeadError, ImagePooling, Named, Provenance, Side, TokenBlocks,
+    TowerError, ensure,
 };
 
+use crate::adapter::LowRankUpdates;
 use crate::cast::Cast;
 use crate::{
-    HeadConfig, Holdout, LogitScale, Projector, ProjectorConfig, SideConfig, Translation, WeightInit, linear,
-    tokens,
+    HeadConfig, Holdout, LogitScale, Projector, SideConfig, Translation, WeightInit, linear, tokens,
 };
 use sail_matmul::Products;
 
-/// One side of a head: translation (optional), LayerNorm (optional) and projector.
+/// One side of a head: translation (optional), LayerNorm (optional) and projector. The updates of its encoder belong to it as well.
 #[derive(Module, Debug)]
 pub struct HeadSide {
+    pub(crate) adapter: Option<LowRankUpdates>,
     translation: Option<Linear>,
     norm: Option<LayerNorm>,
     projector: Projector,
@@ -25,16 +29,30 @@ pub struct HeadSide {
     dtype: FloatDType,
     #[module(skip)]
     products: Products,
+    /// Blocks of the encoder in front of the side, see [`Head::with_blocks`].
+    #[module(skip)]
+    pub(crate) blocks: Option<Arc<dyn TokenBlocks>>,
 }
 
 impl HeadSide {
     fn new(config: &SideConfig, dim: usize, init: &mut WeightInit) -> Self {
         Self {
+            adapter: None,
             translation: config.translation.is_some().then(|| linear(config.input, config.projected(), init)),
             norm: config.norm.then(|| LayerNormConfig::new(config.width()).init(init.device())),
-            projector: ProjectorConfig::init(config, dim, init),
+            projector: Projector::new(config, dim, init),
             dtype: FloatDType::F32,
             products: Products::default(),
+            blocks: None,
+        }
+    }
+
+    /// Returns the features of rows of token states if the side has the blocks for it; else the rows are the features.
+    pub(crate) fn features(&self, rows: Tensor<2>) -> Result<Tensor<2>, TowerError> {
+        let updates = || self.adapter.as_ref().map_or(Vec::new(), LowRankUpdates::tensors);
+        match &self.blocks {
+            Some(blocks) => blocks.forward(rows, &updates()),
+            None => Ok(rows),
         }
     }
 
@@ -101,6 +119,9 @@ impl HeadSide {
     }
 }
 
+/// Random streams of the layers and the updates of each side, images first.
+pub(crate) const STREAMS: [[u64; 2]; 2] = [[1, 3], [2, 4]];
+
 /// The alignment head that SAIL trains between two frozen backbones.
 ///
 /// # Examples
@@ -135,13 +156,19 @@ impl Head {
     pub fn new(config: &HeadConfig, seed: u64, device: &Device) -> Result<Self, ConfigError> {
         config.check()?;
         // One stream per side, so that the configuration of one side does not affect the weights of the other.
-        let side = |side: &Option<SideConfig>, stream| {
-            let build = |side| HeadSide::new(side, config.dim, &mut WeightInit::new(seed, stream, device));
+        // One stream for the updates of each encoder, so that they do not affect the other weights.
+        let side = |side: &Option<SideConfig>, [stream, adapter]: [u64; 2]| {
+            let build = |side: &SideConfig| {
+                let layers = HeadSide::new(side, config.dim, &mut WeightInit::new(seed, stream, device));
+                let mut init = WeightInit::new(seed, adapter, device);
+                let adapter = side.adapter.as_ref().map(|config| LowRankUpdates::new(config, &mut init));
+                HeadSide { adapter, ..layers }
+            };
             side.as_ref().map(build)
         };
         Ok(Self {
-            image: side(&config.image, 1),
-            text: side(&config.text, 2),
+            image: side(&config.image, STREAMS[0]),
+            text: side(&config.text, STREAMS[1]),
             logit: LogitScale::new(config.initial_scale, config.initial_bias, config.max_scale, device),
             config: config.clone(),
             holdout: None,
@@ -169,6 +196,13 @@ impl Head {
         match side {
             Side::Image => self.config.image.as_ref(),
             Side::Text => self.config.text.as_ref(),
+        }
+    }
+
+    pub(crate) fn layers(&self, side: Side) -> Option<&HeadSide> {
+        match side {
+            Side::Image => self.image.as_ref(),
+            Side::Text => self.text.as_ref(),
         }
     }
 
@@ -215,6 +249,7 @@ impl Head {
             return Err(missing);
         };
         ensure(config.translation.is_none(), "translation", "set", "a side without a translation")?;
+        ensure(config.adapter.is_none(), "adapter", "set", "a side without adapters")?;
         let (dim, input) = (config.input, weight.len() / config.input);
         ensure(bias.len() == dim, "bias", bias.len(), format!("{dim} values"))?;
         ensure(weight.len() == dim * input, "weight", weight.len(), format!("a multiple of {dim} values"))?;
@@ -242,9 +277,10 @@ impl Head {
     /// tokens and the other is not, [`HeadError::Dimension`] or [`HeadError::Provenance`].
     pub fn accepts(&self, side: Side, dim: usize, provenance: Option<&Provenance>) -> Result<(), HeadError> {
         let config = self.side(side).ok_or(HeadError::MissingSide { side })?;
+        let expected = self.blocks(side).map_or(config.input, |blocks| blocks.row_values());
         provenance.map_or(Ok(()), |found| self.accepts_tokens(side, found))?;
-        if dim != config.input {
-            return Err(HeadError::Dimension { side, found: dim, expected: config.input });
+        if dim != expected {
+            return Err(HeadError::Dimension { side, found: dim, expected });
         }
         provenance.map_or(Ok(()), |found| self.accepts_provenance(side, found))
     }
@@ -253,7 +289,8 @@ impl Head {
     pub(crate) fn accepts_tokens(&self, side: Side, found: &Provenance) -> Result<(), HeadError> {
         let Some(SideConfig { projector, .. }) = self.side(side) else { return Ok(()) };
         let trained_on_tokens = self.trained_on(side).is_some_and(|trained_on| trained_on.tokens.is_some());
-        let (takes_tokens, projector) = (projector.takes_tokens() || trained_on_tokens, projector.name());
+        let takes_tokens = projector.takes_tokens() || trained_on_tokens || self.blocks(side).is_some();
+        let projector = projector.name();
         // A tower for images of any size knows that it does not pool, and no layout.
         let pooled = found.pooling.as_deref() != Some(ImagePooling::Tokens.name());
         match found.tokens {

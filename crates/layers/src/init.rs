@@ -32,15 +32,20 @@ impl WeightInit {
     /// # Shapes
     /// - output: `[d_input, d_output]`
     pub fn xavier_uniform(&mut self, d_input: usize, d_output: usize) -> Tensor<2> {
-        let bound = (6.0 / (d_input + d_output) as f64).sqrt() as f32;
-        let values: Vec<f32> = (0..d_input * d_output)
+        self.uniform([d_input, d_output], (6.0 / (d_input + d_output) as f64).sqrt())
+    }
+
+    /// Draws a matrix from the uniform distribution on `±bound`.
+    pub(crate) fn uniform(&mut self, shape: [usize; 2], bound: f64) -> Tensor<2> {
+        let bound = bound as f32;
+        let values: Vec<f32> = (0..shape[0] * shape[1])
             .map(|_| {
                 // An f32 has 24 significant bits.
                 let unit = (self.rng.next_u32() >> 8) as f32 * (1.0 / (1 << 24) as f32);
                 (2.0 * unit - 1.0) * bound
             })
             .collect();
-        Tensor::from_data(TensorData::new(values, [d_input, d_output]), &self.device)
+        Tensor::from_data(TensorData::new(values, shape), &self.device)
     }
 }
 

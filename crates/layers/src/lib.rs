@@ -23,10 +23,13 @@
 //! neither: implement [`sail_core::AlignmentHead`] for its module.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod adapted;
+mod adapter;
 mod alignment;
 mod cast;
 mod config;
 mod file;
+mod gate;
 mod gated_mlp;
 mod head;
 mod holdout;
@@ -35,6 +38,7 @@ mod linear;
 mod logit_scale;
 mod mlp;
 mod projector;
+mod projector_config;
 mod reference;
 mod residual_mlp;
 mod sharelock;
@@ -52,7 +56,8 @@ pub use init::WeightInit;
 pub use linear::linear;
 pub use logit_scale::LogitScale;
 pub use mlp::Mlp;
-pub use projector::{Projector, ProjectorConfig};
+pub use projector::Projector;
+pub use projector_config::ProjectorConfig;
 pub use reference::ExportFormat;
 pub use residual_mlp::ResidualMlp;
 pub use sharelock::ShareLock;

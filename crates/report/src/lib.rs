@@ -45,6 +45,7 @@
 
 mod axis;
 mod chart;
+mod end_label;
 mod error;
 mod escape;
 mod facts;

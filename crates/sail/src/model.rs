@@ -20,6 +20,7 @@ pub use dense::DenseTower;
 pub use error::SailError;
 pub use lazy::LazyModel;
 pub use open::BackboneOptions;
+pub(crate) use open::open_vision_blocks;
 pub use pair::{Pair, PairSide};
 pub use segment::{SegmentOptions, Segmenter};
 pub use zero_shot::{Prediction, ZeroShotClassifier};

@@ -31,6 +31,7 @@ mod batch;
 mod body;
 mod connection;
 mod error;
+mod found;
 mod guard;
 mod metrics;
 mod model;
@@ -42,7 +43,8 @@ mod snapshot;
 
 pub use connection::serve;
 pub use error::{RequestError, ServeError};
+pub use found::{Found, Labeled};
 pub use options::{ConnectionOptions, RouterOptions, ServiceOptions};
 pub use query::{Item, Term};
 pub use routes::router;
-pub use service::{Found, Labeled, Service};
+pub use service::Service;

@@ -1,6 +1,6 @@
 //! Search, embedding and classification, for any number of concurrent requests.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use sail_core::{Check, ensure};
 use sail_search::{Embedder, EntryId, Hit, Index, ModelIdentity, RowSet, weighted_sum};
-use serde::Serialize;
 use tokio::sync::Semaphore;
 
 use crate::batch::{Batcher, together_or_alone};
 use crate::error::{RequestError, ServeError, chain};
+use crate::found::{Found, Labeled, found};
 use crate::metrics::Metrics;
 use crate::model::{Input, embed, prepare};
 use crate::options::ServiceOptions;
@@ -39,34 +39,6 @@ pub struct Service {
     /// Held while the index is opened again.
     reloading: Mutex<()>,
     metrics: Metrics,
-}
-
-/// An entry that a search found.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[non_exhaustive]
-pub struct Found {
-    /// Id of the entry: 32 hexadecimal digits.
-    pub id: String,
-    /// Its key.
-    pub key: String,
-    /// Cosine similarity with the query, in -1 to 1 up to rounding.
-    pub score: f32,
-    /// Its captions.
-    pub captions: Vec<String>,
-    /// Its columns by name.
-    pub columns: BTreeMap<String, String>,
-}
-
-/// A label and how well it describes an image.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[non_exhaustive]
-pub struct Labeled {
-    /// The label.
-    pub label: String,
-    /// Cosine similarity of the image and the label's prompts, in -1 to 1 up to rounding.
-    pub score: f32,
-    /// Softmax over the labels of the request of `exp(log_scale)` times the score: which of them it is, if it is one of them.
-    pub probability: f32,
 }
 
 struct Search {
@@ -377,17 +349,6 @@ async fn stored(snapshot: Arc<Snapshot>, id: EntryId) -> Result<Vec<f32>, Reques
 /// Returns the row of an entry that is not removed.
 pub(crate) fn live_row(index: &Index, id: &EntryId) -> Result<usize, RequestError> {
     index.find(id)?.ok_or_else(|| RequestError::NotFound(format!("the index has no entry with the id {id}")))
-}
-
-fn found(index: &Index, hit: Hit) -> Result<Found, RequestError> {
-    let entry = index.entry(hit.row)?;
-    Ok(Found {
-        id: entry.id.to_string(),
-        key: entry.key,
-        score: hit.score,
-        captions: entry.captions,
-        columns: entry.columns,
-    })
 }
 
 /// Searches for a batch of queries: those among the same rows in one pass.

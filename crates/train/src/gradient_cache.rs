@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor};
 use sail_core::{AlignmentHead, Dtype, HeadError, Side, l2_normalize};
 use sail_support::ranges;
 
-use crate::embeddings::Embeddings;
+use crate::embeddings::{Embeddings, surrogate};
 use crate::patch_terms::PatchTerms;
 use crate::{AlignmentBatch, TrainError, precision};
 
@@ -144,12 +144,6 @@ pub(crate) fn on_each<T: Send, R: Send>(
             threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
         results.collect()
     })
-}
-
-/// Returns `sum(embeddings * gradients)`. Its gradient with respect to `embeddings` is `gradients`, so its backward
-/// pass is the vector-Jacobian product (VJP) of the head, however the loss computed its gradients.
-pub(crate) fn surrogate(embeddings: Tensor<2>, gradients: Tensor<2>) -> Tensor<1> {
-    (embeddings * Tensor::from_inner(gradients)).sum()
 }
 
 pub(crate) fn project<H: AlignmentHead>(

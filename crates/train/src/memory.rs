@@ -11,6 +11,8 @@ use crate::{Auxiliary, TrainConfig, TrainError, Unpaired};
 
 /// Minimum micro-batch size for a memory budget. Below it, reading the weights takes longer than the computation.
 const LEAST_ROWS: usize = 64;
+/// Bytes of a micro-batch that suffice even with fewer rows: those of token states are large.
+const LEAST_BYTES: f64 = (64 << 20) as f64;
 
 /// Maximum size in bytes of batches of which several are prefetched. Of larger batches, only the next one is.
 const SMALL_BATCH: usize = 64 << 20;
@@ -133,7 +135,8 @@ impl StepMemory {
         if self.whole <= budget as f64 {
             return Ok(None);
         }
-        let least_rows = LEAST_ROWS.min(self.batch);
+        let enough = (LEAST_BYTES / self.row.max(1.0)).ceil() as usize;
+        let least_rows = LEAST_ROWS.min(self.batch).min(enough);
         let least = if divisible { self.fixed + self.row * least_rows as f64 } else { self.whole };
         if least > budget as f64 {
             return Err(TrainError::Memory { budget, least: least.ceil() as u64 });

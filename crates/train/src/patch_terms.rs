@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 use sail_core::{AlignmentHead, AuxiliaryBatch, AuxiliaryRows, HeadError, Side, TokenLayout, l2_normalize};
 
-use crate::gradient_cache::surrogate;
+use crate::embeddings::surrogate;
 use crate::{Auxiliary, TrainError};
 
 /// The auxiliary losses of a step that are computed on [patches](AuxiliaryRows::Patches).

@@ -11,8 +11,8 @@ use sail_core::{
 };
 use sail_support::{chunk_rows, ranges};
 
-use crate::embeddings::Embeddings;
-use crate::gradient_cache::{Share, add_values, on_each, project, surrogate};
+use crate::embeddings::{Embeddings, surrogate};
+use crate::gradient_cache::{Share, add_values, on_each, project};
 use crate::patch_terms::PatchTerms;
 use crate::precision::loss_scale;
 use crate::{AlignmentBatch, Auxiliary, StepBatch, TrainError, precision};

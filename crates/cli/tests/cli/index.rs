@@ -21,7 +21,7 @@ fn images(lab: &Lab) {
         let pixels: Vec<u8> = (0..24 * 20 * 3).map(|at| (at as u8).wrapping_mul(n + 1)).collect();
         write_png(&lab.path(&format!("images/a/{n}.png")), ColorType::Rgb, &pixels);
     }
-    let rows: String = (0..6).map(|n| format!("a/{n}.png,picture {n},{}\n", 2020 + n % 2)).collect();
+    let rows: String = (0..6).map(|n| format!("a/{n}.png,photo {n},{}\n", 2020 + n % 2)).collect();
     fs::write(lab.path("notes.csv"), format!("image,caption,year\n{rows}")).unwrap();
 }
 
@@ -58,7 +58,7 @@ fn an_index_is_made_updated_and_opened_again() {
     let hub = HubOptions::new(lab.path("hub"));
     let model = SailModel::for_index(&index, &BackboneOptions::default(), &hub, &Device::flex()).unwrap();
     assert_eq!(model.identity().unwrap(), index.manifest().identity);
-    let query = model.embed_texts(&["a picture"]).unwrap().remove(0);
+    let query = model.embed_texts(&["a photo"]).unwrap().remove(0);
     let among = index.select(&Filter::parse("year=2020").unwrap()).unwrap();
     let hits = index.searcher().unwrap().search(&query, 9, Some(&among)).unwrap().remove(0);
     let mut found: Vec<_> = hits.iter().map(|hit| index.entry(hit.row).unwrap().key).collect();

@@ -16,26 +16,26 @@ use crate::lab::{Lab, Ran};
 const ENCODE_TEXTS: &str =
     "encode texts --model text --input captions.jsonl --device cpu --layers last,-2 --out texts";
 
-/// Two pixels that depend on the row.
-fn photo(lab: &Lab, row: u8) {
-    let file = File::create(lab.path(&format!("photos/{row}.png"))).unwrap();
-    let mut encoder = png::Encoder::new(file, 2, 1);
-    encoder.set_color(png::ColorType::Rgb);
-    let pixels = [40 * row, 0, 200, 9, 30 * row, 1];
-    encoder.write_header().unwrap().write_image_data(&pixels).unwrap();
+/// Writes images of two pixels that depend on the row, and their captions.
+pub(crate) fn photos(lab: &Lab, rows: u8) {
+    std::fs::create_dir(lab.path("photos")).unwrap();
+    let mut captions = String::new();
+    for row in 0..rows {
+        let file = File::create(lab.path(&format!("photos/{row}.png"))).unwrap();
+        let mut encoder = png::Encoder::new(file, 2, 1);
+        encoder.set_color(png::ColorType::Rgb);
+        let pixels = [20 * row, 0, 200, 9, 15 * row, 1];
+        encoder.write_header().unwrap().write_image_data(&pixels).unwrap();
+        captions += &json!({"key": format!("{row}.png"), "caption": format!("{row} cats")}).to_string();
+        captions.push('\n');
+    }
+    std::fs::write(lab.path("captions.jsonl"), captions).unwrap();
 }
 
 #[test]
 fn a_head_on_inner_layers_is_opened_at_them() {
     let lab = benchmark::lab();
-    std::fs::create_dir(lab.path("photos")).unwrap();
-    let mut captions = String::new();
-    for row in 0..6u8 {
-        photo(&lab, row);
-        captions += &json!({"key": format!("{row}.png"), "caption": format!("{row} cats")}).to_string();
-        captions.push('\n');
-    }
-    std::fs::write(lab.path("captions.jsonl"), captions).unwrap();
+    photos(&lab, 6);
     let images = "encode images --model vision --input photos --device cpu --layers=-2,-1 --out images";
     let encoded = lab.run(&format!("{images} --json")).json();
     let stores = encoded["stores"].as_array().unwrap();
@@ -65,14 +65,7 @@ fn a_head_on_inner_layers_is_opened_at_them() {
 #[test]
 fn token_states_of_layers_are_stores_for_heads_that_read_them() {
     let lab = benchmark::lab();
-    std::fs::create_dir(lab.path("photos")).unwrap();
-    let mut captions = String::new();
-    for row in 0..6u8 {
-        photo(&lab, row);
-        captions += &json!({"key": format!("{row}.png"), "caption": format!("{row} cats")}).to_string();
-        captions.push('\n');
-    }
-    std::fs::write(lab.path("captions.jsonl"), captions).unwrap();
+    photos(&lab, 6);
     let encode = "encode images --model vision --input photos --device cpu --dtype int8 --pooling tokens";
     let layers = format!("{encode} --layers=last,-2 --out images");
     let plan = lab.run(&format!("{layers} --dry-run --json")).json();
@@ -146,8 +139,7 @@ fn tokens_of_images_of_any_size_are_refused() {
     let mut preprocessor: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
     preprocessor["size"] = json!({"shortest_edge": 20});
     std::fs::write(file, preprocessor.to_string()).unwrap();
-    std::fs::create_dir(lab.path("photos")).unwrap();
-    photo(&lab, 0);
+    photos(&lab, 1);
     lab.run("encode images --model vision --input photos --pooling tokens --out store --dry-run")
         .failed(2, &["`pooling` is tokens", "16x4 patches", "4x16 patches", "preprocess all to one size"]);
 }

@@ -18,6 +18,7 @@ mod holdout;
 mod index;
 mod lab;
 mod layers;
+mod lora;
 mod messy;
 mod models;
 mod options;

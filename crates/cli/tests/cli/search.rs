@@ -10,7 +10,7 @@ use crate::lab::Lab;
 use crate::segment::write_png;
 
 /// An index of six images in two folders.
-fn indexed() -> Lab {
+pub(crate) fn indexed() -> Lab {
     let lab = lab();
     fs::create_dir_all(lab.path("images/a")).unwrap();
     fs::create_dir_all(lab.path("images/b")).unwrap();
@@ -36,23 +36,23 @@ fn images_are_found_by_words_images_and_sums() {
     assert_eq!((keys(&by_image)[0], by_image["images"].as_u64()), ("a/2.png", Some(6)));
     assert!(by_image["hits"][0]["score"].as_f64().unwrap() > 0.999, "{by_image}");
     assert_eq!(by_image["query"][0]["image"], "images/a/2.png");
-    let words = lab.run("search index a black-and-white picture -k 3 --json").json();
-    assert_eq!((keys(&words).len(), &words["query"][0]["text"]), (3, &"a black-and-white picture".into()));
-    let quoted = lab.run("search index \"a black-and-white picture\" -k 3 --json").json();
+    let words = lab.run("search index a black-and-white photo -k 3 --json").json();
+    assert_eq!((keys(&words).len(), &words["query"][0]["text"]), (3, &"a black-and-white photo".into()));
+    let quoted = lab.run("search index \"a black-and-white photo\" -k 3 --json").json();
     assert_eq!(quoted, words);
 
     // An image minus itself leaves the words.
-    let sum = lab.run("search index a picture + images/a/1.png - images/a/1.png --json").json();
-    let alone = lab.run("search index a picture --json").json();
+    let sum = lab.run("search index a photo + images/a/1.png - images/a/1.png --json").json();
+    let alone = lab.run("search index a photo --json").json();
     assert_eq!(keys(&sum), keys(&alone));
     let like = lab.run("search index --like a/2.png --json").json();
     assert_eq!(keys(&like), keys(&by_image)[1..]);
 
-    let some = lab.run("search index a picture --filter class=b --json").json();
+    let some = lab.run("search index a photo --filter class=b --json").json();
     let mut found = keys(&some);
     found.sort_unstable();
     assert_eq!((found, some["images"].as_u64()), (vec!["b/4.png", "b/5.png"], Some(2)));
-    let none = lab.run("search index a picture --filter class=c").succeeded().out;
+    let none = lab.run("search index a photo --filter class=c").succeeded().out;
     assert_eq!(none, "none of the images fulfils the conditions\n");
 }
 
@@ -68,6 +68,37 @@ fn results_are_lines_paths_or_a_page() {
     assert!(paths.lines().all(|path| fs::metadata(path).unwrap().is_file()), "{paths}");
     let null = lab.run("search index images/a/0.png -k 2 -0").succeeded().out;
     assert_eq!(null, paths.replace('\n', "\0"));
+    let sixels = lab.run("search index images/a/0.png -k 2 --image-protocol sixel").succeeded().out;
+    assert_eq!(sixels.matches("\x1bP").count(), 2);
+    // The former name of an option.
+    assert_eq!(lab.run("search index images/a/0.png -k 2 --no-pictures").succeeded().out, text);
+}
+
+#[test]
+fn columns_of_any_type_restrict_a_search() {
+    let lab = indexed();
+    let lines: String = (0..6)
+        .map(|n| {
+            let (folder, ok) = (if n < 4 { "a" } else { "b" }, n % 2 == 0);
+            format!("{{\"image\": \"{folder}/{n}.png\", \"price\": {n}.5, \"ok\": {ok}}}\n")
+        })
+        .collect();
+    fs::write(lab.path("images/columns.jsonl"), lines).unwrap();
+    let index =
+        "index images --head head.safetensors --vision vision --text text --out index --columns price,ok";
+    lab.refuses(index, 1, &["no captions"]);
+    lab.run(&format!("{index} --captions images/columns.jsonl --caption-column image")).succeeded();
+    let found = |filter: &str| {
+        let found = lab.run(&format!("search index a photo --filter {filter} --json")).json();
+        let mut keys: Vec<String> = keys(&found).into_iter().map(str::to_owned).collect();
+        keys.sort();
+        keys
+    };
+    assert_eq!(found("price<1.5"), ["a/0.png"]);
+    assert_eq!(found("price>=4.5"), ["b/4.png", "b/5.png"]);
+    assert_eq!(found("price>=2.5 --filter ok=true"), ["a/2.png", "b/4.png"]);
+    assert_eq!(found("price=2.5"), ["a/2.png"]);
+    lab.refuses("search index a photo --filter price<cheap", 2, &["`cheap`", "expected a number"]);
 }
 
 #[test]

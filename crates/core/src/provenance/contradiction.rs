@@ -38,7 +38,7 @@ impl Provenance {
     /// and a local copy of its files are the same. Names and revisions are compared if a hash is unknown; a name without an
     /// organization, that of a folder, is that of a model of any. Layers, modules and prompts belong to the pooling:
     /// where both poolings are known, no prompt differs from a prompt, and no layer is the last. Where both precisions are known, weights that are quantized differ
-    /// from those that are not.
+    /// from those that are not. Weights with adapters differ from those without.
     ///
     /// # Examples
     /// ```
@@ -77,6 +77,12 @@ impl Provenance {
     }
 
     fn settings_difference(&self, found: &Provenance) -> Option<Contradiction> {
+        if self.adapter != found.adapter {
+            let shown = |adapter: &Option<String>| adapter.clone().unwrap_or("none".to_owned());
+            let (found, expected) = (shown(&found.adapter), shown(&self.adapter));
+            let remedy = "encode with the adapters that belong to the head, or without any if it has none";
+            return Some(Contradiction { field: "adapter", found, expected, remedy });
+        }
         if let (Some(own), Some(others)) = (&self.processor, &found.processor)
             && let Some([expected, found]) = own.difference(others)
         {
@@ -234,6 +240,7 @@ mod tests {
                 "quantization",
                 "int8, expected none",
             ),
+            (Provenance { adapter: Some("cd".into()), ..full() }, "adapter", "cd, expected none"),
         ];
         for (other, field, message) in cases {
             let found = full().contradiction(&other).unwrap();

@@ -62,7 +62,7 @@ impl std::fmt::Display for Prompt {
 /// incompatible even if they have the same dimension. A tower with the same settings can be built from it.
 ///
 /// Version 1 of the formats of stores and heads had a line of text in the place of the [`Processor`], and no layer,
-/// modules, prompt, precision and quantization; version 2 had no tokens. Both are still read.
+/// modules, prompt, precision and quantization; version 2 had no tokens and no adapter. Both are still read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Provenance {
@@ -98,6 +98,9 @@ pub struct Provenance {
     /// How the backbone kept its weights, if in fewer bits than it computed in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quantization: Option<Quantization>,
+    /// SHA-256 of the adapters that are merged into the weights, see [`Adapter`](crate::Adapter).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<String>,
 }
 
 impl Provenance {
@@ -115,12 +118,13 @@ impl Provenance {
             prompt: None,
             precision: None,
             quantization: None,
+            adapter: None,
         }
     }
 
     /// Returns the version of the format of stores and heads that can hold this provenance, 1 to 3.
     pub fn version(&self) -> u32 {
-        if self.tokens.is_some() {
+        if self.tokens.is_some() || self.adapter.is_some() {
             return 3;
         }
         let is_flat = self.processor.is_none()
@@ -147,6 +151,7 @@ impl Provenance {
             ("prompt", self.prompt.as_ref().map(Prompt::to_string)),
             ("precision", self.precision.map(|dtype| dtype.to_string())),
             ("quantization", self.quantization.map(|quantization| quantization.to_string())),
+            ("adapter", self.adapter.clone()),
         ]
         .into_iter()
         .filter_map(|(name, value)| Some((name, value?)))

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use super::cell::{Cell, Row, Rows};
 use super::layout::Layout;
 use super::quoted_rows::{Fields, QuotedRows};
-use super::table::{Cell, Column, ColumnKind, Row, Rows, Table};
+use super::table::{Column, ColumnKind, Table};
 use super::text::text;
 use crate::DataError;
 

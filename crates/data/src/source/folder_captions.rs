@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use sail_support::read_bounded;
 
+use super::cell::Texts;
 use super::folder::{FolderEntry, images};
 use super::image_root::ImageRoot;
 use super::options::SourceOptions;
 use super::passed_over::PassedOver;
 use super::record::{Record, RecordSource, Records};
 use super::sidecar::{is_caption_suffix, object, text_file};
-use super::table::Texts;
 use super::window::{Window, count};
 use crate::DataError;
 

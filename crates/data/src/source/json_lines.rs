@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Number, Value};
 
+use super::cell::{Cell, Row, Rows};
 use super::lines::{Line, Lines};
-use super::table::{Cell, Column, ColumnKind, Row, Rows, Table};
+use super::table::{Column, ColumnKind, Table};
 use super::window::count;
 use crate::DataError;
 use crate::error::ensure_file;
@@ -114,8 +115,8 @@ fn single(value: Value) -> Cell {
     match value {
         Value::Null => Cell::Missing,
         Value::String(text) => Cell::Bytes(text.into_bytes()),
-        Value::Number(value) => integer(&value).map_or(Cell::Other("a float"), Cell::Integer),
-        Value::Bool(_) => Cell::Other("a boolean"),
+        Value::Number(value) => integer(&value).map_or_else(|| Cell::Float(value.to_string()), Cell::Integer),
+        Value::Bool(value) => Cell::Boolean(value),
         Value::Object(_) => Cell::Other("an object"),
         Value::Array(_) => Cell::Other("a nested list"),
     }

@@ -4,6 +4,7 @@
 //! a dataset cannot refer to files outside its folder, nothing is unpacked to disk or executed, and an unusable row is a
 //! record with a reason, so that one bad row does not end a job.
 
+mod cell;
 mod chain;
 mod coco;
 mod delimited;

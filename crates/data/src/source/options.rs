@@ -57,8 +57,9 @@ pub struct SourceOptions {
     /// In tars and folders, fields of the `.json` members, or in tars the names of text members, such as `outputs.txt`.
     /// Default: the text members or files.
     pub caption_columns: Vec<String>,
-    /// Whether integers in caption columns are texts, in decimal. By default they are unusable, since captions are words.
-    pub integers: bool,
+    /// Whether numbers and booleans in caption columns are texts: decimal numbers, `true` and `false`. By default they are unusable,
+    /// since captions are words.
+    pub scalars: bool,
     /// The folder that paths in a table or a COCO file are relative to and cannot leave. Default: the folder of that file.
     pub image_root: Option<PathBuf>,
     /// Whether the first row of a CSV or TSV file has the names of the columns. Without it, the columns are called `1`, `2`
@@ -83,7 +84,7 @@ impl Default for SourceOptions {
             key_scope: KeyScope::File,
             image_column: None,
             caption_columns: Vec::new(),
-            integers: false,
+            scalars: false,
             image_root: None,
             header: true,
             quotes: true,

@@ -1,7 +1,7 @@
 //! Keys of a table that stand for several images.
 
+use super::cell::{Cell, Row, Rows};
 use super::seen::Seen;
-use super::table::{Cell, Row, Rows};
 use crate::DataError;
 
 /// Replaces rows whose key an earlier row has for another image by the reason: images of these keys would have no row, and

@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value};
 
+use super::cell::{Cell, Texts};
 use super::json_lines::cell;
 use super::options::SourceOptions;
-use super::table::{Cell, Texts};
 use super::text::caption;
 
 /// Suffixes of files with a caption.

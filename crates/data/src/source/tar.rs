@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use super::cell::Texts;
 use super::image_root::{check_size, is_image_extension};
 use super::members::{Contents, Member, Members};
 use super::once::once;
@@ -14,7 +15,6 @@ use super::record::{ImageData, Record, RecordSource, Records};
 use super::sample::{Name, Named, Samples, choose, members, not_chosen};
 use super::seen::Seen;
 use super::sidecar::{Fields, is_text_suffix, object, text_file};
-use super::table::Texts;
 use super::text::too_long;
 use super::window::{Window, count};
 use crate::DataError;

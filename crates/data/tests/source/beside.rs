@@ -18,10 +18,10 @@ fn captions_beside_images_have_their_keys() {
     file(&folder, "00000.parquet", "PAR1");
     file(&folder, "00000_stats.json", "{}");
     let default = SourceOptions::default();
-    let pictures = images(folder.path(), &default);
+    let found = images(folder.path(), &default);
     let records = captions(folder.path(), &default);
-    assert_eq!(keys(&pictures), ["00000/000000000.jpg", "00000/000000001.jpg", "00001/000010000.jpg"]);
-    assert_eq!(keys(&records), keys(&pictures));
+    assert_eq!(keys(&found), ["00000/000000000.jpg", "00000/000000001.jpg", "00001/000010000.jpg"]);
+    assert_eq!(keys(&records), keys(&found));
     assert_eq!(usable(&records)[2], Some("caption 00001/000010000"));
 
     let records = captions(folder.path(), &options("", "", &["alt"]));

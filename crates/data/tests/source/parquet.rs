@@ -198,19 +198,38 @@ fn images_and_captions_have_equal_keys() {
 
 #[test]
 fn rejects_unsupported_columns() {
-    for column in ["score", "time", "nested", "absent"] {
+    for column in ["time", "nested", "absent"] {
         let error = open_captions(&fixture("plain.parquet"), &options("", "", &[column])).err().unwrap();
         let DataError::NoColumn { wanted, columns, .. } = &error else { panic!("{error}") };
         assert_eq!(*wanted, format!("`{column}`"));
         assert_eq!(
             columns,
             "`key`, `id`, `small`, `large`, `path`, `picture`, `image.bytes`, `image.path`, `fixed`, `caption`, \
-             `categorical`, `captions`, `large_captions`, `objects.text`, `sequence.text`, `required`, `image`"
+             `categorical`, `captions`, `large_captions`, `objects.text`, `objects.score`, `sequence.text`, `required`, `score`, `image`"
         );
     }
     // Not a text column: each row has a reason.
     let records = captions(&fixture("plain.parquet"), &options("", "", &["id"]));
     assert_eq!(reason(&records[0]), "the caption is the integer 1, expected text");
+    let records = captions(&fixture("plain.parquet"), &options("", "", &["score"]));
+    assert_eq!(reason(&records[0]), "the caption is a float, expected text");
     let records = images(&fixture("plain.parquet"), &options("", "captions", &[]));
     assert_eq!(reason(&records[0]), "the path is a list, expected a single value");
+}
+
+#[test]
+fn numbers_and_booleans_are_texts_on_request() {
+    for name in ["scalars.parquet", "scalars_v2.parquet"] {
+        let values = |column: &str| -> Vec<Option<String>> {
+            let options = SourceOptions { scalars: true, ..options("", "", &[column]) };
+            captions(&fixture(name), &options).into_iter().map(|record| record.value.ok()).collect()
+        };
+        let texts =
+            |values: [&str; 4]| values.map(|value| (!value.is_empty()).then(|| value.to_owned())).to_vec();
+        assert_eq!(values("flag"), texts(["true", "", "false", "true"]), "{name}");
+        assert_eq!(values("ratio"), texts(["0.1", "-2", "", "1.5"]), "{name}");
+        assert_eq!(values("price"), texts(["0.1", "10", "12.25", ""]), "{name}");
+    }
+    let records = captions(&fixture("scalars.parquet"), &options("", "", &["flag"]));
+    assert_eq!(reason(&records[0]), "the caption is a boolean, expected text");
 }

@@ -2,6 +2,7 @@
 
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Bool, DType, Tensor, module};
+use sail_core::LoraLayer;
 
 use super::{Linear, Norm, Rotary};
 use crate::pretrained::Weights;
@@ -123,14 +124,16 @@ impl Attention {
         self.output.forward(context)
     }
 
-    /// Replaces every linear layer.
-    pub(super) fn map_linears(self, f: &mut impl FnMut(Linear) -> Linear) -> Self {
-        let query = f(self.query);
+    /// Replaces every linear layer, given with its name if it is one of the specification.
+    pub(super) fn map_linears(self, f: &mut impl FnMut(Option<LoraLayer>, Linear) -> Linear) -> Self {
+        let query = f(Some(LoraLayer::Query), self.query);
         let key_value = match self.key_value {
-            KeyValue::Separate(key, value) => KeyValue::Separate(f(key), f(value)),
-            KeyValue::Fused(both) => KeyValue::Fused(f(both)),
+            KeyValue::Separate(key, value) => {
+                KeyValue::Separate(f(Some(LoraLayer::Key), key), f(Some(LoraLayer::Value), value))
+            }
+            KeyValue::Fused(both) => KeyValue::Fused(f(None, both)),
         };
-        Self { query, key_value, output: f(self.output), ..self }
+        Self { query, key_value, output: f(Some(LoraLayer::Output), self.output), ..self }
     }
 
     /// Rewrites the projections so that fewer and larger operations give the same result.
@@ -162,7 +165,7 @@ impl Attention {
                 Some(bias) => bias.clone() + shift,
                 None => shift,
             });
-            self.output = Linear { bias, ..output };
+            self.output = output.with_bias(bias);
         }
         self.output = self.output.cast(dtype);
         self.query = self.query.cast(dtype);

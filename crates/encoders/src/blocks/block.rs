@@ -1,7 +1,7 @@
 //! A transformer block.
 
 use burn::tensor::{DType, Device, Tensor};
-use sail_core::Quantization;
+use sail_core::{LoraLayer, LowRank, Quantization};
 use sail_matmul::Products;
 use sail_support::cpu::concurrent_map;
 
@@ -64,13 +64,13 @@ impl Block {
 
     /// Keeps the weights of the linear layers as integers; the block can be used after [`dequantized`](Self::dequantized).
     pub(crate) fn quantized(self, quantization: Quantization) -> Self {
-        self.map_linears(|linear| linear.quantized(quantization))
+        self.map_linears(|_, linear| linear.quantized(quantization))
     }
 
     /// Returns a block to compute with in `dtype`.
     pub(crate) fn dequantized(&self, dtype: DType, device: &Device) -> Self {
         let mut linears = Vec::new();
-        self.clone().map_linears(|linear| {
+        self.clone().map_linears(|_, linear| {
             linears.push(linear.clone());
             linear
         });
@@ -79,15 +79,31 @@ impl Block {
             Ok::<_, std::convert::Infallible>(linear.dequantized(dtype))
         });
         let mut linears = linears.unwrap_or_else(|error| match error {}).into_iter();
-        self.clone().map_linears(|linear| linears.next().unwrap_or(linear))
+        self.clone().map_linears(|_, linear| linears.next().unwrap_or(linear))
     }
 
     /// Packs the weights of the linear layers if the products are in bf16.
     pub(crate) fn packed(self, products: Products) -> Self {
-        self.map_linears(|linear| linear.packed(products))
+        self.map_linears(|_, linear| linear.packed(products))
     }
 
-    fn map_linears(self, mut f: impl FnMut(Linear) -> Linear) -> Self {
+    /// Adds updates to the outputs of the layers that have one. The block must not be fused.
+    pub(crate) fn adapted(self, update: impl Fn(LoraLayer) -> Option<LowRank>) -> Self {
+        self.map_linears(|name, linear| match name.and_then(&update) {
+            Some(low_rank) => linear.adapted(low_rank),
+            None => linear,
+        })
+    }
+
+    /// Adds updates to the weights of the layers that have one. The block must not be fused.
+    pub(crate) fn merged(self, update: impl Fn(LoraLayer) -> Option<LowRank>) -> Self {
+        self.map_linears(|name, linear| match name.and_then(&update) {
+            Some(low_rank) => linear.merged(&low_rank),
+            None => linear,
+        })
+    }
+
+    fn map_linears(self, mut f: impl FnMut(Option<LoraLayer>, Linear) -> Linear) -> Self {
         let attention = self.attention.map_linears(&mut f);
         Self { attention, feed_forward: self.feed_forward.map_linears(&mut f), ..self }
     }

@@ -1,6 +1,7 @@
 //! Feed-forward networks.
 
 use burn::tensor::{DType, Tensor};
+use sail_core::LoraLayer;
 
 use super::{Activation, Linear, Norm};
 use crate::pretrained::Weights;
@@ -64,14 +65,16 @@ impl FeedForward {
         self.down.forward(inner)
     }
 
-    /// Replaces every linear layer.
-    pub(super) fn map_linears(self, f: &mut impl FnMut(Linear) -> Linear) -> Self {
+    /// Replaces every linear layer, given with its name if it is one of the specification.
+    pub(super) fn map_linears(self, f: &mut impl FnMut(Option<LoraLayer>, Linear) -> Linear) -> Self {
         let first = match self.first {
-            First::Plain(up) => First::Plain(f(up)),
-            First::Gated { gate, up } => First::Gated { gate: f(gate), up: f(up) },
-            First::Fused(both) => First::Fused(f(both)),
+            First::Plain(up) => First::Plain(f(Some(LoraLayer::Up), up)),
+            First::Gated { gate, up } => {
+                First::Gated { gate: f(Some(LoraLayer::Gate), gate), up: f(Some(LoraLayer::Up), up) }
+            }
+            First::Fused(both) => First::Fused(f(None, both)),
         };
-        Self { first, down: f(self.down), ..self }
+        Self { first, down: f(Some(LoraLayer::Down), self.down), ..self }
     }
 
     /// Computes gate and up by one matrix product, and folds `scale` into the last layer.

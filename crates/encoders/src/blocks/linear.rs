@@ -2,7 +2,7 @@
 
 use burn::tensor::quantization::{QuantScheme, QuantStore, QuantValue, ScaleDtype};
 use burn::tensor::{DType, Device, Tensor, module};
-use sail_core::Quantization;
+use sail_core::{LowRank, Quantization};
 use sail_matmul::{PackedWeight, Products};
 use sail_support::cpu::is_cpu;
 
@@ -17,6 +17,8 @@ pub(crate) struct Linear {
     pub(super) weight: Weight,
     /// `[out]`
     pub(crate) bias: Option<Tensor<1>>,
+    /// Added to the outputs while it is trained; afterwards it is [merged](Linear::merged).
+    low_rank: Option<LowRank>,
 }
 
 /// `[in, out]`
@@ -36,7 +38,21 @@ impl Linear {
     }
 
     pub(crate) fn new(weight: Tensor<2>, bias: Option<Tensor<1>>) -> Self {
-        Self { weight: Weight::Tensor(weight), bias }
+        Self { weight: Weight::Tensor(weight), bias, low_rank: None }
+    }
+
+    pub(super) fn with_bias(self, bias: Option<Tensor<1>>) -> Self {
+        Self { bias, ..self }
+    }
+
+    /// Adds an update to the outputs.
+    pub(super) fn adapted(self, low_rank: LowRank) -> Self {
+        Self { low_rank: Some(low_rank), ..self }
+    }
+
+    /// Adds an update to the weights, computed in `f32`.
+    pub(super) fn merged(self, low_rank: &LowRank) -> Self {
+        Self::new(self.weight().cast(DType::F32) + low_rank.update(), self.bias)
     }
 
     pub(crate) fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
@@ -49,9 +65,14 @@ impl Linear {
     }
 
     fn apply<const D: usize>(&self, x: Tensor<D>, bias: Option<Tensor<1>>) -> Tensor<D> {
-        match &self.weight {
+        let update = self.low_rank.as_ref().map(|low_rank| low_rank.forward(x.clone()));
+        let outputs = match &self.weight {
             Weight::Tensor(weight) => module::linear(x, weight.clone(), bias),
             Weight::Packed(weight) => weight.linear(x, bias),
+        };
+        match update {
+            Some(update) => outputs + update,
+            None => outputs,
         }
     }
 

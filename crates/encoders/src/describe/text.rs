@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{processor_line, side_line};
 use crate::families::{self, Source};
-use crate::load::TextOptions;
+use crate::options::TextOptions;
 use crate::pretrained::{ModelError, ModelFolder};
 use crate::spec::{Offset, TextPositions, TextSpec};
 use crate::text::sentence::{Prompts, Sentence};

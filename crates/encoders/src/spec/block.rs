@@ -1,5 +1,7 @@
 //! The specification of a transformer block.
 
+use sail_core::LoraLayer;
+
 use crate::blocks::Activation;
 
 /// A transformer block: attention and a feed-forward network, each with a residual connection.
@@ -46,12 +48,25 @@ impl BlockSpec {
         Self { order: Order::Post, ..Self::pre_norm(width, attention, feed_forward, norm) }
     }
 
+    /// Returns the linear layers with the numbers of their inputs and outputs.
+    pub(crate) fn linears(&self) -> impl Iterator<Item = (LoraLayer, [usize; 2])> {
+        let AttentionSpec { heads, key_value_heads, head_width, .. } = self.attention;
+        let (width, inner) = (self.width, self.feed_forward.width);
+        let (queries, keys) = (heads * head_width, key_value_heads * head_width);
+        let gate = self.feed_forward.gated.then_some((LoraLayer::Gate, [width, inner]));
+        let attention = [
+            (LoraLayer::Query, [width, queries]),
+            (LoraLayer::Key, [width, keys]),
+            (LoraLayer::Value, [width, keys]),
+            (LoraLayer::Output, [queries, width]),
+        ];
+        let feed_forward = [(LoraLayer::Up, [width, inner]), (LoraLayer::Down, [inner, width])];
+        attention.into_iter().chain(gate).chain(feed_forward)
+    }
+
     /// Returns the number of parameters in the projections, which are nearly all.
     pub(crate) fn parameters(&self) -> u64 {
-        let AttentionSpec { heads, key_value_heads, head_width, .. } = self.attention;
-        let attention = 2 * (heads + key_value_heads) * head_width;
-        let feed_forward = (2 + usize::from(self.feed_forward.gated)) * self.feed_forward.width;
-        (self.width as u64).saturating_mul((attention + feed_forward) as u64)
+        self.linears().map(|(_, [inputs, outputs])| (inputs as u64).saturating_mul(outputs as u64)).sum()
     }
 }
 

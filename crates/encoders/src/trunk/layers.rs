@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use burn::tensor::Device;
-use sail_core::{ConfigError, EncodeError, Quantization};
+use sail_core::{ConfigError, EncodeError, LoraLayer, LowRank, Quantization};
 use sail_support::cpu::concurrent_map;
 
 use super::Placement;
@@ -55,6 +55,9 @@ impl Layers {
     ) -> Result<Self, ModelError> {
         let (checkpoint, map) = source;
         let Placement { dtype, memory, quantization, .. } = *placement;
+        if let Some(adapter) = &placement.adapter {
+            super::adapter::check(adapter, specs)?;
+        }
         if let Some(quantization) = quantization {
             check_quantizable(specs, quantization)?;
         }
@@ -72,16 +75,7 @@ impl Layers {
         let transient = 2 * 4 * largest;
         let fits = memory.is_none_or(|memory| total as f64 <= memory as f64 * WEIGHTS);
         if fits && quantization.is_none() {
-            let mut blocks = Vec::with_capacity(specs.len());
-            for (index, spec) in specs.iter().enumerate() {
-                let block = Block::load(weights, &name(index), spec);
-                // After a problem, tensors have no valid shape.
-                if weights.check().is_ok() {
-                    blocks.push(placement.packed(block.fuse(spec, dtype)));
-                }
-            }
-            let blocks = Blocks::Resident(blocks);
-            return Ok(Self { blocks, states: None, placement: placement.clone() });
+            return Ok(Self::resident(weights, specs, 0, false, placement));
         }
         let needed = others + transient;
         if let Some(memory) = memory.filter(|memory| needed >= *memory) {
@@ -112,6 +106,47 @@ impl Layers {
             }
         };
         Ok(Self { blocks, states, placement: placement.clone() })
+    }
+
+    /// Loads the blocks from index `first` on into memory: as they are stored, to train updates of them, or for the forward
+    /// pass.
+    ///
+    /// Problems are those of `weights`.
+    pub(crate) fn resident(
+        weights: &mut Weights,
+        specs: &[BlockSpec],
+        first: usize,
+        is_trained: bool,
+        placement: &Placement,
+    ) -> Self {
+        let mut blocks = Vec::with_capacity(specs.len().saturating_sub(first));
+        for (index, spec) in specs.iter().enumerate() {
+            if index < first {
+                weights.without_reading(|weights| Block::load(weights, &name(index), spec));
+                continue;
+            }
+            let block = Block::load(weights, &name(index), spec);
+            // After a problem, tensors have no valid shape.
+            if weights.check().is_ok() {
+                let for_pass = |block| placement.packed(placement.fused(index, spec, block));
+                blocks.push(if is_trained { block } else { for_pass(block) });
+            }
+        }
+        Self { blocks: Blocks::Resident(blocks), states: None, placement: placement.clone() }
+    }
+
+    /// Returns the blocks with updates of their outputs, as `update` has them by the index of the block among these.
+    pub(crate) fn adapted<'a>(
+        &'a self,
+        update: impl Fn(usize, LoraLayer) -> Option<LowRank> + 'a,
+    ) -> impl Iterator<Item = Block> + 'a {
+        let blocks: &[Block] = match &self.blocks {
+            Blocks::Resident(blocks) => blocks,
+            _ => &[],
+        };
+        let of_block =
+            move |(index, block): (usize, &Block)| block.clone().adapted(|layer| update(index, layer));
+        blocks.iter().enumerate().map(of_block)
     }
 
     /// Returns the number of blocks.
@@ -180,7 +215,7 @@ impl Stream {
         let mut weights = self.checkpoint.reopened()?.weights(&self.map, placement.dtype, &placement.device);
         let block = Block::load(&mut weights, &name(index), &self.specs[index]);
         weights.check()?;
-        Ok(block.fuse(&self.specs[index], placement.dtype))
+        Ok(placement.fused(index, &self.specs[index], block))
     }
 }
 

@@ -9,12 +9,12 @@ use sail_support::cpu::{concurrent_map, is_cpu};
 /// Images per micro-batch. A constant, so that results do not depend on the number of threads.
 const MICRO_BATCH: usize = 2;
 
-/// Splits images into micro-batches if the device is the CPU.
+/// Splits images, or their states, into micro-batches if the device is the CPU.
 ///
 /// Besides using all cores between matrix products, this keeps the states of a micro-batch in the caches: 25 % faster for
 /// a ViT-B at 224 pixels.
-pub(crate) fn split(pixels: Tensor<4>, device: &Device) -> Vec<Tensor<4>> {
-    if is_cpu(device) && pixels.dims()[0] > MICRO_BATCH { pixels.split(MICRO_BATCH, 0) } else { vec![pixels] }
+pub(crate) fn split<const D: usize>(images: Tensor<D>, device: &Device) -> Vec<Tensor<D>> {
+    if is_cpu(device) && images.dims()[0] > MICRO_BATCH { images.split(MICRO_BATCH, 0) } else { vec![images] }
 }
 
 /// A backbone that encodes a batch as concurrent micro-batches on the CPU.

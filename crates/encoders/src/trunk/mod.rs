@@ -1,16 +1,20 @@
 //! The forward passes: one for vision transformers, one for text transformers.
 
+mod adapter;
 mod layers;
 pub(crate) mod micro_batch;
 mod taken;
 pub(crate) mod text;
 pub(crate) mod vision;
 
+use std::sync::Arc;
+
 use burn::tensor::{DType, Device};
-use sail_core::Quantization;
+use sail_core::{Adapter, Quantization};
 use sail_matmul::Products;
 
 use crate::blocks::Block;
+use crate::spec::BlockSpec;
 
 /// How the weights of a trunk are kept.
 #[derive(Debug, Clone)]
@@ -24,6 +28,8 @@ pub(crate) struct Placement {
     pub(crate) memory: Option<u64>,
     /// The form of the weights of the blocks between passes.
     pub(crate) quantization: Option<Quantization>,
+    /// Updates to be merged into the weights of the blocks.
+    pub(crate) adapter: Option<Arc<Adapter>>,
 }
 
 impl Placement {
@@ -41,7 +47,17 @@ impl Placement {
             device: device.clone(),
             memory: None,
             quantization: None,
+            adapter: None,
         }
+    }
+
+    /// Merges the updates of a block into its weights, and rewrites it for the forward pass.
+    fn fused(&self, index: usize, spec: &BlockSpec, block: Block) -> Block {
+        let block = match &self.adapter {
+            Some(adapter) => block.merged(|layer| adapter::update(adapter, index, layer, &self.device)),
+            None => block,
+        };
+        block.fuse(spec, self.dtype)
     }
 
     /// Bytes of a weight of the blocks while it is computed with.

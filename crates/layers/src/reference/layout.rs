@@ -61,6 +61,11 @@ impl Slots {
         if side.translation.is_some() {
             return refuse("a translation, which the reference implementation does not have".to_owned());
         }
+        if side.adapter.is_some() {
+            return refuse(
+                "adapters of the encoder, which the reference implementation does not have".to_owned(),
+            );
+        }
         let is_identity = *projector == ProjectorConfig::Identity {};
         let has_projector = match projector {
             ProjectorConfig::Linear {} | ProjectorConfig::Mlp { .. } | ProjectorConfig::Glu { .. } => true,

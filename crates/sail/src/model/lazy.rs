@@ -87,7 +87,13 @@ impl LazyModel {
     /// Those of [`SailModel::with_hub`](super::SailModel::with_hub).
     pub fn vision(&self) -> Result<&VisionTower, SailError> {
         load(&self.vision, || {
-            let tower = open_vision(self.records[0].as_ref(), &self.options, &self.hub, &self.device)?;
+            let tower = open_vision(
+                self.records[0].as_ref(),
+                self.head.adapter(Side::Image)?,
+                &self.options,
+                &self.hub,
+                &self.device,
+            )?;
             self.head.accepts_provenance(Side::Image, &tower.provenance())?;
             Ok(tower)
         })
@@ -99,7 +105,13 @@ impl LazyModel {
     /// Those of [`SailModel::with_hub`](super::SailModel::with_hub).
     pub fn text(&self) -> Result<&TextTower, SailError> {
         load(&self.text, || {
-            let tower = open_text(self.records[1].as_ref(), &self.options, &self.hub, &self.device)?;
+            let tower = open_text(
+                self.records[1].as_ref(),
+                self.head.adapter(Side::Text)?,
+                &self.options,
+                &self.hub,
+                &self.device,
+            )?;
             self.head.accepts_provenance(Side::Text, &tower.provenance())?;
             Ok(tower)
         })

@@ -2,15 +2,16 @@
 
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use burn::tensor::Device;
 use sail_core::{
-    AlignmentHead, ConfigError, Dtype, HeadError, ImagePooling, Layer, Provenance, Quantization, Side,
-    TextPooling, TextTower, VisionTower,
+    Adapter, AlignmentHead, ConfigError, Dtype, HeadError, ImagePooling, Layer, Provenance, Quantization,
+    Side, TextPooling, TextTower, TokenBlocks, VisionTower,
 };
 use sail_encoders::{
     ImageProcessorConfig, ModelError, ModelFolder, ModelSpec, PromptChoice, TextOptions, VisionOptions,
-    load_text, load_vision,
+    load_text, load_vision, load_vision_blocks,
 };
 use sail_hub::HubOptions;
 use sail_layers::Head;
@@ -154,8 +155,8 @@ impl SailModel {
         hub: &HubOptions,
         device: &Device,
     ) -> Result<Self, SailError> {
-        let vision = open_vision(vision, options, hub, device)?;
-        let text = open_text(text, options, hub, device)?;
+        let vision = open_vision(vision, head.adapter(Side::Image)?, options, hub, device)?;
+        let text = open_text(text, head.adapter(Side::Text)?, options, hub, device)?;
         Ok(Self::new(vision, text, head)?)
     }
 }
@@ -172,27 +173,30 @@ pub(super) fn options_of(index: &Index, options: &BackboneOptions) -> BackboneOp
     BackboneOptions { vision, text, ..options.clone() }
 }
 
-/// Opens the vision backbone with the recorded settings.
+/// Opens the vision backbone with the recorded settings and the adapters of the head.
 pub(super) fn open_vision(
     record: Option<&Provenance>,
+    adapter: Option<Adapter>,
     options: &BackboneOptions,
     hub: &HubOptions,
     device: &Device,
 ) -> Result<VisionTower, SailError> {
     let backbone = Backbone::new(record, Side::Image, options.vision.as_deref(), hub)?;
-    let vision = vision_options(options, backbone.trained_on)?;
+    let vision =
+        VisionOptions { adapter: adapter.map(Arc::new), ..vision_options(options, backbone.trained_on)? };
     Ok(backbone.load(|folder| load_vision(folder, &vision, device))?.at_layer(backbone.layer()))
 }
 
-/// Opens the text backbone with the recorded settings.
+/// Opens the text backbone with the recorded settings and the adapters of the head.
 pub(super) fn open_text(
     record: Option<&Provenance>,
+    adapter: Option<Adapter>,
     options: &BackboneOptions,
     hub: &HubOptions,
     device: &Device,
 ) -> Result<TextTower, SailError> {
     let backbone = Backbone::new(record, Side::Text, options.text.as_deref(), hub)?;
-    let text = text_options(options, backbone.trained_on)?;
+    let text = TextOptions { adapter: adapter.map(Arc::new), ..text_options(options, backbone.trained_on)? };
     let by_name = text.pooling == Some(TextPooling::Pooled) && options.text_pooling.is_none();
     let mut text = backbone.load(|folder| load_text(folder, &text, device))?;
     if by_name {
@@ -200,6 +204,18 @@ pub(super) fn open_text(
         (text.pooling, text.model.pooling) = (TextPooling::Pooled, None);
     }
     Ok(text.at_layer(backbone.layer()))
+}
+
+/// Opens the blocks of the vision backbone behind stored token states, see [`load_vision_blocks`].
+pub(crate) fn open_vision_blocks(
+    states: &Provenance,
+    name: Option<&str>,
+    (pooling, is_trained): (Option<ImagePooling>, bool),
+    hub: &HubOptions,
+    device: &Device,
+) -> Result<Arc<dyn TokenBlocks>, SailError> {
+    let backbone = Backbone::new(Some(states), Side::Image, name, hub)?;
+    backbone.load(|folder| load_vision_blocks(folder, states, pooling, is_trained, device))
 }
 
 /// Loads the head of an index, which must be the one that it was made with.
@@ -248,6 +264,7 @@ fn vision_options(
         image_size: options.image_size,
         memory: options.memory,
         quantization: quantization(options, trained_on),
+        adapter: None,
     })
 }
 
@@ -272,6 +289,7 @@ fn text_options(
         memory: options.memory,
         quantization: quantization(options, trained_on),
         truncate_dim: recorded.and_then(truncate_dim),
+        adapter: None,
     })
 }
 

@@ -2,11 +2,14 @@
 
 use std::path::PathBuf;
 
-use sail_core::{ConfigError, FeatureError, HeadError, Modality};
+use sail_core::{ConfigError, FeatureError, HeadError, Modality, Side};
 use sail_data::DataError;
 use sail_fit::FitError;
+use sail_hub::HubError;
 use sail_layers::Holdout;
 use sail_train::TrainError;
+
+use crate::SailError;
 
 /// An error from reading a recipe or preparing its run.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +84,27 @@ pub enum RecipeError {
     /// The features cannot be paired or split.
     #[error("cannot pair the features")]
     Pairs(#[source] DataError),
+    /// The list of the keys to train on cannot be read.
+    #[error("cannot read the keys in {spec}")]
+    Keys {
+        /// The list, as specified in the recipe.
+        spec: String,
+        /// Why.
+        #[source]
+        source: DataError,
+    },
+    /// None of the training pairs is in the list of keys.
+    #[error(
+        "none of the {keys} keys in {spec} is that of one of the {pairs} training pairs: `sail store show` prints some of their keys"
+    )]
+    NoneListed {
+        /// The list, as specified in the recipe.
+        spec: String,
+        /// Number of keys in it.
+        keys: usize,
+        /// Number of training pairs.
+        pairs: usize,
+    },
     /// The number of pairs differs from that in the recipe.
     #[error(
         "found {found} pairs, expected {expected} (`rows` in the recipe): remove `rows` to use the data anyway"
@@ -103,6 +127,18 @@ pub enum RecipeError {
         #[source]
         source: HeadError,
     },
+    /// The encoder whose blocks are adapted cannot be loaded, or is not that of the token states.
+    #[error("cannot adapt the {side} encoder")]
+    Blocks {
+        /// The side.
+        side: Side,
+        /// Why.
+        #[source]
+        source: Box<SailError>,
+    },
+    /// The settings of the hub are invalid.
+    #[error(transparent)]
+    Hub(#[from] HubError),
     /// The unpaired features are not those of the encoders of the pairs.
     #[error("cannot use the unpaired features {spec} with the pairs")]
     Unpaired {

@@ -4,13 +4,14 @@ use std::fmt::Display;
 use std::path::PathBuf;
 
 use burn::tensor::Device;
-use sail_core::{Check, ConfigError, FeatureSource, HeadError, Named, Side, TokenLayout, ensure};
+use sail_core::{Check, ConfigError, HeadError, Named, Side, TokenLayout, ensure};
 use sail_layers::{Head, HeadConfig, ProjectorConfig, SideConfig};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::RecipeError;
+use super::lora::{Adapted, SideFeatures};
 
 /// The head that a run trains.
 ///
@@ -49,14 +50,14 @@ impl HeadRecipe {
     /// Builds the head for the features of both sides.
     pub(super) fn build(
         &self,
-        images: &dyn FeatureSource,
-        texts: &dyn FeatureSource,
+        images: &SideFeatures,
+        texts: &SideFeatures,
         seed: u64,
         device: &Device,
     ) -> Result<Head, RecipeError> {
-        let config = match self {
+        let mut head = match self {
             Self::Layers { projector, dim } => {
-                let tokens = images.provenance().and_then(|provenance| provenance.tokens);
+                let tokens = images.provenance.as_ref().and_then(|provenance| provenance.tokens);
                 if projector.takes_tokens() && tokens.is_none() {
                     return Err(HeadError::Pooled { side: Side::Image, projector: projector.name() }.into());
                 }
@@ -64,27 +65,27 @@ impl HeadRecipe {
                     let (side, projector) = (Side::Image, projector.name());
                     return Err(HeadError::Tokens { side, projector, found }.into());
                 }
-                layers(images.dim(), tokens, texts.dim(), projector, *dim)
+                Head::new(&layers(images.dim, tokens, texts.dim, projector, *dim), seed, device)?
             }
-            Self::Config(config) => HeadConfig::clone(config),
-            Self::Trained { from } => {
-                let head = Head::load(from, device)
-                    .map_err(|source| RecipeError::HeadFile { path: from.clone(), source })?;
-                accepts(&head, images, texts)?;
-                return Ok(head);
-            }
+            Self::Config(config) => Head::new(config, seed, device)?,
+            Self::Trained { from } => Head::load(from, device)
+                .map_err(|source| RecipeError::HeadFile { path: from.clone(), source })?,
         };
-        let head = Head::new(&config, seed, device)?;
-        accepts(&head, images, texts)?;
-        Ok(head.with_provenance(images.provenance(), texts.provenance()))
+        let is_trained = matches!(self, Self::Trained { .. });
+        for (side, features) in [(Side::Image, images), (Side::Text, texts)] {
+            head = match &features.adapted {
+                Some(Adapted { blocks, adapter }) => {
+                    head.with_blocks(side, blocks.clone(), adapter.clone(), seed)?
+                }
+                None => {
+                    head.accepts(side, features.dim, features.provenance.as_ref())?;
+                    head
+                }
+            };
+        }
+        let [images, texts] = [images, texts].map(|side| side.provenance.as_ref().filter(|_| !is_trained));
+        Ok(head.with_provenance(images, texts))
     }
-}
-
-fn accepts(head: &Head, images: &dyn FeatureSource, texts: &dyn FeatureSource) -> Result<(), RecipeError> {
-    for (side, features) in [(Side::Image, images), (Side::Text, texts)] {
-        head.accepts(side, features.dim(), features.provenance())?;
-    }
-    Ok(())
 }
 
 fn layers(

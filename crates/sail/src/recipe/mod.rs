@@ -2,6 +2,8 @@
 
 mod error;
 mod head;
+mod keys;
+mod lora;
 mod prepared;
 mod probing;
 mod structure;
@@ -20,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub use error::RecipeError;
 pub use head::{HeadRecipe, ProjectorKind, ProjectorSettings};
+pub use lora::LoraRecipe;
 pub use prepared::PreparedRun;
 pub use structure::StructureRecipe;
 pub use unpaired::{Teacher, UnpairedRecipe};
@@ -70,6 +73,11 @@ pub struct Recipe {
     /// What becomes of images and captions whose key the other side does not have.
     #[serde(default, skip_serializing_if = "is_default")]
     pub unmatched: Unmatched,
+    /// Keys of the pairs to train on: a text file with a key in each line, JSON lines with a field `key`, or features, as
+    /// [`KeyList`](sail_data::KeyList) reads them; by default all pairs. The held-out pairs are chosen before and do not depend on
+    /// it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<String>,
     /// Number of pairs. It is recorded by a run; if it is set, the data must have this number of pairs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<usize>,
@@ -95,6 +103,9 @@ pub struct Recipe {
     /// Images and texts that are not paired, and the loss on them that is added.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unpaired: Option<UnpairedRecipe>,
+    /// Adapters of the image encoder, whose images are then token states.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lora_image: Option<LoraRecipe>,
     /// The training settings. The seed also determines the initial weights and the holdout.
     #[serde(default)]
     pub train: TrainConfig,
@@ -112,6 +123,7 @@ impl Recipe {
             texts: texts.into(),
             extra_texts: Vec::new(),
             unmatched: Unmatched::default(),
+            keys: None,
             rows: None,
             pairing: None,
             holdout: 0,
@@ -120,6 +132,7 @@ impl Recipe {
             structure: None,
             gram: None,
             unpaired: None,
+            lora_image: None,
             train: TrainConfig::default(),
         }
     }
@@ -135,6 +148,13 @@ impl Recipe {
     #[must_use]
     pub fn with_unmatched(mut self, unmatched: Unmatched) -> Self {
         self.unmatched = unmatched;
+        self
+    }
+
+    /// Sets the list of the keys to train on.
+    #[must_use]
+    pub fn with_keys(mut self, keys: impl Into<Option<String>>) -> Self {
+        self.keys = keys.into();
         self
     }
 
@@ -177,6 +197,13 @@ impl Recipe {
     #[must_use]
     pub fn with_unpaired(mut self, unpaired: impl Into<Option<UnpairedRecipe>>) -> Self {
         self.unpaired = unpaired.into();
+        self
+    }
+
+    /// Sets the adapters of the image encoder.
+    #[must_use]
+    pub fn with_lora_image(mut self, lora: impl Into<Option<LoraRecipe>>) -> Self {
+        self.lora_image = lora.into();
         self
     }
 
@@ -270,8 +297,14 @@ impl Recipe {
         for (spec, found) in recipe.extra_texts.iter_mut().zip(&found.extra_texts) {
             adopt(spec, found);
         }
+        if let (Some(keys), Some(found)) = (&mut recipe.keys, &found.keys) {
+            adopt(keys, found);
+        }
         if let (Some(unpaired), Some(found)) = (&mut recipe.unpaired, &found.unpaired) {
             unpaired.adopt(found);
+        }
+        if let (Some(lora), Some(found)) = (&mut recipe.lora_image, &found.lora_image) {
+            lora.adopt(found);
         }
         if let (HeadRecipe::Trained { from }, HeadRecipe::Trained { from: found }) =
             (&mut recipe.head, &found.head)
@@ -356,6 +389,13 @@ impl Check for Recipe {
             ensure(weight.is_finite() && weight > 0.0, "gram", weight, "a weight above 0")?;
         }
         self.unpaired.as_ref().map_or(Ok(()), Check::check)?;
+        if let Some(lora) = &self.lora_image {
+            lora.check()?;
+            // Both compare features, and token states are not those that the head gets.
+            ensure(self.structure.is_none(), "structure", "set", "none with `lora_image`")?;
+            ensure(self.unpaired.is_none(), "unpaired", "set", "none with `lora_image`")?;
+        }
+        ensure(self.keys.as_deref() != Some(""), "keys", "empty", "the path of a list of keys")?;
         let evaluated = self.train.patience.is_none() || self.holdout > 0;
         ensure(evaluated, "patience", "set", "a `holdout` of at least 1 to evaluate")
     }
@@ -401,6 +441,7 @@ pub fn open_checked(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sail_core::LoraConfig;
     use sail_fit::FitConfig;
     use sail_layers::ProjectorConfig;
 
@@ -415,6 +456,7 @@ mod tests {
             .with_structure(StructureRecipe::new(2.0).with_levels(2))
             .with_gram(0.5)
             .with_unpaired(UnpairedRecipe::new("c", "d", 0.5).with_batch_size(64))
+            .with_lora_image(LoraRecipe::new(LoraConfig::new(8).with_blocks(2)))
             .with_train(TrainConfig::default().with_max_gradient_norm(1.0).with_patience(3));
         assert_eq!(Recipe::from_toml(&recipe.to_toml().unwrap()).unwrap(), recipe);
         assert_eq!(Recipe::from_json(&serde_json::to_string(&recipe).unwrap()).unwrap(), recipe);

@@ -10,6 +10,8 @@ use sail_layers::{Head, Holdout};
 use sail_losses::Gram;
 use sail_train::{Auxiliary, RunFolder, TrainError, Trainer, Unpaired};
 
+use super::keys::keep_listed;
+use super::lora::SideFeatures;
 use super::{HeadRecipe, Recipe, RecipeError, StructureRecipe};
 
 /// A run that is ready to start: the pairs, the head and the loss of a [`Recipe`].
@@ -44,7 +46,10 @@ impl PreparedRun {
         device: &Device,
     ) -> Result<Self, RecipeError> {
         let seed = recipe.train.seed;
-        let head = recipe.head.build(&*images, &*captions[0], seed, device)?;
+        let adapted = recipe.lora_image.as_ref().map(|lora| lora.open(&*images, device)).transpose()?;
+        let (of_images, of_texts) =
+            (SideFeatures::new(&*images, adapted), SideFeatures::new(&*captions[0], None));
+        let head = recipe.head.build(&of_images, &of_texts, seed, device)?;
         let pairs = recipe.pair(images, captions)?;
         let pairing = Some(pairs.pairing()).filter(|pairing| !pairing.is_complete()).cloned();
         if let Some(pairing) = &pairing {
@@ -54,7 +59,10 @@ impl PreparedRun {
         if !matches!(recipe.head, HeadRecipe::Trained { .. }) {
             resolved.head = HeadRecipe::Config(Box::new(head.config().clone()));
         }
-        let split = pairs.split(recipe.holdout, seed).map_err(RecipeError::Pairs)?;
+        let mut split = pairs.split(recipe.holdout, seed).map_err(RecipeError::Pairs)?;
+        if let Some(keys) = &recipe.keys {
+            split = keep_listed(split, keys)?;
+        }
         let samples = Samples::new(split.train.clone(), recipe.train.captions, &recipe.train.source_weights)
             .map_err(RecipeError::Pairs)?;
         let (asked, all) = (recipe.train.batch_size, samples.len());

@@ -3,18 +3,14 @@
 use std::collections::BTreeMap;
 
 use sail_core::{Check, ConfigError, FeatureSource, Progress, ensure};
-use sail_support::ranges;
 use serde::{Deserialize, Serialize};
 
 use super::CurationError;
-use super::nearest::{Nearest, UnitRows, earlier_neighbors, update};
+use super::nearest::Near;
+use super::visit::visit;
 
-/// Rows that are compared with each other before those that stay are known.
-const GROUP: usize = 1024;
-/// Bytes of the rows of a block, each of which is compared with all rows that were kept before it.
-const BLOCK_BYTES: usize = 64 << 20;
 /// Rounding of unit vectors in f32, so that equal rows have a cosine of 1.
-const ROUNDING: f64 = 1e-6;
+pub(super) const ROUNDING: f64 = 1e-6;
 
 /// What counts as a near-duplicate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -44,8 +40,11 @@ pub struct Duplicate {
     pub row: usize,
     /// Index of the kept row.
     pub kept: usize,
-    /// Their cosine similarity.
+    /// Their cosine similarity; of pairs, that of the images.
     pub similarity: f64,
+    /// Of pairs, the cosine similarity of the captions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text_similarity: Option<f64>,
 }
 
 /// A row that is kept, with its near-duplicates.
@@ -65,6 +64,11 @@ pub struct NearDuplicates {
 }
 
 impl NearDuplicates {
+    /// `duplicates` are in the order of their rows.
+    pub(super) fn new(rows: usize, duplicates: impl Iterator<Item = Duplicate>) -> Self {
+        Self { rows, duplicates: duplicates.collect() }
+    }
+
     /// Returns the near-duplicates in the order of their rows.
     #[must_use]
     pub fn duplicates(&self) -> &[Duplicate] {
@@ -126,58 +130,27 @@ pub fn near_duplicates(
     config: &DuplicateConfig,
     progress: impl FnMut(Progress) + Send,
 ) -> Result<NearDuplicates, CurationError> {
-    let block = BLOCK_BYTES / (4 * source.dim().max(1));
-    blockwise(source, config, (block / GROUP * GROUP).max(GROUP), progress)
+    blockwise(source, config, None, progress)
 }
 
-/// [`near_duplicates`] with blocks of `block` rows.
+/// [`near_duplicates`] with blocks of a number of rows, or as many as fit.
 fn blockwise(
     source: &dyn FeatureSource,
     config: &DuplicateConfig,
-    block: usize,
-    mut progress: impl FnMut(Progress),
+    block: Option<usize>,
+    progress: impl FnMut(Progress),
 ) -> Result<NearDuplicates, CurationError> {
     config.check()?;
-    let (total, floor) = (source.rows(), config.threshold - ROUNDING);
-    let _span = tracing::info_span!("near_duplicates", rows = total, dim = source.dim()).entered();
-    let (mut kept, mut duplicates) = (Vec::new(), Vec::new());
-    for rows in ranges(total, block) {
-        let first = rows.start;
-        let vectors = UnitRows::read(source, &rows.collect::<Vec<_>>())?;
-        let mut nearest: Vec<Nearest> = vec![None; vectors.len()];
-        for earlier in kept.chunks(block) {
-            let columns = UnitRows::read(source, earlier)?;
-            update(&mut nearest, (&vectors, 0..vectors.len()), (&columns, earlier), floor);
-        }
-        let before = kept.len();
-        let mut kept_vectors = UnitRows::empty(source.dim());
-        for group in ranges(vectors.len(), GROUP) {
-            let of_block = (&kept_vectors, &kept[before..]);
-            update(&mut nearest[group.clone()], (&vectors, group.clone()), of_block, floor);
-            let neighbors = earlier_neighbors(&vectors, group.clone(), floor);
-            for (row, neighbors) in group.clone().zip(neighbors) {
-                let mut found = nearest[row];
-                for (offset, cosine) in neighbors {
-                    let other = group.start + offset;
-                    if nearest[other].is_none() && found.is_none_or(|(_, best)| cosine > best) {
-                        found = Some((first + other, cosine));
-                    }
-                }
-                nearest[row] = found;
-                match found {
-                    None => {
-                        kept.push(first + row);
-                        kept_vectors.push(vectors.row(row));
-                    }
-                    Some((kept, similarity)) => {
-                        duplicates.push(Duplicate { row: first + row, kept, similarity });
-                    }
-                }
-            }
-            progress(Progress { done: (first + group.end) as u64, total: total as u64, unit: "rows" });
-        }
-    }
-    Ok(NearDuplicates { rows: total, duplicates })
+    let near = Near { floors: [config.threshold - ROUNDING], any: false };
+    let _span = tracing::info_span!("near_duplicates", rows = source.rows(), dim = source.dim()).entered();
+    let found = visit([source], &near, block, progress)?;
+    let duplicate = |(row, kept, [similarity]): (usize, usize, [f64; 1])| Duplicate {
+        row,
+        kept,
+        similarity,
+        text_similarity: None,
+    };
+    Ok(NearDuplicates::new(source.rows(), found.into_iter().map(duplicate)))
 }
 
 #[cfg(test)]
@@ -236,7 +209,7 @@ mod tests {
 
     fn found(values: &[f32], dim: usize, threshold: f64, block: usize) -> Vec<(usize, usize)> {
         let source = MatrixFeatures::new(dim, values.to_vec()).unwrap();
-        let found = blockwise(&source, &DuplicateConfig { threshold }, block, |_| {}).unwrap();
+        let found = blockwise(&source, &DuplicateConfig { threshold }, Some(block), |_| {}).unwrap();
         assert_eq!(found.kept() + found.duplicates().len(), values.len() / dim);
         found.duplicates().iter().map(|found| (found.row, found.kept)).collect()
     }

@@ -6,14 +6,15 @@ use std::path::Path;
 use sail_data::DataError;
 use sail_support::TEMPORARY_PREFIX;
 
+use super::content::Place;
 use super::error::IndexError;
 use super::folder::Folder;
 use super::known::embeddings;
 use super::manifest::{NOTES, NotesEntry, SEGMENTS, SegmentEntry, of_generation, segment_folder};
 use super::notes::{self, Note};
 use super::read::Index;
-use super::segment::Place;
-use super::segment_writer::{Row, SegmentConfig, SegmentWriter, discard, published};
+use super::segment_log::Row;
+use super::segment_writer::{SegmentConfig, SegmentWriter, discard, published};
 
 /// Small segments that an index may have before they are joined.
 const SMALL: usize = 8;

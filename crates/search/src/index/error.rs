@@ -203,6 +203,12 @@ pub enum IndexError {
         /// The first key of an image.
         expected: String,
     },
+    /// No image has a caption.
+    #[error("the index {} has no captions: add them with `sail index --captions`", path.display())]
+    NoCaptions {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The captions and columns of an image are too long.
     #[error("the captions and columns of `{key}` have more than {limit} bytes")]
     LongNote {

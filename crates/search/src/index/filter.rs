@@ -18,34 +18,53 @@ const MAX_TERMS: usize = 64;
 /// | `class=PATTERN` | that are in a folder of this name ([`class_of`](crate::class_of) of the key) |
 /// | `COLUMN=PATTERN` | whose value in this column matches; those without a value do not |
 /// | `...!=PATTERN` | all others, those without a value too |
+/// | `COLUMN<NUMBER`, `<=`, `>`, `>=` | whose value in this column is such a number; those without a number do not |
 ///
 /// In a pattern, `*` stands for any text and `?` for one character; all other characters stand for themselves, in the same case.
 ///
 /// # Examples
 /// ```
 /// use sail_search::Filter;
-/// let filter = Filter::parse("class=cat")?.and(Filter::parse("key!=*.gif")?)?;
-/// assert_eq!(filter.to_string(), "class=cat, key!=*.gif");
-/// assert!(Filter::parse("cat").is_err());
+/// let filter = Filter::parse("class=cat")?.and(Filter::parse("key!=*.gif")?)?.and(Filter::parse("price < 9.5")?)?;
+/// assert_eq!(filter.to_string(), "class=cat, key!=*.gif, price<9.5");
+/// assert!(Filter::parse("cat").is_err() && Filter::parse("price<cheap").is_err());
 /// # Ok::<(), sail_search::IndexError>(())
 /// ```
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Filter {
     terms: Vec<Term>,
 }
 
 /// One condition.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Term {
     pub(crate) field: String,
-    pub(crate) is_negated: bool,
-    pub(crate) pattern: String,
+    pub(crate) condition: Condition,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Condition {
+    Matches { is_negated: bool, pattern: String },
+    Compares { operator: &'static str, number: f64 },
 }
 
 impl Term {
     /// Returns whether the condition holds for a value.
     pub(crate) fn holds(&self, value: Option<&str>) -> bool {
-        value.is_some_and(|value| matches(&self.pattern, value)) != self.is_negated
+        match &self.condition {
+            Condition::Matches { is_negated, pattern } => {
+                value.is_some_and(|value| matches(pattern, value)) != *is_negated
+            }
+            Condition::Compares { operator, number } => {
+                let value = value.and_then(|value| value.trim().parse::<f64>().ok());
+                value.is_some_and(|value| match *operator {
+                    "<" => value < *number,
+                    "<=" => value <= *number,
+                    ">" => value > *number,
+                    _ => value >= *number,
+                })
+            }
+        }
     }
 }
 
@@ -53,8 +72,8 @@ impl Filter {
     /// Parses one condition.
     ///
     /// # Errors
-    /// [`IndexError::Filter`] if it has no `=` or is longer than 1,024 bytes. Names of columns are checked when the filter is
-    /// used.
+    /// [`IndexError::Filter`] if it has no operator, compares with what is no number, or is longer than 1,024 bytes. Names of
+    /// columns are checked when the filter is used.
     pub fn parse(text: &str) -> Result<Self, IndexError> {
         let error = |problem: &str| IndexError::Filter {
             // Not the whole of a long one.
@@ -64,19 +83,34 @@ impl Filter {
         if text.len() > MAX_BYTES {
             return Err(error(&format!("has {} bytes, expected at most {MAX_BYTES}", text.len())));
         }
-        let condition = text.split_once('=').map(|(field, pattern)| match field.strip_suffix('!') {
-            Some(field) => (field, true, pattern),
-            None => (field, false, pattern),
+        // Longer operators first.
+        let operators = ["!=", "<=", ">=", "=", "<", ">"];
+        let at = text.find(['=', '<', '>']).map(|at| at - usize::from(text[..at].ends_with('!')));
+        let split = at.and_then(|at| {
+            let (field, rest) = text.split_at(at);
+            let operator = operators.into_iter().find(|operator| rest.starts_with(operator))?;
+            Some((field.trim(), operator, &rest[operator.len()..]))
         });
-        match condition.map(|(field, negated, pattern)| (field.trim(), negated, pattern)) {
-            Some((field, is_negated, pattern)) if !field.is_empty() => {
-                let term = Term { field: field.to_owned(), is_negated, pattern: pattern.to_owned() };
-                Ok(Self { terms: vec![term] })
+        let Some((field, operator, operand)) = split.filter(|(field, ..)| !field.is_empty()) else {
+            return Err(error(
+                "is not a condition: expected `key=PATTERN`, `class=PATTERN` or `COLUMN=PATTERN`, or with `!=`, or \
+                 `COLUMN<NUMBER`, or with `<=`, `>` or `>=`",
+            ));
+        };
+        let condition = match operator {
+            "=" | "!=" => Condition::Matches { is_negated: operator == "!=", pattern: operand.to_owned() },
+            _ if matches!(field, "key" | "class") => {
+                return Err(error(&format!("compares numbers, expected `=` or `!=`: a {field} is text")));
             }
-            _ => Err(error(
-                "is not a condition: expected `key=PATTERN`, `class=PATTERN` or `COLUMN=PATTERN`, or with `!=`",
-            )),
-        }
+            _ => {
+                let number = operand.trim().parse().ok().filter(|number: &f64| number.is_finite());
+                let number = number.ok_or_else(|| {
+                    error(&format!("compares with `{}`, expected a number", operand.trim()))
+                })?;
+                Condition::Compares { operator, number }
+            }
+        };
+        Ok(Self { terms: vec![Term { field: field.to_owned(), condition }] })
     }
 
     /// Adds the conditions of another filter.
@@ -107,8 +141,11 @@ impl Filter {
 
 impl fmt::Display for Term {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let operator = if self.is_negated { "!=" } else { "=" };
-        write!(out, "{}{operator}{}", self.field, self.pattern)
+        match &self.condition {
+            Condition::Matches { is_negated: true, pattern } => write!(out, "{}!={pattern}", self.field),
+            Condition::Matches { is_negated: false, pattern } => write!(out, "{}={pattern}", self.field),
+            Condition::Compares { operator, number } => write!(out, "{}{operator}{number}", self.field),
+        }
     }
 }
 
@@ -183,14 +220,33 @@ mod tests {
     #[test]
     fn conditions_are_parsed() {
         let term = &Filter::parse("year != 20=4").unwrap().terms[0];
-        assert_eq!((term.field.as_str(), term.is_negated, term.pattern.as_str()), ("year", true, " 20=4"));
+        let condition = Condition::Matches { is_negated: true, pattern: " 20=4".to_owned() };
+        assert_eq!((term.field.as_str(), &term.condition), ("year", &condition));
         assert!(term.holds(None) && term.holds(Some("x")) && !term.holds(Some(" 20=4")));
         assert!(!Filter::parse("year=*").unwrap().terms[0].holds(None));
         for wrong in ["", "cat", "=cat", "!=cat", &format!("a={}", "b".repeat(1024))] {
             assert!(Filter::parse(wrong).is_err(), "{wrong}");
         }
+        for wrong in ["price<", "price<=a", "price>NaN", "key<3", "class>=1", "<3"] {
+            assert!(Filter::parse(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(Filter::parse("a=b<c").unwrap().to_string(), "a=b<c");
         let one = Filter::parse("a=b").unwrap();
         let many = (0..63).try_fold(one.clone(), |all, _| all.and(one.clone())).unwrap();
         assert!(many.and(one).is_err());
+    }
+
+    #[test]
+    fn numbers_are_compared_as_numbers() {
+        for (filter, expected) in [
+            ("x<10", [true, false, true, false]),
+            ("x <= 10", [true, true, true, false]),
+            ("x>-2.5e0", [true, true, false, true]),
+            ("x>=10", [false, true, false, true]),
+        ] {
+            let term = &Filter::parse(filter).unwrap().terms[0];
+            assert_eq!(["9.5", "10", "-3", "100"].map(|value| term.holds(Some(value))), expected, "{filter}");
+            assert!(!term.holds(None) && !term.holds(Some("ten")) && !term.holds(Some("NaN")), "{filter}");
+        }
     }
 }

@@ -4,19 +4,20 @@ use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use sail_core::Contradiction;
 use sail_data::{Array, ArrayFile, write_arrays};
 use sail_support::{TEMPORARY_PREFIX, hex, is_vacant, open_locked, write_atomic};
 use sha2::{Digest, Sha256};
 
 use super::error::{IndexError, ensure};
+use super::identity::check_identity;
 use super::manifest::{
     HEAD, LOCK, MANIFEST, Manifest, REMOVED, RemovedEntry, SEGMENTS, SegmentEntry, is_replaceable,
     of_generation, segment_folder,
 };
 use super::options::{IndexModel, THUMBNAIL, UpdateOptions};
 use super::read::{BITS, Index};
-use super::segment_writer::{LOG, published};
+use super::segment_log::LOG;
+use super::segment_writer::published;
 use crate::{CodeKind, ModelIdentity};
 
 /// The folder of an index, locked.
@@ -236,28 +237,6 @@ fn create(
     manifest.check(&path.join(MANIFEST))?;
     manifest.write(path)?;
     Ok(manifest)
-}
-
-/// Checks that the model is that of the index.
-pub(crate) fn check_identity(
-    path: &Path,
-    expected: &ModelIdentity,
-    found: &ModelIdentity,
-) -> Result<(), IndexError> {
-    let sides =
-        [("vision model", &expected.vision, &found.vision), ("text model", &expected.text, &found.text)];
-    let differences = sides.into_iter().filter_map(|(side, expected, found)| {
-        let Contradiction { field, found, expected, .. } = expected.contradiction(found)?;
-        Some((format!("`{field}` of the {side}"), found, expected))
-    });
-    let head = (expected.head_sha256 != found.head_sha256)
-        .then(|| ("head (SHA-256)".to_owned(), found.head_sha256.clone(), expected.head_sha256.clone()));
-    match differences.chain(head).next() {
-        None => Ok(()),
-        Some((what, found, expected)) => {
-            Err(IndexError::Model { path: path.to_owned(), what, found, expected })
-        }
-    }
 }
 
 /// Checks that options are those that the index was made with.

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
+use super::content::{HASH, Place, Stamp};
 use super::entry::EntryId;
 use super::error::IndexError;
 use super::read::Index;
-use super::segment::{HASH, Place};
 
 /// The first half of a SHA-256, which is enough to recognize a content.
 pub(crate) type ContentHash = [u8; 16];
@@ -15,15 +15,6 @@ pub(crate) fn content_hash(sha256: &[u8; HASH]) -> ContentHash {
     let mut hash = [0; 16];
     hash.copy_from_slice(&sha256[..16]);
     hash
-}
-
-/// Size and time of a file, by which a change is noticed without reading it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Stamp {
-    /// Length in bytes.
-    pub(crate) bytes: u64,
-    /// Modification time in nanoseconds since 1970; 0 if there is none, as in an archive.
-    pub(crate) modified: u64,
 }
 
 /// The images of an index, by key and by content: 80 bytes each, and the paths that are not their keys.

@@ -10,12 +10,12 @@ use sail_data::DataError;
 use sail_support::NewFolder;
 
 use super::compact::Copy;
+use super::content::Place;
 use super::entry::EntryId;
 use super::error::IndexError;
-use super::folder::check_identity;
+use super::identity::check_identity;
 use super::manifest::{HEAD, Manifest};
 use super::read::Index;
-use super::segment::Place;
 use super::segment_writer::{SEGMENT_ROWS, SegmentConfig};
 
 /// Merges indexes of the same model, such as those of parts of a data set, into a new one, which appears when it is complete.

@@ -8,7 +8,7 @@ use sail_support::ranges;
 use serde::{Deserialize, Serialize};
 
 use super::error::{IndexError, ensure};
-use super::segment::text;
+use super::text::text;
 
 const OFFSETS: &str = "offsets";
 const JSON: &str = "json";

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use sail_support::{ReadError, read_bounded};
 use sha2::{Digest, Sha256};
 
+use super::content::HASH;
 use super::error::IndexError;
 use super::read::Index;
-use super::segment::{BYTES, HASH, SHA256};
+use super::segment::{BYTES, SHA256};
 
 /// The file of an image, as it was when it was indexed.
 #[derive(Debug, Clone, PartialEq, Eq)]

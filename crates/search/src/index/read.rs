@@ -5,22 +5,20 @@ use std::sync::{Arc, OnceLock};
 
 use sail_core::FeatureSource;
 use sail_data::{ArrayFile, ConcatFeatures, DataError, Features};
-use sail_support::{hex, ranges, read_bounded};
+use sail_support::{hex, read_bounded};
 use sha2::{Digest, Sha256};
 
 use super::columns::{Column, Columns};
-use super::entry::{Entry, EntryId, class_of};
+use super::content::Place;
+use super::entry::{Entry, EntryId};
 use super::error::{IndexError, ensure};
-use super::filter::{Filter, Term};
-use super::folder::check_identity;
+use super::identity::check_identity;
 use super::manifest::{HEAD, MANIFEST, Manifest};
-use super::segment::{CODES, Place, Segment};
+use super::segment::{CODES, Segment};
 use crate::{Codes, ExactSearch, FullSearch, ModelIdentity, RowSet, VectorSearch};
 
 /// The removed rows of all segments as one bit each.
 pub(crate) const BITS: &str = "bits";
-/// Rows whose keys are read at once.
-const KEYS: usize = 4096;
 /// The largest head of the paper has 2.4 GB.
 const MAX_HEAD_BYTES: u64 = 64 << 30;
 /// How often opening is tried while another process updates the index.
@@ -57,8 +55,8 @@ pub struct Index {
     embeddings: Arc<ConcatFeatures>,
     /// Ids of live rows in ascending order.
     ids: OnceLock<Vec<(EntryId, u32)>>,
-    classes: OnceLock<Column>,
-    columns: OnceLock<Columns>,
+    pub(super) classes: OnceLock<Column>,
+    pub(super) columns: OnceLock<Columns>,
 }
 
 impl Index {
@@ -117,6 +115,12 @@ impl Index {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Returns whether a folder is an index, sound or not.
+    #[must_use]
+    pub fn is_at(path: impl AsRef<Path>) -> bool {
+        path.as_ref().join(MANIFEST).is_file()
     }
 
     /// Returns whether the folder still holds what was opened. Reads `index.json` only.
@@ -197,7 +201,7 @@ impl Index {
         let (segment, within) = self.locate(row)?;
         let key = self.key(row)?;
         let place = segment.place(within)?;
-        let note = segment.notes().map(|notes| notes.read(within)).transpose()?.unwrap_or_default();
+        let note = segment.note(within)?;
         Ok(Entry {
             id: EntryId::of(&key),
             file: place.file(self.manifest.root.as_deref(), &key),
@@ -250,18 +254,6 @@ impl Index {
         self.row_of(&EntryId::of(key))
     }
 
-    /// Returns the rows that are not removed and fulfil a filter.
-    ///
-    /// # Errors
-    /// [`IndexError::Filter`] for an unknown column, and errors of reading.
-    pub fn select(&self, filter: &Filter) -> Result<RowSet, IndexError> {
-        let mut rows = self.live.clone();
-        for term in filter.terms() {
-            rows.intersect(&self.select_term(term, &rows)?);
-        }
-        Ok(rows)
-    }
-
     /// Opens a search in the embeddings of all rows: a walk through the graph if there is one (with the feature `approximate`), a
     /// scan of the codes, which are read into memory, or without codes a scan of the embeddings. It is kept for several
     /// queries.
@@ -293,31 +285,6 @@ impl Index {
         codes.collect()
     }
 
-    fn select_term(&self, term: &Term, rows: &RowSet) -> Result<RowSet, IndexError> {
-        match term.field.as_str() {
-            "key" => {
-                let mut selected = RowSet::empty(self.rows());
-                self.each_key(rows, |row, key| {
-                    if term.holds(Some(key)) {
-                        selected.insert(row);
-                    }
-                })?;
-                Ok(selected)
-            }
-            "class" => Ok(self.classes()?.select(term, self.rows())),
-            _ => self.columns()?.select(term, self.rows(), &self.manifest.columns),
-        }
-    }
-
-    fn each_key(&self, rows: &RowSet, mut work: impl FnMut(usize, &str)) -> Result<(), IndexError> {
-        for block in ranges(self.rows(), KEYS) {
-            let block: Vec<usize> = block.filter(|&row| rows.contains(row)).collect();
-            let keys = self.embeddings.keys(&block).map_err(DataError::from)?;
-            block.iter().zip(&keys).for_each(|(&row, key)| work(row, key));
-        }
-        Ok(())
-    }
-
     fn ids(&self) -> Result<&Vec<(EntryId, u32)>, IndexError> {
         once(&self.ids, || {
             let mut ids = Vec::with_capacity(self.live.len());
@@ -329,29 +296,6 @@ impl Index {
             }
             ids.sort_unstable();
             Ok(ids)
-        })
-    }
-
-    fn classes(&self) -> Result<&Column, IndexError> {
-        once(&self.classes, || {
-            let mut classes = Column::default();
-            self.each_key(&self.live, |row, key| classes.set(row, class_of(key)))?;
-            Ok(classes)
-        })
-    }
-
-    fn columns(&self) -> Result<&Columns, IndexError> {
-        once(&self.columns, || {
-            let mut columns = Columns::default();
-            for (segment, start) in self.segments.iter().zip(&self.starts) {
-                if let Some(notes) = segment.notes() {
-                    notes.each(|row, note| {
-                        columns.add(start + row, &note);
-                        Ok(())
-                    })?;
-                }
-            }
-            Ok(columns)
         })
     }
 
@@ -387,7 +331,10 @@ fn live(index: &Path, manifest: &Manifest, rows: usize) -> Result<RowSet, IndexE
 }
 
 /// Returns a value that the first call computes.
-fn once<T>(cell: &OnceLock<T>, compute: impl FnOnce() -> Result<T, IndexError>) -> Result<&T, IndexError> {
+pub(super) fn once<T>(
+    cell: &OnceLock<T>,
+    compute: impl FnOnce() -> Result<T, IndexError>,
+) -> Result<&T, IndexError> {
     match cell.get() {
         Some(value) => Ok(value),
         None => {

@@ -1,17 +1,17 @@
 //! A segment: embeddings, and what belongs to them.
 
 use std::fs::File;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use sail_core::{FeatureSource, Modality, StoreDtype};
 use sail_data::{ArrayFile, EmbeddingStore};
 
+use super::content::{Content, HASH, Place, Stamp};
 use super::entry::EntryId;
 use super::error::{IndexError, ensure};
-use super::known::Stamp;
 use super::manifest::SegmentEntry;
-use super::notes::Notes;
-use super::work::Content;
+use super::notes::{Note, Notes};
+use super::text::text;
 use crate::CodeKind;
 
 /// What the rows of a segment are: ids, content, files and thumbnails.
@@ -30,69 +30,11 @@ pub(crate) const PLACES: &str = "places";
 pub(crate) const PLACE_OFFSETS: &str = "place_offsets";
 pub(crate) const PLACE_TEXT: &str = "place_text";
 pub(crate) const THUMBNAIL_OFFSETS: &str = "thumbnail_offsets";
-/// Bytes of a SHA-256.
-pub(crate) const HASH: usize = 32;
 
 /// A thumbnail of 256 pixels has 20 kB; 4,096 pixels are the most that is made.
 const MAX_THUMBNAIL: u64 = 32 << 20;
 /// A path or an address.
 const MAX_PLACE: usize = 1 << 16;
-
-/// Where the bytes of an image are.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum Place {
-    /// In an archive or a table.
-    Inside,
-    /// In the file that the key names below the root.
-    Key,
-    /// In another file below the root.
-    Below(String),
-    /// In a file elsewhere.
-    File(String),
-    /// At an address.
-    Url(String),
-}
-
-impl Place {
-    /// The number and the text that are stored.
-    pub(crate) fn parts(&self) -> (u8, &str) {
-        match self {
-            Self::Inside => (0, ""),
-            Self::Key => (1, ""),
-            Self::Below(path) => (2, path),
-            Self::File(path) => (3, path),
-            Self::Url(url) => (4, url),
-        }
-    }
-
-    /// Returns `None` for an unknown number.
-    pub(crate) fn from_parts(kind: u8, text: String) -> Option<Self> {
-        Some(match kind {
-            0 => Self::Inside,
-            1 => Self::Key,
-            2 => Self::Below(text),
-            3 => Self::File(text),
-            4 => Self::Url(text),
-            _ => return None,
-        })
-    }
-
-    /// The file, if the bytes are in one.
-    pub(crate) fn file(&self, root: Option<&str>, key: &str) -> Option<PathBuf> {
-        match self {
-            Self::Inside | Self::Url(_) => None,
-            Self::Key => below(root?, key),
-            Self::Below(path) => below(root?, path),
-            Self::File(path) => Some(PathBuf::from(path)),
-        }
-    }
-}
-
-/// A path below the root. An index from elsewhere may have others.
-fn below(root: &str, path: &str) -> Option<PathBuf> {
-    let is_inside = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
-    is_inside.then(|| Path::new(root).join(path))
-}
 
 /// An immutable part of an index.
 #[derive(Debug)]
@@ -137,6 +79,11 @@ impl Segment {
     /// The file of the codes, if the index has some.
     pub(crate) fn codes_path(&self, codes: Option<CodeKind>) -> Option<PathBuf> {
         codes.map(|_| self.folder.join(CODES))
+    }
+
+    /// The captions and the columns of a row.
+    pub(crate) fn note(&self, row: usize) -> Result<Note, IndexError> {
+        Ok(self.notes.as_ref().map(|notes| notes.read(row)).transpose()?.unwrap_or_default())
     }
 
     pub(crate) fn notes(&self) -> Option<&Notes> {
@@ -212,29 +159,6 @@ impl Segment {
         read_at(&file, &mut jpeg, start).map_err(IndexError::io(&path))?;
         Ok(Some(jpeg))
     }
-}
-
-/// Reads one of many texts, which lie one after the other in `bytes`.
-pub(crate) fn text(
-    arrays: &ArrayFile,
-    offsets: &str,
-    bytes: &str,
-    row: usize,
-    max: usize,
-) -> Result<String, IndexError> {
-    let range = arrays.integers(offsets, row..row + 2)?;
-    let (start, end) = (range[0] as usize, range[1] as usize);
-    let is_short = end.checked_sub(start).is_some_and(|length| length <= max);
-    let found = format!("{start} to {end}");
-    let what = format!("`{offsets}` of row {row}");
-    ensure(is_short, arrays.path(), what.clone(), found, format!("ascending, at most {max} bytes"))?;
-    let text = arrays.bytes(bytes, start..end)?;
-    String::from_utf8(text).map_err(|_| IndexError::Damaged {
-        path: arrays.path().to_owned(),
-        what,
-        found: "not valid UTF-8".to_owned(),
-        expected: "UTF-8".to_owned(),
-    })
 }
 
 fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> std::io::Result<()> {

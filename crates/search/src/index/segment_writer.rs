@@ -1,6 +1,5 @@
 //! Writing a segment, which a killed process may leave unfinished.
 
-use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -8,91 +7,24 @@ use std::path::{Path, PathBuf};
 use sail_core::{FeatureSource, Modality, Provenance, StoreDtype};
 use sail_data::{Array, DataError, EmbeddingStore, StoreConfig, StoreWriter, write_arrays};
 use sail_support::{TEMPORARY_PREFIX, hex};
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use super::content::{Content, HASH};
 use super::entry::EntryId;
 use super::error::IndexError;
-use super::known::Stamp;
 use super::manifest::{Manifest, NOTES, SegmentEntry};
 use super::segment::{
-    BYTES, CODES, HASH, IDS, MODIFIED, PLACE_OFFSETS, PLACE_TEXT, PLACES, Place, ROWS, SHA256,
-    THUMBNAIL_OFFSETS, THUMBNAILS,
+    BYTES, CODES, IDS, MODIFIED, PLACE_OFFSETS, PLACE_TEXT, PLACES, ROWS, SHA256, THUMBNAIL_OFFSETS,
+    THUMBNAILS,
 };
-use super::work::Content;
+use super::segment_log::{LOG, Line, Resumed, Row};
 use crate::{CodeKind, Codes, centre};
-
-/// The rows of a segment that is not published yet, one JSON object a line. A segment with this file can be continued.
-pub(crate) const LOG: &str = "rows.jsonl";
 
 /// Rows of a full segment.
 pub(crate) const SEGMENT_ROWS: usize = 1 << 16;
 /// Rows of a shard of the embeddings, and the most that are kept in memory.
 const ROWS_PER_SHARD: usize = 1 << 14;
-
-/// A row of a segment without its embedding.
-#[derive(Debug, Clone)]
-pub(crate) struct Row {
-    pub(crate) key: String,
-    pub(crate) content: Content,
-    pub(crate) thumbnail: Vec<u8>,
-}
-
-/// A line of the log.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Line {
-    key: String,
-    sha256: String,
-    bytes: u64,
-    modified: u64,
-    place: u8,
-    path: String,
-    thumbnail: u64,
-}
-
-impl Line {
-    fn new(row: &Row) -> Self {
-        let (place, path) = row.content.place.parts();
-        let Stamp { bytes, modified } = row.content.stamp;
-        let (key, sha256, path) = (row.key.clone(), hex(&row.content.sha256), path.to_owned());
-        Self { key, sha256, bytes, modified, place, path, thumbnail: row.thumbnail.len() as u64 }
-    }
-
-    /// The key and the content, or `None` for a line that no writer has written.
-    fn parse(self) -> Option<(String, Content)> {
-        let mut sha256 = [0; HASH];
-        let digits = self.sha256.as_bytes().as_chunks::<2>().0;
-        if self.sha256.len() != 2 * HASH || !self.sha256.is_ascii() {
-            return None;
-        }
-        for (byte, digits) in sha256.iter_mut().zip(digits) {
-            *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
-        }
-        let stamp = Stamp { bytes: self.bytes, modified: self.modified };
-        Some((self.key, Content { sha256, stamp, place: Place::from_parts(self.place, self.path)? }))
-    }
-}
-
-/// The rows that an unfinished segment has already.
-#[derive(Debug, Default)]
-pub(crate) struct Resumed {
-    rows: Vec<Content>,
-    by_key: HashMap<String, usize>,
-}
-
-impl Resumed {
-    pub(crate) fn len(&self) -> usize {
-        self.rows.len()
-    }
-
-    /// The row of a key and its content.
-    pub(crate) fn row(&self, key: &str) -> Option<(usize, &Content)> {
-        let &row = self.by_key.get(key)?;
-        Some((row, &self.rows[row]))
-    }
-}
 
 /// Writes a segment: the embeddings as a store, a log of the rows, and the thumbnails.
 #[derive(Debug)]

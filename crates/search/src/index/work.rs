@@ -11,9 +11,9 @@ use sail_data::{DataError, DecodeLimits, decode_image, encode_thumbnail};
 use sail_extract::{UrlFetch, read_image};
 use sha2::{Digest, Sha256};
 
-use super::known::{Known, Stamp, content_hash};
-use super::segment::{HASH, Place};
-use super::segment_writer::Resumed;
+use super::content::{Content, Place, Stamp};
+use super::known::{Known, content_hash};
+use super::segment_log::Resumed;
 use crate::Embedder;
 
 /// An image and its key.
@@ -41,14 +41,6 @@ impl RecordSource<Input> for Inputs<'_> {
     fn passed_over(&self) -> Result<PassedOver, DataError> {
         self.0.passed_over()
     }
-}
-
-/// What the content of an image is, and where it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Content {
-    pub(crate) sha256: [u8; HASH],
-    pub(crate) stamp: Stamp,
-    pub(crate) place: Place,
 }
 
 /// An image of the source, compared with the index.

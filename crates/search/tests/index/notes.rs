@@ -35,6 +35,9 @@ fn captions_and_columns_follow_their_images() {
         index.select(&filter).map(|rows| rows.len())
     };
     assert_eq!(rows(&index, "year=2001").unwrap(), 10);
+    assert_eq!(rows(&index, "year>=2001").unwrap(), 20);
+    assert_eq!(rows(&index, "year<2002 year>2000").unwrap(), 10);
+    assert_eq!(rows(&index, "author<1").unwrap(), 0);
     assert_eq!(rows(&index, "year=2000 author=me").unwrap(), 1);
     assert_eq!(rows(&index, "author!=me").unwrap(), 28);
     let error = rows(&index, "caption=x").unwrap_err().to_string();

@@ -140,7 +140,7 @@ impl Lab {
         let images = open_images(&self.images(), &SourceOptions::default()).map_err(IndexError::Source)?;
         let open = |column: &str| {
             let caption_columns = vec![column.to_owned()];
-            let options = SourceOptions { caption_columns, integers: true, ..SourceOptions::default() };
+            let options = SourceOptions { caption_columns, scalars: true, ..SourceOptions::default() };
             table.map(|table| open_captions(table, &options)).transpose().map_err(IndexError::Source)
         };
         let captions = open("caption")?;

@@ -19,9 +19,9 @@ const bearer = () => {
   return token ? { Authorization: `Bearer ${token}` } : {};
 };
 
-/** Asks for the token, once for all requests that need it. */
+/** Asks for the token, once for all requests that need it, and says whether another was wrong. It is remembered for the session. */
 let asking = null;
-function askForToken() {
+function askForToken(isWrong) {
   asking ??= new Promise((resolve) => {
     const dialog = element("token-dialog");
     dialog.addEventListener("close", () => {
@@ -31,6 +31,7 @@ function askForToken() {
     }, { once: true });
     dialog.addEventListener("cancel", (event) => event.preventDefault());
     element("token").value = "";
+    element("token-wrong").hidden = !isWrong;
     dialog.showModal();
   });
   return asking;
@@ -41,7 +42,7 @@ async function request(path, options = {}) {
   const response = await fetch(path, { ...options, headers: { ...options.headers, ...bearer() } });
   if (response.status === 401) {
     // Another request may have asked meanwhile.
-    if (sessionStorage.getItem("token") === used) await askForToken();
+    if (sessionStorage.getItem("token") === used) await askForToken(Boolean(used));
     return request(path, options);
   }
   if (!response.ok) {

@@ -8,7 +8,7 @@ use super::levels::Hybrid;
 use super::metadata::{Chunk, Leaf};
 use super::page::{Kind, PageHeader, Pages};
 use super::values::Values;
-use crate::source::table::Cell;
+use crate::source::cell::Cell;
 
 /// Maximum length of the list of a row.
 const MAX_LIST: usize = 1 << 16;

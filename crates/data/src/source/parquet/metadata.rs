@@ -48,16 +48,20 @@ pub(super) enum Physical {
     Int64 {
         unsigned: bool,
     },
+    Float,
+    Double,
+    /// Bits in a page.
+    Boolean,
 }
 
 impl Physical {
-    /// Returns the length of a value in bytes, or `None` if it varies.
+    /// Returns the length of a value in bytes, or `None` if it varies or is a bit.
     pub(super) fn width(self) -> Option<u32> {
         match self {
-            Self::Bytes => None,
+            Self::Bytes | Self::Boolean => None,
             Self::Fixed(width) => Some(width),
-            Self::Int32 { .. } => Some(4),
-            Self::Int64 { .. } => Some(8),
+            Self::Int32 { .. } | Self::Float => Some(4),
+            Self::Int64 { .. } | Self::Double => Some(8),
         }
     }
 }
@@ -146,8 +150,11 @@ fn chunk(column: &Struct, leaf: &Leaf, length: u64) -> Option<Chunk> {
     }
     let metadata = column.structure(3)?;
     let physical = match leaf.physical {
+        Physical::Boolean => 0,
         Physical::Int32 { .. } => 1,
         Physical::Int64 { .. } => 2,
+        Physical::Float => 4,
+        Physical::Double => 5,
         Physical::Bytes => 6,
         Physical::Fixed(_) => 7,
     };
@@ -197,7 +204,7 @@ impl List {
     }
 }
 
-/// Returns the supported columns: text, bytes and integers, and lists of them, or of structs with them.
+/// Returns the supported columns: text, bytes, numbers and booleans, and lists of them, or of structs with them.
 fn leaves(footer: &Struct) -> Option<Vec<Leaf>> {
     let mut leaves = Vec::new();
     let mut index = 0;
@@ -269,8 +276,11 @@ fn leaf(element: &Struct, open: &[Open], index: usize) -> Option<Leaf> {
     let is_integer = matches!(converted, None | Some(11..=18)) && logical.is_none_or(|kind| kind.has(10));
     let is_plain = converted.is_none() && logical.is_none();
     let (physical, kind) = match element.integer(1)? {
+        0 if is_plain => (Physical::Boolean, ColumnKind::Text),
         1 if is_integer => (Physical::Int32 { unsigned }, ColumnKind::Text),
         2 if is_integer => (Physical::Int64 { unsigned }, ColumnKind::Text),
+        4 if is_plain => (Physical::Float, ColumnKind::Text),
+        5 if is_plain => (Physical::Double, ColumnKind::Text),
         6 if is_text => (Physical::Bytes, ColumnKind::Text),
         6 if is_plain => (Physical::Bytes, ColumnKind::Bytes),
         7 if is_plain => {

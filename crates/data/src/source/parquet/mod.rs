@@ -17,12 +17,13 @@ mod values;
 use self::column::ColumnReader;
 use self::metadata::{Group, Leaf, Metadata};
 use self::page::Pages;
+use super::cell::{Cell, Row, Rows};
 use super::options::SourceOptions;
-use super::table::{Cell, Column, ColumnKind, Row, Rows, Table};
+use super::table::{Column, ColumnKind, Table};
 use crate::DataError;
 use crate::file::open_file;
 
-/// Columns of text, bytes and integers, lists of them, and structs of an image.
+/// Columns of text, bytes, numbers and booleans, lists of them, and structs of an image.
 pub(super) struct Parquet(Arc<Inner>);
 
 struct Inner {

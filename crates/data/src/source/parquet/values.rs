@@ -10,14 +10,16 @@ use bytes::Bytes;
 use parquet::basic::{Encoding, Repetition, Type as PhysicalType};
 use parquet::column::page::{Page, PageMetadata, PageReader};
 use parquet::column::reader::ColumnReaderImpl;
-use parquet::data_type::{ByteArrayType, DataType, FixedLenByteArrayType, Int32Type, Int64Type};
+use parquet::data_type::{
+    BoolType, ByteArrayType, DataType, DoubleType, FixedLenByteArrayType, FloatType, Int32Type, Int64Type,
+};
 use parquet::errors::Result as ParquetResult;
 use parquet::schema::types::{ColumnDescriptor, ColumnPath, Type};
 use sail_support::catch_panic;
 
 use super::metadata::Physical;
 use super::thrift::varint;
-use crate::source::table::Cell;
+use crate::source::cell::Cell;
 
 /// Maximum number of entries of a dictionary, which take 32 bytes each.
 const MAX_DICTIONARY: u64 = 1 << 22;
@@ -37,6 +39,9 @@ enum Reader {
     Fixed(ColumnReaderImpl<FixedLenByteArrayType>),
     Int32(ColumnReaderImpl<Int32Type>),
     Int64(ColumnReaderImpl<Int64Type>),
+    Float(ColumnReaderImpl<FloatType>),
+    Double(ColumnReaderImpl<DoubleType>),
+    Boolean(ColumnReaderImpl<BoolType>),
 }
 
 impl Values {
@@ -46,6 +51,9 @@ impl Values {
             Physical::Fixed(width) => (PhysicalType::FIXED_LEN_BYTE_ARRAY, width as i32),
             Physical::Int32 { .. } => (PhysicalType::INT32, -1),
             Physical::Int64 { .. } => (PhysicalType::INT64, -1),
+            Physical::Float => (PhysicalType::FLOAT, -1),
+            Physical::Double => (PhysicalType::DOUBLE, -1),
+            Physical::Boolean => (PhysicalType::BOOLEAN, -1),
         };
         // Nulls and lists are resolved before, so that the length of a list is bounded.
         let kind = Type::primitive_type_builder("value", kind)
@@ -61,6 +69,9 @@ impl Values {
             Physical::Fixed(_) => Reader::Fixed(ColumnReaderImpl::new(column, inbox)),
             Physical::Int32 { .. } => Reader::Int32(ColumnReaderImpl::new(column, inbox)),
             Physical::Int64 { .. } => Reader::Int64(ColumnReaderImpl::new(column, inbox)),
+            Physical::Float => Reader::Float(ColumnReaderImpl::new(column, inbox)),
+            Physical::Double => Reader::Double(ColumnReaderImpl::new(column, inbox)),
+            Physical::Boolean => Reader::Boolean(ColumnReaderImpl::new(column, inbox)),
         };
         Ok(Self { reader, pages, physical, has_dictionary: false })
     }
@@ -96,6 +107,7 @@ impl Values {
             0 => Encoding::PLAIN,
             2 | 8 if self.has_dictionary => Encoding::RLE_DICTIONARY,
             2 | 8 => return Err("the dictionary is missing".to_owned()),
+            3 if self.physical == Physical::Boolean => Encoding::RLE,
             5 => Encoding::DELTA_BINARY_PACKED,
             6 | 7 => {
                 check_delta(&page, count, encoding)?;
@@ -133,6 +145,9 @@ impl Values {
                 (value, Physical::Int64 { unsigned: true }) => Cell::Integer((value as u64).to_string()),
                 (value, _) => Cell::Integer(value.to_string()),
             },
+            Reader::Float(reader) => Cell::Float(next(reader)?.to_string()),
+            Reader::Double(reader) => Cell::Float(next(reader)?.to_string()),
+            Reader::Boolean(reader) => Cell::Boolean(next(reader)?),
         })
     }
 

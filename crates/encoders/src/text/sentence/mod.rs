@@ -19,7 +19,7 @@ pub use prompt::PromptChoice;
 pub(crate) use prompt::Prompts;
 
 use crate::config::Fields;
-use crate::load::TextOptions;
+use crate::options::TextOptions;
 use crate::pretrained::small_file::{MAX_JSON, format, read_json};
 use crate::pretrained::{ModelError, ModelFolder, ModuleKind};
 use crate::spec::{TextHead, TextSpec};

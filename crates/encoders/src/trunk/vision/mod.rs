@@ -3,6 +3,7 @@
 mod head;
 mod positions;
 mod rotary;
+mod tail;
 
 use burn::tensor::{DType, Tensor};
 use sail_core::{Attention, DenseOptions, EncodeError, ImageEncoder, ImageFeatures, Layer, PatchTokens};
@@ -10,6 +11,7 @@ use sail_support::cpu::concurrent_map;
 
 use self::head::Head;
 use self::positions::Positions;
+pub(crate) use self::tail::{TailConfig, VisionTail};
 use super::Placement;
 use super::layers::Layers;
 use super::micro_batch;
@@ -17,7 +19,7 @@ use super::taken::{Taken, depth};
 use crate::blocks::{Attend, Linear, Norm};
 use crate::families::Plan;
 use crate::pretrained::{Checkpoint, ModelError, Weights};
-use crate::spec::{NormScope, PatchOrder, VisionPositions, VisionSpec};
+use crate::spec::{BlockSpec, NormScope, PatchOrder, VisionPositions, VisionSpec};
 
 /// Patches of an image of 224 pixels with a patch of 14, to estimate memory if no size is known.
 const PATCHES: usize = 256;
@@ -49,9 +51,22 @@ impl VisionTrunk {
     /// Returns [`ModelError::Tensors`] if the checkpoint does not have exactly the tensors of the specification, and
     /// [`ModelError::Option`] if the memory is too small for two blocks, or the blocks cannot be quantized.
     pub(crate) fn load(
+        plan: Plan<VisionSpec>,
+        checkpoint: &Checkpoint,
+        placement: &Placement,
+    ) -> Result<Self, ModelError> {
+        let map = plan.map;
+        Self::load_with(plan, checkpoint, placement, |weights, specs| {
+            Layers::load(weights, specs, (checkpoint, &map), placement)
+        })
+    }
+
+    /// Loads the weights, those of the blocks with `blocks`.
+    fn load_with(
         Plan { spec, map }: Plan<VisionSpec>,
         checkpoint: &Checkpoint,
         placement: &Placement,
+        blocks: impl FnOnce(&mut Weights, &[BlockSpec]) -> Result<Layers, ModelError>,
     ) -> Result<Self, ModelError> {
         let dtype = placement.dtype;
         let mut weights = checkpoint.weights(&map, dtype, &placement.device);
@@ -62,7 +77,7 @@ impl VisionTrunk {
         let positions = Positions::load(&mut weights, &spec);
         let prefix = prefix(&mut weights, &spec, &positions);
         let pre_norm = spec.pre_norm.map(|spec| norm(&mut weights, "pre_norm", spec));
-        let layers = Layers::load(&mut weights, &spec.blocks, (checkpoint, &map), placement)?;
+        let layers = blocks(&mut weights, &spec.blocks)?;
         let final_norm = spec.final_norm.map(|spec| norm(&mut weights, "norm", spec));
         let head = spec.head.as_ref().map(|head| Head::load(&mut weights, head, width));
         let projection = spec

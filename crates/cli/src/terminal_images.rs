@@ -1,46 +1,67 @@
-//! Pictures in terminals that show them.
+//! Images in terminals that show them.
 
 use std::env;
 use std::io::{self, IsTerminal, Write, stdout};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use sail_vl::data::{DecodeLimits, decode_image};
+use icy_sixel::SixelImage;
+use sail_vl::core::{Named, RgbImage};
+use sail_vl::data::{DecodeLimits, decode_image, thumbnail};
 
-/// Lines of a terminal that a picture takes.
+/// Lines of a terminal that an image takes.
 const LINES: usize = 8;
+/// Pixels of the longer side of an image in sixels, which have no other unit: about as many lines of 20 pixels.
+const SIXELS: u32 = 160;
 /// Characters of a chunk, at most 4,096 and a multiple of 4.
 const CHUNK: usize = 4096;
 
-/// How a terminal is sent pictures.
+/// How a terminal is sent images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Pictures {
+pub(crate) enum ImageProtocol {
     /// The [graphics protocol](https://sw.kovidgoyal.net/kitty/graphics-protocol/) of kitty and Ghostty.
     Kitty,
     /// The [inline images](https://iterm2.com/documentation-images.html) of iTerm2, WezTerm and mintty.
     Inline,
+    /// Sixels, which foot, mlterm, contour, Konsole, Windows Terminal and xterm show, in 256 colors.
+    Sixel,
 }
 
-impl Pictures {
+impl Named for ImageProtocol {
+    const ALL: &'static [Self] = &[Self::Kitty, Self::Inline, Self::Sixel];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Kitty => "kitty",
+            Self::Inline => "inline",
+            Self::Sixel => "sixel",
+        }
+    }
+}
+
+impl ImageProtocol {
     /// Returns the protocol of the terminal that standard output is, by what it says of itself. `None` if there is no terminal or
-    /// nothing is known about it, and inside of tmux and screen, which do not pass pictures on.
+    /// nothing is known about it, and inside of tmux and screen, which do not pass images on.
     pub(crate) fn detect() -> Option<Self> {
         let variable = |name: &str| env::var(name).unwrap_or_default();
         stdout().is_terminal().then(|| Self::of(variable)).flatten()
     }
 
     fn of(variable: impl Fn(&str) -> String) -> Option<Self> {
-        if !variable("TMUX").is_empty() || variable("TERM").starts_with("screen") {
+        let is_set = |name: &str| !variable(name).is_empty();
+        if is_set("TMUX") || variable("TERM").starts_with("screen") {
             return None;
         }
         match (variable("TERM_PROGRAM").as_str(), variable("TERM").as_str()) {
             ("iTerm.app" | "WezTerm" | "mintty", _) => Some(Self::Inline),
             ("ghostty", _) | (_, "xterm-kitty" | "xterm-ghostty") => Some(Self::Kitty),
+            (_, "foot" | "foot-extra" | "mlterm" | "contour") => Some(Self::Sixel),
+            _ if is_set("KONSOLE_VERSION") || is_set("WT_SESSION") => Some(Self::Sixel),
             _ => None,
         }
     }
 
-    /// Writes a picture from the contents of a JPEG file, and a line break.
+    /// Writes an image from the contents of a JPEG file, and a line break.
     pub(crate) fn write(self, jpeg: &[u8], out: &mut impl Write) -> io::Result<()> {
         match self {
             Self::Inline => {
@@ -48,7 +69,7 @@ impl Pictures {
                 writeln!(out, "\x1b]1337;File=inline=1;size={size};height={LINES}:{data}\x07")
             }
             Self::Kitty => {
-                let image = decode_image(jpeg, &DecodeLimits::default()).map_err(io::Error::other)?;
+                let image = decode(jpeg)?;
                 let (width, height) = image.dimensions();
                 let data = STANDARD.encode(image.as_raw());
                 let mut keys = format!("a=T,f=24,s={width},v={height},r={LINES},");
@@ -62,13 +83,25 @@ impl Pictures {
                 }
                 writeln!(out)
             }
+            Self::Sixel => {
+                let image = thumbnail(&decode(jpeg)?, SIXELS);
+                let (width, height) = image.dimensions();
+                let pixels =
+                    image.pixels().flat_map(|pixel| [pixel[0], pixel[1], pixel[2], u8::MAX]).collect();
+                let image = SixelImage::try_from_rgba(pixels, width as usize, height as usize);
+                let sixels = image.and_then(|image| image.encode()).map_err(io::Error::other)?;
+                writeln!(out, "{sixels}")
+            }
         }
     }
 }
 
+fn decode(jpeg: &[u8]) -> io::Result<RgbImage> {
+    decode_image(jpeg, &DecodeLimits::default()).map_err(io::Error::other)
+}
+
 #[cfg(test)]
 mod tests {
-    use sail_vl::core::RgbImage;
     use sail_vl::data::encode_thumbnail;
 
     use super::*;
@@ -83,19 +116,24 @@ mod tests {
         let of = |set: &[(&str, &str)]| {
             let value =
                 |name: &str| set.iter().find(|(known, _)| *known == name).map_or("", |(_, value)| value);
-            Pictures::of(|name| value(name).to_owned())
+            ImageProtocol::of(|name| value(name).to_owned())
         };
-        assert_eq!(of(&[("TERM", "xterm-kitty")]), Some(Pictures::Kitty));
-        assert_eq!(of(&[("TERM", "xterm-256color"), ("TERM_PROGRAM", "WezTerm")]), Some(Pictures::Inline));
+        assert_eq!(of(&[("TERM", "xterm-kitty")]), Some(ImageProtocol::Kitty));
+        assert_eq!(
+            of(&[("TERM", "xterm-256color"), ("TERM_PROGRAM", "WezTerm")]),
+            Some(ImageProtocol::Inline)
+        );
         assert_eq!(of(&[("TERM", "xterm-kitty"), ("TMUX", "/tmp/tmux")]), None);
         assert_eq!(of(&[("TERM", "xterm-256color")]), None);
+        assert_eq!(of(&[("TERM", "foot")]), Some(ImageProtocol::Sixel));
+        assert_eq!(of(&[("TERM", "xterm-256color"), ("WT_SESSION", "1")]), Some(ImageProtocol::Sixel));
     }
 
     #[test]
     fn chunks_hold_all_pixels() {
         let jpeg = jpeg();
         let mut out = Vec::new();
-        Pictures::Kitty.write(&jpeg, &mut out).unwrap();
+        ImageProtocol::Kitty.write(&jpeg, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
         let chunks: Vec<(&str, &str)> = text
             .trim_end()
@@ -110,9 +148,27 @@ mod tests {
         assert_eq!(&STANDARD.decode(data).unwrap(), image.as_raw());
 
         let mut out = Vec::new();
-        Pictures::Inline.write(&jpeg, &mut out).unwrap();
+        ImageProtocol::Inline.write(&jpeg, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
         let data = text.split_once(':').unwrap().1.strip_suffix("\x07\n").unwrap();
         assert_eq!(STANDARD.decode(data).unwrap(), jpeg);
+    }
+
+    #[test]
+    fn sixels_show_the_image() {
+        let mut out = Vec::new();
+        ImageProtocol::Sixel.write(&jpeg(), &mut out).unwrap();
+        assert!(out.starts_with(b"\x1bP") && out.ends_with(b"\x1b\\\n"));
+        let shown = SixelImage::decode(&out).unwrap();
+        let image = decode(&jpeg()).unwrap();
+        assert_eq!((shown.width, shown.height >= 40), (60, true));
+        let of_row = |y: u32| (0..60).map(move |x| (x, y));
+        let errors = (0..40).flat_map(of_row).map(|(x, y)| {
+            let at = 4 * (y as usize * shown.width + x as usize);
+            let pixel = image.get_pixel(x, y).0;
+            (0..3).map(|channel| f64::from(pixel[channel].abs_diff(shown.pixels[at + channel]))).sum::<f64>()
+        });
+        let mean = errors.sum::<f64>() / f64::from(3 * 60 * 40);
+        assert!(mean < 12.0, "{mean}");
     }
 }
