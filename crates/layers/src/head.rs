@@ -6,7 +6,8 @@ use burn::module::{Module, Param};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear};
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 use sail_core::{
-    AlignmentHead, Check, ConfigError, HeadError, Provenance, Side, TokenBlocks, TowerError, ensure,
+    AlignmentHead, Check, ConfigError, HeadError, ImagePooling, Named, Provenance, Side, TokenBlocks,
+    TowerError, ensure,
 };
 
 use crate::adapter::LowRankUpdates;
@@ -290,8 +291,10 @@ impl Head {
         let trained_on_tokens = self.trained_on(side).is_some_and(|trained_on| trained_on.tokens.is_some());
         let takes_tokens = projector.takes_tokens() || trained_on_tokens || self.blocks(side).is_some();
         let projector = projector.name();
+        // A tower for images of any size knows that it does not pool, and no layout.
+        let pooled = found.pooling.as_deref() != Some(ImagePooling::Tokens.name());
         match found.tokens {
-            None if takes_tokens => Err(HeadError::Pooled { side, projector }),
+            None if takes_tokens && pooled => Err(HeadError::Pooled { side, projector }),
             Some(found) if !takes_tokens => Err(HeadError::Tokens { side, projector, found }),
             _ => Ok(()),
         }

@@ -111,7 +111,7 @@ impl AuxiliaryLoss for Gram {
     fn workspace(&self, rows: usize, dim: usize, _: FeatureSizes) -> Option<usize> {
         // Per image its cosines, their difference and its square, the normalized patches, and the gradient.
         let values = 4 * self.patches() * self.patches() + self.patches() * (3 * self.layout.dim() + 4 * dim);
-        Some(rows.div_ceil(self.patches()).saturating_mul(values))
+        Some((rows / self.patches()).max(1).saturating_mul(values))
     }
 
     fn describe(&self) -> String {

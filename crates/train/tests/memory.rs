@@ -118,17 +118,17 @@ fn layers_of_tokens_need_the_memory_that_they_estimate() {
     }
 }
 
-/// The cosines of all patches of the batch would take 256 MiB.
+/// The cosines of all patches of the batch would take 512 MiB.
 #[test]
 fn the_gram_loss_stays_within_its_budget() {
     let _alone = ALONE.lock().unwrap();
-    let budget = 128 * MIB;
+    let budget = 256 * MIB;
     let layout = TokenLayout::Image { class_token: true, grid: [16, 16], dim: 8 };
     let image = SideConfig::of_tokens(layout, ProjectorConfig::Token {});
     let config = HeadConfig { image: Some(image), ..config(ProjectorConfig::Linear {}) };
     let gram = Auxiliary::new(Gram::new(layout).unwrap(), 1.0);
-    let (micro_batch, grown) = step(config, vec![gram], 1024, budget as u64).unwrap();
-    assert!(micro_batch.is_some_and(|rows| rows < 1024), "{micro_batch:?}");
+    let (micro_batch, grown) = step(config, vec![gram], 2048, budget as u64).unwrap();
+    assert!(micro_batch.is_some_and(|rows| rows < 2048), "{micro_batch:?}");
     assert!(grown <= budget, "{grown} of {budget} bytes");
 }
 
