@@ -85,13 +85,18 @@ impl TokenProjector {
         }
     }
 
-    /// Projects the patches alone, without the class token.
+    /// The embeddings of the patches: those of images in which each patch is all patches. As with class token and patch mean,
+    /// concatenated, the class token takes part, because the two projections were trained as a sum.
     ///
     /// # Shapes
     /// - tokens: `[batch, tokens, dim]`
     /// - output: `[batch, patches, d_output]`
     pub(crate) fn patches_with(&self, tokens: Tensor<3>, products: Products) -> Tensor<3> {
-        let (_, patches) = tokens::split(tokens, self.class.is_some());
-        tokens::each(patches, |x| self.patches.forward(x, products))
+        let (class, patches) = tokens::split(tokens, self.class.is_some());
+        let patches = tokens::each(patches, |x| self.patches.forward(x, products));
+        match self.class.as_ref().zip(class) {
+            Some((layer, class)) => patches + layer.forward(class, products).unsqueeze_dim(1),
+            None => patches,
+        }
     }
 }
