@@ -335,7 +335,7 @@ fn exit_codes_tell_invalid_usage_from_invalid_data() {
     for (command, code, words) in [
         (format!("{captions} --split restval"), 2, ["`restval`", "test (14), train (2), val (14)"]),
         (format!("{captions} --device abacus"), 2, ["`abacus`", "expected one of cpu"]),
-        (format!("{captions} --dtype f8"), 2, ["'f8'", "[possible values: f16, bf16, f32]"]),
+        (format!("{captions} --dtype f8"), 2, ["'f8'", "[possible values: f16, bf16, f32, int8]"]),
         (format!("{captions} --batch 0"), 2, ["`block` is 0", "at least 1"]),
         (format!("{classify} --template image"), 2, ["`image`", "no placeholder"]),
         (
