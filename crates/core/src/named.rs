@@ -10,7 +10,7 @@ use crate::ConfigError;
 /// assert_eq!(parse_named::<ImagePooling>("pooling", "patch-mean"), Ok(ImagePooling::PatchMean));
 /// assert_eq!(
 ///     parse_named::<ImagePooling>("pooling", "max").unwrap_err().to_string(),
-///     "`pooling` is `max`, expected one of `class`, `patch-mean`, `concat`, `pooled`"
+///     "`pooling` is `max`, expected one of `class`, `patch-mean`, `concat`, `pooled`, `tokens`"
 /// );
 /// ```
 pub trait Named: Copy + 'static {

@@ -256,7 +256,7 @@ fn heads_on_tokens_get_all_of_them_at_any_size() {
     let tokens = VisionTower { pooling: ImagePooling::Tokens, ..pooled.clone() };
     let head = of_tokens([1, 2]).with_provenance(Some(&tokens.provenance()), None);
     let error = DenseTower::new(pooled, head).err().unwrap().to_string();
-    assert!(error.contains("`pooling` is `patch-mean`, expected `tokens`"), "{error}");
+    assert!(error.contains("`token-transformer` takes token states"), "{error}");
 }
 
 #[test]

@@ -64,14 +64,24 @@ impl<I: Send + 'static, O: Send + 'static> Batcher<I, O> {
         self.queue.max_capacity() - self.queue.capacity()
     }
 
-    /// Processes inputs, a batch at a time, so that a request with many does not hold up the others.
+    /// Processes inputs, a batch at a time, so that a request with many does not hold up the others. If they do not fit into the
+    /// queue, the request is refused.
     pub(crate) async fn run(&self, inputs: Vec<I>) -> Result<Vec<O>, RequestError> {
+        self.process(inputs, false).await
+    }
+
+    /// Processes inputs of a request that another stage has worked for: it waits for its turn instead of being refused.
+    pub(crate) async fn run_accepted(&self, inputs: Vec<I>) -> Result<Vec<O>, RequestError> {
+        self.process(inputs, true).await
+    }
+
+    async fn process(&self, inputs: Vec<I>, is_accepted: bool) -> Result<Vec<O>, RequestError> {
         let mut outputs = Vec::with_capacity(inputs.len());
         let mut inputs = inputs.into_iter().peekable();
         while inputs.peek().is_some() {
             let part: Vec<I> = inputs.by_ref().take(self.batch).collect();
             // A request is refused before any work for it is done, or else waits for its turn.
-            let room = if outputs.is_empty() {
+            let room = if outputs.is_empty() && !is_accepted {
                 self.queue.try_reserve_many(part.len()).map_err(|error| match error {
                     mpsc::error::TrySendError::Full(()) => RequestError::Busy,
                     mpsc::error::TrySendError::Closed(()) => stopped(),
@@ -158,12 +168,15 @@ mod tests {
             assert!(futures_poll(&mut second).await.is_none() && futures_poll(&mut third).await.is_none());
             assert_eq!(batcher.waiting(), 4);
             assert!(matches!(batcher.run(vec![6]).await, Err(RequestError::Busy)));
-            (0..3).for_each(|_| go.send(()).unwrap());
+            let mut accepted = Box::pin(batcher.run_accepted(vec![7]));
+            assert!(futures_poll(&mut accepted).await.is_none());
+            (0..4).for_each(|_| go.send(()).unwrap());
             assert_eq!(first.await.unwrap(), [2]);
             assert_eq!(second.await.unwrap(), [4, 6]);
             assert_eq!(third.await.unwrap(), [8, 10]);
+            assert_eq!(accepted.await.unwrap(), [14]);
         });
-        assert_eq!(*sizes.lock().unwrap(), [1, 3, 1]);
+        assert_eq!(sizes.lock().unwrap()[..2], [1, 3]);
     }
 
     /// Polls a future once.

@@ -138,6 +138,7 @@ impl Service {
             .iter()
             .filter_map(|item| if let Item::Entry(id) = item { Some(*id) } else { None })
             .collect();
+        let is_embedded = named.len() < items.len();
         let rows = self.embed_in(&snapshot, items).await?;
         let parts = weights.into_iter().zip(rows.iter().map(Vec::as_slice));
         let query = weighted_sum(parts).ok_or_else(|| {
@@ -148,7 +149,11 @@ impl Service {
             blocking(move || snapshot.among(&filters)).await?
         };
         let search = Search { snapshot: snapshot.clone(), query, k: k + named.len(), among };
-        let hits = only(self.searches.run(vec![search]).await?)??;
+        let hits = match is_embedded {
+            true => self.searches.run_accepted(vec![search]).await?,
+            false => self.searches.run(vec![search]).await?,
+        };
+        let hits = only(hits)??;
         blocking(move || {
             let named =
                 named.iter().map(|id| live_row(&snapshot.index, id)).collect::<Result<Vec<_>, _>>()?;
