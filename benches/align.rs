@@ -44,6 +44,8 @@ fn time(rounds: usize, mut work: impl FnMut() -> Outcome<()>) -> Outcome<()> {
 }
 
 fn main() -> Outcome<()> {
+    // As `sail train` does.
+    sail_vl::allocator::keep_freed_memory();
     // Cargo adds `--bench` to the arguments.
     let mut arguments: Vec<String> =
         std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
