@@ -2,6 +2,7 @@
 docs/search-benchmarks.md.
 
     python benches/search.py FOLDER... [--threads 2] [--peers flat,ivfpq,hnsw,usearch] [--ours full,int8,bit]
+        [--ef 400]
 
 Each folder is one that `cargo bench --bench search -- write FOLDER ...` wrote. A query asks for 100 rows and is timed on its own;
 peers hold their vectors in memory. Nearest rows for recall are those of the full scan. Requires: pip install faiss-cpu usearch
@@ -55,8 +56,7 @@ def hnsw(faiss, rows):
     index = faiss.IndexHNSWFlat(rows.shape[1], 32, faiss.METRIC_INNER_PRODUCT)
     index.hnsw.efConstruction = 100
     index.add(rows)
-    index.hnsw.efSearch = 400
-    return [("faiss HNSW32, ef 400", index)]
+    return [("faiss HNSW32", index)]
 
 
 class Usearch:
@@ -104,7 +104,7 @@ def memory(faiss, name, index, rows):
     return len(faiss.serialize_index(index))
 
 
-def peers(folder, names, threads):
+def peers(folder, names, threads, candidates):
     import faiss
 
     faiss.omp_set_num_threads(threads)
@@ -117,7 +117,12 @@ def peers(folder, names, threads):
             built = {"flat": flat, "ivfpq": ivfpq, "hnsw": hnsw}[name](faiss, rows)
         seconds = time.perf_counter() - start
         for title, index in built:
-            yield measure(title, index, memory(faiss, name, index, rows), seconds, rows, queries)
+            size = memory(faiss, name, index, rows)
+            for ef in candidates if name == "hnsw" else [None]:
+                if ef is not None:
+                    index.hnsw.efSearch = ef
+                label = title if ef is None else f"{title}, ef {ef}"
+                yield measure(label, index, size, seconds, rows, queries)
 
 
 def ours(folder, names, threads):
@@ -145,6 +150,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--peers", default="flat,ivfpq,hnsw,usearch")
     parser.add_argument("--ours", default="full,int8,bit")
+    parser.add_argument("--ef", default="400", help="candidates of HNSW")
     args = parser.parse_args()
     names = lambda text: [name for name in text.split(",") if name]
     print("| search | rows | build | memory | p50 | p99 | of 32 | text @10 | @100 | image @10 | @100 |")
@@ -152,7 +158,7 @@ def main():
     for folder in args.folders:
         for line in ours(folder, names(args.ours), args.threads) if args.ours else []:
             show(line)
-        for line in peers(folder, names(args.peers), args.threads) if args.peers else []:
+        for line in peers(folder, names(args.peers), args.threads, [int(ef) for ef in names(args.ef)]):
             show(line)
 
 
