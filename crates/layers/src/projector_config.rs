@@ -55,7 +55,7 @@ pub enum ProjectorConfig {
         /// The side of the head that the layer is on.
         side: Side,
     },
-    /// The token projector of Freeze-Align, for rows of token states ([`SideConfig::tokens`]).
+    /// The token projector of Freeze-Align, for rows of token states ([`SideConfig::tokens`](crate::SideConfig::tokens)).
     Token {},
     /// The transformer blocks of dino.txt, for rows of token states.
     #[serde(rename = "token-transformer")]
