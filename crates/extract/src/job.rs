@@ -147,7 +147,7 @@ impl Job {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use sail_core::TokenLayout;
@@ -168,6 +168,7 @@ mod tests {
         assert_eq!(rows(layout(600), StoreDtype::F32, many), 1);
     }
 
+    #[cfg(unix)]
     #[test]
     fn one_source_has_many_names() {
         let folder = tempfile::tempdir().unwrap();

@@ -15,7 +15,7 @@ use crate::urls::UrlFetch;
 /// The options of an extraction.
 #[derive(Debug, Clone)]
 pub struct ExtractOptions {
-    /// StoreDtype of the stored values.
+    /// Dtype of the stored values.
     pub dtype: StoreDtype,
     /// Number of records, including unusable ones, that are embedded at once, at least 1: the batch size of images, or the
     /// window of texts that a tower sorts by length and splits into batches.

@@ -282,7 +282,7 @@ impl Head {
         if dim != expected {
             return Err(HeadError::Dimension { side, found: dim, expected });
         }
-        provenance.map_or(Ok(()), |found| self.accepts_provenance(side, found))
+        provenance.map_or(Ok(()), |found| HeadError::check_provenance(side, self.trained_on(side), found))
     }
 
     /// Checks that a side takes token states if and only if the features are such.
